@@ -1,0 +1,54 @@
+"""`python -m functions <name>`: serve one function on $PORT, until SIGTERM."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from shared.settings import InvalidSettings, Settings
+
+
+class Server(uvicorn.Server):
+    """A server that gives its runs back before it waits for its connections."""
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        stop = getattr(self.config.loaded_app.state, "stop", None)
+        if stop:
+            await stop()
+        await super().shutdown(sockets)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until stopped. Exit code 1 with one sentence when the name or a setting is wrong."""
+    names = sorted(path.parent.name for path in Path(__file__).parent.glob("*/app.py"))
+    if len(arguments) != 1 or arguments[0] not in names:
+        sys.stderr.write(f"usage: python -m functions {{{' | '.join(names)}}}\n")
+        return 1
+    try:
+        settings = Settings.from_env()
+        app = importlib.import_module(f"functions.{arguments[0]}.app").app
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,247 @@
+"""AG-UI 1.0 (docs.ag-ui.com/spec/1.0): what a client asks, and native events as the frames it reads. Pure.
+
+A frame is a server-sent event with its cursor as `id:`. Optional members are left out, never null: clients reject it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from shared.contracts import Event, Item, Json, Snapshot
+from shared.runs import RunView
+
+PROTOCOL_VERSION: Final = "1.0"
+
+#: Kinds of items that are frames of their own, and the frames that open and close them.
+_OPENS = {
+    "message": ("TEXT_MESSAGE_START",),
+    "reasoning": ("REASONING_START", "REASONING_MESSAGE_START"),
+    "tool_call": ("TOOL_CALL_START",),
+}
+_CLOSES = {
+    "message": ("TEXT_MESSAGE_END",),
+    "reasoning": ("REASONING_MESSAGE_END", "REASONING_END"),
+    "tool_call": ("TOOL_CALL_END",),
+}
+_DELTAS = {
+    "text": ("TEXT_MESSAGE_CONTENT", "messageId"),
+    "reasoning": ("REASONING_MESSAGE_CONTENT", "messageId"),
+    "arguments": ("TOOL_CALL_ARGS", "toolCallId"),
+}
+#: Where an item of a kind keeps what its deltas add up to.
+_TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}
+_USAGE = {
+    "model": "model",
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "cached_tokens": "cachedInputTokens",
+    "reasoning_tokens": "reasoningTokens",
+}
+
+
+class Projection:
+    """One client's stream of one run. It knows which items are open on the client, and nothing else."""
+
+    def __init__(self, run: RunView) -> None:
+        self._run = run
+        self._open: dict[str, str] = {}
+        self._has_begun = False
+
+    def write(self, events: Iterable[Event], *, skip: int = 0) -> bytes:
+        """The frames of these events; of the first one without its first `skip`."""
+        written: list[bytes] = []
+        for event in events:
+            frames = event.wire or _encode(event, self._frames(event))
+            if event.type != "item.aborted":
+                # Which frames take an item back depends on what this client has open; all others are the same for all.
+                event.wire = frames
+            written += frames[skip:]
+            skip = 0
+            self._has_begun = True
+            self._note(event)
+        return b"".join(written)
+
+    def write_snapshot(self, snapshot: Snapshot) -> bytes:
+        """The thread as it stands, in the order a client re-attaches by; open items go on with the next deltas."""
+        frames = [] if self._has_begun else [self._started()]
+        self._has_begun = True
+        for item_id, kind in self._open.items():
+            frames += [_boundary(name, item_id, {}) for name in _CLOSES[kind]]
+        self._open = {}
+        starts = [e for e in snapshot.open if e.type == "item.started" and e.data["kind"] in _OPENS]
+        frames.append({"type": "MESSAGES_SNAPSHOT", "messages": messages(snapshot)})
+        frames.append({"type": "STATE_SNAPSHOT", "snapshot": snapshot.state or {}})
+        for event in starts:
+            frames += self._frames(event)
+            self._note(event)
+        *head, last = (orjson.dumps(frame) for frame in frames)
+        place = f"id: {snapshot.attempt}.{snapshot.seq}\n".encode()
+        return b"".join(b"data: " + frame + b"\n\n" for frame in head) + place + b"data: " + last + b"\n\n"
+
+    def _note(self, event: Event) -> None:
+        match event.type:
+            case "item.started" if event.item_id and event.data["kind"] in _OPENS:
+                self._open[event.item_id] = event.data["kind"]
+            case "item.completed" | "item.aborted" if event.item_id:
+                self._open.pop(event.item_id, None)
+
+    def _started(self) -> Json:
+        parent = self._run.parent_key
+        return {
+            "type": "RUN_STARTED",
+            "threadId": self._run.thread_key,
+            "runId": self._run.run_key,
+            "protocolVersion": PROTOCOL_VERSION,
+            **({"parentRunId": parent} if parent else {}),
+        }
+
+    def _frames(self, event: Event) -> list[Json]:
+        data, item_id = event.data, event.item_id or ""
+        match event.type:
+            case "run.started":
+                return [self._started()]
+            case "item.started":
+                return [_boundary(name, item_id, data) for name in _OPENS.get(data["kind"], ())]
+            case "item.delta":
+                name, key = _DELTAS[data["channel"]]
+                return [{"type": name, key: item_id, "delta": data["delta"]}]
+            case "item.completed" if data["kind"] == "tool_result":
+                return [_tool_result(item_id, data["item"])]
+            case "item.completed":
+                return [_boundary(name, item_id, {}) for name in _CLOSES[data["kind"]]]
+            case "item.aborted":
+                return [_boundary(name, item_id, {}) for name in _CLOSES.get(self._open.get(item_id, ""), ())]
+            case "state.snapshot":
+                return [{"type": "STATE_SNAPSHOT", "snapshot": data["snapshot"]}]
+            case "state.delta":
+                return [{"type": "STATE_DELTA", "delta": data["delta"]}]
+            case "step.started" | "step.finished":
+                return [{"type": event.type.replace(".", "_").upper(), "stepName": data["name"]}]
+            case "custom":
+                return [{"type": "CUSTOM", "name": data["name"], "value": data["value"]}]
+            case "run.queued" | "interrupt.resolved":
+                return []
+        return [self._ended(event)]
+
+    def _ended(self, event: Event) -> Json:
+        data, usage = event.data, _usage(event.data.get("usage"))
+        if event.type == "run.failed":
+            return {"type": "RUN_ERROR", "message": data["message"], "code": data["code"], **usage}
+        ids = {"threadId": self._run.thread_key, "runId": self._run.run_key}
+        return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, data), **usage}
+
+
+def leg_ended(cursor: str) -> bytes:
+    """The last frame of a leg: the run goes on, and the client asks for more from this cursor."""
+    frame = {"type": "CUSTOM", "name": "stream.leg_ended", "value": {"cursor": cursor}}
+    return b"data: " + orjson.dumps(frame) + b"\n\n"
+
+
+def _encode(event: Event, frames: Sequence[Json]) -> list[bytes]:
+    """Frames as bytes. The last carries the event's own cursor: with it the client has all of the event."""
+    cursor = f"{event.attempt}.{event.seq}"
+    last = len(frames) - 1
+    return [
+        b"id: %b\ndata: %b\n\n"
+        % ((cursor if n == last else f"{cursor}.{n}").encode(), orjson.dumps(frame))
+        for n, frame in enumerate(frames)
+    ]
+
+
+def _boundary(name: str, item_id: str, data: Json) -> Json:
+    """A frame that opens or closes an item."""
+    if name == "TOOL_CALL_START":
+        call = {"toolCallId": item_id, "toolCallName": data["name"]}
+        return {"type": name, **call, "parentMessageId": data["message_id"]}
+    if name == "TOOL_CALL_END":
+        return {"type": name, "toolCallId": item_id}
+    role = {"TEXT_MESSAGE_START": "assistant", "REASONING_MESSAGE_START": "reasoning"}.get(name)
+    return {"type": name, "messageId": item_id, **({"role": role} if role else {})}
+
+
+def _tool_result(item_id: str, item: Json) -> Json:
+    result = {"messageId": item_id, "toolCallId": item["call_id"], "content": item["content"]}
+    return {"type": "TOOL_CALL_RESULT", **result, "role": "tool"}
+
+
+def _outcome(type_: str, data: Json) -> Json:
+    match type_:
+        case "run.cancelled":
+            return {"outcome": {"type": "cancelled"}}
+        case "run.interrupted":
+            interrupts = [_interrupt(asked) for asked in data["interrupts"]]
+            return {"outcome": {"type": "interrupt", "interrupts": interrupts}}
+        case "run.incomplete":
+            return {"outcome": {"type": "success"}, "metadata": {"incompleteReason": data["reason"]}}
+    pending = data.get("pending_calls")
+    return {"outcome": {"type": "success", **({"pendingToolCallIds": pending} if pending else {})}}
+
+
+def _interrupt(asked: Json) -> Json:
+    names = {
+        "id": "id",
+        "reason": "reason",
+        "message": "message",
+        "call_id": "toolCallId",
+        "response_schema": "responseSchema",
+        "expires_at": "expiresAt",
+    }
+    return {wire: asked[name] for name, wire in names.items() if asked.get(name) is not None}
+
+
+def _usage(usage: Json | None) -> Json:
+    counted = {wire: usage[name] for name, wire in _USAGE.items() if name in usage} if usage else {}
+    return {"usage": [counted]} if counted.keys() - {"model"} else {}
+
+
+def messages(snapshot: Snapshot) -> list[Json]:
+    """A thread's items as AG-UI messages: calls belong to the assistant message of their turn."""
+    listed: list[Json] = []
+    for item in [*snapshot.items, *_partial(snapshot.open)]:
+        match item.kind:
+            case "message":
+                listed.append({"id": item.key, **_plain(item.data, "role", "content", "name")})
+            case "reasoning":
+                listed.append({"id": item.key, "role": "reasoning", "content": item.data["text"]})
+            case "tool_call":
+                _assistant(listed, item).setdefault("toolCalls", []).append(_call(item))
+            case "tool_result":
+                said = {"toolCallId": item.data["call_id"], **_plain(item.data, "content", "error")}
+                listed.append({"id": item.key, "role": "tool", **said})
+    return listed
+
+
+def _plain(data: Json, *names: str) -> Json:
+    return {name: data[name] for name in names if data.get(name) is not None}
+
+
+def _assistant(listed: list[Json], call: Item) -> Json:
+    message_id = call.data["message_id"]
+    for message in reversed(listed):
+        if message["id"] == message_id:
+            return message
+    listed.append({"id": message_id, "role": "assistant"})
+    return listed[-1]
+
+
+def _call(item: Item) -> Json:
+    function = {"name": item.data["name"], "arguments": item.data["arguments"]}
+    return {"id": item.key, "type": "function", "function": function}
+
+
+def _partial(events: Sequence[Event]) -> list[Item]:
+    """Items that are still being written, with what they hold so far."""
+    texts: dict[str, list[str]] = {}
+    starts: dict[str, Any] = {}
+    for event in events:
+        item_id = event.item_id or ""
+        if event.type == "item.started":
+            starts[item_id], texts[item_id] = event.data, []
+        elif item_id in texts:
+            texts[item_id].append(event.data["delta"])
+    return [
+        Item(item_id, data["kind"], {**data, "role": "assistant", _TEXTS[data["kind"]]: "".join(texts[item_id])})
+        for item_id, data in starts.items()
+        if data["kind"] in _TEXTS
+    ]

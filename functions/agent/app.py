@@ -1,0 +1,152 @@
+"""Interactive runs over AG-UI 1.0: start, follow, re-attach, cancel."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from time import monotonic
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from functions.agent.agui import Projection, leg_ended
+from functions.agent.asked import ConnectInput, RunAgentInput
+from shared.contracts import Cursor, Event, Json, Snapshot
+from shared.follow import Follow
+from shared.holder import Holder, answering
+from shared.runs import RunView
+from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
+
+router = APIRouter()
+
+RunId = Annotated[str, Path(min_length=1, max_length=128)]
+
+
+@router.post("/runs")
+async def start(request: Request, user: User) -> Response:
+    """Start a run and stream it. The same body again re-attaches to it, with a snapshot first."""
+    asked, body = await read_body(request, RunAgentInput)
+    holder = _holder(request)
+    wanted = asked.to_request(body, request.scope["request_id"])
+    leased = await holder.begin(user.claims, wanted)
+    if leased:
+        view = leased.view()
+    else:
+        view = await holder.runs.find(user.claims, run_key=asked.run_id)
+        await holder.meet(view)
+    props = asked.forwarded_props
+    stream = Stream(request, user.claims, view, leaves=props.on_disconnect == "cancel")
+    return stream.respond(None, afresh=leased is None, in_legs=props.resumable)
+
+
+@router.get("/runs/{run_id}")
+async def read(run_id: RunId, request: Request, user: User) -> Response:
+    """A run: its status, its place in the log, and what it ended with."""
+    view = await _holder(request).runs.find(user.claims, run_key=run_id)
+    return JSONResponse(_view(view))
+
+
+@router.get("/runs/{run_id}/events")
+async def events(
+    run_id: RunId,
+    request: Request,
+    user: User,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> Response:
+    """A run's events behind a cursor (`Last-Event-ID`, or `?after=`), or from its start, and then as they come."""
+    given = last_event_id or after
+    cursor = Cursor.parse(given) if given else None
+    view = await _holder(request).runs.find(user.claims, run_key=run_id)
+    await _holder(request).meet(view)
+    return Stream(request, user.claims, view).respond(cursor, in_legs=True)
+
+
+@router.post("/runs/{run_id}/cancel")
+async def cancel(run_id: RunId, request: Request, user: User) -> Response:
+    """Ask for the end of a run: 200 with its status once it has ended, 202 while its holder is told."""
+    holder = _holder(request)
+    key, status = await holder.runs.cancel(user.claims, run_id, request.scope["request_id"])
+    holder.cancel(key)
+    is_over = status not in ("queued", "in_progress")
+    return JSONResponse({"runId": run_id, "status": status}, 200 if is_over else 202)
+
+
+@router.post("/connect")
+async def connect(request: Request, user: User) -> Response:
+    """Attach to a thread's latest run, or to a given one: the thread as it stands, and then what comes."""
+    asked, _ = await read_body(request, ConnectInput)
+    holder = _holder(request)
+    view = await holder.runs.find(user.claims, run_key=asked.run_id, thread_key=asked.thread_id)
+    await holder.meet(view)
+    return Stream(request, user.claims, view).respond(None, afresh=True)
+
+
+class Stream:
+    """One client's stream of one run."""
+
+    def __init__(self, request: Request, claims: Json, view: RunView, *, leaves: bool = False) -> None:
+        self._request = request
+        self._claims = claims
+        self._view = view
+        self._leaves = leaves
+
+    def respond(self, cursor: Cursor | None, *, afresh: bool = False, in_legs: bool = False) -> Response:
+        seconds = self._request.app.state.settings.stream_leg_seconds if in_legs else 0.0
+        return event_stream(self._frames(cursor, afresh, seconds), self._request)
+
+    async def _frames(self, cursor: Cursor | None, afresh: bool, leg_seconds: float) -> AsyncIterator[bytes]:
+        follow: Follow = self._request.app.state.follow
+        ends_at = monotonic() + leg_seconds if leg_seconds else None
+        has_ended = False
+        try:
+            async with aclosing(follow.follow(self._claims, self._view, cursor, afresh=afresh)) as parts:  # type: ignore[type-var]
+                async for frames, place in self._project(parts, cursor):
+                    cursor = place or cursor
+                    if frames:
+                        yield frames
+                    if ends_at and monotonic() >= ends_at:
+                        yield leg_ended(str(cursor or ""))
+                        break
+            has_ended = True
+        finally:
+            if self._leaves and not has_ended:
+                _holder(self._request).leave(self._claims, self._view, self._request.scope["request_id"])
+
+    async def _project(
+        self, parts: AsyncIterator[list[Event] | Snapshot], cursor: Cursor | None
+    ) -> AsyncIterator[tuple[bytes, Cursor | None]]:
+        projection = Projection(self._view)
+        skip = 0 if cursor is None or cursor.frame is None else cursor.frame + 1
+        async for part in parts:
+            if isinstance(part, Snapshot):
+                yield projection.write_snapshot(part), Cursor(part.attempt, part.seq)
+            elif part:
+                yield projection.write(part, skip=skip), Cursor(part[-1].attempt, part[-1].seq)
+            else:
+                yield KEEP_ALIVE, None
+            skip = 0
+
+
+def _holder(request: Request) -> Holder:
+    return request.app.state.holder  # type: ignore[no-any-return]  # app.state is untyped
+
+
+def _view(view: RunView) -> Json:
+    ending = view.ending or {}
+    shown = {
+        "runId": view.run_key,
+        "threadId": view.thread_key,
+        "parentRunId": view.parent_key,
+        "status": view.status,
+        "cursor": f"{view.attempt}.{view.last_seq}",
+        "createdAt": view.created_at,
+        "startedAt": view.started_at,
+        "endedAt": view.ended_at,
+        "pendingToolCallIds": ending.get("pending_calls") or None,
+        "usage": ending.get("usage") or None,
+        "error": {"code": ending["code"], "message": ending["message"]} if "code" in ending else None,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+app = create_app("agent", router, uses=(database, identity, answering))

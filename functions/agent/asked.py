@@ -1,0 +1,136 @@
+"""RunAgentInput of AG-UI 1.0, read leniently where the spec says so: what is unknown is left out, not refused."""
+
+import hashlib
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+from shared.contracts import Json, clean_json
+from shared.log import logger
+
+WireId = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(clean_json)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+class Message(_Wire):
+    """A message of the client's history. Only what users and frontend tools say is taken from it."""
+
+    id: WireId
+    role: str
+    content: str | list[Json] | None = None
+    name: str | None = None
+    tool_call_id: WireId | None = None
+    error: str | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.role in ("user", "tool") and self.content is None:
+            raise ValueError(f"a {self.role} message needs content")
+        if self.role == "tool" and self.tool_call_id is None:
+            raise ValueError("a tool message needs toolCallId")
+        return self
+
+    def to_request(self) -> Json:
+        """The message as `begin_run` reads it; other roles only mark how far the client's history goes."""
+        data: Json = {}
+        kind = "other"
+        if self.role == "user":
+            kind, data = "message", {"role": "user", "content": self.content, "name": self.name}
+        elif self.role == "tool":
+            kind = "tool_result"
+            data = {"call_id": self.tool_call_id, "content": self.content, "error": self.error}
+        return {"key": self.id, "kind": kind, "data": {k: v for k, v in data.items() if v is not None}}
+
+
+class FrontendTool(_Wire):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    description: str = ""
+    parameters: Json | None = None
+
+
+class Context(_Wire):
+    description: str
+    value: str
+
+
+class Resume(_Wire):
+    interrupt_id: str
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+
+
+class ForwardedProps(_Wire):
+    """What this backend reads of `forwardedProps`; an app's own members are left alone.
+
+    rewindTo: the message new ones come behind, instead of the thread's tail. busyPolicy: what to do while the thread
+    has an unfinished run. onDisconnect: whether a client that leaves ends its run. resumable: the client knows
+    cursors, so its stream may end in legs.
+    """
+
+    rewind_to: WireId | None = None
+    busy_policy: Literal["reject", "enqueue", "cancel_previous"] = "reject"
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+    resumable: bool = False
+
+
+class RunAgentInput(_Wire):
+    """The body of `POST /runs`. `runId` is the idempotency key: the same body again re-attaches."""
+
+    thread_id: WireId
+    run_id: WireId
+    messages: list[Message]
+    parent_run_id: WireId | None = None
+    protocol_version: str | None = None
+    state: Any = None
+    tools: list[FrontendTool] = []
+    context: list[Context] = []
+    resume: list[Resume] = []
+    forwarded_props: Annotated[ForwardedProps, BeforeValidator(lambda v: v if isinstance(v, dict) else {})] = (
+        ForwardedProps()
+    )
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Self:
+        ids = [message.id for message in self.messages]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two messages have the same id")
+        if len({tool.name for tool in self.tools}) < len(self.tools):
+            raise ValueError("two tools have the same name")
+        return self
+
+    def to_request(self, body: Json, request_id: str) -> Json:
+        """The request as `begin_run` reads it. `body` is the JSON this was read from, of which it keeps a hash."""
+        if unknown := body.keys() - {f.alias for f in type(self).model_fields.values()}:
+            logger.warning("input.ignored", extra={"members": sorted(unknown)[:10]})
+        request = {
+            "run_key": self.run_id,
+            "thread_key": self.thread_id,
+            "parent_key": self.parent_run_id,
+            "hash": _digest(body),
+            "messages": [message.to_request() for message in self.messages],
+            "state": {} if self.state is None else self.state,
+            "tools": [tool.model_dump(exclude_none=True) for tool in self.tools],
+            "context": [entry.model_dump() for entry in self.context],
+            "resume": [answer.model_dump(by_alias=True) for answer in self.resume],
+            "rewind_to": self.forwarded_props.rewind_to,
+            "busy": self.forwarded_props.busy_policy,
+            "request_id": request_id,
+        }
+        return clean_json(request)  # type: ignore[no-any-return]  # the same shape
+
+
+class ConnectInput(_Wire):
+    """The body of `POST /connect`: a thread to attach to, at its latest run or at a given one."""
+
+    thread_id: WireId
+    run_id: WireId | None = None
+
+
+def _digest(body: Json) -> str:
+    written = orjson.dumps(clean_json(body), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(written).hexdigest()

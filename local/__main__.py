@@ -1,0 +1,141 @@
+"""`python -m local dev | demo | token | migrate`; `--help` after each."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from time import monotonic
+
+from local import CannotStart, demo, postgres
+from local.accounts import SignIn
+from local.database import local_logins, sign_in
+from local.environment import environment, port
+from local.keys import Keys
+from local.migrate import migrate
+from local.probe import free_port
+from local.stack import FOLDER, Plan, Running, started
+
+_GATEWAY_PORT = 54321
+_POSTGRES_PORT = 54322
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code. What is in the way is said in one sentence."""
+    chosen = _parser().parse_args(arguments)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
+    try:
+        chosen.run(chosen)
+    except KeyboardInterrupt:
+        return 0 if chosen.run is _dev else 130
+    except (CannotStart, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local", description="The whole bundle on one machine."
+    )
+    commands = parser.add_subparsers(required=True)
+    for name, run, summary in (
+        ("dev", _dev, "start everything and keep it running until Ctrl-C"),
+        ("demo", _demo, "start everything, send one message, print the reply"),
+        ("token", _token, "print an access token for a made-up user"),
+        ("migrate", _migrate, "apply supabase/migrations to the local or a given database"),
+    ):
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=run)
+        if run is _token:
+            _add_token_options(command)
+        if run is _migrate:
+            command.add_argument("--url", help="a database, as the login that owns its schemas")
+    return parser
+
+
+def _add_token_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--user", default="demo", help="any name; the same name is the same user")
+    command.add_argument("--role", default="", help="app_metadata.role, such as admin")
+    command.add_argument("--anonymous", action="store_true", help="a user without an account")
+    command.add_argument("--expires", type=int, default=3600, metavar="SECONDS")
+
+
+def _dev(_: argparse.Namespace) -> None:
+    environ = environment()
+    gateway_port = port(environ, "GATEWAY_PORT", _GATEWAY_PORT)
+    postgres_port = port(environ, "POSTGRES_PORT", _POSTGRES_PORT)
+    began = monotonic()
+    with started(Plan(FOLDER, environ, gateway_port, postgres_port, _say)) as running:
+        _say(_summary(running, monotonic() - began))
+        try:
+            running.watch()
+        finally:
+            _say("\nStopping.")
+
+
+def _demo(_: argparse.Namespace) -> None:
+    plan = Plan(FOLDER / "demo", environment(), free_port(), free_port(), _say)
+    with started(plan) as running:
+        who = SignIn()
+        sign_in(who, running.owner_url)
+        _say(f"\n  model      {running.model}\n  you        {demo.MESSAGE}\n")
+        transcript = demo.ask(running.gateway_url, who.token(running.keys.user), _write)
+        _say("\n")
+    for kind, count in transcript.counts.items():
+        _say(f"  {count:>5} {kind}")
+    _say(f"\n{transcript.summary()}")
+
+
+def _token(chosen: argparse.Namespace) -> None:
+    who = SignIn(chosen.user, chosen.role, chosen.anonymous, chosen.expires)
+    server = postgres.running(FOLDER / "postgres")
+    if server:
+        sign_in(who, local_logins(server).owner)
+    else:
+        print(
+            "`make dev` is not running, so its database does not know this user.", file=sys.stderr
+        )
+    print(who.token(Keys.of(FOLDER / "keys.json").user))
+
+
+def _migrate(chosen: argparse.Namespace) -> None:
+    url = chosen.url or environment().get("SUPABASE_DATABASE_URL") or _local_owner_url()
+    applied = asyncio.run(migrate(url))
+    _say("\n".join(f"applied {name}" for name in applied) or "Nothing to apply.")
+
+
+def _local_owner_url() -> str:
+    server = postgres.running(FOLDER / "postgres")
+    if not server:
+        raise CannotStart("Start `make dev`, which migrates its own database, or give --url.")
+    return local_logins(server).owner
+
+
+def _summary(running: Running, seconds: float) -> str:
+    return f"""
+Ready in {seconds:.1f} s. Ctrl-C stops everything.
+
+  gateway    {running.gateway_url}/agent/runs
+  database   {running.owner_url}
+  model      {running.model}
+  logs       {FOLDER}/logs
+  token      python -m local token
+"""
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _write(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

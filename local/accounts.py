@@ -1,0 +1,78 @@
+"""Made-up users of the local stack, and their tokens, shaped as Supabase Auth's."""
+
+import json
+from dataclasses import dataclass, field
+from time import time
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+import asyncpg
+import jwt
+
+from local.keys import SigningKey
+
+SUPABASE_URL = "http://127.0.0.1:54321"
+ISSUER = f"{SUPABASE_URL}/auth/v1"
+_INSERT_USER = """
+insert into auth.users (id, aud, role, email, raw_app_meta_data, is_anonymous)
+values ($1, 'authenticated', 'authenticated', $2, cast($3 as jsonb), $4)
+on conflict (id) do update set raw_app_meta_data = excluded.raw_app_meta_data
+"""
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """A user who signed in: the same name is the same user, each sign-in is a session of its own."""
+
+    user: str = "demo"
+    role: str = ""
+    is_anonymous: bool = False
+    seconds: int = 3600
+    session_id: UUID = field(default_factory=uuid4)
+
+    @property
+    def sub(self) -> UUID:
+        return uuid5(NAMESPACE_URL, f"{ISSUER}/{self.user}")
+
+    @property
+    def email(self) -> str:
+        return "" if self.is_anonymous else f"{self.user}@example.com"
+
+    @property
+    def app_metadata(self) -> dict[str, str]:
+        provider = {} if self.is_anonymous else {"provider": "email"}
+        return {**provider, **({"role": self.role} if self.role else {})}
+
+    def token(self, key: SigningKey) -> str:
+        """The access token: a JWT for the header `Authorization: Bearer`."""
+        now = int(time())
+        claims = {
+            "iss": ISSUER,
+            "aud": "authenticated",
+            "sub": str(self.sub),
+            "role": "authenticated",
+            "session_id": str(self.session_id),
+            "email": self.email,
+            "is_anonymous": self.is_anonymous,
+            "app_metadata": self.app_metadata,
+            "user_metadata": {},
+            "aal": "aal1",
+            "iat": now,
+            "exp": now + self.seconds,
+        }
+        return jwt.encode(
+            claims, key.private.key, algorithm="ES256", headers={"kid": key.jwk["kid"]}
+        )
+
+    async def record(self, url: str) -> None:
+        """Write the user and the session into the database, as the owner of the migrations."""
+        connection = await asyncpg.connect(url)
+        try:
+            metadata = json.dumps(self.app_metadata)
+            await connection.execute(
+                _INSERT_USER, self.sub, self.email or None, metadata, self.is_anonymous
+            )
+            await connection.execute(
+                "insert into auth.sessions (id, user_id) values ($1, $2)", self.session_id, self.sub
+            )
+        finally:
+            await connection.close()

@@ -1,0 +1,153 @@
+"""Processes that end with the one that started them, even when that one is killed hard."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from pwd import struct_passwd
+from typing import Self, TypedDict
+
+from local import CannotStart
+from local.environment import ROOT
+
+#: Reads the process groups to end; its input closes when we die, however we die. Portable, unlike a death signal.
+_GUARD = """
+alive() { for group in $groups; do kill -0 -- $group && return 0; done; return 1; }
+while read -r group; do groups="$groups -$group"; done
+for group in $groups; do kill -INT -- $group; done
+tries=0
+while alive && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+for group in $groups; do kill -KILL -- $group; done
+"""
+_LAST_LINES = 8
+
+
+class Child:
+    """A started process, the leader of its own group, with its output in a log file."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def check(self) -> None:
+        """Check that it still runs.
+
+        Raises:
+            CannotStart: with its exit code and the last lines of its log.
+        """
+        code = self._process.poll()
+        if code is not None:
+            raise CannotStart(
+                f"{self.name} ended with exit code {code}; {self.log} ends with:\n{self.last_lines()}"
+            )
+
+    def last_lines(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        return "\n".join(f"    {line}" for line in lines)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 10.0) -> None:
+        """Ask it to end, wait, and kill its group if it does not."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(how)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Children:
+    """The processes of one stack. A context: leaving it stops them, the last started first."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._started: list[tuple[Child, signal.Signals]] = []
+
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _GUARD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child, how in reversed(self._started):
+            child.stop(how)
+        self._guard.kill()
+        self._guard.communicate()
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        user: struct_passwd | None = None,
+        stop: signal.Signals = signal.SIGTERM,
+    ) -> Child:
+        """Start a process, as `user` if one is given; its output replaces `<name>.log`.
+
+        Raises:
+            CannotStart: it cannot be executed.
+        """
+        log = self._logs / f"{name}.log"
+        with log.open("wb") as output:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    **(as_user(user) or {"cwd": str(ROOT)}),
+                )
+            except OSError as error:
+                raise CannotStart(
+                    f"{name} cannot be started: {command[0]}: {error.strerror}."
+                ) from None
+        self._watch(process.pid)
+        child = Child(name, process, log)
+        self._started.append((child, stop))
+        return child
+
+    @property
+    def all(self) -> list[Child]:
+        return [child for child, _ in self._started]
+
+    def _watch(self, group: int) -> None:
+        if pipe := self._guard.stdin:
+            pipe.write(f"{group}\n".encode())
+            pipe.flush()
+
+
+class Credentials(TypedDict, total=False):
+    """What `subprocess` takes to run a child as somebody else."""
+
+    user: int
+    group: int
+    extra_groups: list[str | int]
+    cwd: str
+
+
+def as_user(user: struct_passwd | None) -> Credentials:
+    """The credentials of that user, without a group or a folder of ours; nothing for none."""
+    if user is None:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}

@@ -1,0 +1,60 @@
+"""The stack's database: a server of its own with all migrations applied, or the one the person named."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from local import CannotStart, postgres
+from local.accounts import SignIn
+from local.children import Children
+from local.migrate import bootstrap, changed, migrate
+from local.postgres import Server
+
+
+@dataclass(frozen=True)
+class Logins:
+    """Two ways into one database: the functions', and the migrations'."""
+
+    functions: str
+    owner: str
+
+
+def local_logins(server: Server) -> Logins:
+    return Logins(server.url("agent_api"), server.url("postgres"))
+
+
+def start(
+    children: Children, home: Path, *, port: int, pg_bin: str, say: Callable[[str], None]
+) -> Logins:
+    """Start the server of `home`, Supabase-shaped and migrated.
+
+    Raises:
+        CannotStart: it does not start, or a migration fails.
+    """
+    server = postgres.start(children, home, port=port, pg_bin=pg_bin)
+    logins = local_logins(server)
+    asyncio.run(_prepare(server, logins.owner, say))
+    return logins
+
+
+def sign_in(who: SignIn, owner_url: str) -> None:
+    """Record the made-up user.
+
+    Raises:
+        CannotStart: this login may not, or the database is away.
+    """
+    try:
+        asyncio.run(who.record(owner_url))
+    except (OSError, asyncpg.PostgresError) as error:
+        raise CannotStart(f"The user cannot be written into auth.users: {error}.") from None
+
+
+async def _prepare(server: Server, owner_url: str, say: Callable[[str], None]) -> None:
+    await bootstrap(server)
+    for file in await migrate(owner_url):
+        say(f"             applied {file}")
+    for file in await changed(owner_url):
+        say(f"             {file} was changed after it was applied here; `make clean` starts anew")

@@ -1,0 +1,52 @@
+"""What the person set: the environment, and under it the file `.env`."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from local import CannotStart
+
+ROOT = Path(__file__).parent.parent
+_LINE = re.compile(
+    r"""(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s#]*))\s*(?:#.*)?"""
+)
+_LOOPBACK = "127.0.0.1,localhost"
+
+
+def environment(file: Path = ROOT / ".env") -> dict[str, str]:
+    """All variables; those of the environment win over those of the file.
+
+    Raises:
+        CannotStart: a line of the file is no `NAME=value`.
+    """
+    set_by_file = dict(_read(file)) if file.exists() else {}
+    proxied = {**set_by_file, **os.environ}
+    exceptions = ",".join(
+        filter(None, [proxied.get("NO_PROXY") or proxied.get("no_proxy"), _LOOPBACK])
+    )
+    # What is on this machine is never asked for through a proxy.
+    return {**proxied, "NO_PROXY": exceptions, "no_proxy": exceptions}
+
+
+def port(environ: dict[str, str], name: str, default: int) -> int:
+    """The port set as `name`.
+
+    Raises:
+        CannotStart: it is no port.
+    """
+    text = environ.get(name) or str(default)
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise CannotStart(f"{name}={text} is no port; set a number from 1 to 65535.")
+
+
+def _read(file: Path) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        found = _LINE.fullmatch(stripped)
+        if not found:
+            raise CannotStart(f"{file}:{number} is no NAME=value.")
+        yield found[1], found[2] or found[3] or found[4] or ""

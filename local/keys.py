@@ -1,0 +1,68 @@
+"""The keys of the local stack, made once: Supabase Auth's, for users' tokens, and the gateway's, for its assertions."""
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt import PyJWK
+from jwt.algorithms import ECAlgorithm
+
+_PRIVATE = "d"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A private ES256 key, as a JWK with a `kid`."""
+
+    jwk: dict[str, str]
+
+    @classmethod
+    def generate(cls, name: str) -> Self:
+        key = ec.generate_private_key(ec.SECP256R1())
+        jwk = ECAlgorithm.to_jwk(key, as_dict=True)
+        return cls({**jwk, "alg": "ES256", "use": "sig", "kid": f"{name}-{secrets.token_hex(4)}"})
+
+    @property
+    def private(self) -> PyJWK:
+        return PyJWK(self.jwk)
+
+    @property
+    def private_text(self) -> str:
+        return json.dumps(self.jwk)
+
+    @property
+    def public_keys(self) -> str:
+        """The text of a JWKS with the public half."""
+        return json.dumps({"keys": [{k: v for k, v in self.jwk.items() if k != _PRIVATE}]})
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The two keys of a stack."""
+
+    user: SigningKey
+    gateway: SigningKey
+
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        """The keys in the file, which is made if it is not there, for its owner's eyes only."""
+        if not file.exists():
+            _write_once(file, {name: SigningKey.generate(name).jwk for name in ("user", "gateway")})
+        stored = json.loads(file.read_text())
+        return cls(SigningKey(stored["user"]), SigningKey(stored["gateway"]))
+
+
+def _write_once(file: Path, content: dict[str, dict[str, str]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        json.dump(content, opened)
+    # Of two who make keys at once, the first wins.
+    with suppress(FileExistsError):
+        os.link(draft, file)
+    draft.unlink()

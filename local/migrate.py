@@ -1,0 +1,153 @@
+"""Makes a database Supabase-shaped (locally) and applies the migrations, recorded as the Supabase CLI records them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+
+from local import CannotStart
+from local.postgres import SUPERUSER, Server
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
+_BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
+_FILE = re.compile(r"(\d+)_(\w+)\.sql")
+_LOGINS = ("postgres", "agent_api", "authenticator", "supabase_auth_admin")
+_RECORD = """
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.schema_migrations (
+  version text primary key, statements text[], name text
+)
+"""
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+#: What may hold a semicolon that ends nothing, or is one that does.
+_PIECE = re.compile(
+    r"""--[^\n]*|/\*.*?\*/|\be'(?:[^'\\]|\\.|'')*'|'[^']*'|"[^"]*"|\$(\w*)\$.*?\$\1\$|;""",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a file, and the line it begins on."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A file of migrations; `version` orders it."""
+
+    file: Path
+    version: str
+    name: str
+    statements: list[Statement]
+
+    @property
+    def texts(self) -> list[str]:
+        return [statement.text for statement in self.statements]
+
+
+async def bootstrap(server: Server, database: str = "postgres") -> None:
+    """Make the server's database Supabase-shaped, with a password for each login. Idempotent."""
+    connection = await asyncpg.connect(server.url(SUPERUSER, database))
+    try:
+        async with connection.transaction():
+            await connection.execute(_BOOTSTRAP.read_text())
+            for login in _LOGINS:
+                await connection.execute(f"alter role {login} password '{server.password(login)}'")
+    finally:
+        await connection.close()
+
+
+async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
+    """Apply the folder's migrations that the database lacks, in order; returns their files' names.
+
+    Raises:
+        CannotStart: naming the file and line that failed; that file left nothing behind.
+    """
+    migrations = _read(folder)
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(_RECORD)
+        return [m.file.name for m in migrations if await _apply(connection, m)]
+    finally:
+        await connection.close()
+
+
+async def changed(url: str, folder: Path = MIGRATIONS) -> list[str]:
+    """The files whose text is no longer what this database applied."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(
+            "select version, statements from supabase_migrations.schema_migrations"
+        )
+    finally:
+        await connection.close()
+    applied = {row["version"]: row["statements"] for row in rows}
+    return [m.file.name for m in _read(folder) if m.texts != applied.get(m.version, m.texts)]
+
+
+def statements(sql: str) -> Iterator[Statement]:
+    """Split SQL at the semicolons that end a statement. Comments stay with the statement behind them."""
+    start = 0
+    for piece in _PIECE.finditer(sql):
+        if piece[0] == ";":
+            yield from _statement(sql, start, piece.start())
+            start = piece.end()
+    yield from _statement(sql, start, len(sql))
+
+
+def _statement(sql: str, start: int, end: int) -> Iterator[Statement]:
+    text = sql[start:end].strip()
+    if _COMMENT.sub("", text).strip():
+        yield Statement(text, sql.count("\n", 0, sql.index(text, start)) + 1)
+
+
+def _read(folder: Path) -> list[Migration]:
+    migrations = []
+    for file in sorted(folder.glob("*.sql")):
+        named = _FILE.fullmatch(file.name)
+        if not named:
+            raise CannotStart(f"{file} is not named as a migration: <version>_<name>.sql.")
+        texts = [*statements(file.read_text())]
+        migrations.append(Migration(file, named[1], named[2], texts))
+    return migrations
+
+
+async def _apply(connection: Connection, migration: Migration) -> bool:
+    async with connection.transaction():
+        # Two who migrate at once take turns.
+        await connection.execute("lock table supabase_migrations.schema_migrations")
+        if migration.version in await _versions(connection):
+            return False
+        for statement in migration.statements:
+            await _execute(connection, migration.file, statement)
+        await connection.execute(
+            "insert into supabase_migrations.schema_migrations (version, name, statements)"
+            " values ($1, $2, $3)",
+            migration.version,
+            migration.name,
+            migration.texts,
+        )
+    return True
+
+
+async def _versions(connection: Connection) -> set[str]:
+    rows = await connection.fetch("select version from supabase_migrations.schema_migrations")
+    return {row["version"] for row in rows}
+
+
+async def _execute(connection: Connection, file: Path, statement: Statement) -> None:
+    try:
+        await connection.execute(statement.text)
+    except asyncpg.PostgresError as error:
+        # Postgres counts the statement's characters, from one.
+        position = int(getattr(error, "position", None) or 1)
+        line = statement.line + statement.text.count("\n", 0, position - 1)
+        raise CannotStart(f"{file}:{line}: {error}") from error

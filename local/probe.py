@@ -1,0 +1,72 @@
+"""Ports and readiness on loopback."""
+
+import http.client
+import socket
+from contextlib import suppress
+from time import monotonic, sleep
+
+from local import CannotStart
+from local.children import Child
+
+_LOOPBACK = "127.0.0.1"
+_PATIENCE_SECONDS = 1.0
+
+
+def free_port() -> int:
+    """A loopback port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free(port: int, remedy: str) -> None:
+    """Check that a port can be listened on.
+
+    Raises:
+        CannotStart: it is taken; the message ends with the remedy.
+    """
+    # What a stack killed a moment ago left is gone in a moment.
+    deadline = monotonic() + _PATIENCE_SECONDS
+    while not _is_free(port):
+        if monotonic() > deadline:
+            raise CannotStart(f"Port {port} is in use: {remedy}")
+        sleep(0.05)
+
+
+def wait_until_answers(
+    child: Child, port: int, path: str, *, seconds: float, expect: range = range(200, 300)
+) -> None:
+    """Wait until the child answers a GET with an expected status.
+
+    Raises:
+        CannotStart: it ended, or did not answer so in time.
+    """
+    deadline = monotonic() + seconds
+    while (status := answer(port, path)) not in expect:
+        child.check()
+        if monotonic() > deadline:
+            said = f"answers {status}" if status else "does not answer"
+            raise CannotStart(
+                f"{child.name} {said} after {seconds:.0f} s; {child.log} ends with:\n{child.last_lines()}"
+            )
+        sleep(0.02)
+
+
+def answer(port: int, path: str) -> int:
+    """The status of a GET, 0 if there is none."""
+    connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=5)
+    with suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status
+    return 0
+
+
+def _is_free(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection((_LOOPBACK, port), 0.5).close()
+        return False
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((_LOOPBACK, port))
+        return True
+    return False

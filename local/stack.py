@@ -1,0 +1,187 @@
+"""The whole bundle, started in order and stopped in order: Postgres, a model, the functions, the gateway."""
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from local import CannotStart, database, gateway, model
+from local.accounts import SUPABASE_URL
+from local.binaries import find_binaries
+from local.children import Child, Children
+from local.database import Logins
+from local.environment import ROOT
+from local.keys import Keys
+from local.probe import free_port, require_free, wait_until_answers
+from shared.settings import InvalidSettings, Settings
+
+FOLDER = ROOT / ".local"
+FUNCTIONS = ("agent",)
+_READY_SECONDS = 30.0
+#: The first start fetches the gateway's one package.
+_GATEWAY_SECONDS = 120.0
+_ANY_ANSWER = range(100, 600)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be started, where, and with what the person set."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    gateway_port: int
+    postgres_port: int
+    say: Callable[[str], None]
+
+    def value(self, name: str) -> str:
+        return self.environ.get(name, "").strip()
+
+    @property
+    def database_url(self) -> str:
+        return self.value("SUPABASE_DATABASE_URL")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stack that answers."""
+
+    children: Children
+    keys: Keys
+    gateway_url: str
+    #: The database, as the migrations' login.
+    owner_url: str
+    model: str
+
+    def watch(self) -> None:
+        """Wait for a part that ends; a signal ends the waiting.
+
+        Raises:
+            CannotStart: a part ended; the message has its last words.
+        """
+        while True:
+            for child in self.children.all:
+                child.check()
+            sleep(0.2)
+
+
+@contextmanager
+def started(plan: Plan) -> Iterator[Running]:
+    """The running stack; leaving it stops all.
+
+    Raises:
+        CannotStart: something is in the way; nothing is left running.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(plan.folder):
+        _check(plan)
+        with Children(plan.folder / "logs") as children:
+            yield _start(plan, children)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise CannotStart(
+                f"It already runs in this checkout, as process {lock.read()}; stop that one first."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _check(plan: Plan) -> None:
+    # All that can be known beforehand, so that nothing is half started.
+    gateway.find_deno()
+    require_free(plan.gateway_port, "stop what uses it (`supabase start`?) or set GATEWAY_PORT.")
+    if not plan.database_url:
+        find_binaries(plan.value("PG_BIN"))
+        require_free(plan.postgres_port, "stop what uses it or set POSTGRES_PORT.")
+    if not plan.value("OPENAI_API_KEY"):
+        model.weights()
+    try:
+        Settings.from_env(plan.environ)
+    except InvalidSettings as error:
+        raise CannotStart(str(error)) from None
+
+
+def _start(plan: Plan, children: Children) -> Running:
+    keys = Keys.of(FOLDER / "keys.json")
+    # The model loads while the database starts.
+    chosen, local_model = _model(plan, children)
+    with _step(plan, "postgres"):
+        logins = _logins(plan, children)
+    settings = {**plan.environ, **chosen.settings, **_settings(logins, keys)}
+    ports = {name: free_port() for name in FUNCTIONS}
+    functions = [_function(children, name, ports[name], settings) for name in FUNCTIONS]
+    front = children.start(
+        "gateway",
+        gateway.command(),
+        env=gateway.settings(keys, plan.environ, plan.gateway_port, ports),
+    )
+    if local_model:
+        _wait(plan, local_model, chosen.port, "/health")
+    for child in functions:
+        _wait(plan, child, ports[child.name], "/readiness")
+    with _step(plan, "gateway"):
+        wait_until_answers(
+            front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
+        )
+    url = f"http://127.0.0.1:{plan.gateway_port}{gateway.PATH}"
+    return Running(children, keys, url, logins.owner, chosen.title)
+
+
+def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
+    chosen = model.choose(plan.environ, free_port())
+    if not chosen.port:
+        return chosen, None
+    command = [sys.executable, "-m", "local.model", str(chosen.port)]
+    return chosen, children.start("model", command, env=plan.environ)
+
+
+def _logins(plan: Plan, children: Children) -> Logins:
+    if plan.database_url:
+        return Logins(plan.database_url, plan.database_url)
+    return database.start(
+        children,
+        plan.folder / "postgres",
+        port=plan.postgres_port,
+        pg_bin=plan.value("PG_BIN"),
+        say=plan.say,
+    )
+
+
+def _settings(logins: Logins, keys: Keys) -> dict[str, str]:
+    return {
+        "SUPABASE_DATABASE_URL": logins.functions,
+        "SUPABASE_URL": SUPABASE_URL,
+        "SUPABASE_JWKS": keys.user.public_keys,
+        "GATEWAY_PUBLIC_KEYS": keys.gateway.public_keys,
+        "HOST": "127.0.0.1",
+    }
+
+
+def _function(children: Children, name: str, port: int, settings: Mapping[str, str]) -> Child:
+    command = [sys.executable, "-m", "functions", name]
+    return children.start(name, command, env={**settings, "PORT": str(port)})
+
+
+def _wait(plan: Plan, child: Child, port: int, path: str) -> None:
+    with _step(plan, child.name):
+        wait_until_answers(child, port, path, seconds=_READY_SECONDS)
+
+
+@contextmanager
+def _step(plan: Plan, name: str) -> Iterator[None]:
+    began = monotonic()
+    plan.say(f"  starting   {name}")
+    yield
+    plan.say(f"  ready      {name:<10} {(monotonic() - began) * 1000:5.0f} ms")

@@ -1,0 +1,76 @@
+"""One middleware for all: ids for the log, a limit for bodies, a line per request."""
+
+import re
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.contracts import BodyTooLarge
+from shared.log import bound, logger
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
+#: W3C Trace Context: version, trace id, parent id, flags.
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_QUIET = frozenset(("/health", "/readiness"))
+
+
+class Context:
+    """Give a request its id, bind ids to its log lines, refuse bodies over the limit while they are read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        scope["request_id"] = request_id = _request_id(headers)
+        status, started = 0, perf_counter()
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with bound(request_id=request_id, trace_id=_trace_id(headers)):
+            try:
+                await self._app(scope, _limited(receive, scope["app"].state), sent)
+            finally:
+                if scope["path"] not in _QUIET:
+                    _log(scope, status, perf_counter() - started)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", None)
+    facts: dict[str, Any] = {"method": scope["method"], "route": route, "status": status}
+    logger.info("request.ended", extra={**facts, "ms": round(seconds * 1000, 1)})
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if _REQUEST_ID.match(given) else str(uuid4())
+
+
+def _trace_id(headers: dict[bytes, bytes]) -> str | None:
+    match = _TRACEPARENT.match(headers.get(b"traceparent", b"").decode("latin-1"))
+    return match[1] if match else None
+
+
+def _limited(receive: Receive, state: Any) -> Receive:
+    left = state.settings.max_body_bytes
+
+    async def limited() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            # Not ours: FastAPI turns what it does not know into a 400 while it reads a body.
+            raise HTTPException(413, BodyTooLarge().detail)
+        return message
+
+    return limited

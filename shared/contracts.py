@@ -1,0 +1,272 @@
+"""The shapes that cross a process: native events, items, cursors and problems.
+
+Everything an interface shows is a projection of these. This module imports nothing of ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+Json = dict[str, Any]
+
+Kind = Literal["message", "reasoning", "tool_call", "tool_result"]
+
+ENDINGS = frozenset(
+    ("run.completed", "run.interrupted", "run.incomplete", "run.cancelled", "run.failed")
+)
+
+
+class Draft(NamedTuple):
+    """An event before the log gave it a place.
+
+    `data` by type: `item.started` {kind, …}, `item.delta` {channel: text | reasoning | arguments, delta},
+    `item.completed` {kind, item: the full value}, `item.aborted` {reason}, endings as in ARCHITECTURE.md.
+    """
+
+    type: str
+    item_id: str | None = None
+    data: Json = {}  # noqa: RUF012  # never written to: drafts are values
+
+
+@dataclass(slots=True)
+class Event:
+    """One entry of a run's log. `seq` is contiguous within the run, from 1; `attempt` is its holder's, from 1.
+
+    `wire` keeps its encoding, so that an event is encoded once for all who follow.
+    """
+
+    attempt: int
+    seq: int
+    type: str
+    item_id: str | None
+    data: Json
+    wire: Any = None
+
+    @property
+    def ends_run(self) -> bool:
+        return self.type in ENDINGS
+
+
+def expand(row: Mapping[str, Any]) -> list[Event]:
+    """The events of one stored row: neighbouring deltas of an item share a row."""
+    item_id = None if row["item_id"] is None else str(row["item_id"])
+    attempt, seq, kind, data = row["attempt"], row["seq"], row["type"], row["data"]
+    if kind != "item.delta":
+        return [Event(attempt, seq, kind, item_id, data)]
+    channel = data["channel"]
+    return [
+        Event(attempt, seq + nth, kind, item_id, {"channel": channel, "delta": delta})
+        for nth, delta in enumerate(data["deltas"])
+    ]
+
+
+class Cursor(NamedTuple):
+    """A reader's place in a run: all of (attempt, seq), or of its first `frame` + 1 frames, was received."""
+
+    attempt: int
+    seq: int
+    frame: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `<attempt>.<seq>` or `<attempt>.<seq>.<frame>`.
+
+        Raises:
+            InvalidCursor: it is neither.
+        """
+        parts = text.split(".")
+        if len(parts) not in (2, 3) or not all(p.isascii() and p.isdigit() for p in parts):
+            raise InvalidCursor(f"The cursor {text[:40]!r} is not <attempt>.<seq>.")
+        if any(len(p) > 9 for p in parts):
+            raise InvalidCursor(f"The cursor {text[:40]!r} is out of range.")
+        return cls(*map(int, parts))
+
+    def __str__(self) -> str:
+        return ".".join(str(part) for part in self if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An entry of a thread: a message, a piece of reasoning, a tool call or its result.
+
+    `key` is its id on the wire. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
+    tool_call {name, arguments, message_id, provider_id, executor: client | server},
+    tool_result {call_id, content, status}.
+    """
+
+    key: str
+    kind: Kind
+    data: Json
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        return cls(row["key"], row["kind"], row["data"])
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A thread as the committed log of one run shows it at a position.
+
+    `open` holds the events of items that are not complete yet: their starts and their deltas so far.
+    """
+
+    attempt: int
+    seq: int
+    items: list[Item]
+    open: list[Event]
+    state: Any
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            row["attempt"],
+            row["seq"],
+            [Item.from_row(item) for item in row["items"]],
+            [event for part in row["open"] for event in expand(part)],
+            row["state"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more model calls; None where the provider said nothing."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    model: str | None = None
+
+    def __add__(self, other: "Usage") -> "Usage":
+        def total(mine: int | None, theirs: int | None) -> int | None:
+            return theirs if mine is None else mine + (theirs or 0)
+
+        return Usage(
+            total(self.input_tokens, other.input_tokens),
+            total(self.output_tokens, other.output_tokens),
+            total(self.cached_tokens, other.cached_tokens),
+            total(self.reasoning_tokens, other.reasoning_tokens),
+            other.model or self.model,
+        )
+
+    def to_json(self) -> Json:
+        return {
+            name: value for name in self.__slots__ if (value := getattr(self, name)) is not None
+        }
+
+
+def clean(text: str) -> str:
+    """The text as Postgres can keep it: NUL and lone surrogates become U+FFFD."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def clean_json(value: Any) -> Any:
+    """The same JSON as Postgres can keep it."""
+    match value:
+        case str():
+            return clean(value)
+        case list():
+            return [clean_json(entry) for entry in value]
+        case dict():
+            return {clean(key): clean_json(entry) for key, entry in value.items()}
+    return value
+
+
+class Problem(Exception):
+    """Something has gone wrong that has a name on the wire (RFC 9457).
+
+    `code` is stable, the detail is a sentence for people: by default the docstring.
+    """
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip()
+        self.retry_after = retry_after
+        super().__init__(self.detail)
+
+
+class Unauthorized(Problem):
+    """The request carries no valid proof of who is asking."""
+
+    code = "unauthorized"
+
+
+class InvalidRequest(Problem):
+    """The request's body is not what this address takes."""
+
+    code = "invalid_request"
+
+
+class InvalidCursor(Problem):
+    """The cursor cannot be read."""
+
+    code = "invalid_cursor"
+
+
+class BodyTooLarge(Problem):
+    """The request's body is larger than this address takes."""
+
+    code = "body_too_large"
+
+
+class RunNotFound(Problem):
+    """There is no such run."""
+
+    code = "run_not_found"
+
+
+class RunIdReused(Problem):
+    """This runId already names a run with another request."""
+
+    code = "run_id_reused"
+
+
+class ThreadBusy(Problem):
+    """The thread has a run that has not ended."""
+
+    code = "thread_busy"
+
+
+class NothingToAnswer(Problem):
+    """The request says nothing new, and the thread does not end with something to answer."""
+
+    code = "nothing_to_answer"
+
+
+class RewindTargetUnknown(Problem):
+    """`rewindTo` names no message of this thread."""
+
+    code = "rewind_target_unknown"
+
+
+class InterruptOpen(Problem):
+    """The thread waits for an answer that this request does not give."""
+
+    code = "interrupt_open"
+
+
+class InterruptResolved(Problem):
+    """That interrupt was answered already."""
+
+    code = "interrupt_resolved"
+
+
+class TooManyRuns(Problem):
+    """This process runs as many runs as it may; try again."""
+
+    code = "too_many_runs"
+
+
+class Unavailable(Problem):
+    """Something this function needs cannot be reached; try again."""
+
+    code = "unavailable"

@@ -1,0 +1,223 @@
+"""Postgres, behind the only doors there are: a function of schema `agent`, or a session that acts as a user.
+
+The library is `databases`, of which this module uses the pool and the connection and nothing that is bound to the
+calling task: children of a request share its session, and no query can run outside the row-level security that was
+asked for. docs/decisions.md lists the traps this avoids; tests/postgres/test_database.py holds each of them shut.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import orjson
+from databases import Database as Pool
+from databases.core import Connection
+
+from shared.contracts import Unavailable
+from shared.log import logger
+from shared.settings import InvalidSettings, Settings
+
+_READY_SECONDS = 2.0
+_FUNCTION = re.compile(r"[a-z_]+\Z")
+_TRANSACTION_POOLER_PORT = 6543
+_REFUSED = "AF001"
+
+#: Postgres is away, starting, stopping, full, too slow, or read-only: not the caller's fault, and it may pass.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+class Refused(Exception):
+    """A function of the schema refused: `code` is the stable word it raised."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Database:
+    """A pool of connections. Every wait has an end; whatever happens, a connection comes back clean or not at all."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._seconds = settings.database_seconds
+        self._may_bypass = settings.allow_bypassrls_login
+        self._checked = False
+        self._ready_until = 0.0
+        url = settings.supabase_database_url
+        # The url goes to asyncpg whole: `databases` drops sslmode and most other options without a word.
+        self._pool = Pool(
+            url,
+            dsn=url,
+            min_size=0,
+            max_size=settings.database_connections,
+            timeout=self._seconds,
+            command_timeout=self._seconds,
+            max_inactive_connection_lifetime=45.0,
+            # A transaction pooler gives each statement to another server, which never saw it prepared.
+            statement_cache_size=0 if urlsplit(url).port == _TRANSACTION_POOLER_PORT else 256,
+            # Every setting is local to its transaction, so there is nothing to reset: half the trips of a run.
+            reset=_keep,
+            init=self._check_login,
+        )
+
+    async def connect(self) -> None:
+        """Open the pool. A database that is away is reported by `is_ready`, not here.
+
+        Raises:
+            InvalidSettings: the login bypasses row-level security and nobody allowed it.
+        """
+        await self._pool.connect()
+        if not await self.is_ready():
+            logger.warning("database.away")
+
+    async def close(self) -> None:
+        await self._pool.disconnect()
+
+    async def call(self, function: str, *arguments: Any) -> Any:
+        """Call `agent.<function>`: one statement, one trip. Returns its value, JSON decoded.
+
+        Raises:
+            Refused: the function did.
+            Unavailable: Postgres cannot be reached in time.
+        """
+        async with self._connection() as connection:
+            value = await connection.fetchval(
+                f"select {_sql(function, arguments)}", *_json(arguments)
+            )
+        return orjson.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
+
+    async def rows(self, function: str, *arguments: Any) -> list[Mapping[str, Any]]:
+        """Call `agent.<function>` for its rows; raises as `call` does."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"select * from {_sql(function, arguments)}", *_json(arguments)
+            )
+        return list(rows)
+
+    @asynccontextmanager
+    async def session(self, claims: Mapping[str, object]) -> AsyncIterator[Any]:
+        """A transaction that acts as the user of verified claims, committed at the end: yields an asyncpg connection.
+
+        It belongs to no task: child tasks and generators inside it see the same rows, one query at a time.
+
+        Raises:
+            Unavailable: Postgres cannot be reached in time.
+        """
+        async with self._connection() as connection:
+            try:
+                await connection.execute(_claimed(claims, self._seconds))
+                yield connection
+                await connection.execute("commit")
+            except BaseException:
+                await _finish(_roll_back(connection))
+                raise
+
+    async def is_ready(self) -> bool:
+        """Whether Postgres answered in the last two seconds."""
+        if monotonic() < self._ready_until:
+            return True
+        try:
+            async with self._connection() as connection:
+                await connection.fetchval("select 1")
+        except Unavailable:
+            return False
+        self._ready_until = monotonic() + _READY_SECONDS
+        return True
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        # An explicit Connection: the one `databases` hands out is bound to the task that asked for it.
+        connection = Connection(self._pool, self._pool._backend)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await connection.__aenter__()
+            try:
+                yield connection.raw_connection
+            finally:
+                await _finish(connection.__aexit__())
+        except _AWAY as error:
+            self._ready_until = 0.0
+            logger.warning("database.unavailable", extra={"error": type(error).__name__})
+            raise Unavailable(retry_after=2) from error
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == _REFUSED:
+                raise Refused(str(error)) from None
+            raise
+
+    async def _check_login(self, connection: Any) -> None:
+        if self._checked or self._may_bypass:
+            return
+        if await connection.fetchval(
+            "select rolsuper or rolbypassrls from pg_roles where rolname = session_user"
+        ):
+            raise InvalidSettings(
+                "SUPABASE_DATABASE_URL names a login that bypasses row-level security: use agent_api, or set"
+                " ALLOW_BYPASSRLS_LOGIN=1 where a pooler admits no other."
+            )
+        self._checked = True
+
+
+def _sql(function: str, arguments: tuple[Any, ...]) -> str:
+    if not _FUNCTION.match(function):
+        raise ValueError(f"{function!r} is not the name of a function")
+    return f"agent.{function}({', '.join(f'${n}' for n in range(1, len(arguments) + 1))})"
+
+
+def _json(arguments: tuple[Any, ...]) -> list[Any]:
+    return [orjson.dumps(a).decode() if isinstance(a, dict | list) else a for a in arguments]
+
+
+def _claimed(claims: Mapping[str, object], seconds: float) -> str:
+    """Begin and become the user in one trip: a simple query, so its values are literals.
+
+    The role is not the caller's to choose. The claims are JSON in ASCII, with quotes doubled, which no literal can
+    escape while standard_conforming_strings is on (the default since Postgres 9.1).
+    """
+    literal = json.dumps(claims, ensure_ascii=True).replace("'", "''")
+    return (
+        "begin; select set_config('role', 'authenticated', true),"
+        f" set_config('request.jwt.claims', '{literal}', true),"
+        " set_config('request.jwt.claim', '', true), set_config('request.jwt.claim.sub', '', true),"
+        f" set_config('statement_timeout', '{int(seconds * 1000)}', true)"
+    )
+
+
+async def _keep(_connection: Any) -> None:
+    """No reset: see `reset=`."""
+
+
+async def _roll_back(connection: Any) -> None:
+    try:
+        async with asyncio.timeout(2):
+            await connection.execute("rollback")
+    except (*_AWAY, asyncpg.PostgresError):
+        # In doubt it is thrown away; the pool opens another.
+        connection.terminate()
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Await to the end, however often the caller is cancelled meanwhile; then be cancelled."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled
+    task.result()

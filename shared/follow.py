@@ -1,0 +1,228 @@
+"""The reader's end of the log: follow a run from any place, in whichever process it lives.
+
+A reader never skips, repeats or reorders. It gets events in the order of the log and stops at gaps; where its place
+means nothing any more (an older attempt, beyond the log, inside pruned deltas) it gets a snapshot and goes on from
+there.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import orjson
+
+from shared.contracts import Cursor, Event, Json, Snapshot, Unavailable, expand
+from shared.database import Database
+from shared.runs import Runs, RunView
+
+#: Rows of one run in one poll; a reader that is further behind is polled again at once.
+_PAGE = 1000
+
+
+class Feed:
+    """The events of one run as this process learns of them, from behind `base` on. Any number may follow."""
+
+    def __init__(self, *, base: int, attempt: int) -> None:
+        self.base = base
+        self.attempt = attempt
+        self.events: list[Event] = []
+        self.is_closed = False
+        self.has_gap = False
+        self.followers = 0
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def last_seq(self) -> int:
+        return self.events[-1].seq if self.events else self.base
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(self.events) and self.events[-1].ends_run
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Add events, which go on from the last; an ending closes the feed."""
+        self.events.extend(events)
+        self.is_closed = self.is_closed or events[-1].ends_run
+        self.wake()
+
+    def close(self) -> None:
+        """No more will come from here."""
+        self.is_closed = True
+        self.wake()
+
+    def wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def after(self, seq: int, keep_alive: float) -> AsyncIterator[list[Event]]:
+        """What comes behind `seq`, as it comes; an empty list each time nothing came for `keep_alive` seconds."""
+        loop = asyncio.get_running_loop()
+        said_at = loop.time()
+        while True:
+            if news := self.events[seq - self.base :]:
+                seq = news[-1].seq
+                yield news
+                said_at = loop.time()
+            elif self.is_closed:
+                return
+            elif loop.time() - said_at >= keep_alive:
+                yield []
+                said_at = loop.time()
+            else:
+                waiter = loop.create_future()
+                self._waiters.append(waiter)
+                # A timer per silence, not per event: it is only there to wake us for the keep-alive.
+                timer = loop.call_at(said_at + keep_alive, self.wake)
+                try:
+                    await waiter
+                finally:
+                    timer.cancel()
+
+
+class Follow:
+    """Follows runs: from memory when they live in this process, else by one poll for all of them per tick."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        database: Database,
+        local: Callable[[str], Feed | None],
+        *,
+        tick: float,
+        keep_alive: float,
+    ) -> None:
+        self._runs = runs
+        self._database = database
+        self._local = local
+        self._tick = tick
+        self._keep_alive = keep_alive
+        self._wake = asyncio.Event()
+        self._remote: dict[tuple[str, int], Feed] = {}
+        self._is_stopping = False
+
+    async def follow(
+        self, claims: Json, view: RunView, cursor: Cursor | None, *, afresh: bool = False
+    ) -> AsyncIterator[list[Event] | Snapshot]:
+        """Events behind the cursor and then as they come, an empty list as a keep-alive; a Snapshot where the place
+        of the reader means nothing any more, or first of all where it asks for one (`afresh`).
+
+        The user's right to the run was checked when `view` was read.
+        """
+        place = None if afresh else await self._place(claims, view, cursor)
+        while not self._is_stopping:
+            if place is None:
+                snapshot = await self._runs.snapshot(claims, view.run_id)
+                yield snapshot
+                place = Cursor(snapshot.attempt, snapshot.seq)
+            if view.has_ended and place.seq >= view.last_seq:
+                return
+            with self._feed(view.run_id, place.seq) as feed:
+                async for news in feed.after(place.seq, self._keep_alive):
+                    sound = _sound(news, place.attempt)
+                    if sound or not news:
+                        yield sound
+                    if sound:
+                        place = Cursor(sound[-1].attempt, sound[-1].seq)
+                    if len(sound) < len(news) or (sound and sound[-1].type == "item.aborted"):
+                        place = None
+                        break
+                if place is not None and feed.has_ended:
+                    return
+            # A feed that closed before the ending had a gap, or lost its run: what it sent last may be in no log.
+            place = None
+
+    async def _place(self, claims: Json, view: RunView, cursor: Cursor | None) -> Cursor | None:
+        """Where to go on from; None where only a snapshot can tell."""
+        if cursor is None:
+            return None if view.pruned else Cursor(0, 0)
+        if cursor.attempt != view.attempt:
+            return None
+        if cursor.seq > self._known(view):
+            # Sent by its holder, and committed with the next tick, or never.
+            await asyncio.sleep(self._tick)
+            view = await self._runs.find(claims, run_key=view.run_key)
+            if cursor.seq > self._known(view):
+                return None
+        # Some frames of an event: that event is read again, and whoever writes frames leaves those out.
+        return cursor if cursor.frame is None else Cursor(cursor.attempt, cursor.seq - 1)
+
+    def _known(self, view: RunView) -> int:
+        feed = self._local(view.run_id)
+        return max(view.last_seq, feed.last_seq if feed else 0)
+
+    @contextmanager
+    def _feed(self, run_id: str, seq: int) -> Iterator[Feed]:
+        local = self._local(run_id)
+        if local and local.base <= seq:
+            yield local
+            return
+        feed = self._remote.setdefault((run_id, seq), Feed(base=seq, attempt=0))
+        feed.followers += 1
+        self._wake.set()
+        try:
+            yield feed
+        finally:
+            feed.followers -= 1
+            if not feed.followers:
+                self._remote.pop((run_id, seq), None)
+
+    def stop(self) -> None:
+        """End every reader's leg: this process stops."""
+        self._is_stopping = True
+        for feed in self._remote.values():
+            feed.close()
+
+    async def run(self) -> None:
+        """Poll for what is followed here and lives elsewhere, until cancelled. Rests while nobody follows."""
+        while True:
+            if not self._remote:
+                self._wake.clear()
+                await self._wake.wait()
+            self._wake.clear()
+            with suppress(Unavailable):
+                if await self._poll():
+                    continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._tick):
+                    await self._wake.wait()
+
+    async def _poll(self) -> bool:
+        """One query for all feeds. Returns whether a page was full, so that more waits."""
+        feeds = dict(self._remote)
+        wanted = [
+            {"reader": nth, "run_id": run_id, "after": feed.last_seq}
+            for nth, ((run_id, _), feed) in enumerate(feeds.items())
+        ]
+        rows = await self._database.rows("read_events", wanted)
+        for nth, feed in enumerate(feeds.values()):
+            _take(feed, [row for row in rows if row["reader"] == nth])
+        return len(rows) >= _PAGE
+
+
+def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
+    last, news = feed.last_seq, []
+    for row in rows:
+        for event in expand({**row, "data": orjson.loads(row["data"])}):
+            if event.seq == last + 1:
+                news.append(event)
+                last = event.seq
+            elif event.seq > last:
+                feed.has_gap = True
+    if news:
+        feed.publish(news)
+    if feed.has_gap:
+        feed.close()
+
+
+def _sound(news: list[Event], attempt: int) -> list[Event]:
+    """The events up to where the reader's picture breaks: another attempt, or an item taken back."""
+    for place, event in enumerate(news):
+        if attempt and event.attempt != attempt:
+            return news[:place]
+        if event.type == "item.aborted":
+            return news[: place + 1]
+        attempt = event.attempt
+    return news

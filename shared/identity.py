@@ -1,0 +1,278 @@
+"""Who is asking: two proofs on each request, both verified, both about the same caller.
+
+A Supabase access token says who the user is; the gateway's assertion says that the request came
+through the gateway, for this function, method and path. The rules for tokens are those of
+`supabase/functions/auth-gateway/tokens.ts`; `tests/golden/tokens.json` holds both to them.
+"""
+
+import hashlib
+import json
+import math
+import re
+import time
+from base64 import urlsafe_b64encode
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from uuid import UUID
+
+import jwt
+
+from shared.contracts import Unauthorized
+from shared.jwks import RemoteKeys, public_keys
+
+_BEARER = re.compile(r"Bearer ([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
+_COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MAX_TOKEN = 8192
+_MAX_ASSERTION_LIFETIME = 150
+_MIN_SECRET = 32
+_TOLERANCE = 60
+_REMEMBER_SECONDS = 60
+_REMEMBER_TOKENS = 2000
+
+_jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
+_Keys = Mapping[tuple[str, str], jwt.PyJWK]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user whose token and gateway assertion were both verified."""
+
+    sub: UUID
+    session_id: UUID
+    role: str
+    is_anonymous: bool
+    app_role: str | None
+
+    @property
+    def claims(self) -> dict[str, object]:
+        """What is stored with a run, so that whoever executes it acts as this user and no more."""
+        claims: dict[str, object] = {
+            "sub": str(self.sub),
+            "role": self.role,
+            "session_id": str(self.session_id),
+            "is_anonymous": self.is_anonymous,
+        }
+        if self.app_role is not None:
+            claims["app_metadata"] = {"role": self.app_role}
+        return claims
+
+
+class Verifier:
+    """Verifies both proofs of a request to one function.
+
+    Raises:
+        ValueError: the keys or the secret cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        function: str,
+        issuer: str,
+        gateway_keys: str,
+        jwks: str | None,
+        jwks_url: str,
+        legacy_secret: str | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._function = function
+        self._issuer = issuer
+        self._clock = clock
+        self._gateway_keys = _inline_keys("GATEWAY_PUBLIC_KEYS", gateway_keys)
+        if not any(alg == "ES256" for alg, _ in self._gateway_keys):
+            raise ValueError("GATEWAY_PUBLIC_KEYS holds no ES256 public key with a kid")
+        self._keys = None if jwks is None else _inline_keys("SUPABASE_JWKS", jwks)
+        self._remote = RemoteKeys(jwks_url, _parse_keys, clock=clock)
+        self._secret = None if legacy_secret is None else _secret_key(legacy_secret)
+        self._known: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+
+    async def verify(
+        self, *, authorization: Sequence[str], assertion: Sequence[str], method: str, path: str
+    ) -> Principal:
+        """Give the principal that both proofs name. `path` is percent-encoded, as received.
+
+        Raises:
+            Unauthorized: a proof is missing, repeated or not valid, or the two do not match.
+        """
+        token = _only(_BEARER, authorization, group=1)
+        statement = self._statement(_only(_COMPACT, assertion, group=0))
+        token_hash = _base64url(hashlib.sha256(token.encode()).digest())
+        if statement["ath"] != token_hash:
+            raise Unauthorized
+        if (statement["htm"], statement["htu"]) != (method, path):
+            raise Unauthorized
+        principal = self._recall(token_hash) or await self._principal(token, token_hash)
+        same = (statement["sub"].lower(), statement["session_id"].lower())
+        if same != (str(principal.sub), str(principal.session_id)):
+            raise Unauthorized
+        return principal
+
+    def _statement(self, assertion: str) -> dict[str, str]:
+        header = _header(assertion)
+        if header.get("typ") != "gw+jwt" or header.get("alg") != "ES256":
+            raise Unauthorized
+        claims = _claims(assertion, self._gateway_keys.get(("ES256", _text(header.get("kid")))))
+        if (claims.get("iss"), claims.get("aud")) != ("auth-gateway", self._function):
+            raise Unauthorized
+        self._check_times(claims)
+        if claims["exp"] - _time(claims.get("iat")) > _MAX_ASSERTION_LIFETIME:
+            raise Unauthorized
+        names = ("sub", "session_id", "ath", "htm", "htu", "jti")
+        return {name: _text(claims.get(name)) for name in names}
+
+    async def _principal(self, token: str, token_hash: str) -> Principal:
+        claims = _claims(token, await self._user_key(_header(token)))
+        if claims.get("iss") != self._issuer or claims.get("role") != "authenticated":
+            raise Unauthorized
+        # Supabase issues a string; the standard also allows a list: taken if it names nobody else.
+        if claims.get("aud") not in ("authenticated", ["authenticated"]):
+            raise Unauthorized
+        self._check_times(claims)
+        principal = _principal(claims)
+        self._remember(token_hash, principal, claims["exp"])
+        return principal
+
+    async def _user_key(self, header: Mapping[str, Any]) -> jwt.PyJWK | None:
+        # A gateway assertion says gw+jwt; it must never pass for a user's token.
+        if "typ" in header and _text(header["typ"]).upper() != "JWT":
+            raise Unauthorized
+        alg = header.get("alg")
+        if alg == "HS256":
+            return self._secret
+        if alg not in ("ES256", "RS256"):
+            raise Unauthorized
+        name = (alg, _text(header.get("kid")))
+        return await self._remote.find(name) if self._keys is None else self._keys.get(name)
+
+    def _check_times(self, claims: Mapping[str, Any]) -> None:
+        now = self._clock()
+        if _time(claims.get("exp")) <= now:
+            raise Unauthorized
+        if any(_time(claims[name]) > now + _TOLERANCE for name in ("nbf", "iat") if name in claims):
+            raise Unauthorized
+
+    def _recall(self, token_hash: str) -> Principal | None:
+        principal, until = self._known.get(token_hash, (None, -math.inf))
+        if self._clock() < until:
+            return principal
+        self._known.pop(token_hash, None)
+        return None
+
+    def _remember(self, token_hash: str, principal: Principal, expires_at: float) -> None:
+        until = min(self._clock() + _REMEMBER_SECONDS, expires_at)
+        self._known[token_hash] = (principal, until)
+        if len(self._known) > _REMEMBER_TOKENS:
+            self._known.popitem(last=False)
+
+
+def _only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:
+    match = pattern.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None or len(match[group]) > _MAX_TOKEN:
+        raise Unauthorized
+    return match[group]
+
+
+def _header(token: str) -> dict[str, Any]:
+    part = token.partition(".")[0]
+    try:
+        header = _object(jwt.utils.base64url_decode(part))
+    except ValueError:
+        raise Unauthorized from None
+    if "crit" in header or "b64" in header:
+        raise Unauthorized
+    return header
+
+
+def _claims(token: str, key: jwt.PyJWK | None) -> dict[str, Any]:
+    if key is None:
+        raise Unauthorized
+    try:
+        return _object(_jws.decode(token, key, algorithms=[key.algorithm_name]))
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise Unauthorized from None
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise Unauthorized from None
+    if not isinstance(value, dict):
+        raise Unauthorized
+    return value
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    metadata = _or(claims.get("app_metadata"), {})
+    is_anonymous = _or(claims.get("is_anonymous"), False)
+    if not isinstance(metadata, dict) or not isinstance(is_anonymous, bool):
+        raise Unauthorized
+    role = metadata.get("role")
+    return Principal(
+        sub=_uuid(claims.get("sub")),
+        session_id=_uuid(claims.get("session_id")),
+        role="authenticated",
+        is_anonymous=is_anonymous,
+        app_role=role if isinstance(role, str) and role.isprintable() else None,
+    )
+
+
+def _or(value: object, default: object) -> object:
+    # Supabase writes null where a user has none.
+    return default if value is None else value
+
+
+def _uuid(value: object) -> UUID:
+    text = _text(value)
+    if _UUID.fullmatch(text) is None:
+        raise Unauthorized
+    return UUID(text)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unauthorized
+    return value
+
+
+def _time(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Unauthorized
+    return value
+
+
+def _refuse(_: str) -> NoReturn:
+    raise Unauthorized
+
+
+def _inline_keys(setting: str, text: str) -> _Keys:
+    try:
+        return _parse_keys(text)
+    except ValueError:
+        raise ValueError(f"{setting} is not a JWKS") from None
+
+
+def _parse_keys(text: str) -> _Keys:
+    keys = ((name, _key(jwk, name[0])) for name, jwk in public_keys(text).items())
+    return {name: key for name, key in keys if key is not None}
+
+
+def _key(jwk: dict[str, Any], alg: str) -> jwt.PyJWK | None:
+    try:
+        return jwt.PyJWK(jwk, alg)
+    except jwt.PyJWTError:
+        # One broken key must not take the others down.
+        return None
+
+
+def _secret_key(secret: str) -> jwt.PyJWK:
+    if len(secret) < _MIN_SECRET:
+        raise ValueError(f"LEGACY_JWT_SECRET has fewer than {_MIN_SECRET} characters")
+    return jwt.PyJWK({"kty": "oct", "k": _base64url(secret.encode())}, "HS256")
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()

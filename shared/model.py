@@ -1,0 +1,213 @@
+"""The model: the `openai` client, Chat Completions, streamed.
+
+The SDK's typed stream costs 185 ms of CPU per 1,000 text events; its raw response over aiohttp, split and parsed here,
+34 (docs/decisions.md). The SDK is imported in a thread once the server is up: a cold start does not wait for it, and
+on Knative the first request arrives after it is done.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import orjson
+
+from shared.contracts import Json, Usage, clean
+from shared.settings import Settings
+
+Channel = Literal["text", "reasoning"]
+
+
+class Text(NamedTuple):
+    """A piece of what the model says, or thinks."""
+
+    channel: Channel
+    text: str
+
+
+class CallPart(NamedTuple):
+    """A piece of a tool call: `place` tells calls of one turn apart, id and name come with the first piece."""
+
+    place: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a turn: why, and what it cost."""
+
+    reason: str
+    usage: Usage
+
+
+Part = Text | CallPart | Finish
+
+
+class ModelFailed(Exception):
+    """The model did not answer, or not to the end. `retryable`: asking again may help."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+
+
+class Model(Protocol):
+    def stream(self, messages: Sequence[Json], tools: Sequence[Json]) -> AsyncIterator[Part]:
+        """One turn, as it is written: the last part is its Finish.
+
+        Raises:
+            ModelFailed: it broke off, or never began.
+        """
+        ...
+
+
+class OpenAIModel:
+    """Any server with OpenAI's Chat Completions; one client, and so one TLS context, per process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Any = None
+        self._loading: asyncio.Future[Any] | None = None
+
+    async def warm(self) -> None:
+        """Import the SDK and make its client, off the event loop."""
+        await self._ready()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def stream(self, messages: Sequence[Json], tools: Sequence[Json]) -> AsyncIterator[Part]:
+        client, errors = await self._ready()
+        request = {
+            "model": self._settings.openai_model,
+            "messages": list(messages),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **({"tools": list(tools)} if tools else {}),
+        }
+        try:
+            async with (
+                asyncio.timeout(self._settings.model_turn_seconds),
+                client.chat.completions.with_streaming_response.create(**request) as response,
+            ):
+                async for part in _parts(response.iter_bytes()):
+                    yield part
+        except TimeoutError:
+            raise ModelFailed("model_timeout", "The model took too long.", retryable=True) from None
+        except errors.APIStatusError as error:
+            retryable = error.status_code in (408, 409, 429) or error.status_code >= 500
+            raise ModelFailed(
+                "model_rejected",
+                f"The model's API answered {error.status_code}.",
+                retryable=retryable,
+            ) from error
+        except (errors.APIError, OSError) as error:
+            raise ModelFailed(
+                "model_unreachable", "The model's API broke off.", retryable=True
+            ) from error
+
+    async def _ready(self) -> Any:
+        if self._loading is None:
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
+        errors = await asyncio.shield(self._loading)
+        if self._client is None:
+            self._client = errors.AsyncOpenAI(
+                api_key=self._settings.openai_api_key or "none",
+                base_url=self._settings.openai_base_url or None,
+                max_retries=2,
+                timeout=self._settings.model_turn_seconds,
+                http_client=errors.DefaultAioHttpClient(),
+            )
+        return self._client, errors
+
+    def _load(self) -> Any:
+        import openai
+        import openai.resources.chat.completions
+
+        return openai
+
+
+async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[Part]:
+    """Read the server-sent events of one turn (WHATWG's format; the data of this API is always one line)."""
+    reason: str | None = None
+    usage = Usage()
+    async for line in _lines(chunks):
+        if not line.startswith(b"data:"):
+            continue
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            break
+        chunk = _load_json(data)
+        if chunk.get("error"):
+            raise ModelFailed("model_failed", "The model reported an error.", retryable=True)
+        if counted := chunk.get("usage"):
+            usage = _usage(counted, chunk.get("model"))
+        for choice in chunk.get("choices") or ():
+            for part in _delta(choice.get("delta") or {}):
+                yield part
+            reason = choice.get("finish_reason") or reason
+    if reason is None:
+        raise ModelFailed("model_broke_off", "The model broke off in the middle.", retryable=True)
+    yield Finish(reason, usage)
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+    if rest:
+        yield rest
+
+
+def _delta(delta: Json) -> list[Part]:
+    parts: list[Part] = []
+    # Two spellings of one thing: DeepSeek's and vLLM's.
+    if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+        parts.append(Text("reasoning", clean(thought)))
+    if text := delta.get("content"):
+        parts.append(Text("text", clean(text)))
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        parts.append(
+            CallPart(
+                call.get("index") or 0,
+                call.get("id"),
+                function.get("name"),
+                clean(function.get("arguments") or ""),
+            )
+        )
+    return parts
+
+
+def _load_json(data: bytes) -> Json:
+    try:
+        loaded = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            # Lone surrogates are an error to orjson; `clean` replaces them.
+            loaded = json.loads(data)
+        except ValueError:
+            raise ModelFailed(
+                "model_broke_off", "The model sent garbage.", retryable=True
+            ) from None
+    if not isinstance(loaded, dict):
+        raise ModelFailed("model_broke_off", "The model sent garbage.", retryable=True)
+    return loaded
+
+
+def _usage(counted: Json, model: str | None) -> Usage:
+    return Usage(
+        counted.get("prompt_tokens"),
+        counted.get("completion_tokens"),
+        (counted.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        (counted.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        model,
+    )

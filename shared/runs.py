@@ -1,0 +1,167 @@
+"""A run's life in Postgres: admitted, claimed, read, cancelled. One statement per transition.
+
+The rules are in `supabase/migrations/*_admission.sql` and `*_log.sql`; this module gives them types and names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from shared.contracts import (
+    Event,
+    InterruptOpen,
+    InterruptResolved,
+    Item,
+    Json,
+    NothingToAnswer,
+    Problem,
+    RewindTargetUnknown,
+    RunIdReused,
+    RunNotFound,
+    Snapshot,
+    ThreadBusy,
+    Unauthorized,
+    expand,
+)
+from shared.database import Database, Refused
+from shared.settings import Settings
+
+#: A thread's newest items, of which the model gets what fits its context.
+_HISTORY_ITEMS = 1000
+
+_PROBLEMS: dict[str, type[Problem]] = {
+    kind.code: kind
+    for kind in (
+        InterruptOpen,
+        InterruptResolved,
+        NothingToAnswer,
+        RewindTargetUnknown,
+        RunIdReused,
+        RunNotFound,
+        ThreadBusy,
+        Unauthorized,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as its owner sees it. `held`: a process has its lease; `last_seq`: where the committed log ends."""
+
+    run_id: str
+    run_key: str
+    thread_key: str
+    parent_key: str | None
+    status: str
+    attempt: int
+    last_seq: int
+    held: bool
+    pruned: bool
+    ending: Json | None
+    created_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.ending is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A run this process holds, with all it needs to answer: `events` are those of its claim, already in the log."""
+
+    run_id: str
+    run_key: str
+    thread_key: str
+    token: str
+    attempt: int
+    base: int
+    last_seq: int
+    claims: Json
+    request: Json
+    items: list[Item]
+    events: list[Event]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        events = [event for part in row["events"] or () for event in expand(part)]
+        plain = {n: row[n] for n in ("run_id", "run_key", "thread_key", "token", "attempt", "base")}
+        return cls(
+            **plain,
+            last_seq=row["last_seq"],
+            claims=row["claims"],
+            request=row["request"],
+            items=[Item.from_row(item) for item in row["items"]],
+            events=events,
+        )
+
+    def view(self) -> RunView:
+        """The run as its owner sees it, just taken."""
+        return RunView(
+            run_id=self.run_id,
+            run_key=self.run_key,
+            thread_key=self.thread_key,
+            parent_key=self.request.get("parent_key"),
+            status="in_progress",
+            attempt=self.attempt,
+            last_seq=self.last_seq,
+            held=True,
+            pruned=False,
+            ending=None,
+        )
+
+
+class Runs:
+    """The transitions of runs. Every method is one trip, and raises Unavailable when Postgres is away."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._lease = {
+            "seconds": settings.lease_seconds,
+            "max_asks": settings.model_attempts,
+            "history": _HISTORY_ITEMS,
+        }
+
+    async def begin(self, claims: Json, request: Json) -> Leased | None:
+        """Admit a run: leased to this process, or None where it waits in its thread's queue or is known already.
+
+        Raises:
+            ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved: as named.
+        """
+        row = await self._call("begin_run", claims, request, self._lease)
+        return Leased.from_row(row) if row["outcome"] == "leased" else None
+
+    async def claim(self, run_id: str) -> Leased | None:
+        """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
+        row = await self._call("claim_run", run_id, self._lease)
+        return None if row is None else Leased.from_row(row)
+
+    async def find(
+        self, claims: Json, *, run_key: str | None, thread_key: str | None = None
+    ) -> RunView:
+        """A run of the user's own, by its id or as the latest of a thread.
+
+        Raises:
+            RunNotFound: there is none, or it is somebody else's.
+        """
+        return RunView(**await self._call("find_run", claims, run_key, thread_key))
+
+    async def snapshot(self, claims: Json, run_id: str) -> Snapshot:
+        """The thread as the committed log of this run shows it, and the position to go on from."""
+        return Snapshot.from_row(await self._call("read_snapshot", claims, run_id))
+
+    async def cancel(self, claims: Json, run_key: str, request_id: str) -> tuple[str, str]:
+        """Ask for the end of a run. Returns its id and its status, which is old news while another process holds it.
+
+        Raises:
+            RunNotFound: there is none, or it is somebody else's.
+        """
+        row = await self._call("cancel_run", claims, run_key, request_id)
+        return row["run_id"], row["status"]
+
+    async def _call(self, function: str, *arguments: Any) -> Any:
+        try:
+            return await self._database.call(function, *arguments)
+        except Refused as refused:
+            raise _PROBLEMS.get(refused.code, Problem)() from None

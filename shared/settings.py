@@ -1,0 +1,92 @@
+"""The one reader of the environment: every setting, its type and its default."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self, get_type_hints
+
+
+class InvalidSettings(Exception):
+    """A setting is missing or cannot be read; the message names it and what it takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. An environment variable is the field's name in capitals; empty counts as absent."""
+
+    #: Postgres, as the login `agent_api` (postgresql://user:password@host:port/name).
+    supabase_database_url: str = ""
+    #: The project's address; the issuer of user tokens is `<supabase_url>/auth/v1`.
+    supabase_url: str = ""
+    #: The project's public keys (JWKS text). Empty: fetched from the project.
+    supabase_jwks: str = ""
+    #: The legacy HS256 secret; empty refuses HS256.
+    legacy_jwt_secret: str = ""
+    #: The gateway's public keys (JWKS text).
+    gateway_public_keys: str = ""
+    #: Starts with a login that bypasses row-level security (hosted poolers often admit only `postgres`).
+    allow_bypassrls_login: bool = False
+
+    host: str = "0.0.0.0"  # noqa: S104  # a container's only way to be reached
+    port: int = 8080
+    log_level: str = "INFO"
+    max_body_bytes: int = 4 * 1024 * 1024
+
+    openai_api_key: str = ""
+    openai_base_url: str = ""
+    openai_model: str = "gpt-5-mini"
+    #: What the model can read at once; older turns are cut from the history.
+    model_context_tokens: int = 128_000
+    #: One model turn's limit, seconds.
+    model_turn_seconds: float = 240.0
+    #: How often one turn is asked before the run fails.
+    model_attempts: int = 3
+
+    #: Connections of this process; each pod holds as many.
+    database_connections: int = 4
+    #: A statement's limit, seconds.
+    database_seconds: float = 10.0
+
+    lease_seconds: float = 30.0
+    lease_renew_seconds: float = 10.0
+    #: The group commit's period, seconds.
+    tick_seconds: float = 0.25
+    #: A run's limit in one process, seconds; below the service's `timeoutSeconds`.
+    run_deadline_seconds: float = 540.0
+    max_live_runs: int = 200
+    keep_alive_seconds: float = 15.0
+    #: `/events` ends by itself after so long (0: never).
+    stream_leg_seconds: float = 0.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the environment (or the given one).
+
+        Raises:
+            InvalidSettings: a value is not of its setting's type.
+        """
+        environ = os.environ if environ is None else environ
+        kinds = get_type_hints(cls)
+        given = {f.name: environ.get(f.name.upper(), "").strip() for f in fields(cls)}
+        read: dict[str, Any] = {n: _read(n, kinds[n], text) for n, text in given.items() if text}
+        return cls(**read)
+
+    def require(self, *names: str) -> None:
+        """Check that settings are there.
+
+        Raises:
+            InvalidSettings: naming all that are missing.
+        """
+        missing = [name.upper() for name in names if not getattr(self, name)]
+        if missing:
+            raise InvalidSettings(f"Set {', '.join(missing)}; docs/configuration.md says to what.")
+
+
+_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _read(name: str, kind: type, text: str) -> object:
+    try:
+        return _WORDS[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        raise InvalidSettings(f"{name.upper()} must be of type {kind.__name__}.") from None

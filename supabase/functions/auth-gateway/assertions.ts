@@ -1,0 +1,59 @@
+import { importJWK, type JWK, SignJWT } from "jose";
+import { remembered } from "./remembered.ts";
+
+export type Statement = {
+  function: string;
+  sub: string;
+  sessionId: string;
+  tokenHash: string;
+  method: string;
+  path: string;
+};
+export type Mint = (statement: Statement) => Promise<string>;
+type Signer = {
+  key: JWK & { kid: string };
+  headerTimeoutSeconds: number;
+  now: () => number;
+};
+
+const MAX_LIFETIME = 150;
+const REUSE_SECONDS = 30;
+const REMEMBER_ASSERTIONS = 2000;
+
+/**
+ * Signs what the gateway has verified, for one function, method and path.
+ *
+ * A request may queue for the whole header time-out while a function wakes, so an assertion is used
+ * again only as long as that much of its life is left.
+ */
+export const minter = async (signer: Signer): Promise<Mint> => {
+  const { key, headerTimeoutSeconds, now } = signer;
+  const reuse = Math.min(REUSE_SECONDS, MAX_LIFETIME - headerTimeoutSeconds);
+  const privateKey = await importJWK(key, "ES256");
+  const known = remembered<string>(REMEMBER_ASSERTIONS, now);
+  return async (statement) => {
+    const name = [statement.function, statement.method, statement.path, statement.tokenHash];
+    const held = known.get(name.join(" "));
+    if (held !== undefined) return held;
+    const issuedAt = Math.floor(now());
+    const assertion = await claims(statement, issuedAt, issuedAt + headerTimeoutSeconds + reuse)
+      .setProtectedHeader({ typ: "gw+jwt", alg: "ES256", kid: key.kid })
+      .sign(privateKey);
+    known.set(name.join(" "), assertion, issuedAt + reuse);
+    return assertion;
+  };
+};
+
+const claims = (statement: Statement, issuedAt: number, expiresAt: number): SignJWT =>
+  new SignJWT({
+    iss: "auth-gateway",
+    aud: statement.function,
+    sub: statement.sub,
+    session_id: statement.sessionId,
+    ath: statement.tokenHash,
+    htm: statement.method,
+    htu: statement.path,
+    iat: issuedAt,
+    exp: expiresAt,
+    jti: crypto.randomUUID(),
+  });

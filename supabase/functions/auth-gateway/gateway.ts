@@ -1,0 +1,90 @@
+import { type Destination, destination } from "./addresses.ts";
+import type { Mint } from "./assertions.ts";
+import { cors } from "./cors.ts";
+import { requestHeaders, requestId } from "./headers.ts";
+import type { Keys } from "./keys.ts";
+import { internalError, problemResponse, Refusal } from "./problems.ts";
+import type { Routes } from "./routes.ts";
+import { verifier } from "./tokens.ts";
+import { forward, type Limits } from "./upstream.ts";
+
+export type Collaborators = {
+  keys: Keys;
+  issuer: string;
+  routes: Routes;
+  /** Where each function listens. */
+  origins: Readonly<Record<string, string>>;
+  allowedOrigins: readonly string[];
+  mint: Mint;
+  limits: Limits;
+  fetch: typeof fetch;
+  /** Seconds since 1970. */
+  now: () => number;
+  log: (line: Record<string, unknown>) => void;
+};
+
+/** The door: authenticates, routes and forwards. Everything it needs is handed in. */
+export const gateway = (given: Collaborators): (request: Request) => Promise<Response> => {
+  const { routes, log } = given;
+  const { preflight, allow } = cors(given.allowedOrigins, routes);
+  const verify = verifier(given);
+
+  const serve = async (request: Request, to: Destination, id: string): Promise<Response> => {
+    const caller = await verify(request.headers.get("authorization"));
+    const { method, headers } = request;
+    const assertion = await given.mint({ ...caller, function: to.function, method, path: to.path });
+    return await forward(
+      request,
+      target(to, given.origins),
+      requestHeaders(headers, id, assertion),
+      given,
+    );
+  };
+
+  const answer = async (request: Request, id: string): Promise<Answer> => {
+    let to: Destination | undefined;
+    try {
+      to = destination(routes, request);
+      return { to, response: await serve(request, to, id) };
+    } catch (error) {
+      const refusal = error instanceof Refusal ? error : internalError();
+      // Only the kind of error: its message may hold what the caller sent.
+      if (refusal !== error) log({ event: "gateway.failed", request_id: id, error: nameOf(error) });
+      return { to, response: problemResponse(refusal, id) };
+    }
+  };
+
+  return async (request) => {
+    const started = performance.now();
+    const early = preflight(request);
+    if (early !== undefined) return early;
+    const id = requestId(request.headers);
+    const { to, response } = await answer(request, id);
+    response.headers.set("x-request-id", id);
+    response.headers.set("x-content-type-options", "nosniff");
+    allow(request, response.headers);
+    log({
+      event: "gateway.answered",
+      request_id: id,
+      function: to?.function,
+      method: request.method,
+      route: to?.route,
+      status: response.status,
+      ms: Math.round(performance.now() - started),
+    });
+    return response;
+  };
+};
+
+type Answer = { to: Destination | undefined; response: Response };
+
+const target = (to: Destination, origins: Collaborators["origins"]): URL => {
+  const url = new URL(origins[to.function] ?? "");
+  url.pathname = to.path;
+  url.search = to.query;
+  // What is signed must be what is sent.
+  if (url.pathname !== to.path) throw internalError();
+  return url;
+};
+
+const nameOf = (error: unknown): string => error instanceof Error ? error.name : typeof error;

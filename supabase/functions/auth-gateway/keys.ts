@@ -1,0 +1,103 @@
+import { importJWK, type JWK } from "jose";
+
+export type Key = CryptoKey | Uint8Array;
+/** Finds the key that may verify a signature of this algorithm, or none. */
+export type Keys = (alg: string, kid: string | undefined) => Promise<Key | undefined>;
+type KeySet = ReadonlyMap<string, Key>;
+
+const MAX_AGE = 600;
+const COOLDOWN = 30;
+// Access tokens live an hour: nobody holds a valid one signed with keys older than this.
+const MAX_STALE = 3600;
+const TIMEOUT_MS = 5000;
+const PRIVATE_FIELDS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/** Read a JWKS; keys that are private, symmetric or for something else are left out. */
+export const parseKeys = async (text: string): Promise<KeySet> => {
+  const { keys } = JSON.parse(text) as { keys?: unknown };
+  if (!Array.isArray(keys)) throw new TypeError("a JWKS has a list of keys");
+  const found = new Map<string, Key>();
+  for (const jwk of keys) await addKey(found, jwk);
+  return found;
+};
+
+const addKey = async (found: Map<string, Key>, jwk: JWK): Promise<void> => {
+  const alg = algorithm(jwk);
+  if (alg === undefined || found.has(`${alg} ${jwk.kid}`)) return;
+  try {
+    found.set(`${alg} ${jwk.kid}`, await importJWK(jwk, alg));
+  } catch {
+    // One broken key must not take the others down.
+  }
+};
+
+const algorithm = (jwk: JWK | null): string | undefined => {
+  if (jwk === null || typeof jwk !== "object" || typeof jwk.kid !== "string") return undefined;
+  if (PRIVATE_FIELDS.some((field) => Object.hasOwn(jwk, field))) return undefined;
+  if (jwk.use !== undefined && jwk.use !== "sig") return undefined;
+  const alg = jwk.kty === "RSA" ? "RS256" : jwk.crv === "P-256" ? "ES256" : undefined;
+  return jwk.alg === undefined || jwk.alg === alg ? alg : undefined;
+};
+
+export const inlineKeys = (set: KeySet): Keys => (alg, kid) =>
+  Promise.resolve(set.get(`${alg} ${kid}`));
+
+export type Remote = {
+  url: string;
+  fetch: typeof fetch;
+  now: () => number;
+  log: (line: Record<string, unknown>) => void;
+};
+
+/**
+ * Keys from an address. Unknown key ids and failures cost at most one fetch per cooldown; while the
+ * address fails, the last keys stay good for an hour.
+ *
+ * jose's createRemoteJWKSet counts its cooldown from the last success only and drops good keys on a
+ * failure, so an outage of Auth would be met with one fetch per request.
+ */
+export const remoteKeys = ({ url, fetch, now, log }: Remote): Keys => {
+  let held: KeySet = new Map();
+  let fetchedAt = -Infinity;
+  let triedAt = -Infinity;
+  let pending: Promise<void> | undefined;
+
+  const load = async () => {
+    try {
+      held = await parseKeys(await read(fetch, url));
+      fetchedAt = now();
+    } catch {
+      log({ event: "jwks.unavailable" });
+    } finally {
+      triedAt = now();
+      pending = undefined;
+    }
+  };
+  const refresh = () => within(now() - triedAt, COOLDOWN) ? undefined : (pending ??= load());
+
+  return async (alg, kid) => {
+    if (!within(now() - fetchedAt, MAX_AGE)) await (pending ?? refresh());
+    if (!held.has(`${alg} ${kid}`)) await (pending ?? refresh());
+    return within(now() - fetchedAt, MAX_STALE) ? held.get(`${alg} ${kid}`) : undefined;
+  };
+};
+
+// A clock that was set back must not stretch a wait.
+const within = (age: number, limit: number) => age >= 0 && age < limit;
+
+const read = async (fetch: Remote["fetch"], url: string): Promise<string> => {
+  const response = await fetch(url, {
+    headers: { accept: "application/json" },
+    redirect: "error",
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  if (response.ok) return await response.text();
+  await response.body?.cancel();
+  throw new Error(`the keys were answered with ${response.status}`);
+};
+
+/** HS256 is taken only where a project still signs with its legacy secret. */
+export const withLegacySecret = (keys: Keys, secret: string | undefined): Keys => {
+  const key = secret === undefined ? undefined : new TextEncoder().encode(secret);
+  return (alg, kid) => alg === "HS256" ? Promise.resolve(key) : keys(alg, kid);
+};

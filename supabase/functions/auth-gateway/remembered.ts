@@ -1,0 +1,21 @@
+export type Remembered<T> = {
+  get: (key: string) => T | undefined;
+  set: (key: string, value: T, until: number) => void;
+};
+
+/** A map that forgets each value at its time, and the oldest one when it is full. */
+export const remembered = <T>(limit: number, now: () => number): Remembered<T> => {
+  const entries = new Map<string, { value: T; until: number }>();
+  const get = (key: string) => {
+    const entry = entries.get(key);
+    if (entry === undefined || now() < entry.until) return entry?.value;
+    entries.delete(key);
+  };
+  const set = (key: string, value: T, until: number) => {
+    entries.delete(key);
+    entries.set(key, { value, until });
+    const [oldest] = entries.keys();
+    if (entries.size > limit && oldest !== undefined) entries.delete(oldest);
+  };
+  return { get, set };
+};

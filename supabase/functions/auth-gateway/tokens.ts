@@ -1,0 +1,91 @@
+import { base64url, compactVerify, decodeProtectedHeader } from "jose";
+import type { Key, Keys } from "./keys.ts";
+import { unauthorized } from "./problems.ts";
+import { remembered } from "./remembered.ts";
+
+export type Caller = { sub: string; sessionId: string; tokenHash: string };
+export type Verify = (authorization: string | null) => Promise<Caller>;
+type Verified = Omit<Caller, "tokenHash"> & { exp: number };
+type Rules = { keys: Keys; issuer: string; now: () => number };
+
+const BEARER = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const ALGORITHMS = ["ES256", "RS256", "HS256"];
+const MAX_TOKEN = 8192;
+const TOLERANCE = 60;
+const REMEMBER_SECONDS = 60;
+const REMEMBER_TOKENS = 2000;
+
+/** Verifies a Supabase access token. Every failure is the same refusal. */
+export const verifier = (rules: Rules): Verify => {
+  const known = remembered<Caller>(REMEMBER_TOKENS, rules.now);
+  return async (authorization) => {
+    const token = BEARER.exec(authorization ?? "")?.[1];
+    if (token === undefined || token.length > MAX_TOKEN) throw unauthorized();
+    const tokenHash = await sha256(token);
+    const held = known.get(tokenHash);
+    if (held !== undefined) return held;
+    const { exp, ...claims } = await verifyOrRefuse(token, rules);
+    const caller = { ...claims, tokenHash };
+    known.set(tokenHash, caller, Math.min(rules.now() + REMEMBER_SECONDS, exp));
+    return caller;
+  };
+};
+
+const sha256 = async (text: string): Promise<string> =>
+  base64url.encode(
+    new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+  );
+
+const verifyOrRefuse = async (token: string, rules: Rules): Promise<Verified> => {
+  try {
+    const key = await keyFor(token, rules.keys);
+    const { payload } = await compactVerify(token, key.key, { algorithms: [key.alg] });
+    return checked(record(parsed(payload)), rules);
+  } catch {
+    throw unauthorized();
+  }
+};
+
+const keyFor = async (token: string, keys: Keys): Promise<{ key: Key; alg: string }> => {
+  const header: Record<string, unknown> = { typ: "JWT", ...decodeProtectedHeader(token) };
+  const { alg, kid, typ } = header;
+  if ("crit" in header || "b64" in header) throw unauthorized();
+  // A gateway assertion says gw+jwt; it must never pass for a user's token.
+  if (!isText(typ) || typ.toUpperCase() !== "JWT") throw unauthorized();
+  if (!isText(alg) || !ALGORITHMS.includes(alg)) throw unauthorized();
+  if (!isText(kid) && (kid !== undefined || alg !== "HS256")) throw unauthorized();
+  const key = await keys(alg, kid);
+  if (key === undefined) throw unauthorized();
+  return { key, alg };
+};
+
+const parsed = (payload: Uint8Array): unknown =>
+  JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload));
+
+const record = (value: unknown): Record<string, unknown> => {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  throw unauthorized();
+};
+
+const checked = (claims: Record<string, unknown>, { issuer, now }: Rules): Verified => {
+  const { sub, session_id: sessionId, exp } = claims;
+  if (claims.iss !== issuer || !isForUsers(claims.aud)) throw unauthorized();
+  if (claims.role !== "authenticated") throw unauthorized();
+  if (!isTime(exp) || exp <= now()) throw unauthorized();
+  if (!isPast(claims.nbf, now()) || !isPast(claims.iat, now())) throw unauthorized();
+  if (!isUuid(sub) || !isUuid(sessionId)) throw unauthorized();
+  if (typeof (claims.is_anonymous ?? false) !== "boolean") throw unauthorized();
+  record(claims.app_metadata ?? {});
+  return { sub, sessionId, exp };
+};
+
+// Supabase issues a string; the standard also allows a list, taken when it names nobody else.
+const isForUsers = (aud: unknown): boolean =>
+  aud === "authenticated" || (Array.isArray(aud) && aud.length === 1 && aud[0] === "authenticated");
+
+const isTime = (value: unknown): value is number => Number.isFinite(value);
+const isText = (value: unknown): value is string => typeof value === "string";
+const isUuid = (value: unknown): value is string => isText(value) && UUID.test(value);
+const isPast = (time: unknown, now: number): boolean =>
+  time === undefined || (isTime(time) && time <= now + TOLERANCE);

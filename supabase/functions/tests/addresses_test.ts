@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { authorization, door, problem, upstream } from "./doubles.ts";
+
+const send = async (address: string, method: string) => {
+  const { seen, fetch } = upstream();
+  const handle = await door({ fetch });
+  // The text of an address as a server gives it: new Request() would tidy it up.
+  const request = new Request("http://127.0.0.1/", {
+    method,
+    headers: { authorization: authorization() },
+  });
+  Object.defineProperty(request, "url", { value: address });
+  const response = await handle(request);
+  return { response, url: seen[0]?.url };
+};
+
+const HERE = "http://127.0.0.1:8000/functions/v1/auth-gateway";
+
+for (
+  const [address, method, expected] of [
+    [`${HERE}/agent/runs`, "POST", "/runs"],
+    [`${HERE}/agent/connect`, "POST", "/connect"],
+    [`${HERE}/agent/runs/r1`, "GET", "/runs/r1"],
+    [`${HERE}/agent/runs/r1/events`, "GET", "/runs/r1/events"],
+    [`${HERE}/agent/runs/r1/events?after=1.2&x=%20`, "GET", "/runs/r1/events?after=1.2&x=%20"],
+    [`${HERE}/agent/runs/r1/cancel`, "POST", "/runs/r1/cancel"],
+    ["http://edge/auth-gateway/agent/runs", "POST", "/runs"],
+    ["http://edge/some/prefix/functions/v1/auth-gateway/agent/runs", "POST", "/runs"],
+    [`${HERE}/agent/runs/a%20b%3Ac`, "GET", "/runs/a%20b%3Ac"],
+    [`${HERE}/agent/runs/%E2%82%AC`, "GET", "/runs/%E2%82%AC"],
+    [`${HERE}/agent/runs/a.b..c`, "GET", "/runs/a.b..c"],
+    [`${HERE}/agent/runs/~!$&'()*+,;=:@-_`, "GET", "/runs/~!$&'()*+,;=:@-_"],
+    [`${HERE}/agent/runs/${"x".repeat(384)}`, "GET", `/runs/${"x".repeat(384)}`],
+    [`${HERE}/agent/runs/cancel/cancel`, "POST", "/runs/cancel/cancel"],
+  ] as const
+) {
+  Deno.test(`${method} ${address.slice(0, 90)} reaches its function`, async () => {
+    const { response, url } = await send(address, method);
+    assert.equal(response.status, 200);
+    assert.equal(url, `https://agent.example.com${expected}`);
+  });
+}
+
+const nowhere = [
+  "",
+  "/",
+  "/agent",
+  "/agent/",
+  "/agent/run",
+  "/agent/runs/",
+  "/agent//runs",
+  "/agent/runs/a/b/c",
+  "/agent/runs/r1/events/",
+  "/agent/Runs",
+  "/Agent/runs",
+  "/unknown/runs",
+  "/constructor/runs",
+  "/__proto__/runs",
+  "/toString/length",
+  "/agent/toString",
+  "/agent/runs/.",
+  "/agent/runs/..",
+  "/agent/runs/%2e",
+  "/agent/runs/%2E%2e",
+  "/agent/runs/.%2e/events",
+  "/agent/runs/../connect",
+  "/agent/runs/a%2fb",
+  "/agent/runs/a%2Fb",
+  "/agent/runs/a%5cb",
+  "/agent/runs/a%5Cb",
+  "/agent/runs/a\\b",
+  "/agent/runs/a%00",
+  "/agent/runs/a%0d%0aX:1",
+  "/agent/runs/a%7f",
+  "/agent/runs/a%C2%85",
+  "/agent/runs/%",
+  "/agent/runs/%4",
+  "/agent/runs/%zz",
+  "/agent/runs/%ff",
+  "/agent/runs/%C0%AE",
+  "/agent/runs/%ED%A0%80",
+  "/agent/runs/a b",
+  "/agent/runs/a^b",
+  "/agent/runs/a{b}",
+  "/agent/runs/é",
+  `/agent/runs/${"x".repeat(385)}`,
+  "/agent/%72uns",
+  "/%61gent/runs",
+  "/../auth-gateway/agent/../threads/runs",
+  "/agent@attacker.example.com/runs",
+  "//attacker.example.com/runs",
+].map((path) => `${HERE}${path}`);
+
+for (
+  const address of [
+    ...nowhere,
+    "http://edge/",
+    "http://edge//attacker.example.com/auth-gateway/agent/runs",
+    "http://edge/other/auth-gateway/agent/runs",
+    "http://edge/../functions/v1/auth-gateway/agent/runs",
+    "http://edge/x/../functions/v1/auth-gateway/agent/runs",
+    "http://edge/%2e%2e/functions/v1/auth-gateway/agent/runs",
+    "http://edge/functions/v1/auth-gateway-2/agent/runs",
+    "http://edge/functions/v1//auth-gateway/agent/runs",
+    "/auth-gateway/agent/runs",
+    "*",
+  ]
+) {
+  Deno.test(`${JSON.stringify(address).slice(0, 90)} is nowhere`, async () => {
+    for (const method of ["GET", "POST"]) {
+      const { response, url } = await send(address, method);
+      assert.equal(response.status, 404);
+      assert.equal((await problem(response)).code, "not_found");
+      assert.equal(url, undefined);
+    }
+  });
+}
+
+for (
+  const [path, method, allowed] of [
+    ["/runs", "GET", "POST"],
+    ["/runs", "HEAD", "POST"],
+    ["/runs", "OPTIONS", "POST"],
+    ["/runs/r1", "POST", "GET"],
+    ["/runs/r1", "DELETE", "GET"],
+    ["/connect", "PUT", "POST"],
+  ] as const
+) {
+  Deno.test(`${method} ${path} is told what the address takes`, async () => {
+    const { response } = await send(`${HERE}/agent${path}`, method);
+    assert.equal(response.status, 405);
+    assert.equal(response.headers.get("allow"), allowed);
+    if (method !== "HEAD") assert.equal((await problem(response)).code, "method_not_allowed");
+  });
+}

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { ask, BASE, door, problem } from "./doubles.ts";
+
+const APP = "https://app.example.com";
+const allowedOrigins = [APP, "http://localhost:3000"];
+const preflight = (origin: string, path = "/runs") =>
+  new Request(`${BASE}${path}`, {
+    method: "OPTIONS",
+    headers: { origin, "access-control-request-method": "POST" },
+  });
+
+Deno.test("a preflight of a listed origin needs no token", async () => {
+  const response = await (await door({ allowedOrigins }))(preflight(APP));
+  assert.equal(response.status, 204);
+  assert.equal(response.headers.get("access-control-allow-origin"), APP);
+  assert.equal(response.headers.get("vary"), "Origin");
+  assert.equal(response.headers.get("access-control-allow-methods"), "POST, GET");
+  assert.equal(
+    response.headers.get("access-control-allow-headers"),
+    "authorization, x-client-info, apikey, content-type, last-event-id, idempotency-key, " +
+      "if-match, if-none-match, traceparent, tracestate, x-retry-count, baggage",
+  );
+  assert.equal(response.headers.get("access-control-allow-credentials"), null);
+});
+
+for (
+  const origin of [
+    "https://evil.example.com",
+    `${APP}.evil.example.com`,
+    `${APP}:444`,
+    "http://app.example.com",
+    "null",
+    "*",
+    APP.toUpperCase(),
+  ]
+) {
+  Deno.test(`a preflight of ${origin} is told nothing`, async () => {
+    const response = await (await door({ allowedOrigins }))(preflight(origin));
+    assert.equal(response.status, 204);
+    assert.equal(response.headers.get("access-control-allow-origin"), null);
+    assert.equal(response.headers.get("access-control-allow-methods"), null);
+    assert.equal(response.headers.get("vary"), "Origin");
+  });
+}
+
+Deno.test("answers and problems can be read by a listed origin", async () => {
+  const handle = await door({ allowedOrigins });
+  const headers = { origin: APP };
+  for (
+    const [request, status] of [
+      [ask("/runs", { headers }), 200],
+      [ask("/runs", { headers: { ...headers, authorization: "Bearer x" } }), 401],
+      [ask("/nowhere", { headers }), 404],
+      [ask("/runs", { headers, method: "GET" }), 405],
+    ] as const
+  ) {
+    const response = await handle(request);
+    assert.equal(response.status, status);
+    assert.equal(response.headers.get("access-control-allow-origin"), APP);
+    assert.equal(
+      response.headers.get("access-control-expose-headers"),
+      "x-request-id, retry-after",
+    );
+    assert.equal(response.headers.get("vary"), "Origin");
+    if (status !== 200) await problem(response);
+  }
+});
+
+Deno.test("an origin that is not listed is served without a word about origins", async () => {
+  const handle = await door({ allowedOrigins });
+  const response = await handle(ask("/runs", { headers: { origin: "https://evil.example.com" } }));
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get("access-control-allow-origin"), null);
+  assert.equal(response.headers.get("vary"), "Origin");
+});
+
+Deno.test("without listed origins there is no CORS", async () => {
+  const handle = await door();
+  assert.equal((await handle(preflight(APP))).status, 405);
+  const response = await handle(ask("/runs", { headers: { origin: APP } }));
+  assert.equal(response.headers.get("vary"), null);
+  assert.equal(response.headers.get("access-control-allow-origin"), null);
+});

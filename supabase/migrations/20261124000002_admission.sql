@@ -1,0 +1,345 @@
+-- Admission: what happens before the first byte of a stream. Each function is one statement for its caller, so one trip.
+--
+-- Functions that act as a user are `security invoker`: they are entered as the login of the Python functions, become
+-- `authenticated` with the verified claims (row-level security decides from there on), and step back to the login
+-- before they call what only it may execute. Errors a caller can fix are raised with SQLSTATE AF001 and a stable code as text.
+
+-- Become the user of the claims until the transaction ends.
+create function agent.act_as(p_claims jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+  -- auth.uid() and auth.jwt() read the legacy settings first, so a left-over one would win.
+  perform set_config('role', 'authenticated', true),
+          set_config('request.jwt.claims', p_claims::text, true),
+          set_config('request.jwt.claim', '', true),
+          set_config('request.jwt.claim.sub', '', true);
+  if auth.uid() is null then
+    raise exception using errcode = 'AF001', message = 'unauthorized';
+  end if;
+end $$;
+
+create function agent.audit(p_owner uuid, p_action text, p_outcome text, p_run uuid, p_request_id text) returns void
+language sql security definer set search_path = '' as $$
+  insert into agent.audit_event (owner, action, outcome, run_id, request_id)
+  values (p_owner, p_action, p_outcome, p_run, p_request_id)
+$$;
+
+-- The other runs of a thread that are queued or live. The caller has locked the thread.
+create function agent.unended_runs(p_thread uuid, p_but uuid) returns uuid[]
+language sql stable security definer set search_path = '' as $$
+  select coalesce(array_agg(id order by created_at), '{}') from agent.run
+   where thread_id = p_thread and status in ('queued', 'in_progress') and id <> p_but
+$$;
+
+-- Give a run that was just inserted what only its holder may know.
+create function agent.admit_run(p_run uuid, p_claims jsonb, p_wait boolean) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into agent.run_secret (run_id, claims) values (p_run, p_claims);
+  insert into agent.lease (run_id, last_seq) values (p_run, p_wait::integer);
+  if p_wait then
+    insert into agent.run_event (run_id, seq, attempt, type) values (p_run, 1, 0, 'run.queued');
+  end if;
+end $$;
+
+-- End a run nobody holds. The caller has locked its lease.
+create function agent.end_unheld(p_run uuid, p_type text, p_data jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  held agent.lease;
+begin
+  delete from agent.lease where run_id = p_run returning * into held;
+  insert into agent.run_event (run_id, seq, attempt, type, data)
+  values (p_run, held.last_seq + 1, held.attempt, p_type, p_data);
+  update agent.run
+     set status = substr(p_type, 5), ending = p_data, ended_at = now(),
+         attempt = held.attempt, last_seq = held.last_seq + 1
+   where id = p_run;
+end $$;
+
+-- Ask for the end of a run: a flag for its holder's next tick, or the ending itself where nobody holds it.
+create function agent.request_cancel(p_run uuid, p_request_id text) returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  held agent.lease;
+  v_run agent.run;
+begin
+  select * into held from agent.lease where run_id = p_run for update;
+  select * into v_run from agent.run where id = p_run;
+  if v_run.ended_at is not null then
+    return v_run.status;
+  end if;
+  perform agent.audit(v_run.owner, 'run.cancel', 'accepted', p_run, p_request_id);
+  if held.until > now() then
+    update agent.lease set cancel_requested_at = coalesce(cancel_requested_at, now()) where run_id = p_run;
+    return v_run.status;
+  end if;
+  perform agent.end_unheld(p_run, 'run.cancelled', '{}');
+  return 'cancelled';
+end $$;
+
+-- Take the lease of a run that is queued, or whose holder's lease ran out. Null: somebody else has it, or it ended.
+--
+-- A takeover voids the turn that was not closed: each of its items is aborted, completed or not.
+create function agent.take_lease(p_run uuid, p_seconds numeric, p_max_asks integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  held agent.lease;
+  v_run agent.run;
+  v_token uuid := gen_random_uuid();
+  v_from integer;
+begin
+  select * into held from agent.lease where run_id = p_run for update skip locked;
+  if not found or held.until > now() then
+    return null;
+  end if;
+  select * into v_run from agent.run where id = p_run;
+  if v_run.status = 'queued' and exists (
+    select from agent.run where thread_id = v_run.thread_id and status = 'in_progress'
+  ) then
+    return null;
+  end if;
+  if held.asks >= p_max_asks then
+    perform agent.end_unheld(p_run, 'run.failed', jsonb_build_object(
+      'code', 'too_many_attempts', 'message', 'The run was interrupted too often.', 'retryable', true
+    ));
+    return null;
+  end if;
+  v_from := held.last_seq;
+  if v_run.status = 'queued' then
+    insert into agent.run_event (run_id, seq, attempt, type) values (p_run, v_from + 1, 1, 'run.started');
+    update agent.run set status = 'in_progress', started_at = now() where id = p_run;
+    held.last_seq := v_from + 1;
+  else
+    with void as (
+      select item_id, row_number() over (order by seq) as nth from agent.run_event started
+       where run_id = p_run and type = 'item.started' and seq > held.closed_seq and not exists (
+         select from agent.run_event where run_id = p_run and item_id = started.item_id and type = 'item.aborted'
+       )
+    ), aborted as (
+      insert into agent.run_event (run_id, seq, attempt, type, item_id, data)
+      select p_run, v_from + nth, held.attempt + 1, 'item.aborted', item_id, '{"reason": "takeover"}' from void
+      returning item_id
+    ), superseded as (
+      update agent.item set superseded_at = now() where id in (select item_id from void) and superseded_at is null
+    )
+    select v_from + count(*) into held.last_seq from aborted;
+  end if;
+  update agent.lease
+     set token = v_token, until = clock_timestamp() + make_interval(secs => p_seconds), attempt = held.attempt + 1,
+         asks = held.asks + 1, last_seq = held.last_seq, dispatched_at = null
+   where run_id = p_run;
+  return jsonb_build_object(
+    'token', v_token, 'attempt', held.attempt + 1, 'base', v_from, 'last_seq', held.last_seq,
+    'claims', (select claims from agent.run_secret where run_id = p_run)
+  );
+end $$;
+
+-- Take a run and become its user: apply what the request asked of the thread (once), and return the history.
+create function agent.claim_run(p_run uuid, p_lease jsonb) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_lease jsonb := agent.take_lease(p_run, (p_lease ->> 'seconds')::numeric, (p_lease ->> 'max_asks')::integer);
+  v_run agent.run;
+  v_items jsonb;
+begin
+  if v_lease is null then
+    return null;
+  end if;
+  perform agent.act_as(v_lease -> 'claims');
+  select * into strict v_run from agent.run where id = p_run;
+  if (v_lease ->> 'attempt')::integer = 1 then
+    update agent.item set superseded_at = now()
+     where thread_id = v_run.thread_id and superseded_at is null
+       and position > (v_run.request ->> 'rewind')::bigint;
+    insert into agent.item (thread_id, run_id, owner, key, kind, data)
+    select v_run.thread_id, p_run, v_run.owner, said ->> 'key', said ->> 'kind', said -> 'data'
+      from jsonb_array_elements(v_run.request -> 'said') with ordinality as fresh (said, nth)
+     order by nth;
+  end if;
+  select jsonb_agg(to_jsonb(recent) order by recent.position) into v_items
+    from (select id, key, kind, data, position from agent.item
+           where thread_id = v_run.thread_id and superseded_at is null
+           order by position desc limit (p_lease ->> 'history')::integer) recent;
+  return v_lease || jsonb_build_object(
+    'outcome', 'leased', 'run_id', p_run, 'run_key', v_run.key, 'request', v_run.request,
+    'thread_key', (select key from agent.thread where id = v_run.thread_id),
+    'items', coalesce(v_items, '[]'),
+    'events', (select jsonb_agg(to_jsonb(logged) order by logged.seq)
+                 from (select seq, count, attempt, type, item_id, data from agent.run_event
+                        where run_id = p_run and seq > (v_lease ->> 'base')::integer) logged)
+  );
+end $$;
+
+-- What the client's messages mean for the stored thread: which are news, and behind which position they belong.
+--
+-- The stored history is the truth. A history that ends in a known message rewinds to it; a known user message with
+-- other content replaces itself and all behind it; news go behind the tail unless `rewind_to` names their parent.
+create function agent.plan_request(
+  p_claims jsonb, p_thread uuid, p_request jsonb, out said jsonb, out rewind bigint, out tail text
+)
+language plpgsql set search_path = '' as $$
+declare
+  v_last record;
+begin
+  perform agent.act_as(p_claims);
+  select incoming.nth, item.position,
+         item.kind = 'message' and item.data ->> 'role' = 'user'
+           and item.data -> 'content' is distinct from message -> 'data' -> 'content' as edited
+    into v_last
+    from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
+    join agent.item on item.thread_id = p_thread and item.superseded_at is null
+     and message ->> 'key' in (item.key, item.data ->> 'message_id')
+   order by incoming.nth desc, item.position desc limit 1;
+
+  select coalesce(jsonb_agg(message order by nth), '[]') into said
+    from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
+   where nth > coalesce(v_last.nth, 0) - coalesce(v_last.edited, false)::integer
+     and (message ->> 'kind' = 'message' or message ->> 'kind' = 'tool_result' and exists (
+       select from agent.item call
+        where call.thread_id = p_thread and call.superseded_at is null and call.kind = 'tool_call'
+          and call.key = message -> 'data' ->> 'call_id' and call.data ->> 'executor' = 'client'
+          and not exists (
+            select from agent.item result
+             where result.thread_id = p_thread and result.superseded_at is null and result.kind = 'tool_result'
+               and result.data ->> 'call_id' = call.key
+          )
+     ));
+
+  if p_request ->> 'rewind_to' is not null then
+    select max(position) into rewind from agent.item
+     where thread_id = p_thread and superseded_at is null
+       and p_request ->> 'rewind_to' in (key, data ->> 'message_id');
+    if rewind is null then
+      raise exception using errcode = 'AF001', message = 'rewind_target_unknown';
+    end if;
+  elsif v_last.edited then
+    rewind := v_last.position - 1;
+  elsif said = '[]' then
+    rewind := v_last.position;
+  end if;
+
+  select case when kind = 'message' then data ->> 'role' else kind end into tail
+    from agent.item where thread_id = p_thread and superseded_at is null
+     and (rewind is null or position <= rewind)
+   order by position desc limit 1;
+  perform set_config('role', 'none', true);
+end $$;
+
+-- Answer the thread's open interrupts: all of them, each once. Unknown ids are ignored.
+create function agent.resolve_interrupts(p_claims jsonb, p_thread uuid, p_run uuid, p_resume jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform agent.act_as(p_claims);
+  if exists (
+    select from agent.interrupt join jsonb_array_elements(p_resume) answer on answer ->> 'interruptId' = id::text
+     where thread_id = p_thread and status <> 'open'
+  ) then
+    raise exception using errcode = 'AF001', message = 'interrupt_resolved';
+  end if;
+  update agent.interrupt
+     set status = answer ->> 'status', payload = answer -> 'payload', resolved_by = p_run, resolved_at = now()
+    from jsonb_array_elements(p_resume) answer
+   where thread_id = p_thread and agent.interrupt.status = 'open' and answer ->> 'interruptId' = id::text;
+  if exists (select from agent.interrupt where thread_id = p_thread and status = 'open') then
+    raise exception using errcode = 'AF001', message = 'interrupt_open';
+  end if;
+  perform set_config('role', 'none', true);
+end $$;
+
+-- Write the run of a request, behind its plan. Null: this runId is taken.
+create function agent.insert_run(p_claims jsonb, p_thread uuid, p_request jsonb, p_plan record) returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  v_run uuid;
+begin
+  perform agent.act_as(p_claims);
+  insert into agent.run (thread_id, owner, key, request, request_hash)
+  values (
+    p_thread, auth.uid(), p_request ->> 'run_key',
+    p_request - array['run_key', 'thread_key', 'hash', 'messages', 'rewind_to', 'request_id']
+      || jsonb_build_object('said', p_plan.said, 'rewind', p_plan.rewind),
+    p_request ->> 'hash'
+  )
+  on conflict (owner, key) do nothing returning id into v_run;
+  update agent.thread set updated_at = now() where id = p_thread and v_run is not null;
+  perform set_config('role', 'none', true);
+  return v_run;
+end $$;
+
+-- Lock the user's thread, which is made on first use, and look for the run. Rolled back by whatever is refused later.
+create function agent.open_thread(
+  p_claims jsonb, p_thread_key text, p_run_key text, out thread_id uuid, out run_id uuid, out run_hash text
+)
+language plpgsql set search_path = '' as $$
+begin
+  perform agent.act_as(p_claims);
+  insert into agent.thread (owner, key) values (auth.uid(), p_thread_key) on conflict (owner, key) do nothing;
+  -- "No key": inserting an item or an event of this thread must not wait for an admission.
+  select id into strict thread_id from agent.thread
+   where owner = auth.uid() and key = p_thread_key for no key update;
+  select id, request_hash into run_id, run_hash from agent.run where owner = auth.uid() and key = p_run_key;
+  perform set_config('role', 'none', true);
+end $$;
+
+-- Admit a run. Answers `leased` (with all its holder needs), `queued`, or `attached` (this runId is known already).
+--
+-- p_lease null: leave it queued, whoever can will claim it.
+create function agent.begin_run(p_claims jsonb, p_request jsonb, p_lease jsonb) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_open record;
+  v_plan record;
+  v_run uuid;
+  v_others uuid[];
+  v_other uuid;
+begin
+  select * into v_open from agent.open_thread(p_claims, p_request ->> 'thread_key', p_request ->> 'run_key');
+  if v_open.run_id is null then
+    select * into v_plan from agent.plan_request(p_claims, v_open.thread_id, p_request);
+    if v_plan.said = '[]' and p_request -> 'resume' = '[]'
+       and coalesce(v_plan.tail, 'assistant') not in ('user', 'tool_result') then
+      raise exception using errcode = 'AF001', message = 'nothing_to_answer';
+    end if;
+    v_run := agent.insert_run(p_claims, v_open.thread_id, p_request, v_plan);
+    if v_run is null then
+      -- The same runId was admitted a moment ago, on another thread.
+      raise exception using errcode = 'AF001', message = 'run_id_reused';
+    end if;
+    v_others := agent.unended_runs(v_open.thread_id, v_run);
+    if v_others <> '{}' and p_request ->> 'busy' = 'reject' then
+      raise exception using errcode = 'AF001', message = 'thread_busy';
+    end if;
+    perform agent.resolve_interrupts(p_claims, v_open.thread_id, v_run, p_request -> 'resume');
+    if p_request ->> 'busy' = 'cancel_previous' then
+      foreach v_other in array v_others loop
+        perform agent.request_cancel(v_other, p_request ->> 'request_id');
+      end loop;
+      v_others := agent.unended_runs(v_open.thread_id, v_run);
+    end if;
+    perform agent.admit_run(v_run, p_claims, p_lease is null or v_others <> '{}');
+    return coalesce(
+      case when p_lease is not null and v_others = '{}' then agent.claim_run(v_run, p_lease) end,
+      jsonb_build_object('outcome', 'queued', 'run_id', v_run)
+    );
+  end if;
+  if v_open.run_hash <> p_request ->> 'hash' then
+    raise exception using errcode = 'AF001', message = 'run_id_reused';
+  end if;
+  return jsonb_build_object('outcome', 'attached', 'run_id', v_open.run_id);
+end $$;
+
+-- Cancel a run of the user's own. Returns its status; cancelling an ended run changes nothing.
+create function agent.cancel_run(p_claims jsonb, p_run_key text, p_request_id text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_run uuid;
+begin
+  perform agent.act_as(p_claims);
+  select id into v_run from agent.run where owner = auth.uid() and key = p_run_key;
+  if not found then
+    raise exception using errcode = 'AF001', message = 'run_not_found';
+  end if;
+  perform set_config('role', 'none', true);
+  return jsonb_build_object('run_id', v_run, 'status', agent.request_cancel(v_run, p_request_id));
+end $$;

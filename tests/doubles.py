@@ -1,0 +1,157 @@
+"""The doubles: what stands where the outside world would be. Nothing of ours, Postgres, or a vendor's is doubled."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.contracts import Json
+
+#: A piece of an answer: bytes to send, seconds to wait, or an event to wait for.
+Piece = bytes | float | asyncio.Event
+
+
+def chunk(delta: Json | None = None, *, finish: str | None = None, usage: Json | None = None) -> bytes:
+    """One event of a Chat Completions stream, as a provider's server sends it."""
+    body: Json = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "fake-1", "choices": []}
+    if delta is not None or finish:
+        body["choices"] = [{"index": 0, "delta": delta or {}, "finish_reason": finish}]
+    if usage:
+        body["usage"] = usage
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+
+def says(*texts: str) -> list[Piece]:
+    """A whole answer, one event per text."""
+    pieces: list[Piece] = [chunk({"content": text}) for text in texts]
+    return [*pieces, chunk(finish="stop"), chunk(usage=USAGE), DONE]
+
+
+def calls(*wanted: tuple[str, str, str]) -> list[Piece]:
+    """A turn that asks for tools: (provider id, name, arguments)."""
+    pieces: list[Piece] = []
+    for nth, (provider_id, name, arguments) in enumerate(wanted):
+        head = {"index": nth, "id": provider_id, "type": "function"}
+        pieces.append(chunk({"tool_calls": [{**head, "function": {"name": name, "arguments": ""}}]}))
+        middle = len(arguments) // 2
+        pieces += [
+            chunk({"tool_calls": [{"index": nth, "function": {"arguments": part}}]})
+            for part in (arguments[:middle], arguments[middle:])
+            if part
+        ]
+    return [*pieces, chunk(finish="tool_calls"), chunk(usage=USAGE), DONE]
+
+
+@dataclass
+class Reply:
+    """What the model's server answers to one request. `cuts`: it drops the connection at the end."""
+
+    pieces: Sequence[Piece] = ()
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    cuts: bool = False
+
+
+class ModelServer:
+    """An OpenAI-compatible server that replays bytes. It is strict: a request nobody scripted is an error."""
+
+    def __init__(self) -> None:
+        self.script: list[Reply] = []
+        self.requests: list[Json] = []
+        self.answer_all: Callable[[Json], Reply] | None = None
+        self.unexpected = 0
+        self.port = 0
+        self.asked = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def will(self, *replies: Reply | list[Piece]) -> None:
+        """Append to the script."""
+        self.script += [r if isinstance(r, Reply) else Reply(r) for r in replies]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(
+                    (int(v) for k, _, v in map(_header, head.split(b"\r\n")[1:]) if k == b"content-length"), 0
+                )
+                request = json.loads(await reader.readexactly(length))
+                self.requests.append(request)
+                self.asked.set()
+                if not await self._reply(self._next(request), writer):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def _next(self, request: Json) -> Reply:
+        if self.answer_all:
+            return self.answer_all(request)
+        if self.script:
+            return self.script.pop(0)
+        self.unexpected += 1
+        return Reply(status=500)
+
+    async def _reply(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
+        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers}
+        lines = [f"HTTP/1.1 {reply.status} -", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        for piece in reply.pieces:
+            if isinstance(piece, asyncio.Event):
+                await piece.wait()
+            elif isinstance(piece, float):
+                await asyncio.sleep(piece)
+            else:
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await writer.drain()
+        if reply.cuts:
+            return False
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+
+def _header(line: bytes) -> tuple[bytes, bytes, bytes]:
+    name, colon, value = line.partition(b":")
+    return name.strip().lower(), colon, value.strip()
+
+
+@asynccontextmanager
+async def model_server() -> AsyncIterator[ModelServer]:
+    """A running ModelServer. At the end nothing scripted may be left, and nothing unscripted was asked."""
+    model = ModelServer()
+    server = await asyncio.start_server(model._serve, "127.0.0.1", 0)
+    model.port = server.sockets[0].getsockname()[1]
+    try:
+        yield model
+    finally:
+        server.close()
+    assert not model.script, "replies nobody asked for"
+    assert not model.unexpected, "requests nobody scripted"
+
+
+class CountingTools:
+    """A toolbox that counts what it did, and waits where a test wants it to."""
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        self.calls: list[tuple[str, Json]] = []
+        self._results = results
+
+    def specs(self) -> Sequence[Json]:
+        return [{"type": "function", "function": {"name": name}} for name in self._results]
+
+    async def call(self, name: str, arguments: Json) -> str:
+        self.calls.append((name, arguments))
+        if name not in self._results:
+            return f"There is no tool named {name!r}."
+        result = self._results[name]
+        return await result(arguments) if callable(result) else str(result)

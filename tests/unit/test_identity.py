@@ -1,0 +1,295 @@
+"""Both proofs of a request, against the table in tests/golden/tokens.json."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jwt
+import pytest
+from aiohttp import web
+
+from shared.contracts import Unauthorized
+from shared.identity import Principal, Verifier
+from shared.jwks import RemoteKeys, public_keys
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tokens.json").read_text())
+TOKENS = {case["name"]: case for case in GOLDEN["tokens"]}
+JWKS = json.dumps(GOLDEN["jwks"])
+UNREACHABLE = "http://127.0.0.1:9/jwks.json"
+
+
+class Clock:
+    """A time that moves only when told."""
+
+    def __init__(self) -> None:
+        self.now = float(GOLDEN["now"])
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def verifier(clock: Callable[[], float] | None = None, **changes: Any) -> Verifier:
+    return Verifier(
+        **{
+            "function": GOLDEN["function"],
+            "issuer": GOLDEN["issuer"],
+            "gateway_keys": json.dumps(GOLDEN["gateway_jwks"]),
+            "jwks": JWKS,
+            "jwks_url": UNREACHABLE,
+            "legacy_secret": None,
+            "clock": clock or Clock(),
+        }
+        | changes
+    )
+
+
+async def ask(verifier: Verifier, name: str = "an ES256 token", **changes: Any) -> Principal:
+    case = TOKENS[name]
+    request = {
+        "authorization": case["authorization"],
+        "assertion": [case["assertion"]],
+        "method": "POST",
+        "path": "/runs",
+    }
+    return await verifier.verify(**(request | changes))
+
+
+def cases(kind: str, *, accepted: bool) -> pytest.MarkDecorator:
+    chosen = [case for case in GOLDEN[kind] if case["accepted"] is accepted]
+    return pytest.mark.parametrize("case", chosen, ids=lambda case: case["name"])
+
+
+@cases("tokens", accepted=True)
+async def test_a_good_token_gives_its_principal(case: dict[str, Any]) -> None:
+    secret = GOLDEN["legacy_secret"] if case["legacy"] else None
+    principal = await ask(verifier(legacy_secret=secret), case["name"])
+    expected = case["principal"]
+    assert principal == Principal(
+        sub=UUID(expected["sub"]),
+        session_id=UUID(expected["session_id"]),
+        role="authenticated",
+        is_anonymous=expected["is_anonymous"],
+        app_role=expected["app_role"],
+    )
+
+
+@cases("tokens", accepted=False)
+async def test_a_bad_token_is_refused_without_a_reason(case: dict[str, Any]) -> None:
+    secret = GOLDEN["legacy_secret"] if case["legacy"] else None
+    with pytest.raises(Unauthorized) as refusal:
+        await ask(verifier(legacy_secret=secret), case["name"])
+    assert refusal.value.detail == Unauthorized().detail
+
+
+@cases("assertions", accepted=True)
+async def test_a_good_assertion_is_accepted(case: dict[str, Any]) -> None:
+    names = ("authorization", "assertion", "method", "path")
+    await verifier().verify(**{name: case[name] for name in names})
+
+
+@cases("assertions", accepted=False)
+async def test_a_bad_assertion_is_refused(case: dict[str, Any]) -> None:
+    names = ("authorization", "assertion", "method", "path")
+    with pytest.raises(Unauthorized):
+        await verifier().verify(**{name: case[name] for name in names})
+
+
+async def test_a_remembered_token_still_needs_its_own_assertion() -> None:
+    remembering = verifier()
+    await ask(remembering)
+    for case in GOLDEN["assertions"]:
+        if not case["accepted"]:
+            names = ("authorization", "assertion", "method", "path")
+            with pytest.raises(Unauthorized):
+                await remembering.verify(**{name: case[name] for name in names})
+
+
+async def test_the_claims_stored_with_a_run_hold_nothing_else() -> None:
+    plain = await ask(verifier())
+    admin = await ask(verifier(), "a user with an app role")
+    assert plain.claims == {
+        "sub": str(plain.sub),
+        "role": "authenticated",
+        "session_id": str(plain.session_id),
+        "is_anonymous": False,
+    }
+    assert admin.claims == {**plain.claims, "app_metadata": {"role": "admin"}}
+
+
+async def test_a_remembered_token_ends_with_its_expiry() -> None:
+    clock = Clock()
+    remembering = verifier(clock)
+    await ask(remembering, "a token in its last second")
+    clock.now += 1
+    with pytest.raises(Unauthorized):
+        await ask(remembering, "a token in its last second")
+
+
+class KeyServer:
+    """Serves a JWKS, counts the fetches, and can be held, broken or changed."""
+
+    def __init__(self) -> None:
+        self.keys = JWKS
+        self.status = 200
+        self.fetches = 0
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.url = ""
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.fetches += 1
+        self.asked.set()
+        await self.open.wait()
+        return web.Response(text=self.keys, status=self.status)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[KeyServer]:
+    server = KeyServer()
+    app = web.Application()
+    app.router.add_get("/jwks.json", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    server.url = f"http://{host}:{port}/jwks.json"
+    async with asyncio.timeout(10):
+        yield server
+    await runner.cleanup()
+
+
+def remote(server: KeyServer, clock: Clock) -> Verifier:
+    return verifier(clock, jwks=None, jwks_url=server.url)
+
+
+async def test_keys_are_fetched_once_for_many_callers(server: KeyServer) -> None:
+    asked = remote(server, Clock())
+    await asyncio.gather(*(ask(asked) for _ in range(20)))
+    await ask(asked, "an RS256 token")
+    assert server.fetches == 1
+
+
+async def test_keys_are_fetched_again_when_they_are_old(server: KeyServer) -> None:
+    clock = Clock()
+    asked = remote(server, clock)
+    await ask(asked)
+    server.keys = json.dumps({"keys": []})
+    clock.now += 599
+    await ask(asked, assertion=[_fresh(clock)])
+    clock.now += 61
+    with pytest.raises(Unauthorized):
+        await ask(asked, assertion=[_fresh(clock)])
+    assert server.fetches == 2
+
+
+async def test_a_flood_of_unknown_key_ids_costs_one_fetch_per_cooldown(server: KeyServer) -> None:
+    clock = Clock()
+    asked = remote(server, clock)
+    await ask(asked)
+    clock.now += 30
+    for _ in range(50):
+        with pytest.raises(Unauthorized):
+            await ask(asked, "an unknown kid")
+    assert server.fetches == 2
+
+
+async def test_a_new_key_is_found_after_the_cooldown(server: KeyServer) -> None:
+    clock = Clock()
+    asked = remote(server, clock)
+    old = [key for key in GOLDEN["jwks"]["keys"] if key["kid"] != "user-ec-next"]
+    server.keys = json.dumps({"keys": old})
+    await ask(asked)
+    server.keys = JWKS
+    with pytest.raises(Unauthorized):
+        await ask(asked, "a token of the next key")
+    clock.now += 30
+    await ask(asked, "a token of the next key")
+    assert server.fetches == 2
+
+
+@pytest.mark.parametrize(("status", "keys"), [(500, JWKS), (200, "<html>"), (200, "{}"), (302, "")])
+async def test_a_failing_key_server_is_asked_once_per_cooldown(
+    server: KeyServer, status: int, keys: str
+) -> None:
+    server.status, server.keys = status, keys
+    clock = Clock()
+    asked = remote(server, clock)
+    for _ in range(20):
+        with pytest.raises(Unauthorized):
+            await ask(asked)
+    assert server.fetches == 1
+    server.status, server.keys = 200, JWKS
+    clock.now += 30
+    await ask(asked)
+
+
+async def test_old_keys_stay_good_for_an_hour_while_the_key_server_fails(server: KeyServer) -> None:
+    clock = Clock()
+    asked = remote(server, clock)
+    await ask(asked)
+    server.status = 503
+    clock.now += 3539
+    await ask(asked, assertion=[_fresh(clock)])
+    clock.now = GOLDEN["now"] + 3600
+    keys = RemoteKeys(server.url, public_keys, clock=clock)
+    server.status = 200
+    assert await keys.find(("ES256", "user-ec")) is not None
+    server.status = 503
+    clock.now += 3601
+    assert await keys.find(("ES256", "user-ec")) is None
+
+
+async def test_a_caller_that_hangs_up_does_not_stop_the_fetch(server: KeyServer) -> None:
+    server.open.clear()
+    asked = remote(server, Clock())
+    impatient = asyncio.create_task(ask(asked))
+    await server.asked.wait()
+    patient = asyncio.create_task(ask(asked))
+    impatient.cancel()
+    server.open.set()
+    await patient
+    assert server.fetches == 1
+
+
+async def test_a_clock_set_back_does_not_keep_old_keys(server: KeyServer) -> None:
+    clock = Clock()
+    keys = RemoteKeys(server.url, public_keys, clock=clock)
+    await keys.find(("ES256", "user-ec"))
+    clock.now -= 100_000
+    await keys.find(("ES256", "user-ec"))
+    assert server.fetches == 2
+
+
+@pytest.mark.parametrize("keys", ["", "{}", "[]", '{"keys": 1}', '{"keys": []}'])
+def test_unusable_gateway_keys_are_refused_at_start(keys: str) -> None:
+    with pytest.raises(ValueError, match="GATEWAY_PUBLIC_KEYS"):
+        verifier(gateway_keys=keys)
+
+
+def test_a_short_legacy_secret_is_refused_at_start() -> None:
+    with pytest.raises(ValueError, match="LEGACY_JWT_SECRET"):
+        verifier(legacy_secret="short")  # noqa: S106 - a test's own
+
+
+def test_private_and_symmetric_keys_are_left_out() -> None:
+    assert set(public_keys(JWKS)) == {
+        ("ES256", "user-ec"),
+        ("ES256", "user-ec-next"),
+        ("RS256", "user-rsa"),
+        ("ES256", "broken"),
+    }
+
+
+def _fresh(clock: Clock) -> str:
+    """An assertion for the first good token, signed at this moment."""
+    claims = jwt.decode(TOKENS["an ES256 token"]["assertion"], options={"verify_signature": False})
+    key = jwt.PyJWK(GOLDEN["gateway_signing_key"])
+    return jwt.encode(
+        {**claims, "iat": clock.now, "exp": clock.now + 140},
+        key,
+        headers={"typ": "gw+jwt", "kid": "gateway"},
+    )
