@@ -154,8 +154,8 @@ class Database:
             logger.warning("database.unavailable", extra={"error": type(error).__name__})
             raise Unavailable(retry_after=2) from error
         except asyncpg.PostgresError as error:
-            if error.sqlstate == _REFUSED:
-                raise Refused(str(error)) from None
+            if refusal := _refusal(error):
+                raise Refused(refusal) from None
             raise
 
     async def _check_login(self, connection: Any) -> None:
@@ -169,6 +169,15 @@ class Database:
                 " ALLOW_BYPASSRLS_LOGIN=1 where a pooler admits no other."
             )
         self._checked = True
+
+
+def _refusal(error: asyncpg.PostgresError) -> str | None:
+    """The code by which the schema refuses, if it does."""
+    if error.sqlstate == _REFUSED:
+        return str(error)
+    # A token outlives its user: what they would own has nobody to belong to.
+    is_orphan = isinstance(error, asyncpg.ForeignKeyViolationError)
+    return "unauthorized" if is_orphan and str(error.constraint_name).endswith("_owner_fkey") else None
 
 
 def _sql(function: str, arguments: tuple[Any, ...]) -> str:

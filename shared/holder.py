@@ -102,7 +102,8 @@ class Holder:
         live = self._journal.open(leased)
         task = asyncio.current_task()
         live.on_stop = task.cancel if task else None
-        with bound(run_id=leased.run_id, thread_id=leased.thread_key, user_id=leased.claims.get("sub")):
+        user_id = leased.claims.get("sub")
+        with bound(run_id=leased.run_key, thread_id=leased.thread_key, user_id=user_id):
             logger.info("run.started", extra={"attempt": leased.attempt})
             try:
                 await answer(

@@ -72,6 +72,8 @@ class OpenAIModel:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Any = None
+        #: What the SDK lets through when a raw response breaks off: its HTTP library's own error.
+        self._transport_error: type[Exception] = OSError
         self._loading: asyncio.Future[Any] | None = None
 
     async def warm(self) -> None:
@@ -107,7 +109,7 @@ class OpenAIModel:
                 f"The model's API answered {error.status_code}.",
                 retryable=retryable,
             ) from error
-        except (errors.APIError, OSError) as error:
+        except (errors.APIError, self._transport_error, OSError) as error:
             raise ModelFailed(
                 "model_unreachable", "The model's API broke off.", retryable=True
             ) from error
@@ -127,9 +129,11 @@ class OpenAIModel:
         return self._client, errors
 
     def _load(self) -> Any:
+        import httpx2
         import openai
         import openai.resources.chat.completions
 
+        self._transport_error = httpx2.TransportError
         return openai
 
 

@@ -22,15 +22,15 @@ class Message(_Wire):
 
     id: WireId
     role: str
-    content: str | list[Json] | None = None
+    content: Any = None
     name: str | None = None
     tool_call_id: WireId | None = None
     error: str | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.role in ("user", "tool") and self.content is None:
-            raise ValueError(f"a {self.role} message needs content")
+        if self.role in ("user", "tool") and not _is_content(self.content):
+            raise ValueError(f"a {self.role} message needs content: a text, or a list of parts")
         if self.role == "tool" and self.tool_call_id is None:
             raise ValueError("a tool message needs toolCallId")
         return self
@@ -129,6 +129,11 @@ class ConnectInput(_Wire):
 
     thread_id: WireId
     run_id: WireId | None = None
+
+
+def _is_content(content: Any) -> bool:
+    is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
+    return is_parts or isinstance(content, str)
 
 
 def _digest(body: Json) -> str:

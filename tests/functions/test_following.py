@@ -1,0 +1,247 @@
+"""A run outlives its clients: leaving, coming back, following from any place, cancelling."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from tests.doubles import ModelServer, chunk, says
+from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.functions.test_runs import text, types
+
+
+async def wait_for_status(person: Person, status: str, run: str = "run-1") -> None:
+    async with asyncio.timeout(5):
+        while (await person.ask("GET", f"/runs/{run}")).json()["status"] != status:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_leaves_does_not_end_the_run_and_events_give_the_rest(
+    agent: Served, model: ModelServer
+) -> None:
+    person, go_on = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "before"}), go_on, *says(" after")])
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        cursor = frames.ids[-1]
+    go_on.set()
+
+    async with person.stream("GET", "/runs/run-1/events", **{"last-event-id": cursor}) as frames:
+        rest = await frames.rest()
+
+    assert types(rest) == ["TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END", "RUN_FINISHED"]
+    assert text(rest) == " after"
+
+
+async def test_a_replay_from_any_cursor_gives_exactly_the_rest(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    model.will([chunk({"reasoning": "hm"}), *says("a", "b", "c")])
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        whole = await frames.rest()
+        cursors = frames.ids
+    assert len(cursors) == len(whole)
+    assert len(set(cursors)) == len(whole)
+
+    for place, cursor in enumerate(cursors):
+        async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
+            assert await frames.rest() == whole[place + 1 :], cursor
+            assert frames.ids == cursors[place + 1 :]
+
+
+async def test_events_without_a_cursor_replay_the_run_from_its_start(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    model.will(says("a", "b"))
+    whole = await person.run(says_user("hi"))
+
+    async with person.stream("GET", "/runs/run-1/events") as frames:
+        assert await frames.rest() == whole
+
+
+async def test_a_run_is_followed_on_a_process_that_does_not_run_it(
+    agent: Served, model: ModelServer
+) -> None:
+    person, go_on = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "one"}), go_on, *says(" two")])
+    async with serve(agent.database, model) as other:
+        stranger = Person(other.client, other.base, person.sub, person.session_id)
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            async with stranger.stream("GET", "/runs/run-1/events") as followed:
+                assert (await followed.until("TEXT_MESSAGE_CONTENT"))["delta"] == "one"
+                go_on.set()
+                assert text(await followed.rest()) == " two"
+
+
+@pytest.mark.parametrize("cursor", ["0.3", "2.1", "1.999"])
+async def test_a_cursor_that_means_nothing_gets_a_snapshot(
+    agent: Served, model: ModelServer, cursor: str
+) -> None:
+    person = await agent.person()
+    model.will(says("whole"))
+    await person.run(says_user("hi"))
+
+    async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
+        seen = await frames.rest()
+
+    assert types(seen) == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "STATE_SNAPSHOT", "RUN_FINISHED"]
+    assert [m["content"] for m in seen[1]["messages"]] == ["hi", "whole"]
+
+
+async def test_connect_shows_the_thread_with_what_is_half_written_and_goes_on(
+    agent: Served, model: ModelServer
+) -> None:
+    person, go_on = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "Hel"}), go_on, *says("lo")])
+    async with person.stream("POST", "/runs", says_user("hi", state={"n": 1})) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        await asyncio.sleep(0.2)  # a tick commits what was sent
+        async with person.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
+            head = [await attached.next() for _ in range(4)]
+            go_on.set()
+            rest = await attached.rest()
+
+    started, messages, state, opened = [frame or {} for frame in head]
+    assert (started["type"], started["runId"]) == ("RUN_STARTED", "run-1")
+    assert [m["content"] for m in messages["messages"]] == ["hi", "Hel"]
+    assert state == {"type": "STATE_SNAPSHOT", "snapshot": {"n": 1}}
+    assert opened["messageId"] == messages["messages"][1]["id"]
+    assert types(rest) == ["TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END", "RUN_FINISHED"]
+    assert text(rest) == "lo"
+
+
+async def test_the_same_run_id_twice_gives_one_run(agent: Served, model: ModelServer) -> None:
+    person = await agent.person()
+    model.will(says("once"))
+    body = says_user("hi")
+
+    first, second = await asyncio.gather(person.run(body), person.run(body))
+    third = await person.run(body)
+
+    assert len(model.requests) == 1
+    for frames in (first, second, third):
+        assert types(frames)[-1] == "RUN_FINISHED"
+    assert types(third)[1] == "MESSAGES_SNAPSHOT"
+
+
+async def test_a_run_id_with_another_request_is_refused(agent: Served, model: ModelServer) -> None:
+    person = await agent.person()
+    model.will(says("once"))
+    await person.run(says_user("hi"))
+
+    refused = await person.ask("POST", "/runs", says_user("other"))
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "run_id_reused")
+
+
+async def test_cancel_ends_a_run_and_keeps_what_was_said(agent: Served, model: ModelServer) -> None:
+    person, never = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "so far"}), never])
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        answer = await person.ask("POST", "/runs/run-1/cancel")
+        assert answer.status_code == 202
+        rest = await frames.rest()
+    assert types(rest) == ["TEXT_MESSAGE_END", "RUN_FINISHED"]
+    assert rest[-1]["outcome"] == {"type": "cancelled"}
+
+    again = await person.ask("POST", "/runs/run-1/cancel")
+    assert (again.status_code, again.json()["status"]) == (200, "cancelled")
+    async with person.stream("POST", "/connect", {"threadId": "thread-1"}) as frames:
+        messages = (await frames.until("MESSAGES_SNAPSHOT"))["messages"]
+    assert messages[-1]["content"] == "so far"
+    never.set()
+
+
+async def test_cancel_reaches_a_run_in_another_process(agent: Served, model: ModelServer) -> None:
+    person, never = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "so far"}), never])
+    async with (
+        serve(agent.database, model) as other,
+        person.stream("POST", "/runs", says_user("hi")) as frames,
+    ):
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        stranger = Person(other.client, other.base, person.sub, person.session_id)
+        await stranger.ask("POST", "/runs/run-1/cancel")
+        assert types(await frames.rest())[-1] == "RUN_FINISHED"
+    never.set()
+
+
+async def test_on_disconnect_cancel_ends_the_run_of_a_client_that_leaves(
+    agent: Served, model: ModelServer
+) -> None:
+    person, never = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "so far"}), never])
+    body = says_user("hi", forwardedProps={"onDisconnect": "cancel"})
+
+    async with person.stream("POST", "/runs", body) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+
+    await wait_for_status(person, "cancelled")
+    never.set()
+
+
+async def test_a_leg_ends_by_itself_with_a_cursor_to_go_on_from(
+    agent: Served, model: ModelServer
+) -> None:
+    person, go_on = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "one"}), go_on, *says(" two")])
+    async with (
+        serve(agent.database, model, stream_leg_seconds=0.1, keep_alive_seconds=0.05) as other,
+        person.stream("POST", "/runs", says_user("hi")) as frames,
+    ):
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        stranger = Person(other.client, other.base, person.sub, person.session_id)
+        async with stranger.stream("GET", "/runs/run-1/events") as leg:
+            *seen, last = await leg.rest()
+        assert last["name"] == "stream.leg_ended"
+        go_on.set()
+        await frames.rest()
+        after = last["value"]["cursor"]
+        async with person.stream("GET", f"/runs/run-1/events?after={after}") as rest:
+            assert text(seen) + text(await rest.rest()) == "one two"
+
+
+async def test_two_users_never_see_each_other(agent: Served, model: ModelServer) -> None:
+    alice, bob = await agent.person(), await agent.person()
+    model.will(says("for alice"), says("for bob"))
+    await alice.run(says_user("hi"))
+
+    for method, path, body in (
+        ("GET", "/runs/run-1", None),
+        ("GET", "/runs/run-1/events", None),
+        ("POST", "/runs/run-1/cancel", None),
+        ("POST", "/connect", {"threadId": "thread-1"}),
+        ("POST", "/connect", {"threadId": "thread-1", "runId": "run-1"}),
+    ):
+        answer = await bob.ask(method, path, body)
+        assert (answer.status_code, answer.json()["code"]) == (404, "run_not_found"), path
+
+    # The same ids are bob's own.
+    assert text(await bob.run(says_user("hello"))) == "for bob"
+    assert [m["content"] for m in model.requests[1]["messages"][1:]] == ["hello"]
+
+
+async def test_a_deleted_user_leaves_nothing_behind(agent: Served, model: ModelServer) -> None:
+    person = await agent.person()
+    model.will(says("gone soon"))
+    await person.run(says_user("hi"))
+
+    async with agent.database.owner() as owner:
+        await owner.execute("delete from auth.users where id = $1", person.sub)
+        for table in ("thread", "run", "run_event", "item", "lease", "run_secret", "audit_event"):
+            assert await owner.fetchval(f"select count(*) from agent.{table}") == 0, table
+
+
+async def test_ids_are_opaque_and_bounded(agent: Served, model: ModelServer) -> None:
+    person = await agent.person()
+    run = "ré un/*'\"?" + uuid4().hex
+    model.will(says("ok"))
+    assert types(await person.run(says_user("hi", run=run[:128], thread="t" * 128)))[-1] == (
+        "RUN_FINISHED"
+    )
+    refused = await person.ask("POST", "/runs", says_user("hi", run="r" * 129))
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")

@@ -1,0 +1,183 @@
+"""What goes wrong before a stream is a problem with a stable code; who is asking is proved or refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from shared import log
+from shared.contracts import Json
+from tests.doubles import ModelServer, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Served, says_user, serve
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({}, "threadId"),
+        ({**says_user("x"), "runId": ""}, "runId"),
+        ({**says_user("x"), "runId": 7}, "runId"),
+        ({**says_user("x"), "messages": [{"role": "user", "content": "x"}]}, "messages.0.id"),
+        ({**says_user("x"), "messages": [{"id": "a", "role": "user"}]}, "messages.0"),
+        ({**says_user("x"), "messages": [{"id": "a", "role": "tool", "content": "x"}]}, "messages.0"),
+        ({**says_user("x"), "messages": says_user("x")["messages"] * 2}, ""),
+        ({**says_user("x"), "forwardedProps": {"busyPolicy": "shrug"}}, "forwardedProps.busyPolicy"),
+    ],
+)
+async def test_a_body_that_is_not_a_run_is_refused_with_where(
+    agent: Served, body: Json, where: str
+) -> None:
+    person = await agent.person()
+
+    refused = await person.ask("POST", "/runs", body)
+
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (422, "invalid_request")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert where in [error["at"] for error in problem["errors"]]
+    assert problem["request_id"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"a": NaN}', b"\xff\xfe", b"[]"])
+async def test_a_body_that_is_not_json_is_refused(agent: Served, body: bytes) -> None:
+    person = await agent.person()
+
+    refused = await agent.client.post(
+        f"{agent.base}/runs", content=body, headers=person.headers("POST", "/runs")
+    )
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_body_over_the_limit_is_refused(database: TestDatabase, model: ModelServer) -> None:
+    async with serve(database, model, max_body_bytes=1000) as agent:
+        person = await agent.person()
+
+        refused = await person.ask("POST", "/runs", says_user("x" * 1000))
+
+    assert (refused.status_code, refused.json()["code"]) == (413, "body_too_large")
+
+
+async def test_who_does_not_prove_who_they_are_is_refused_before_the_body_is_read(
+    agent: Served,
+) -> None:
+    person = await agent.person()
+    whole = person.headers("POST", "/runs")
+
+    for missing in whole:
+        headers = {name: value for name, value in whole.items() if name != missing}
+        refused = await agent.client.post(f"{agent.base}/runs", content=b"{", headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized"), missing
+
+
+async def test_an_assertion_is_good_for_its_method_and_path_alone(agent: Served) -> None:
+    person = await agent.person()
+    headers = person.headers("GET", "/runs/run-1")
+
+    for method, path in (("GET", "/runs/run-2"), ("POST", "/runs/run-1/cancel")):
+        refused = await agent.client.request(method, agent.base + path, headers=headers)
+        assert refused.status_code == 401, path
+
+
+async def test_a_user_who_was_deleted_gets_nothing(agent: Served) -> None:
+    person = await agent.person()
+    async with agent.database.owner() as owner:
+        await owner.execute("delete from auth.users where id = $1", person.sub)
+
+    refused = await person.ask("POST", "/runs", says_user("hi"))
+
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+
+
+async def test_unknown_addresses_and_methods_are_problems_too(agent: Served) -> None:
+    person = await agent.person()
+
+    nowhere = await person.ask("GET", "/nowhere")
+    method = await person.ask("DELETE", "/runs")
+
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not_found")
+    assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+
+
+async def test_a_cursor_that_cannot_be_read_is_refused(agent: Served, model: ModelServer) -> None:
+    person = await agent.person()
+    model.will(says("ok"))
+    await person.run(says_user("hi"))
+
+    for cursor in ("x", "1", "1.2.3.4", "-1.2", "1.99999999999", "²³.1"):
+        refused = await person.ask("GET", f"/runs/run-1/events?after={cursor}")
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_cursor"), cursor
+
+
+async def test_health_and_readiness_say_what_probes_expect(agent: Served) -> None:
+    health = await agent.client.get(f"{agent.base}/health")
+    ready = await agent.client.get(f"{agent.base}/readiness")
+
+    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+    assert ready.json() == {"status": "ready", "dependencies": {"database": "ok"}}
+
+
+async def test_a_function_without_its_database_is_alive_and_not_ready(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    away = replace(database, url="postgresql://agent_api:x@127.0.0.1:1/none")
+    async with serve(away, model) as agent:
+        health = await agent.client.get(f"{agent.base}/health")
+        ready = await agent.client.get(f"{agent.base}/readiness")
+
+    assert health.status_code == 200
+    assert ready.status_code == 503
+    assert ready.json() == {"status": "not_ready", "dependencies": {"database": "error"}}
+
+
+async def test_a_database_that_is_away_is_a_problem_to_try_again(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    away = replace(database, url="postgresql://agent_api:x@127.0.0.1:1/none")
+    async with serve(away, model) as agent:
+        agent.database = database
+        person = await agent.person()
+
+        refused = await person.ask("POST", "/runs", says_user("hi"))
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert refused.headers["retry-after"]
+
+
+async def test_a_full_process_refuses_instead_of_queueing(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async with serve(database, model, max_live_runs=0) as agent:
+        person = await agent.person()
+
+        refused = await person.ask("POST", "/runs", says_user("hi"))
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
+
+
+async def test_log_lines_carry_the_ids_of_a_request_and_nothing_it_said(
+    agent: Served, model: ModelServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("agent", "INFO")
+    person = await agent.person()
+    model.will(says("a secret answer"))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+
+    async with person.stream(
+        "POST",
+        "/runs",
+        says_user("a secret question"),
+        **{"x-request-id": "req-7", "traceparent": f"00-{trace}-b7ad6b7169203331-01"},
+    ) as frames:
+        await frames.rest()
+        assert frames.response.headers["x-request-id"] == "req-7"
+
+    written = capsys.readouterr().out
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    ended = next(line for line in lines if line["event"] == "run.ended")
+    assert (ended["request_id"], ended["trace_id"]) == ("req-7", trace)
+    ids = ("agent", "run-1", "thread-1")
+    assert (ended["function"], ended["run_id"], ended["thread_id"]) == ids
+    assert "secret" not in written
+    assert person.token() not in written
