@@ -2,7 +2,7 @@
 
 import http.client
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import monotonic, sleep
 
 from local import CannotStart
@@ -55,7 +55,7 @@ def wait_until_answers(
 def answer(port: int, path: str) -> int:
     """The status of a GET, 0 if there is none."""
     connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=5)
-    with suppress(OSError, http.client.HTTPException):
+    with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request("GET", path)
         return connection.getresponse().status
     return 0

@@ -1,0 +1,266 @@
+"""shared/database.py against the traps of its library: whatever happens, a connection comes back clean or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from shared.contracts import Unavailable
+from shared.database import Database, Refused
+from shared.settings import InvalidSettings, Settings
+from tests.fixtures.database import MigratedServer, TestDatabase
+from tests.postgres.holders import admit, asks, begin, connected, eventually, superuser
+
+_SETUP = """
+create function agent.slow() returns text language sql as $$ select pg_sleep(30)::text $$;
+create function agent.peek() returns jsonb language sql as $$
+  select jsonb_build_object(
+    'role', current_user, 'claims', current_setting('request.jwt.claims', true),
+    'sub', current_setting('request.jwt.claim.sub', true),
+    'timeout', current_setting('statement_timeout'), 'pid', pg_backend_pid())
+$$;
+create table public.checked (
+  id integer primary key, parent integer references public.checked deferrable initially deferred
+);
+grant select, insert on public.checked to authenticated;
+"""
+
+
+@pytest.fixture
+async def prepared(database: TestDatabase) -> TestDatabase:
+    async with database.owner() as owner:
+        await owner.execute(_SETUP)
+    return database
+
+
+@pytest.fixture
+async def one(prepared: TestDatabase) -> AsyncIterator[Database]:
+    """A pool of one: what is not given back is missed."""
+    async with connected(prepared.url, database_connections=1, database_seconds=2.0) as db:
+        yield db
+
+
+async def peek(db: Database) -> dict[str, Any]:
+    async with asyncio.timeout(4):
+        seen: dict[str, Any] = await db.call("peek")
+    return seen
+
+
+async def assert_whole(db: Database) -> None:
+    """The one connection is there, and nothing of a user is left on it."""
+    seen = await peek(db)
+    assert seen["role"] == "agent_api"
+    assert not seen["claims"]
+    assert not seen["sub"]
+    assert seen["timeout"] == "0"
+
+
+async def test_a_commit_that_fails_gives_its_connection_back(one: Database) -> None:
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with one.session({"sub": str(uuid4())}) as connection:
+            await connection.execute("insert into public.checked values (1, 2)")
+
+    await assert_whole(one)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("kind", ["call", "rows", "session"])
+async def test_a_cancelled_task_leaves_the_pool_whole(
+    one: Database, prepared: TestDatabase, times: int, kind: str
+) -> None:
+    async def work() -> None:
+        if kind == "session":
+            async with one.session({"sub": str(uuid4())}) as connection:
+                await connection.execute("insert into public.checked values (1)")
+                await connection.fetchval("select pg_sleep(30)")
+        else:
+            await getattr(one, kind)("slow")
+
+    task = asyncio.ensure_future(work())
+    async with superuser(prepared) as watcher:
+        await eventually(lambda: watcher.fetchval(_SLEEPING))
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await assert_whole(one)
+        assert await watcher.fetchval("select count(*) from public.checked") == 0
+
+
+_SLEEPING = """
+select exists (select from pg_stat_activity where usename = 'agent_api' and wait_event = 'PgSleep'
+                and datname = current_database())
+"""
+
+
+async def test_an_exhausted_pool_is_unavailable_in_bounded_time(prepared: TestDatabase) -> None:
+    async with (
+        connected(prepared.url, database_connections=1, database_seconds=0.3) as db,
+        db.session({"sub": str(uuid4())}),
+    ):
+        began = monotonic()
+        with pytest.raises(Unavailable):
+            await db.call("peek")
+        assert monotonic() - began < 2
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable(prepared: TestDatabase) -> None:
+    async with connected(prepared.url, database_connections=1, database_seconds=0.3) as db:
+        with pytest.raises(Unavailable):
+            await db.call("slow")
+        await assert_whole(db)
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-full"])
+async def test_sslmode_in_the_url_is_honoured(database: TestDatabase, mode: str) -> None:
+    db = Database(Settings(supabase_database_url=f"{database.url}?sslmode={mode}"))
+    with pytest.raises((Unavailable, asyncpg.ClientConfigurationError)):
+        await _call_once(db)
+
+
+async def _call_once(db: Database) -> None:
+    try:
+        await db.connect()
+        await db.call("log_position", str(uuid4()))
+    finally:
+        await db.close()
+
+
+async def test_a_password_of_any_characters_is_percent_encoded(
+    database: TestDatabase, postgres: MigratedServer
+) -> None:
+    login, password = f"odd_{uuid4().hex}", "p@:/#%?&ü 1"
+    host = f"127.0.0.1:{postgres.server.port}"
+    name = urlsplit(database.url).path
+    async with superuser(database) as creator:
+        await creator.execute(f"create role {login} login password '{password}'")
+        url = f"postgresql://{login}:{quote(password, safe='')}@{host}{name}"
+        async with connected(url) as db:
+            assert await db.is_ready()
+        await creator.execute(f"drop role {login}")
+
+
+@pytest.mark.parametrize(("port", "size"), [(6543, 0), (5432, 256)])
+def test_only_a_transaction_pooler_gets_no_prepared_statements(port: int, size: int) -> None:
+    db = Database(Settings(supabase_database_url=f"postgresql://a:b@127.0.0.1:{port}/postgres"))
+
+    assert db._pool.options["statement_cache_size"] == size
+
+
+async def test_child_tasks_of_a_session_are_inside_it(one: Database) -> None:
+    sub, turn = str(uuid4()), asyncio.Lock()
+    async with one.session({"sub": sub}) as connection:
+        await connection.execute("insert into public.checked values (7)")
+
+        async def child() -> tuple[str, int, int]:
+            async with turn:
+                found = await connection.fetchrow(_INSIDE)
+            return str(found["uid"]), found["xid"], found["rows"]
+
+        mine = await child()
+        seen = await asyncio.gather(*(child() for _ in range(5)))
+
+    assert {mine, *seen} == {(sub, mine[1], 1)}
+
+
+_INSIDE = """
+select auth.uid() as uid, txid_current() as xid, (select count(*) from public.checked) as rows
+"""
+
+
+async def test_a_generator_in_another_task_keeps_the_sessions_user(one: Database) -> None:
+    sub = str(uuid4())
+
+    async def stream(connection: Any) -> AsyncIterator[str]:
+        for _ in range(3):
+            yield str(await connection.fetchval("select auth.uid()"))
+
+    async def drain(users: AsyncIterator[str]) -> list[str]:
+        return [user async for user in users]
+
+    async with one.session({"sub": sub}) as connection:
+        assert await asyncio.ensure_future(drain(stream(connection))) == [sub] * 3
+
+
+async def test_a_backend_killed_while_idle_costs_no_call(
+    one: Database, prepared: TestDatabase
+) -> None:
+    first = (await peek(one))["pid"]
+    await _kill(prepared, first)
+
+    assert (await peek(one))["pid"] != first
+
+
+async def test_a_backend_killed_in_a_session_fails_it_and_no_other(
+    one: Database, prepared: TestDatabase
+) -> None:
+    with pytest.raises(Unavailable):
+        async with one.session({"sub": str(uuid4())}) as connection:
+            await _kill(prepared, await connection.fetchval("select pg_backend_pid()"))
+            await connection.fetchval("select 1")
+
+    await assert_whole(one)
+
+
+async def _kill(database: TestDatabase, pid: int) -> None:
+    async with superuser(database) as killer:
+        assert await killer.fetchval("select pg_terminate_backend($1, 5000)", pid)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nothing_of_a_user_is_left_for_the_next_of_the_connection(
+    one: Database, prepared: TestDatabase, fails: bool
+) -> None:
+    claims = await admit(prepared)
+    await begin(one, claims)
+    if fails:
+        with pytest.raises(Refused):
+            await begin(one, claims, asks("other words"))
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with one.session(claims) as connection:
+                await connection.execute("select 1 / 0")
+    else:
+        async with one.session(claims) as connection:
+            assert await connection.fetchval("show statement_timeout") == "2s"
+
+    await assert_whole(one)
+
+
+async def test_a_login_that_bypasses_row_security_is_refused_at_start(
+    database: TestDatabase,
+) -> None:
+    for url in (database.owner_url, database.superuser_url):
+        with pytest.raises(InvalidSettings, match="ALLOW_BYPASSRLS_LOGIN"):
+            await _call_once(Database(Settings(supabase_database_url=url)))
+
+
+async def test_a_bypassing_login_that_was_allowed_still_shows_only_the_users_rows(
+    database: TestDatabase,
+) -> None:
+    async with connected(database.owner_url, allow_bypassrls_login=True) as db:
+        alice, bob = await admit(database), await admit(database)
+        await begin(db, alice)
+        async with db.session(bob) as connection:
+            assert await connection.fetchval("select count(*) from agent.thread") == 0
+        with pytest.raises(Refused, match="run_not_found"):
+            await db.call("find_run", bob, "run-1", None)
+
+
+@pytest.mark.parametrize("name", ["peek()", "peek; select 1", "a.b", "Peek", "peek\n", "", 'p"k'])
+async def test_only_an_identifier_is_called(one: Database, name: str) -> None:
+    for call in (one.call, one.rows):
+        with pytest.raises(ValueError, match="not the name of a function"):
+            await call(name)
+
+
+async def test_a_refusal_carries_its_code(one: Database, prepared: TestDatabase) -> None:
+    with pytest.raises(Refused) as refused:
+        await one.call("find_run", await admit(prepared), "no-such-run", None)
+
+    assert refused.value.code == "run_not_found"
