@@ -12,16 +12,17 @@ from typing import Self, TypedDict
 from local import CannotStart
 from local.environment import ROOT
 
-#: Reads the process groups to end; its input closes when we die, however we die. Portable, unlike a death signal.
+#: Reads the process groups to end; its input closes when we die, however we die. A death signal is Linux only.
 _GUARD = """
-alive() { for group in $groups; do kill -0 -- $group && return 0; done; return 1; }
-while read -r group; do groups="$groups -$group"; done
-for group in $groups; do kill -INT -- $group; done
+alive() { for group in $groups; do kill -s 0 -- -$group && return 0; done; return 1; }
+while read -r how group; do groups="$groups $group"; ends="$ends $how:$group"; done
+for end in $ends; do kill -s ${end%:*} -- -${end#*:}; done
 tries=0
 while alive && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
-for group in $groups; do kill -KILL -- $group; done
+for group in $groups; do kill -s KILL -- -$group; done
 """
 _LAST_LINES = 8
+_LINE_LENGTH = 300
 
 
 class Child:
@@ -54,7 +55,7 @@ class Child:
 
     def last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
-        return "\n".join(f"    {line}" for line in lines)
+        return "\n".join(f"    {line[:_LINE_LENGTH]}" for line in lines)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 10.0) -> None:
         """Ask it to end, wait, and kill its group if it does not."""
@@ -101,7 +102,7 @@ class Children:
         user: struct_passwd | None = None,
         stop: signal.Signals = signal.SIGTERM,
     ) -> Child:
-        """Start a process, as `user` if one is given; its output replaces `<name>.log`.
+        """Start a process that `stop` ends, as `user` if one is given; its output replaces `<name>.log`.
 
         Raises:
             CannotStart: it cannot be executed.
@@ -122,7 +123,7 @@ class Children:
                 raise CannotStart(
                     f"{name} cannot be started: {command[0]}: {error.strerror}."
                 ) from None
-        self._watch(process.pid)
+        self._guard_too(process.pid, stop)
         child = Child(name, process, log)
         self._started.append((child, stop))
         return child
@@ -131,9 +132,9 @@ class Children:
     def all(self) -> list[Child]:
         return [child for child, _ in self._started]
 
-    def _watch(self, group: int) -> None:
+    def _guard_too(self, group: int, stop: signal.Signals) -> None:
         if pipe := self._guard.stdin:
-            pipe.write(f"{group}\n".encode())
+            pipe.write(f"{stop.name.removeprefix('SIG')} {group}\n".encode())
             pipe.flush()
 
 

@@ -75,6 +75,8 @@ def serve(port: int) -> None:
     parameters.n_ctx = CONTEXT_TOKENS * _AT_ONCE
     parameters.n_parallel = _AT_ONCE
     parameters.cpuparams.n_threads = _THREADS
+    # Its threads sleep while they wait, for the rest of the stack shares their cores.
+    parameters.cpuparams.poll = 0
     server = xllamacpp.Server(parameters)
     print(server.listening_address, flush=True)
     signal.pause()

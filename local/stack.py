@@ -1,6 +1,7 @@
 """The whole bundle, started in order and stopped in order: Postgres, a model, the functions, the gateway."""
 
 import fcntl
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -107,6 +108,9 @@ def _check(plan: Plan) -> None:
         require_free(plan.postgres_port, "stop what uses it or set POSTGRES_PORT.")
     if not plan.value("OPENAI_API_KEY"):
         model.weights()
+    level = plan.value("LOG_LEVEL").upper()
+    if level and level not in logging.getLevelNamesMapping():
+        raise CannotStart(f"LOG_LEVEL={level} must be DEBUG, INFO, WARNING or ERROR.")
     try:
         Settings.from_env(plan.environ)
     except InvalidSettings as error:

@@ -21,6 +21,8 @@ logger = logging.getLogger("agent_functions")
 class _Formatter(OrjsonFormatter):
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         log_data["event"] = log_data.pop("message", "")
+        # Uvicorn's second copy of its line, for terminals.
+        log_data.pop("color_message", None)
         return {**_bound.get(), **log_data}
 
 

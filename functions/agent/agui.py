@@ -125,11 +125,11 @@ class Projection:
         return [self._ended(event)]
 
     def _ended(self, event: Event) -> Json:
-        data, usage = event.data, _usage(event.data.get("usage"))
+        data, spent = event.data, usage(event.data.get("usage"))
         if event.type == "run.failed":
-            return {"type": "RUN_ERROR", "message": data["message"], "code": data["code"], **usage}
+            return {"type": "RUN_ERROR", "message": data["message"], "code": data["code"], **spent}
         ids = {"threadId": self._run.thread_key, "runId": self._run.run_key}
-        return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, data), **usage}
+        return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, data), **spent}
 
 
 def leg_ended(cursor: str) -> bytes:
@@ -190,8 +190,9 @@ def _interrupt(asked: Json) -> Json:
     return {wire: asked[name] for name, wire in names.items() if asked.get(name) is not None}
 
 
-def _usage(usage: Json | None) -> Json:
-    counted = {wire: usage[name] for name, wire in _USAGE.items() if name in usage} if usage else {}
+def usage(spent: Json | None) -> Json:
+    """The member `usage`, with what the provider counted; nothing where it said nothing."""
+    counted = {wire: spent[name] for name, wire in _USAGE.items() if name in spent} if spent else {}
     return {"usage": [counted]} if counted.keys() - {"model"} else {}
 
 

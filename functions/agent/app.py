@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from functions.agent.agui import Projection, leg_ended
+from functions.agent.agui import Projection, leg_ended, usage
 from functions.agent.asked import ConnectInput, RunAgentInput
 from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.follow import Follow
@@ -143,7 +143,7 @@ def _view(view: RunView) -> Json:
         "startedAt": view.started_at,
         "endedAt": view.ended_at,
         "pendingToolCallIds": ending.get("pending_calls") or None,
-        "usage": ending.get("usage") or None,
+        **usage(ending.get("usage")),
         "error": {"code": ending["code"], "message": ending["message"]} if "code" in ending else None,
     }
     return {name: value for name, value in shown.items() if value is not None}

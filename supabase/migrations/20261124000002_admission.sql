@@ -52,7 +52,7 @@ begin
   insert into agent.run_event (run_id, seq, attempt, type, data)
   values (p_run, held.last_seq + 1, held.attempt, p_type, p_data);
   update agent.run
-     set status = substr(p_type, 5), ending = p_data, ended_at = now(),
+     set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(),
          attempt = held.attempt, last_seq = held.last_seq + 1
    where id = p_run;
 end $$;
@@ -108,7 +108,7 @@ begin
   v_from := held.last_seq;
   if v_run.status = 'queued' then
     insert into agent.run_event (run_id, seq, attempt, type) values (p_run, v_from + 1, 1, 'run.started');
-    update agent.run set status = 'in_progress', started_at = now() where id = p_run;
+    update agent.run set status = 'in_progress', started_at = clock_timestamp() where id = p_run;
     held.last_seq := v_from + 1;
   else
     with void as (

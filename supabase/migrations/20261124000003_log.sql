@@ -91,7 +91,7 @@ begin
   delete from agent.lease where run_id = held.run_id;
   update agent.run_secret set last_token = held.token where run_id = held.run_id;
   update agent.run
-     set status = substr(p_type, 5), attempt = held.attempt, last_seq = p_last_seq, ended_at = now(),
+     set status = substr(p_type, 5), attempt = held.attempt, last_seq = p_last_seq, ended_at = clock_timestamp(),
          ending = (select data from agent.run_event where run_id = held.run_id and seq = p_last_seq and type = p_type)
    where id = held.run_id
    returning * into strict v_run;

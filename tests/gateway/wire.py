@@ -25,7 +25,9 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 async def ok(writer: asyncio.StreamWriter) -> None:
     """The least a function can say."""
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    )
 
 
 @dataclass
@@ -111,9 +113,10 @@ class Caller:
 
 @asynccontextmanager
 async def caller(port: int) -> AsyncIterator[Caller]:
-    """A connection to the gateway."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        yield Caller(reader, writer)
-    finally:
-        writer.close()
+    """A connection to the gateway, for a few seconds."""
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield Caller(reader, writer)
+        finally:
+            writer.close()
