@@ -5,16 +5,18 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from time import monotonic
 
 from local import CannotStart, demo, postgres
 from local.accounts import SignIn
 from local.database import local_logins, sign_in
-from local.environment import environment, port
+from local.environment import environment, folder, port
 from local.keys import Keys
 from local.migrate import migrate
 from local.probe import free_port
-from local.stack import FOLDER, Plan, Running, started
+from local.stack import Plan, Running, started
 
 _GATEWAY_PORT = 54321
 _POSTGRES_PORT = 54322
@@ -64,11 +66,9 @@ def _add_token_options(command: argparse.ArgumentParser) -> None:
 
 def _dev(_: argparse.Namespace) -> None:
     environ = environment()
-    gateway_port = port(environ, "GATEWAY_PORT", _GATEWAY_PORT)
-    postgres_port = port(environ, "POSTGRES_PORT", _POSTGRES_PORT)
     began = monotonic()
-    with started(Plan(FOLDER, environ, gateway_port, postgres_port, _say)) as running:
-        _say(_summary(running, monotonic() - began))
+    with started(_plan(environ)) as running:
+        _say(_summary(running, folder(environ), monotonic() - began))
         try:
             running.watch()
         finally:
@@ -76,12 +76,19 @@ def _dev(_: argparse.Namespace) -> None:
 
 
 def _demo(_: argparse.Namespace) -> None:
-    plan = Plan(FOLDER / "demo", environment(), free_port(), free_port(), _say)
+    environ = environment()
+    plan = replace(
+        _plan(environ),
+        # Beside a running `make dev`, without touching its data.
+        folder=folder(environ) / "demo",
+        gateway_port=free_port(),
+        postgres_port=free_port(),
+    )
     with started(plan) as running:
         who = SignIn()
         sign_in(who, running.owner_url)
         _say(f"\n  model      {running.model}\n  you        {demo.MESSAGE}\n")
-        transcript = demo.ask(running.gateway_url, who.token(running.keys.user), _write)
+        transcript = demo.ask(running.gateway_url, who.token(plan.keys.user), _write)
         _say("\n")
     for kind, count in transcript.counts.items():
         _say(f"  {count:>5} {kind}")
@@ -89,38 +96,55 @@ def _demo(_: argparse.Namespace) -> None:
 
 
 def _token(chosen: argparse.Namespace) -> None:
+    environ = environment()
+    home = folder(environ)
     who = SignIn(chosen.user, chosen.role, chosen.anonymous, chosen.expires)
-    server = postgres.running(FOLDER / "postgres")
-    if server:
-        sign_in(who, local_logins(server).owner)
-    else:
-        print(
-            "`make dev` is not running, so its database does not know this user.", file=sys.stderr
-        )
-    print(who.token(Keys.of(FOLDER / "keys.json").user))
+    try:
+        sign_in(who, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
+    except CannotStart as error:
+        # A token can be looked at without a database.
+        print(f"No database knows this user yet. {error}", file=sys.stderr)
+    print(who.token(_keys(home).user))
 
 
 def _migrate(chosen: argparse.Namespace) -> None:
-    url = chosen.url or environment().get("SUPABASE_DATABASE_URL") or _local_owner_url()
+    environ = environment()
+    url = chosen.url or environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(folder(environ))
     applied = asyncio.run(migrate(url))
     _say("\n".join(f"applied {name}" for name in applied) or "Nothing to apply.")
 
 
-def _local_owner_url() -> str:
-    server = postgres.running(FOLDER / "postgres")
+def _plan(environ: dict[str, str]) -> Plan:
+    home = folder(environ)
+    return Plan(
+        folder=home,
+        keys=_keys(home),
+        environ=environ,
+        gateway_port=port(environ, "GATEWAY_PORT", _GATEWAY_PORT),
+        postgres_port=port(environ, "POSTGRES_PORT", _POSTGRES_PORT),
+        say=_say,
+    )
+
+
+def _keys(home: Path) -> Keys:
+    return Keys.of(home / "keys.json")
+
+
+def _local_owner_url(home: Path) -> str:
+    server = postgres.running(home / "postgres")
     if not server:
-        raise CannotStart("Start `make dev`, which migrates its own database, or give --url.")
+        raise CannotStart("`make dev` is not running; start it, or set SUPABASE_DATABASE_URL.")
     return local_logins(server).owner
 
 
-def _summary(running: Running, seconds: float) -> str:
+def _summary(running: Running, home: Path, seconds: float) -> str:
     return f"""
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 
   gateway    {running.gateway_url}/agent/runs
   database   {running.owner_url}
   model      {running.model}
-  logs       {FOLDER}/logs
+  logs       {home}/logs
   token      python -m local token
 """
 

@@ -29,6 +29,11 @@ def environment(file: Path = ROOT / ".env") -> dict[str, str]:
     return {**proxied, "NO_PROXY": exceptions, "no_proxy": exceptions}
 
 
+def folder(environ: dict[str, str]) -> Path:
+    """Where data, keys and logs are kept: `.local` in the checkout, unless LOCAL_FOLDER says otherwise."""
+    return Path(environ.get("LOCAL_FOLDER") or ROOT / ".local").absolute()
+
+
 def port(environ: dict[str, str], name: str, default: int) -> int:
     """The port set as `name`.
 

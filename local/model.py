@@ -4,6 +4,7 @@ SmolLM2-135M from a wheel, served by llama.cpp with the model's own chat templat
 little, and cannot call tools.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from local import CannotStart
 NAME = "smollm2-135m-instruct"
 CONTEXT_TOKENS = 8192
 _AT_ONCE = 2
-_THREADS = 2
+#: Half the cores, for the rest of the stack shares them: a thread that waits for another's turn stalls every token.
+_THREADS = max(1, (os.cpu_count() or 2) // 2)
 
 
 @dataclass(frozen=True)

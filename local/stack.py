@@ -15,12 +15,10 @@ from local.accounts import SUPABASE_URL
 from local.binaries import find_binaries
 from local.children import Child, Children
 from local.database import Logins
-from local.environment import ROOT
 from local.keys import Keys
 from local.probe import free_port, require_free, wait_until_answers
 from shared.settings import InvalidSettings, Settings
 
-FOLDER = ROOT / ".local"
 FUNCTIONS = ("agent",)
 _READY_SECONDS = 30.0
 #: The first start fetches the gateway's one package.
@@ -33,6 +31,7 @@ class Plan:
     """What is to be started, where, and with what the person set."""
 
     folder: Path
+    keys: Keys
     environ: Mapping[str, str]
     gateway_port: int
     postgres_port: int
@@ -51,7 +50,6 @@ class Running:
     """A stack that answers."""
 
     children: Children
-    keys: Keys
     gateway_url: str
     #: The database, as the migrations' login.
     owner_url: str
@@ -118,18 +116,17 @@ def _check(plan: Plan) -> None:
 
 
 def _start(plan: Plan, children: Children) -> Running:
-    keys = Keys.of(FOLDER / "keys.json")
     # The model loads while the database starts.
     chosen, local_model = _model(plan, children)
     with _step(plan, "postgres"):
         logins = _logins(plan, children)
-    settings = {**plan.environ, **chosen.settings, **_settings(logins, keys)}
+    settings = {**plan.environ, **chosen.settings, **_settings(logins, plan.keys)}
     ports = {name: free_port() for name in FUNCTIONS}
     functions = [_function(children, name, ports[name], settings) for name in FUNCTIONS]
     front = children.start(
         "gateway",
         gateway.command(),
-        env=gateway.settings(keys, plan.environ, plan.gateway_port, ports),
+        env=gateway.settings(plan.keys, plan.environ, plan.gateway_port, ports),
     )
     if local_model:
         _wait(plan, local_model, chosen.port, "/health")
@@ -140,7 +137,7 @@ def _start(plan: Plan, children: Children) -> Running:
             front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
         )
     url = f"http://127.0.0.1:{plan.gateway_port}{gateway.PATH}"
-    return Running(children, keys, url, logins.owner, chosen.title)
+    return Running(children, url, logins.owner, chosen.title)
 
 
 def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:

@@ -234,6 +234,8 @@ class ThreadBusy(Problem):
     """The thread has a run that has not ended."""
 
     code = "thread_busy"
+    #: That run, where nobody holds it any more.
+    orphan: str | None = None
 
 
 class NothingToAnswer(Problem):

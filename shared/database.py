@@ -44,9 +44,10 @@ _AWAY = (
 class Refused(Exception):
     """A function of the schema refused: `code` is the stable word it raised."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.detail = detail
 
 
 class Database:
@@ -102,10 +103,9 @@ class Database:
 
     async def rows(self, function: str, *arguments: Any) -> list[Mapping[str, Any]]:
         """Call `agent.<function>` for its rows; raises as `call` does."""
+        sql = "select * from " + _sql(function, arguments)  # noqa: S608  # the name is checked
         async with self._connection() as connection:
-            rows = await connection.fetch(
-                f"select * from {_sql(function, arguments)}", *_json(arguments)
-            )
+            rows = await connection.fetch(sql, *_json(arguments))
         return list(rows)
 
     @asynccontextmanager
@@ -154,8 +154,8 @@ class Database:
             logger.warning("database.unavailable", extra={"error": type(error).__name__})
             raise Unavailable(retry_after=2) from error
         except asyncpg.PostgresError as error:
-            if refusal := _refusal(error):
-                raise Refused(refusal) from None
+            if code := _refusal(error):
+                raise Refused(code, str(error.detail or "")) from None
             raise
 
     async def _check_login(self, connection: Any) -> None:
@@ -177,7 +177,9 @@ def _refusal(error: asyncpg.PostgresError) -> str | None:
         return str(error)
     # A token outlives its user: what they would own has nobody to belong to.
     is_orphan = isinstance(error, asyncpg.ForeignKeyViolationError)
-    return "unauthorized" if is_orphan and str(error.constraint_name).endswith("_owner_fkey") else None
+    return (
+        "unauthorized" if is_orphan and str(error.constraint_name).endswith("_owner_fkey") else None
+    )
 
 
 def _sql(function: str, arguments: tuple[Any, ...]) -> str:

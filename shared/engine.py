@@ -6,7 +6,7 @@ code after a `yield` of consequences runs only when they are in the log. `answer
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -70,7 +70,7 @@ class Step(NamedTuple):
 
 async def respond(
     agent: Agent, request: Json, history: Sequence[Item], model: Model, toolbox: Toolbox
-) -> AsyncIterator[Step]:
+) -> AsyncGenerator[Step, None]:
     """The steps of one run, the last of which holds its ending.
 
     Raises:
@@ -83,9 +83,10 @@ async def respond(
         messages = transcript(
             agent.instructions, request.get("context") or (), items, agent.context_tokens
         )
-        turn = Turn(client_tools)
-        async for turn, step in _ask(model, messages, specs, client_tools, agent.attempts):
+        asking = _Asking(model, client_tools, agent.attempts)
+        async for step in asking.steps(messages, specs):
             yield step
+        turn = asking.turn
         usage += turn.usage
         closing, mine = turn.close(), [c for c in turn.calls if c.executor == "server"]
         if not mine or turn.reason in _INCOMPLETE:
@@ -104,30 +105,34 @@ async def respond(
     yield Step([Draft("run.incomplete", None, spent)], commits=True)
 
 
-async def _ask(
-    model: Model, messages: list[Json], specs: list[Json], client_tools: Json, attempts: int
-) -> AsyncIterator[tuple[Turn, Step]]:
-    """One turn, asked again when it breaks off: what it had said by then is taken back."""
-    for attempt in range(1, attempts + 1):
-        turn = Turn(client_tools)
-        open_items: dict[str, None] = {}
-        try:
-            async with aclosing(model.stream(messages, specs)) as parts:  # type: ignore[type-var]
-                async for part in parts:
-                    drafts = turn.take(part)
-                    open_items.update((d.item_id, None) for d in drafts if d.item_id)
-                    yield turn, Step(drafts)
-            return
-        except ModelFailed as failed:
-            logger.warning("model.failed", extra={"code": failed.code, "attempt": attempt})
-            if attempt == attempts or not failed.retryable:
-                raise
-        if open_items:
-            taken_back = [
-                Draft("item.aborted", i, {"reason": "model_broke_off"}) for i in open_items
-            ]
-            yield turn, Step(taken_back, commits=True)
-        await asyncio.sleep(random.uniform(0.2, 0.4) * 2**attempt)  # noqa: S311  # jitter
+class _Asking:
+    """One turn, asked again when it breaks off: what it had said by then is taken back. `turn` is the last one."""
+
+    def __init__(self, model: Model, client_tools: Json, attempts: int) -> None:
+        self.turn = Turn(client_tools)
+        self._model = model
+        self._client_tools = client_tools
+        self._attempts = attempts
+
+    async def steps(self, messages: list[Json], specs: list[Json]) -> AsyncIterator[Step]:
+        for attempt in range(1, self._attempts + 1):
+            self.turn = Turn(self._client_tools)
+            said: dict[str, None] = {}
+            try:
+                async with aclosing(self._model.stream(messages, specs)) as parts:
+                    async for part in parts:
+                        drafts = self.turn.take(part)
+                        said.update((draft.item_id, None) for draft in drafts if draft.item_id)
+                        yield Step(drafts)
+                return
+            except ModelFailed as failed:
+                logger.warning("model.failed", extra={"code": failed.code, "attempt": attempt})
+                if attempt == self._attempts or not failed.retryable:
+                    raise
+            if said:
+                broken = {"reason": "model_broke_off"}
+                yield Step([Draft("item.aborted", item, broken) for item in said], commits=True)
+            await asyncio.sleep(random.uniform(0.2, 0.4) * 2**attempt)  # noqa: S311  # jitter
 
 
 def _ending(turn: Turn, usage: Usage) -> Draft:
@@ -188,7 +193,7 @@ async def answer(
     try:
         async with asyncio.timeout(seconds):
             steps = respond(agent, leased.request, leased.items, model, toolbox)
-            async with aclosing(steps):  # type: ignore[type-var]
+            async with aclosing(steps):
                 async for step in steps:
                     if step.commits:
                         await journal.commit(live, step.drafts, closes=step.closes)
@@ -198,6 +203,8 @@ async def answer(
     except LeaseLost:
         return
     except asyncio.CancelledError:
+        if live.is_lost:
+            return
         if not live.cancel_asked:
             raise
         ending = Draft("run.cancelled")
@@ -214,6 +221,7 @@ async def answer(
 async def _end(live: LiveRun, journal: Journal, ending: Draft) -> None:
     if live.has_ending:
         # Cancelled while its own ending was on its way: the first one counts.
+        await journal.settle(live)
         return
     reason = ending.type.removeprefix("run.")
     await journal.commit(live, [*live.open.close(reason), ending])

@@ -6,7 +6,7 @@ there.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -105,7 +105,7 @@ class Follow:
 
     async def follow(
         self, claims: Json, view: RunView, cursor: Cursor | None, *, afresh: bool = False
-    ) -> AsyncIterator[list[Event] | Snapshot]:
+    ) -> AsyncGenerator[list[Event] | Snapshot, None]:
         """Events behind the cursor and then as they come, an empty list as a keep-alive; a Snapshot where the place
         of the reader means nothing any more, or first of all where it asks for one (`afresh`).
 

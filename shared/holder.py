@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from shared.assistant import assistant
-from shared.contracts import Json, TooManyRuns, Unavailable
+from shared.contracts import Json, ThreadBusy, TooManyRuns, Unavailable
 from shared.engine import Agent, NoTools, Toolbox, answer
 from shared.follow import Feed, Follow
 from shared.journal import Journal
@@ -46,13 +46,22 @@ class Holder:
 
         Raises:
             TooManyRuns: this process is full, or it stops.
+            ThreadBusy, and what else `Runs.begin` raises.
         """
         if self._is_stopping or len(self._tasks) >= self._settings.max_live_runs:
             raise TooManyRuns(retry_after=2)
-        leased = await self.runs.begin(claims, request)
-        if leased:
-            self._hold(leased)
-        return leased
+        try:
+            admitted = await self.runs.begin(claims, request)
+        except ThreadBusy as busy:
+            if busy.orphan:
+                await self.take_up(busy.orphan)
+            raise
+        if isinstance(admitted, Leased):
+            self._hold(admitted)
+            return admitted
+        if admitted.orphan:
+            await self.take_up(admitted.orphan)
+        return None
 
     async def take_up(self, run_id: str) -> None:
         """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster."""
@@ -117,7 +126,9 @@ class Holder:
             finally:
                 if not self._is_stopping:
                     self._journal.close(live)
-            logger.info("run.left" if live.is_lost else "run.ended", extra={"events": live.committed})
+            logger.info(
+                "run.left" if live.is_lost else "run.ended", extra={"events": live.committed}
+            )
         if live.next_run:
             await self.take_up(live.next_run)
 
@@ -170,5 +181,3 @@ async def _warm(model: OpenAIModel) -> None:
     # Once the server listens: being ready must not wait for the SDK's import, nor share the interpreter with it.
     await asyncio.sleep(_WARM_SECONDS)
     await model.warm()
-
-

@@ -31,6 +31,7 @@ class Journal:
         self._lease = settings.lease_seconds
         self._silence = settings.lease_seconds * 2 / 3
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self.live: dict[str, LiveRun] = {}
 
     def open(self, leased: Leased) -> LiveRun:
@@ -42,7 +43,8 @@ class Journal:
     def close(self, live: LiveRun) -> None:
         """Stop keeping a run: it ended, or it is not ours any more."""
         live.feed.close()
-        self.live.pop(live.leased.run_id, None)
+        if self.live.get(live.leased.run_id) is live:
+            del self.live[live.leased.run_id]
 
     async def send(self, live: LiveRun, drafts: Sequence[Draft]) -> None:
         """Publish events without consequence now, commit them with the next tick."""
@@ -58,10 +60,15 @@ class Journal:
             LeaseLost: they are not, and never will be.
         """
         last = live.stamp(drafts, free=False)
-        live.closes = live.closes or closes
+        live.closes_at = last if closes else live.closes_at
         live.is_urgent = True
         self._wake.set()
         while live.committed < last:
+            await live.progress()
+
+    async def settle(self, live: LiveRun) -> None:
+        """Wait until all it has said is in the log; raises as `commit` does."""
+        while not live.is_settled:
             await live.progress()
 
     async def run(self) -> None:
@@ -71,7 +78,7 @@ class Journal:
             now = monotonic()
             due = [live for live in self.live.values() if self._is_due(live, now)]
             if due:
-                await self._flush(due)
+                await self.flush(due)
 
     async def _next_tick(self) -> None:
         if not any(live.is_urgent for live in self.live.values()):
@@ -85,6 +92,11 @@ class Journal:
     def _is_due(self, live: LiveRun, now: float) -> bool:
         waited = bool(live.pending) and now - live.behind_since >= self._tick
         return live.is_urgent or waited or now - live.polled_at >= _POLL_SECONDS
+
+    async def flush(self, due: Sequence[LiveRun]) -> None:
+        """Append what these runs have pending. One append per run is in flight, so one at a time."""
+        async with self._writing:
+            await self._flush(due)
 
     async def _flush(self, due: Sequence[LiveRun]) -> None:
         batch = [self._entry(live) for live in due]
@@ -114,13 +126,15 @@ class Journal:
     def _entry(self, live: LiveRun) -> dict[str, Any]:
         live.in_flight, live.pending = live.pending, []
         live.is_urgent = False
-        last = live.in_flight[-1].type if live.in_flight else None
+        rows = _rows(live.in_flight)
+        live.is_renewing = bool(rows) or monotonic() - live.renewed_at >= self._renew
+        last = live.in_flight[-1].type if rows else None
         return {
             "run_id": live.leased.run_id,
             "token": live.leased.token,
-            "seconds": self._lease,
-            "rows": _rows(live.in_flight),
-            "closes": live.closes,
+            "seconds": self._lease if live.is_renewing else None,
+            "rows": rows,
+            "closes": bool(rows) and live.in_flight[0].seq <= live.closes_at,
             "ending": last if last in ENDINGS else None,
         }
 
@@ -136,7 +150,6 @@ class Journal:
             case "lost":
                 self._stop(live, lost=True)
             case verdict:
-                live.closes = False
                 live.next_run = answer["next_run"] and str(answer["next_run"])
                 live.confirm(started_at)
                 if verdict == "cancel" and not live.cancel_asked:
@@ -153,7 +166,7 @@ class Journal:
         """Commit what is pending and give every lease back: this process stops."""
         held = list(self.live.values())
         if pending := [live for live in held if live.pending and not live.is_lost]:
-            await self._flush(pending)
+            await self.flush(pending)
         names = [{"run_id": live.leased.run_id, "token": live.leased.token} for live in held]
         if names:
             await self._database.call("release_runs", names)

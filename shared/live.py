@@ -60,8 +60,9 @@ class LiveRun:
         self.committed = leased.last_seq
         self.pending: list[Event] = []
         self.in_flight: list[Event] = []
-        self.closes = False
+        self.closes_at = 0
         self.is_urgent = False
+        self.is_renewing = False
         self.cancel_asked = False
         self.is_lost = False
         self.has_ending = False
@@ -98,14 +99,21 @@ class LiveRun:
             self.feed.publish(news)
 
     def confirm(self, started_at: float) -> None:
-        """What was in flight is in the log, and the lease was renewed not before `started_at`."""
-        self.renewed_at = self.polled_at = started_at
+        """What was in flight is in the log; the statement that says so began at `started_at`."""
+        self.polled_at = started_at
+        if self.is_renewing:
+            self.renewed_at = started_at
         if self.in_flight:
             self.committed = self.in_flight[-1].seq
             self.in_flight = []
             self.behind_since = started_at
         self._publish()
         self._wake()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all it has said is in the log."""
+        return self.committed >= self._last
 
     def lose(self) -> None:
         """Somebody else holds the run."""

@@ -7,7 +7,7 @@ on Knative the first request arrives after it is done.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -57,7 +57,7 @@ class ModelFailed(Exception):
 
 
 class Model(Protocol):
-    def stream(self, messages: Sequence[Json], tools: Sequence[Json]) -> AsyncIterator[Part]:
+    def stream(self, messages: Sequence[Json], tools: Sequence[Json]) -> AsyncGenerator[Part, None]:
         """One turn, as it is written: the last part is its Finish.
 
         Raises:
@@ -84,7 +84,9 @@ class OpenAIModel:
         if self._client is not None:
             await self._client.close()
 
-    async def stream(self, messages: Sequence[Json], tools: Sequence[Json]) -> AsyncIterator[Part]:
+    async def stream(
+        self, messages: Sequence[Json], tools: Sequence[Json]
+    ) -> AsyncGenerator[Part, None]:
         client, errors = await self._ready()
         request = {
             "model": self._settings.openai_model,

@@ -112,6 +112,13 @@ class Leased:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A run that somebody else answers, or will. `orphan`: the run it waits for, which nobody holds any more."""
+
+    orphan: str | None
+
+
 class Runs:
     """The transitions of runs. Every method is one trip, and raises Unavailable when Postgres is away."""
 
@@ -123,14 +130,14 @@ class Runs:
             "history": _HISTORY_ITEMS,
         }
 
-    async def begin(self, claims: Json, request: Json) -> Leased | None:
-        """Admit a run: leased to this process, or None where it waits in its thread's queue or is known already.
+    async def begin(self, claims: Json, request: Json) -> "Leased | Waiting":
+        """Admit a run: leased to this process, or waiting in its thread's queue, or known already.
 
         Raises:
             ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved: as named.
         """
         row = await self._call("begin_run", claims, request, self._lease)
-        return Leased.from_row(row) if row["outcome"] == "leased" else None
+        return Leased.from_row(row) if row["outcome"] == "leased" else Waiting(row.get("orphan"))
 
     async def claim(self, run_id: str) -> Leased | None:
         """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
@@ -164,4 +171,7 @@ class Runs:
         try:
             return await self._database.call(function, *arguments)
         except Refused as refused:
-            raise _PROBLEMS.get(refused.code, Problem)() from None
+            problem = _PROBLEMS.get(refused.code, Problem)()
+            if isinstance(problem, ThreadBusy):
+                problem.orphan = refused.detail or None
+            raise problem from None

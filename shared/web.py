@@ -76,10 +76,8 @@ def create_app(
     app.include_router(_health)
     app.include_router(router)
     app.add_middleware(Context)
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_crash)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     return app
 
 
@@ -162,22 +160,20 @@ def problem(request: Request, code: str, detail: str, **more: Any) -> JSONRespon
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
+async def _on_problem(request: Request, error: Problem) -> Response:
     return problem(request, error.code, error.detail, retry_after=error.retry_after)
 
 
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
     # Where and why; never the value, which may be private.
     errors = [
-        {"at": ".".join(map(str, found["loc"][1:])), "error": found["msg"]} for found in error.errors()
+        {"at": ".".join(map(str, found["loc"][1:])), "error": found["msg"]}
+        for found in error.errors()
     ]
     return problem(request, InvalidRequest.code, InvalidRequest().detail, errors=errors[:20])
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _on_http(request: Request, error: HTTPException) -> Response:
     codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
     return problem(request, codes.get(error.status_code, "invalid_request"), str(error.detail))
 
@@ -216,6 +212,14 @@ def _loads(raw: bytes) -> Any:
 async def _on_crash(request: Request, error: Exception) -> Response:
     log.logger.error("request.crashed", exc_info=error)
     return problem(request, "internal_error", "Something went wrong on our side.")
+
+
+_HANDLERS: Final[dict[type[Exception], Any]] = {
+    Problem: _on_problem,
+    RequestValidationError: _on_invalid,
+    HTTPException: _on_http,
+    Exception: _on_crash,
+}
 
 
 def event_stream(frames: AsyncIterator[bytes], request: Request) -> StreamingResponse:

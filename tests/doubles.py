@@ -13,9 +13,16 @@ from shared.contracts import Json
 Piece = bytes | float | asyncio.Event
 
 
-def chunk(delta: Json | None = None, *, finish: str | None = None, usage: Json | None = None) -> bytes:
+def chunk(
+    delta: Json | None = None, *, finish: str | None = None, usage: Json | None = None
+) -> bytes:
     """One event of a Chat Completions stream, as a provider's server sends it."""
-    body: Json = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "fake-1", "choices": []}
+    body: Json = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "model": "fake-1",
+        "choices": [],
+    }
     if delta is not None or finish:
         body["choices"] = [{"index": 0, "delta": delta or {}, "finish_reason": finish}]
     if usage:
@@ -38,7 +45,9 @@ def calls(*wanted: tuple[str, str, str]) -> list[Piece]:
     pieces: list[Piece] = []
     for nth, (provider_id, name, arguments) in enumerate(wanted):
         head = {"index": nth, "id": provider_id, "type": "function"}
-        pieces.append(chunk({"tool_calls": [{**head, "function": {"name": name, "arguments": ""}}]}))
+        pieces.append(
+            chunk({"tool_calls": [{**head, "function": {"name": name, "arguments": ""}}]})
+        )
         middle = len(arguments) // 2
         pieces += [
             chunk({"tool_calls": [{"index": nth, "function": {"arguments": part}}]})
@@ -81,7 +90,12 @@ class ModelServer:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = next(
-                    (int(v) for k, _, v in map(_header, head.split(b"\r\n")[1:]) if k == b"content-length"), 0
+                    (
+                        int(v)
+                        for k, _, v in map(_header, head.split(b"\r\n")[1:])
+                        if k == b"content-length"
+                    ),
+                    0,
                 )
                 request = json.loads(await reader.readexactly(length))
                 self.requests.append(request)
@@ -102,7 +116,11 @@ class ModelServer:
         return Reply(status=500)
 
     async def _reply(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
-        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers}
+        headers = {
+            "content-type": "text/event-stream",
+            "transfer-encoding": "chunked",
+            **reply.headers,
+        }
         lines = [f"HTTP/1.1 {reply.status} -", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode())
         for piece in reply.pieces:

@@ -4,11 +4,12 @@ A frame is a server-sent event with its cursor as `id:`. Optional members are le
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from shared.contracts import Event, Item, Json, Snapshot
+from functions.agent.messages import messages
+from shared.contracts import Event, Json, Snapshot
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -29,8 +30,6 @@ _DELTAS = {
     "reasoning": ("REASONING_MESSAGE_CONTENT", "messageId"),
     "arguments": ("TOOL_CALL_ARGS", "toolCallId"),
 }
-#: Where an item of a kind keeps what its deltas add up to.
-_TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}
 _USAGE = {
     "model": "model",
     "input_tokens": "inputTokens",
@@ -77,7 +76,13 @@ class Projection:
             self._note(event)
         *head, last = (orjson.dumps(frame) for frame in frames)
         place = f"id: {snapshot.attempt}.{snapshot.seq}\n".encode()
-        return b"".join(b"data: " + frame + b"\n\n" for frame in head) + place + b"data: " + last + b"\n\n"
+        return (
+            b"".join(b"data: " + frame + b"\n\n" for frame in head)
+            + place
+            + b"data: "
+            + last
+            + b"\n\n"
+        )
 
     def _note(self, event: Event) -> None:
         match event.type:
@@ -111,15 +116,12 @@ class Projection:
             case "item.completed":
                 return [_boundary(name, item_id, {}) for name in _CLOSES[data["kind"]]]
             case "item.aborted":
-                return [_boundary(name, item_id, {}) for name in _CLOSES.get(self._open.get(item_id, ""), ())]
-            case "state.snapshot":
-                return [{"type": "STATE_SNAPSHOT", "snapshot": data["snapshot"]}]
-            case "state.delta":
-                return [{"type": "STATE_DELTA", "delta": data["delta"]}]
-            case "step.started" | "step.finished":
-                return [{"type": event.type.replace(".", "_").upper(), "stepName": data["name"]}]
-            case "custom":
-                return [{"type": "CUSTOM", "name": data["name"], "value": data["value"]}]
+                return [
+                    _boundary(name, item_id, {})
+                    for name in _CLOSES.get(self._open.get(item_id, ""), ())
+                ]
+            case "state.snapshot" | "state.delta" | "step.started" | "step.finished" | "custom":
+                return [_aside(event)]
             case "run.queued" | "interrupt.resolved":
                 return []
         return [self._ended(event)]
@@ -160,6 +162,14 @@ def _boundary(name: str, item_id: str, data: Json) -> Json:
     return {"type": name, "messageId": item_id, **({"role": role} if role else {})}
 
 
+def _aside(event: Event) -> Json:
+    """A frame beside the items: the same members by other names."""
+    name = event.type.replace(".", "_").upper()
+    if event.type.startswith("step."):
+        return {"type": name, "stepName": event.data["name"]}
+    return {"type": name, **event.data}
+
+
 def _tool_result(item_id: str, item: Json) -> Json:
     result = {"messageId": item_id, "toolCallId": item["call_id"], "content": item["content"]}
     return {"type": "TOOL_CALL_RESULT", **result, "role": "tool"}
@@ -173,7 +183,10 @@ def _outcome(type_: str, data: Json) -> Json:
             interrupts = [_interrupt(asked) for asked in data["interrupts"]]
             return {"outcome": {"type": "interrupt", "interrupts": interrupts}}
         case "run.incomplete":
-            return {"outcome": {"type": "success"}, "metadata": {"incompleteReason": data["reason"]}}
+            return {
+                "outcome": {"type": "success"},
+                "metadata": {"incompleteReason": data["reason"]},
+            }
     pending = data.get("pending_calls")
     return {"outcome": {"type": "success", **({"pendingToolCallIds": pending} if pending else {})}}
 
@@ -194,55 +207,3 @@ def usage(spent: Json | None) -> Json:
     """The member `usage`, with what the provider counted; nothing where it said nothing."""
     counted = {wire: spent[name] for name, wire in _USAGE.items() if name in spent} if spent else {}
     return {"usage": [counted]} if counted.keys() - {"model"} else {}
-
-
-def messages(snapshot: Snapshot) -> list[Json]:
-    """A thread's items as AG-UI messages: calls belong to the assistant message of their turn."""
-    listed: list[Json] = []
-    for item in [*snapshot.items, *_partial(snapshot.open)]:
-        match item.kind:
-            case "message":
-                listed.append({"id": item.key, **_plain(item.data, "role", "content", "name")})
-            case "reasoning":
-                listed.append({"id": item.key, "role": "reasoning", "content": item.data["text"]})
-            case "tool_call":
-                _assistant(listed, item).setdefault("toolCalls", []).append(_call(item))
-            case "tool_result":
-                said = {"toolCallId": item.data["call_id"], **_plain(item.data, "content", "error")}
-                listed.append({"id": item.key, "role": "tool", **said})
-    return listed
-
-
-def _plain(data: Json, *names: str) -> Json:
-    return {name: data[name] for name in names if data.get(name) is not None}
-
-
-def _assistant(listed: list[Json], call: Item) -> Json:
-    message_id = call.data["message_id"]
-    for message in reversed(listed):
-        if message["id"] == message_id:
-            return message
-    listed.append({"id": message_id, "role": "assistant"})
-    return listed[-1]
-
-
-def _call(item: Item) -> Json:
-    function = {"name": item.data["name"], "arguments": item.data["arguments"]}
-    return {"id": item.key, "type": "function", "function": function}
-
-
-def _partial(events: Sequence[Event]) -> list[Item]:
-    """Items that are still being written, with what they hold so far."""
-    texts: dict[str, list[str]] = {}
-    starts: dict[str, Any] = {}
-    for event in events:
-        item_id = event.item_id or ""
-        if event.type == "item.started":
-            starts[item_id], texts[item_id] = event.data, []
-        elif item_id in texts:
-            texts[item_id].append(event.data["delta"])
-    return [
-        Item(item_id, data["kind"], {**data, "role": "assistant", _TEXTS[data["kind"]]: "".join(texts[item_id])})
-        for item_id, data in starts.items()
-        if data["kind"] in _TEXTS
-    ]

@@ -1,7 +1,7 @@
 """Interactive runs over AG-UI 1.0: start, follow, re-attach, cancel."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from time import monotonic
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.agent.agui import Projection, leg_ended, usage
 from functions.agent.asked import ConnectInput, RunAgentInput
-from shared.contracts import Cursor, Event, Json, Snapshot
+from shared.contracts import Cursor, Event, Json, Snapshot, Unavailable
 from shared.follow import Follow
 from shared.holder import Holder, answering
 from shared.runs import RunView
@@ -84,22 +84,30 @@ async def connect(request: Request, user: User) -> Response:
 class Stream:
     """One client's stream of one run."""
 
-    def __init__(self, request: Request, claims: Json, view: RunView, *, leaves: bool = False) -> None:
+    def __init__(
+        self, request: Request, claims: Json, view: RunView, *, leaves: bool = False
+    ) -> None:
         self._request = request
         self._claims = claims
         self._view = view
         self._leaves = leaves
 
-    def respond(self, cursor: Cursor | None, *, afresh: bool = False, in_legs: bool = False) -> Response:
+    def respond(
+        self, cursor: Cursor | None, *, afresh: bool = False, in_legs: bool = False
+    ) -> Response:
         seconds = self._request.app.state.settings.stream_leg_seconds if in_legs else 0.0
         return event_stream(self._frames(cursor, afresh, seconds), self._request)
 
-    async def _frames(self, cursor: Cursor | None, afresh: bool, leg_seconds: float) -> AsyncIterator[bytes]:
+    async def _frames(
+        self, cursor: Cursor | None, afresh: bool, leg_seconds: float
+    ) -> AsyncIterator[bytes]:
         follow: Follow = self._request.app.state.follow
         ends_at = monotonic() + leg_seconds if leg_seconds else None
         has_ended = False
         try:
-            async with aclosing(follow.follow(self._claims, self._view, cursor, afresh=afresh)) as parts:  # type: ignore[type-var]
+            async with aclosing(
+                follow.follow(self._claims, self._view, cursor, afresh=afresh)
+            ) as parts:
                 async for frames, place in self._project(parts, cursor):
                     cursor = place or cursor
                     if frames:
@@ -110,7 +118,16 @@ class Stream:
             has_ended = True
         finally:
             if self._leaves and not has_ended:
-                _holder(self._request).leave(self._claims, self._view, self._request.scope["request_id"])
+                _holder(self._request).leave(
+                    self._claims, self._view, self._request.scope["request_id"]
+                )
+
+    async def _meet(self) -> None:
+        # Silence may mean that nobody holds the run any more.
+        holder = _holder(self._request)
+        if holder.feed(self._view.run_id) is None:
+            with suppress(Unavailable):
+                await holder.meet(await holder.runs.find(self._claims, run_key=self._view.run_key))
 
     async def _project(
         self, parts: AsyncIterator[list[Event] | Snapshot], cursor: Cursor | None
@@ -123,6 +140,7 @@ class Stream:
             elif part:
                 yield projection.write(part, skip=skip), Cursor(part[-1].attempt, part[-1].seq)
             else:
+                await self._meet()
                 yield KEEP_ALIVE, None
             skip = 0
 
@@ -144,7 +162,9 @@ def _view(view: RunView) -> Json:
         "endedAt": view.ended_at,
         "pendingToolCallIds": ending.get("pending_calls") or None,
         **usage(ending.get("usage")),
-        "error": {"code": ending["code"], "message": ending["message"]} if "code" in ending else None,
+        "error": {"code": ending["code"], "message": ending["message"]}
+        if "code" in ending
+        else None,
     }
     return {name: value for name, value in shown.items() if value is not None}
 

@@ -10,11 +10,15 @@ from pydantic.alias_generators import to_camel
 from shared.contracts import Json, clean_json
 from shared.log import logger
 
-WireId = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(clean_json)]
+WireId = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), BeforeValidator(clean_json)
+]
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
+    )
 
 
 class Message(_Wire):
@@ -44,7 +48,11 @@ class Message(_Wire):
         elif self.role == "tool":
             kind = "tool_result"
             data = {"call_id": self.tool_call_id, "content": self.content, "error": self.error}
-        return {"key": self.id, "kind": kind, "data": {k: v for k, v in data.items() if v is not None}}
+        return {
+            "key": self.id,
+            "kind": kind,
+            "data": {k: v for k, v in data.items() if v is not None},
+        }
 
 
 class FrontendTool(_Wire):
@@ -90,9 +98,9 @@ class RunAgentInput(_Wire):
     tools: list[FrontendTool] = []
     context: list[Context] = []
     resume: list[Resume] = []
-    forwarded_props: Annotated[ForwardedProps, BeforeValidator(lambda v: v if isinstance(v, dict) else {})] = (
-        ForwardedProps()
-    )
+    forwarded_props: Annotated[
+        ForwardedProps, BeforeValidator(lambda v: v if isinstance(v, dict) else {})
+    ] = ForwardedProps()
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> Self:

@@ -31,6 +31,12 @@ language sql stable security definer set search_path = '' as $$
    where thread_id = p_thread and status in ('queued', 'in_progress') and id <> p_but
 $$;
 
+-- The run among these that was live and that nobody holds any more: whoever meets it takes it up.
+create function agent.orphan_of(p_runs uuid[]) returns uuid
+language sql stable security definer set search_path = '' as $$
+  select run_id from agent.lease where run_id = any (p_runs) and attempt > 0 and until < now() limit 1
+$$;
+
 -- Give a run that was just inserted what only its holder may know.
 create function agent.admit_run(p_run uuid, p_claims jsonb, p_wait boolean) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -308,7 +314,8 @@ begin
     end if;
     v_others := agent.unended_runs(v_open.thread_id, v_run);
     if v_others <> '{}' and p_request ->> 'busy' = 'reject' then
-      raise exception using errcode = 'AF001', message = 'thread_busy';
+      raise exception using errcode = 'AF001', message = 'thread_busy',
+        detail = coalesce(agent.orphan_of(v_others)::text, '');
     end if;
     perform agent.resolve_interrupts(p_claims, v_open.thread_id, v_run, p_request -> 'resume');
     if p_request ->> 'busy' = 'cancel_previous' then
@@ -320,7 +327,7 @@ begin
     perform agent.admit_run(v_run, p_claims, p_lease is null or v_others <> '{}');
     return coalesce(
       case when p_lease is not null and v_others = '{}' then agent.claim_run(v_run, p_lease) end,
-      jsonb_build_object('outcome', 'queued', 'run_id', v_run)
+      jsonb_build_object('outcome', 'queued', 'run_id', v_run, 'orphan', agent.orphan_of(v_others))
     );
   end if;
   if v_open.run_hash <> p_request ->> 'hash' then

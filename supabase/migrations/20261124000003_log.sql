@@ -1,6 +1,7 @@
 -- The log: appending to it by lease token, and reading it by position.
 
--- Append a batch, one entry per run, and renew their leases. One statement per process and tick.
+-- Append a batch, one entry per run, and renew their leases. One statement per process and tick. An entry without
+-- rows and `seconds` only asks.
 --
 -- Entry: {run_id, token, seconds, rows: [{seq, count, type, item_id, data}], closes, ending}. The rows go on from the
 -- log's last event; rows that are already in it are passed over, so a batch whose answer was lost can be sent again.
@@ -21,20 +22,21 @@ begin
      where lease.run_id = (entry ->> 'run_id')::uuid and token = (entry ->> 'token')::uuid for update skip locked;
     if found then
       perform agent.append_rows(held, entry -> 'rows');
-      last_seq := coalesce(
-        (select max((fresh ->> 'seq')::integer + (fresh ->> 'count')::integer - 1)
-           from jsonb_array_elements(entry -> 'rows') fresh), held.last_seq
-      );
+      -- A batch of long ago moves nothing.
+      last_seq := greatest(held.last_seq, (
+        select max((fresh ->> 'seq')::integer + (fresh ->> 'count')::integer - 1)
+          from jsonb_array_elements(entry -> 'rows') fresh
+      ));
       verdict := case when held.cancel_requested_at is null then 'ok' else 'cancel' end;
-      if entry ->> 'ending' is null then
+      if entry ->> 'ending' is not null then
+        next_run := agent.end_held(held, append_events.last_seq, entry ->> 'ending');
+      elsif entry ->> 'seconds' is not null then
         update agent.lease
            set last_seq = append_events.last_seq,
                until = clock_timestamp() + make_interval(secs => (entry ->> 'seconds')::numeric),
                closed_seq = case when (entry ->> 'closes')::boolean then append_events.last_seq else closed_seq end,
                asks = case when (entry ->> 'closes')::boolean then 0 else asks end
          where lease.run_id = held.run_id;
-      else
-        next_run := agent.end_held(held, append_events.last_seq, entry ->> 'ending');
       end if;
     elsif exists (select from agent.lease where lease.run_id = (entry ->> 'run_id')::uuid
                                             and token = (entry ->> 'token')::uuid) then
@@ -51,25 +53,30 @@ begin
   end loop;
 end $$;
 
--- The rows of one entry behind the log's end, and the items they complete.
+-- The rows of one entry behind the log's end, and the items they complete. A row of deltas that grew since it was sent
+-- first is written from where the log ends.
 create function agent.append_rows(held agent.lease, p_rows jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_first integer;
+  v_missing integer;
 begin
-  if jsonb_array_length(p_rows) = 0 then
-    return;
-  end if;
-  select min(seq) into v_first
-    from jsonb_to_recordset(p_rows) as fresh (seq integer) where seq > held.last_seq;
-  if v_first > held.last_seq + 1 then
-    raise exception 'the log of run % ends at %, cannot go on at %', held.run_id, held.last_seq, v_first;
+  select max(seq + count - 1) - held.last_seq - sum(least(count, seq + count - 1 - held.last_seq)) into v_missing
+    from jsonb_to_recordset(p_rows) as fresh (seq integer, count integer) where seq + count - 1 > held.last_seq;
+  if v_missing <> 0 then
+    raise exception 'the log of run % ends at %, and % events behind it are missing',
+      held.run_id, held.last_seq, v_missing;
   end if;
   with fresh as (
     insert into agent.run_event (run_id, seq, count, attempt, type, item_id, data)
-    select held.run_id, seq, count, held.attempt, type, item_id, data
+    select held.run_id, greatest(seq, held.last_seq + 1), least(count, seq + count - 1 - held.last_seq), held.attempt,
+           type, item_id,
+           case when seq > held.last_seq then data else jsonb_set(data, '{deltas}', (
+             select jsonb_agg(delta order by nth)
+               from jsonb_array_elements(data -> 'deltas') with ordinality as part (delta, nth)
+              where nth > held.last_seq + 1 - seq
+           )) end
       from jsonb_to_recordset(p_rows) as sent (seq integer, count integer, type text, item_id uuid, data jsonb)
-     where seq > held.last_seq
+     where seq + count - 1 > held.last_seq
     returning seq, type, item_id, data
   ), taken_back as (
     update agent.item set superseded_at = now()
@@ -79,6 +86,7 @@ begin
   select item_id, run.thread_id, run.id, run.owner, item_id::text, fresh.data ->> 'kind', fresh.data -> 'item'
     from fresh join agent.run on run.id = held.run_id
    where fresh.type = 'item.completed'
+     and not exists (select from fresh void where void.item_id = fresh.item_id and void.type = 'item.aborted')
    order by fresh.seq;
 end $$;
 

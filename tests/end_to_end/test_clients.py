@@ -18,10 +18,10 @@ CLIENTS = Path(__file__).parent / "clients"
 
 
 def deno(script: str, *arguments: str) -> str:
-    command = [find_deno(), "run", "--no-lock", "--quiet", "--allow-all", CLIENTS / script]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    command = [find_deno(), "run", "--no-lock", "--quiet", "--allow-all", str(CLIENTS / script)]
+    done = subprocess.run([*command, *arguments], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
 def http_agent(stack: Stack, scenario: str) -> list[Any]:
@@ -53,7 +53,12 @@ def curl(stack: Stack, method: str, path: str, body: Any = None, *options: str) 
 def test_the_official_client_chats_and_keeps_the_thread(stack: Stack) -> None:
     first, _, second, messages = http_agent(stack, "chat")
 
-    text = ["TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END"]
+    text = [
+        "TEXT_MESSAGE_START",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_END",
+    ]
     assert first == ["RUN_STARTED", *text, "RUN_FINISHED"]
     assert second[-1] == "RUN_FINISHED"
     assert [m["content"] for m in messages] == ["say: Hel|lo", "Hello", "say: again", "again"]
@@ -97,7 +102,9 @@ def test_supabase_js_invokes_the_agent_and_reads_its_stream(stack: Stack) -> Non
 
 
 @pytest.mark.parametrize("content", ["say: Hel|lo", "think: hm|yes", "break: will be repeated"])
-def test_the_validator_finds_nothing_in_our_streams(stack: Stack, content: str, tmp_path: Path) -> None:
+def test_the_validator_finds_nothing_in_our_streams(
+    stack: Stack, content: str, tmp_path: Path
+) -> None:
     recorded = tmp_path / "stream.sse"
     body = run_input(content)
     subprocess.run(
@@ -116,14 +123,12 @@ def test_the_validator_finds_nothing_in_our_streams(stack: Stack, content: str, 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl_shows_the_first_token_while_the_model_still_writes(stack: Stack) -> None:
     body = run_input("say: one|two|three|four")
-    times = []
     with subprocess.Popen(
         curl(stack, "POST", "/runs", body), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
-        for line in process.stdout:
-            if "TEXT_MESSAGE_CONTENT" in line:
-                times.append(time.monotonic())
+        lines = ((line, time.monotonic()) for line in process.stdout)
+        times = [at for line, at in lines if "TEXT_MESSAGE_CONTENT" in line]
     assert len(times) == 4
     assert all(later - earlier > 0.05 for earlier, later in pairwise(times)), times
 
@@ -144,7 +149,9 @@ def test_a_client_that_goes_away_can_fetch_the_rest(stack: Stack) -> None:
         process.kill()
 
     path = f"/runs/{body['runId']}/events?after={cursor}"
-    rest = subprocess.run(curl(stack, "GET", path), capture_output=True, text=True, timeout=60).stdout
+    rest = subprocess.run(
+        curl(stack, "GET", path), capture_output=True, text=True, timeout=60
+    ).stdout
 
     frames = [json.loads(line[6:]) for line in rest.splitlines() if line.startswith("data: ")]
     assert [f["delta"] for f in frames if "delta" in f] == ["two", "three", "four"]

@@ -20,9 +20,15 @@ from tests.fixtures.functions import Served, says_user, serve
         ({**says_user("x"), "runId": 7}, "runId"),
         ({**says_user("x"), "messages": [{"role": "user", "content": "x"}]}, "messages.0.id"),
         ({**says_user("x"), "messages": [{"id": "a", "role": "user"}]}, "messages.0"),
-        ({**says_user("x"), "messages": [{"id": "a", "role": "tool", "content": "x"}]}, "messages.0"),
+        (
+            {**says_user("x"), "messages": [{"id": "a", "role": "tool", "content": "x"}]},
+            "messages.0",
+        ),
         ({**says_user("x"), "messages": says_user("x")["messages"] * 2}, ""),
-        ({**says_user("x"), "forwardedProps": {"busyPolicy": "shrug"}}, "forwardedProps.busyPolicy"),
+        (
+            {**says_user("x"), "forwardedProps": {"busyPolicy": "shrug"}},
+            "forwardedProps.busyPolicy",
+        ),
     ],
 )
 async def test_a_body_that_is_not_a_run_is_refused_with_where(

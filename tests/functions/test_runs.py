@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from shared.contracts import Json
 from tests.doubles import DONE, ModelServer, Reply, calls, chunk, says
-from tests.fixtures.functions import Person, Served, says_user
+from tests.fixtures.functions import Served, says_user
 
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
@@ -25,7 +25,7 @@ def text(frames: list[Json]) -> str:
 def holds_null(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(holds_null, value.values()))
-    return value is None or isinstance(value, list) and any(map(holds_null, value))
+    return value is None or (isinstance(value, list) and any(map(holds_null, value)))
 
 
 async def test_a_message_is_answered_as_an_ag_ui_stream(agent: Served, model: ModelServer) -> None:
@@ -250,8 +250,3 @@ async def test_a_silent_stream_is_kept_alive(agent: Served, model: ModelServer) 
         asyncio.get_running_loop().call_later(0.3, go_on.set)
         await frames.rest()
         assert frames.comments >= 2
-
-
-async def read_status(person: Person, run: str = "run-1") -> str:
-    response = await person.ask("GET", f"/runs/{run}")
-    return str(response.json()["status"])

@@ -155,12 +155,6 @@ async def test_an_enqueued_run_is_answered_after_the_first(
     assert said == ["hi", "ab", "again", "second"]
 
 
-async def wait_until_known(person: Person, run: str) -> None:
-    async with asyncio.timeout(5):
-        while (await person.ask("GET", f"/runs/{run}")).status_code != 200:
-            await asyncio.sleep(0.01)
-
-
 async def test_cancel_previous_ends_the_first_run_and_answers_the_second(
     agent: Served, model: ModelServer
 ) -> None:
@@ -184,7 +178,7 @@ async def test_a_queued_run_can_be_cancelled(agent: Served, model: ModelServer) 
         queued = asyncio.ensure_future(
             person.run(body("run-2", user("u2", "again"), busyPolicy="enqueue"))
         )
-        await wait_until_known(person, "run-2")
+        await wait_for_status(person, "queued", "run-2")
         answer = await person.ask("POST", "/runs/run-2/cancel")
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
         assert types(await queued)[-1] == "RUN_FINISHED"

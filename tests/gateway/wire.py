@@ -1,4 +1,4 @@
-"""Both ends of the gateway on real sockets: a function that records, and a caller without manners."""
+"""Both ends of the gateway on real sockets: a function that records, a caller without manners."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -47,7 +47,8 @@ class Upstream:
                 await _read_body(reader, request)
                 await self.answer(writer)
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, ValueError, asyncio.IncompleteReadError):
+            # The other side left in the middle of something.
             self.failed.set()
         finally:
             writer.close()

@@ -1,0 +1,64 @@
+"""A thread's items as AG-UI messages, for snapshots. Pure."""
+
+from collections.abc import Sequence
+
+from shared.contracts import Event, Item, Json, Snapshot
+
+#: Where an item of a kind keeps what its deltas add up to.
+_TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}
+
+
+def messages(snapshot: Snapshot) -> list[Json]:
+    """A thread's items as AG-UI messages: calls belong to the assistant message of their turn."""
+    listed: list[Json] = []
+    for item in [*snapshot.items, *_partial(snapshot.open)]:
+        match item.kind:
+            case "message":
+                listed.append({"id": item.key, **_plain(item.data, "role", "content", "name")})
+            case "reasoning":
+                listed.append({"id": item.key, "role": "reasoning", "content": item.data["text"]})
+            case "tool_call":
+                _assistant(listed, item).setdefault("toolCalls", []).append(_call(item))
+            case "tool_result":
+                said = {"toolCallId": item.data["call_id"], **_plain(item.data, "content", "error")}
+                listed.append({"id": item.key, "role": "tool", **said})
+    return listed
+
+
+def _plain(data: Json, *names: str) -> Json:
+    return {name: data[name] for name in names if data.get(name) is not None}
+
+
+def _assistant(listed: list[Json], call: Item) -> Json:
+    message_id = call.data["message_id"]
+    for message in reversed(listed):
+        if message["id"] == message_id:
+            return message
+    listed.append({"id": message_id, "role": "assistant"})
+    return listed[-1]
+
+
+def _call(item: Item) -> Json:
+    function = {"name": item.data["name"], "arguments": item.data["arguments"]}
+    return {"id": item.key, "type": "function", "function": function}
+
+
+def _partial(events: Sequence[Event]) -> list[Item]:
+    """Items that are still being written, with what they hold so far."""
+    texts: dict[str, list[str]] = {}
+    starts: dict[str, Json] = {}
+    for event in events:
+        item_id = event.item_id or ""
+        if event.type == "item.started":
+            starts[item_id], texts[item_id] = event.data, []
+        elif item_id in texts:
+            texts[item_id].append(event.data["delta"])
+    return [
+        Item(
+            item_id,
+            data["kind"],
+            {**data, "role": "assistant", _TEXTS[data["kind"]]: "".join(texts[item_id])},
+        )
+        for item_id, data in starts.items()
+        if data["kind"] in _TEXTS
+    ]

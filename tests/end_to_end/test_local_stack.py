@@ -1,0 +1,169 @@
+"""`python -m local` as a person uses it: real processes, real signals."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from time import monotonic, sleep
+
+import pytest
+
+from local.environment import ROOT
+from local.probe import answer, free_port
+
+SECONDS = 60.0
+
+
+class Place:
+    """A folder and ports of a test's own, with a model that is never asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.gateway_port = free_port()
+        self.environ = {
+            **os.environ,
+            "LOCAL_FOLDER": str(folder),
+            "GATEWAY_PORT": str(self.gateway_port),
+            "POSTGRES_PORT": str(free_port()),
+            "OPENAI_API_KEY": "none",
+            "OPENAI_BASE_URL": "http://127.0.0.1:9",
+        }
+
+    def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "local", *arguments],
+            cwd=ROOT,
+            env={**self.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+
+    @contextmanager
+    def dev(self) -> Iterator[subprocess.Popen[str]]:
+        """`make dev`, when it says that it is ready."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "dev"],
+            cwd=ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with process:
+            try:
+                assert process.stdout
+                assert any(line.startswith("Ready in") for line in process.stdout)
+                yield process
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    folder = Path(mkdtemp())
+    folder.chmod(0o711)
+    yield Place(folder)
+    shutil.rmtree(folder)
+
+
+def family(parent: int) -> set[int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    return {pid for pid, ppid in pairs if ppid == parent}
+
+
+def living(pids: set[int]) -> set[int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,stat="], capture_output=True, text=True, check=True)
+    states = dict(line.split() for line in listed.stdout.splitlines())
+    return {pid for pid in pids if states.get(str(pid), "Z")[0] != "Z"}
+
+
+def assert_gone(pids: set[int]) -> None:
+    deadline = monotonic() + 15
+    while living(pids):
+        assert monotonic() < deadline, f"{living(pids)} live on"
+        sleep(0.05)
+
+
+def test_a_started_stack_answers_and_a_signal_ends_all_of_it(place: Place) -> None:
+    with place.dev() as process:
+        children = family(process.pid)
+        assert len(children) >= 4
+
+        second = place.run("dev")
+        assert second.returncode == 1
+        assert f"already runs in this checkout, as process {process.pid}" in second.stderr
+
+        token = place.run("token", "--user", "ann", "--role", "admin")
+        assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", token.stdout)
+        assert token.stderr == ""
+        assert place.run("migrate").stdout == "Nothing to apply.\n"
+        assert answer(place.gateway_port, "/functions/v1/auth-gateway/agent/runs/none") == 401
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+        assert living(children) == set()
+
+
+def test_a_stack_that_is_killed_leaves_no_process(place: Place) -> None:
+    with place.dev() as process:
+        children = family(process.pid)
+        process.kill()
+    assert_gone(children)
+
+
+def test_a_part_that_ends_ends_the_stack_with_its_last_words(place: Place) -> None:
+    with place.dev() as process:
+        children = family(process.pid)
+        os.kill(max(children), signal.SIGKILL)
+        assert process.stdout
+        assert re.search(r"\w+ ended with exit code -9; \S+\.log ends with:", process.stdout.read())
+        assert process.wait(SECONDS) == 1
+        assert living(children) == set()
+
+
+def test_a_port_in_use_is_one_sentence(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", place.gateway_port)):
+        refused = place.run("dev")
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert re.fullmatch(rf"Port {place.gateway_port} is in use: .*GATEWAY_PORT\.\n", refused.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG_LEVEL", "loud"),
+        ("TICK_SECONDS", "soon"),
+        ("POSTGRES_PORT", "x"),
+        ("PG_BIN", "/nowhere"),
+    ],
+)
+def test_a_bad_setting_is_one_sentence(place: Place, name: str, value: str) -> None:
+    refused = place.run("dev", **{name: value})
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert re.fullmatch(rf"{name}.*\n", refused.stderr)
+
+
+def test_a_token_without_a_database_says_so(place: Place) -> None:
+    token = place.run("token")
+    assert token.returncode == 0
+    assert token.stdout.count(".") == 2
+    assert "`make dev` is not running" in token.stderr
+
+
+def test_the_demo_streams_a_reply_of_the_local_model(place: Place) -> None:
+    shown = place.run("demo", OPENAI_API_KEY="")
+    assert shown.returncode == 0, shown.stderr
+    assert "a toy that cannot call tools" in shown.stdout
+    last = shown.stdout.splitlines()[-1]
+    assert re.fullmatch(r"RUN_FINISHED in \d+ ms, \d+ text events, first token \d+ ms", last)

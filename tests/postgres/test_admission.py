@@ -1,0 +1,217 @@
+"""Who may begin, take over, cancel and resume, as the database decides it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from shared.contracts import Json
+from shared.database import Database, Refused
+from tests.fixtures.database import TestDatabase
+from tests.postgres.holders import (
+    LEASE,
+    admit,
+    append,
+    asks,
+    begin,
+    connected,
+    entry,
+    expire,
+    log_of,
+    message,
+    row,
+)
+
+
+@pytest.fixture
+async def db(database: TestDatabase) -> AsyncIterator[Database]:
+    async with connected(database.url, database_connections=16) as connected_:
+        yield connected_
+
+
+@pytest.fixture
+async def user(database: TestDatabase) -> Json:
+    return await admit(database)
+
+
+async def tries(db: Database, user: Json, request: Json) -> str:
+    try:
+        return str((await begin(db, user, request))["outcome"])
+    except Refused as refused:
+        return refused.code
+
+
+@pytest.mark.parametrize(
+    ("busy", "others"), [("reject", "thread_busy"), ("enqueue", "queued")]
+)
+async def test_many_begins_at_once_give_one_live_run(
+    db: Database, database: TestDatabase, user: Json, busy: str, others: str
+) -> None:
+    outcomes = await asyncio.gather(
+        *(tries(db, user, asks(run=f"run-{n}", busy=busy)) for n in range(16))
+    )
+
+    assert Counter(outcomes) == {"leased": 1, others: 15}
+    async with database.owner() as owner:
+        live = "select count(*) from agent.run where status = 'in_progress'"
+        assert await owner.fetchval(live) == 1
+        assert await owner.fetchval("select count(*) from agent.thread") == 1
+
+
+async def test_the_same_run_id_at_once_is_one_run(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    outcomes = await asyncio.gather(*(tries(db, user, asks()) for _ in range(16)))
+
+    assert Counter(outcomes) == {"leased": 1, "attached": 15}
+    async with database.owner() as owner:
+        assert await owner.fetchval("select count(*) from agent.item") == 1
+
+
+async def test_the_same_run_id_at_once_on_many_threads_is_one_run(db: Database, user: Json) -> None:
+    outcomes = await asyncio.gather(*(tries(db, user, asks(thread=f"t{n}")) for n in range(8)))
+
+    assert Counter(outcomes) == {"leased": 1, "run_id_reused": 7}
+
+
+async def test_a_refused_begin_leaves_nothing(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    assert await tries(db, user, asks(messages=[])) == "nothing_to_answer"
+    assert await tries(db, user, asks(rewind_to="nowhere")) == "rewind_target_unknown"
+
+    async with database.owner() as owner:
+        for table in ("thread", "run", "item", "lease", "run_secret", "run_event"):
+            assert await owner.fetchval(f"select count(*) from agent.{table}") == 0, table
+
+
+async def test_a_takeover_takes_back_the_open_turn_and_keeps_the_closed_ones(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    closed, done, half = (str(uuid4()) for _ in range(3))
+    leased = await begin(db, user)
+    await append(db, entry(leased, *message(2, closed, "stays"), closes=True))
+    await append(db, entry(leased, *message(5, done, "goes"), *message(8, half, "half")[:2]))
+    await expire(database, leased)
+
+    taken = await db.call("claim_run", leased["run_id"], LEASE)
+
+    assert (taken["attempt"], taken["base"], taken["last_seq"]) == (2, 9, 11)
+    aborted = [(event["type"], event["item_id"]) for event in taken["events"]]
+    assert aborted == [("item.aborted", done), ("item.aborted", half)]
+    assert [item["key"] for item in taken["items"]] == ["message-of-run-1", closed]
+    assert await append(db, entry(leased, row(10, "custom"))) == ["lost"]
+    assert await append(db, entry(taken, *message(12, str(uuid4()), "again"))) == ["ok"]
+    attempts = [attempt for attempt, _, _ in await log_of(database, leased["run_id"])]
+    assert attempts == [1] * 9 + [2] * 5
+
+
+async def test_a_second_takeover_does_not_abort_an_item_twice(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    leased = await begin(db, user)
+    await append(db, entry(leased, *message(2, str(uuid4()), "x")[:2]))
+    for _ in range(2):
+        await expire(database, leased)
+        await db.call("claim_run", leased["run_id"], LEASE)
+
+    types = [type_ for _, _, type_ in await log_of(database, leased["run_id"])]
+    assert types == ["run.started", "item.started", "item.delta", "item.aborted"]
+
+
+async def test_a_turn_is_asked_so_often_and_a_closed_turn_starts_anew(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    leased = await begin(db, user, max_asks=2)
+    lease = {**LEASE, "max_asks": 2}
+    await expire(database, leased)
+    second = await db.call("claim_run", leased["run_id"], lease)
+    await append(db, entry(second, *message(2, str(uuid4()), "x"), closes=True))
+    for _ in range(2):
+        await expire(database, leased)
+        assert await db.call("claim_run", leased["run_id"], lease) or True
+
+    await expire(database, leased)
+    assert await db.call("claim_run", leased["run_id"], lease) is None
+    found = await db.call("find_run", user, "run-1", None)
+    assert (found["status"], found["ending"]["code"]) == ("failed", "too_many_attempts")
+    assert found["attempt"] == 4, "two asks of each of the two turns"
+
+
+async def test_a_live_lease_cannot_be_taken(db: Database, user: Json) -> None:
+    leased = await begin(db, user)
+
+    assert await db.call("claim_run", leased["run_id"], LEASE) is None
+
+
+async def cancel(db: Database, user: Json, run: str = "run-1") -> str:
+    return str((await db.call("cancel_run", user, run, "request-1"))["status"])
+
+
+async def test_cancelling_a_held_run_tells_its_holder(db: Database, user: Json) -> None:
+    leased = await begin(db, user)
+
+    assert await cancel(db, user) == "in_progress"
+
+    assert await append(db, entry(leased)) == ["cancel"]
+    assert await append(db, entry(leased, row(2, "run.cancelled"))) == ["cancel"]
+    assert await cancel(db, user) == "cancelled"
+
+
+async def test_cancelling_a_run_nobody_holds_ends_it(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    leased = await begin(db, user)
+    queued = await begin(db, user, asks(run="run-2", busy="enqueue"))
+    assert await cancel(db, user, "run-2") == "cancelled"
+    await expire(database, leased)
+    assert await cancel(db, user) == "cancelled"
+
+    for run in (leased, queued):
+        assert (await log_of(database, run["run_id"]))[-1][2] == "run.cancelled"
+        assert await db.call("claim_run", run["run_id"], LEASE) is None
+    assert await append(db, entry(leased, row(2, "custom"))) == ["lost"]
+
+
+async def test_cancelling_an_ended_run_changes_nothing(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    leased = await begin(db, user)
+    await append(db, entry(leased, row(2, "run.completed")))
+
+    assert await cancel(db, user) == "completed"
+    assert len(await log_of(database, leased["run_id"])) == 2
+
+
+async def test_a_cancel_and_an_ending_at_once_are_one_ending(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    for nth in range(10):
+        run, thread = f"run-{nth}", f"thread-{nth}"
+        leased = await begin(db, user, asks(run=run, thread=thread))
+        await expire(database, leased)
+        ending = entry(leased, row(2, "run.completed"))
+
+        (verdict,), status = await asyncio.gather(append(db, ending), cancel(db, user, run))
+
+        if verdict == "busy":
+            (verdict,) = await append(db, ending)
+        types = [type_ for _, _, type_ in await log_of(database, leased["run_id"])]
+        assert types == ["run.started", f"run.{status}"]
+        assert verdict == ("ok" if status == "completed" else "lost")
+
+
+async def test_every_cancel_leaves_an_audit_event(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    await begin(db, user)
+    await cancel(db, user)
+    await cancel(db, user)
+
+    async with database.owner() as owner:
+        rows = await owner.fetch("select owner, action, outcome from agent.audit_event")
+    assert {(str(r["owner"]), r["action"], r["outcome"]) for r in rows} == {
+        (user["sub"], "run.cancel", "accepted")
+    }

@@ -1,0 +1,125 @@
+"""What `local` is made of, as far as it needs no process."""
+
+import re
+from pathlib import Path
+
+import jwt
+import pytest
+
+from local import CannotStart
+from local.accounts import ISSUER, SignIn
+from local.demo import Transcript
+from local.environment import environment, port
+from local.keys import Keys, SigningKey
+from local.migrate import Statement, statements
+
+FILE = """\
+-- a comment; with a semicolon
+create table a (b text default 'x;''y');
+
+create function f() returns int language sql as $body$
+  select 1; /* ; */ select 2;
+$body$;
+;
+select ";" -- the last has no semicolon
+"""
+
+
+def test_a_file_is_split_where_statements_end() -> None:
+    found = [(s.line, s.text.splitlines()[-1]) for s in statements(FILE)]
+    assert found == [
+        (1, "create table a (b text default 'x;''y')"),
+        (4, "$body$"),
+        (8, 'select ";" -- the last has no semicolon'),
+    ]
+
+
+def test_a_file_of_comments_has_no_statement() -> None:
+    assert list(statements("-- nothing;\n/* here; */ ;\n")) == []
+
+
+def test_the_line_of_a_statement_is_where_it_begins() -> None:
+    assert list(statements("\n\nselect 1;")) == [Statement("select 1", 3)]
+
+
+@pytest.fixture(scope="module")
+def key() -> SigningKey:
+    return SigningKey.generate("user")
+
+
+def claims(who: SignIn, key: SigningKey) -> dict[str, object]:
+    token = who.token(key)
+    public = jwt.PyJWKSet.from_json(key.public_keys)[jwt.get_unverified_header(token)["kid"]]
+    verified: dict[str, object] = jwt.decode(
+        token, public, algorithms=["ES256"], audience="authenticated", issuer=ISSUER
+    )
+    return verified
+
+
+def test_a_token_has_the_claims_of_supabase_auth(key: SigningKey) -> None:
+    who = SignIn("ann", role="admin", seconds=60)
+    found = claims(who, key)
+    assert found["sub"] == str(who.sub)
+    assert found["role"] == "authenticated"
+    assert found["session_id"] == str(who.session_id)
+    assert found["email"] == "ann@example.com"
+    assert found["app_metadata"] == {"provider": "email", "role": "admin"}
+    assert found["is_anonymous"] is False
+    assert isinstance(found["exp"], int)
+    assert isinstance(found["iat"], int)
+    assert found["exp"] - found["iat"] == 60
+
+
+def test_an_anonymous_user_has_no_address(key: SigningKey) -> None:
+    found = claims(SignIn("guest", is_anonymous=True), key)
+    assert found["is_anonymous"] is True
+    assert found["email"] == ""
+    assert found["app_metadata"] == {}
+
+
+def test_the_same_name_is_the_same_user_in_another_session() -> None:
+    first, second = SignIn("ann"), SignIn("ann")
+    assert first.sub == second.sub
+    assert first.session_id != second.session_id
+
+
+def test_keys_are_made_once_for_their_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "keys.json"
+    assert Keys.of(file) == Keys.of(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_public_keys_hold_no_private_part(key: SigningKey) -> None:
+    assert '"d"' in key.private_text
+    assert '"d"' not in key.public_keys
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# a comment\nexport A_KEY='x y' # why\nOTHER=\nHOME=/nowhere\n")
+    found = environment(file)
+    assert found["A_KEY"] == "x y"
+    assert found["OTHER"] == ""
+    assert found["HOME"] != "/nowhere"
+
+
+def test_a_line_that_sets_nothing_is_named(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("A=1\nnonsense\n")
+    with pytest.raises(CannotStart, match=r"\.env:2 is no NAME=value"):
+        environment(file)
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "-1", "x"])
+def test_a_port_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(CannotStart, match="GATEWAY_PORT"):
+        port({"GATEWAY_PORT": text}, "GATEWAY_PORT", 1)
+
+
+def test_a_transcript_ends_with_its_figures() -> None:
+    transcript = Transcript()
+    for kind in ("RUN_STARTED", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CONTENT", "RUN_FINISHED"):
+        transcript.add(kind)
+    assert re.fullmatch(
+        r"RUN_FINISHED in \d+ ms, 2 text events, first token \d+ ms", transcript.summary()
+    )
