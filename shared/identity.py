@@ -6,7 +6,6 @@ through the gateway, for this function, method and path. The rules for tokens ar
 """
 
 import hashlib
-import json
 import math
 import re
 import time
@@ -14,17 +13,17 @@ from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 
 import jwt
 
+from shared.claims import default_of, object_of, text_of, time_of, uuid_of
 from shared.contracts import Unauthorized
 from shared.jwks import RemoteKeys, public_keys
 
 _BEARER = re.compile(r"Bearer ([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
 _COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MAX_TOKEN = 8192
 _MAX_ASSERTION_LIFETIME = 150
 _MIN_SECRET = 32
@@ -114,14 +113,14 @@ class Verifier:
         header = _header(assertion)
         if header.get("typ") != "gw+jwt" or header.get("alg") != "ES256":
             raise Unauthorized
-        claims = _claims(assertion, self._gateway_keys.get(("ES256", _text(header.get("kid")))))
+        claims = _claims(assertion, self._gateway_keys.get(("ES256", text_of(header.get("kid")))))
         if (claims.get("iss"), claims.get("aud")) != ("auth-gateway", self._function):
             raise Unauthorized
         self._check_times(claims)
-        if claims["exp"] - _time(claims.get("iat")) > _MAX_ASSERTION_LIFETIME:
+        if claims["exp"] - time_of(claims.get("iat")) > _MAX_ASSERTION_LIFETIME:
             raise Unauthorized
         names = ("sub", "session_id", "ath", "htm", "htu", "jti")
-        return {name: _text(claims.get(name)) for name in names}
+        return {name: text_of(claims.get(name)) for name in names}
 
     async def _principal(self, token: str, token_hash: str) -> Principal:
         claims = _claims(token, await self._user_key(_header(token)))
@@ -137,21 +136,23 @@ class Verifier:
 
     async def _user_key(self, header: Mapping[str, Any]) -> jwt.PyJWK | None:
         # A gateway assertion says gw+jwt; it must never pass for a user's token.
-        if "typ" in header and _text(header["typ"]).upper() != "JWT":
+        if "typ" in header and text_of(header["typ"]).upper() != "JWT":
             raise Unauthorized
         alg = header.get("alg")
         if alg == "HS256":
             return self._secret
         if alg not in ("ES256", "RS256"):
             raise Unauthorized
-        name = (alg, _text(header.get("kid")))
+        name = (alg, text_of(header.get("kid")))
         return await self._remote.find(name) if self._keys is None else self._keys.get(name)
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         now = self._clock()
-        if _time(claims.get("exp")) <= now:
+        if time_of(claims.get("exp")) <= now:
             raise Unauthorized
-        if any(_time(claims[name]) > now + _TOLERANCE for name in ("nbf", "iat") if name in claims):
+        if any(
+            time_of(claims[name]) > now + _TOLERANCE for name in ("nbf", "iat") if name in claims
+        ):
             raise Unauthorized
 
     def _recall(self, token_hash: str) -> Principal | None:
@@ -178,7 +179,7 @@ def _only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str
 def _header(token: str) -> dict[str, Any]:
     part = token.partition(".")[0]
     try:
-        header = _object(jwt.utils.base64url_decode(part))
+        header = object_of(jwt.utils.base64url_decode(part))
     except ValueError:
         raise Unauthorized from None
     if "crit" in header or "b64" in header:
@@ -190,62 +191,24 @@ def _claims(token: str, key: jwt.PyJWK | None) -> dict[str, Any]:
     if key is None:
         raise Unauthorized
     try:
-        return _object(_jws.decode(token, key, algorithms=[key.algorithm_name]))
+        return object_of(_jws.decode(token, key, algorithms=[key.algorithm_name]))
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise Unauthorized from None
 
 
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text.decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise Unauthorized from None
-    if not isinstance(value, dict):
-        raise Unauthorized
-    return value
-
-
 def _principal(claims: Mapping[str, Any]) -> Principal:
-    metadata = _or(claims.get("app_metadata"), {})
-    is_anonymous = _or(claims.get("is_anonymous"), False)
+    metadata = default_of(claims.get("app_metadata"), {})
+    is_anonymous = default_of(claims.get("is_anonymous"), False)
     if not isinstance(metadata, dict) or not isinstance(is_anonymous, bool):
         raise Unauthorized
     role = metadata.get("role")
     return Principal(
-        sub=_uuid(claims.get("sub")),
-        session_id=_uuid(claims.get("session_id")),
+        sub=uuid_of(claims.get("sub")),
+        session_id=uuid_of(claims.get("session_id")),
         role="authenticated",
         is_anonymous=is_anonymous,
         app_role=role if isinstance(role, str) and role.isprintable() else None,
     )
-
-
-def _or(value: object, default: object) -> object:
-    # Supabase writes null where a user has none.
-    return default if value is None else value
-
-
-def _uuid(value: object) -> UUID:
-    text = _text(value)
-    if _UUID.fullmatch(text) is None:
-        raise Unauthorized
-    return UUID(text)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise Unauthorized
-    return value
-
-
-def _time(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Unauthorized
-    return value
-
-
-def _refuse(_: str) -> NoReturn:
-    raise Unauthorized
 
 
 def _inline_keys(setting: str, text: str) -> _Keys:

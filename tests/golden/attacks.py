@@ -146,6 +146,7 @@ def _bad_claims(keyring: Keyring) -> Iterator[Case]:
         "session_id missing": {"session_id": GONE},
         "session_id not a UUID": {"session_id": "session"},
         "session_id null": {"session_id": None},
+        "NaN anywhere": {"user_metadata": {"x": float("nan")}},
         "is_anonymous a string": {"is_anonymous": "false"},
         "is_anonymous zero": {"is_anonymous": 0},
         "app_metadata a list": {"app_metadata": []},

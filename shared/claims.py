@@ -1,0 +1,49 @@
+"""Strict readers of what a token says. Anything unexpected is Unauthorized, without a reason."""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+from uuid import UUID
+
+from shared.contracts import Unauthorized
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def object_of(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise Unauthorized from None
+    if not isinstance(value, dict):
+        raise Unauthorized
+    return value
+
+
+def default_of(value: object, default: object) -> object:
+    # Supabase writes null where a user has none.
+    return default if value is None else value
+
+
+def uuid_of(value: object) -> UUID:
+    text = text_of(value)
+    if _UUID.fullmatch(text) is None:
+        raise Unauthorized
+    return UUID(text)
+
+
+def text_of(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unauthorized
+    return value
+
+
+def time_of(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Unauthorized
+    return value
+
+
+def _refuse(_: str) -> NoReturn:
+    raise Unauthorized
