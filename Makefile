@@ -25,7 +25,7 @@ test: .venv/installed ## Run all tests
 	@$(BIN)/python -m pytest
 
 test-fast: .venv/installed ## Run the tests that need no service, in seconds
-	@$(BIN)/python -m pytest tests/unit tests/project -m "not slow"
+	@$(BIN)/python -m pytest tests/unit $(wildcard tests/project)
 
 check: format-check lint types test ## What CI runs: formatting, lint, types, all tests
 

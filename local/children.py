@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from pwd import struct_passwd
+from time import monotonic
 from typing import Self, TypedDict
 
 from local import CannotStart
@@ -32,14 +33,15 @@ class Child:
         self.name = name
         self.log = log
         self._process = process
+        self._began = monotonic()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     @property
-    def is_running(self) -> bool:
-        return self._process.poll() is None
+    def age_ms(self) -> float:
+        return (monotonic() - self._began) * 1000
 
     def check(self) -> None:
         """Check that it still runs.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 from local import CannotStart, database, gateway, model
 from local.accounts import SUPABASE_URL
@@ -116,26 +116,23 @@ def _check(plan: Plan) -> None:
 
 
 def _start(plan: Plan, children: Children) -> Running:
-    # The model loads while the database starts.
+    # The model loads while the database starts, and the gateway while the functions do.
     chosen, local_model = _model(plan, children)
-    with _step(plan, "postgres"):
-        logins = _logins(plan, children)
+    logins = _logins(plan, children)
     settings = {**plan.environ, **chosen.settings, **_settings(logins, plan.keys)}
     ports = {name: free_port() for name in FUNCTIONS}
-    functions = [_function(children, name, ports[name], settings) for name in FUNCTIONS]
-    front = children.start(
-        "gateway",
-        gateway.command(),
-        env=gateway.settings(plan.keys, plan.environ, plan.gateway_port, ports),
-    )
+    functions = [_function(plan, children, name, ports[name], settings) for name in FUNCTIONS]
+    front = _gateway(plan, children, ports)
     if local_model:
-        _wait(plan, local_model, chosen.port, "/health")
+        wait_until_answers(local_model, chosen.port, "/health", seconds=_READY_SECONDS)
+        _say_ready(plan, local_model)
     for child in functions:
-        _wait(plan, child, ports[child.name], "/readiness")
-    with _step(plan, "gateway"):
-        wait_until_answers(
-            front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
-        )
+        wait_until_answers(child, ports[child.name], "/readiness", seconds=_READY_SECONDS)
+        _say_ready(plan, child)
+    wait_until_answers(
+        front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
+    )
+    _say_ready(plan, front)
     url = f"http://127.0.0.1:{plan.gateway_port}{gateway.PATH}"
     return Running(children, url, logins.owner, chosen.title)
 
@@ -144,6 +141,7 @@ def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
     chosen = model.choose(plan.environ, free_port())
     if not chosen.port:
         return chosen, None
+    plan.say("  starting   model")
     command = [sys.executable, "-m", "local.model", str(chosen.port)]
     return chosen, children.start("model", command, env=plan.environ)
 
@@ -151,13 +149,30 @@ def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
 def _logins(plan: Plan, children: Children) -> Logins:
     if plan.database_url:
         return Logins(plan.database_url, plan.database_url)
-    return database.start(
+    plan.say("  starting   postgres")
+    logins = database.start(
         children,
         plan.folder / "postgres",
         port=plan.postgres_port,
         pg_bin=plan.value("PG_BIN"),
         say=plan.say,
     )
+    _say_ready(plan, children.all[-1])
+    return logins
+
+
+def _function(
+    plan: Plan, children: Children, name: str, port: int, settings: Mapping[str, str]
+) -> Child:
+    plan.say(f"  starting   {name}")
+    command = [sys.executable, "-m", "functions", name]
+    return children.start(name, command, env={**settings, "PORT": str(port)})
+
+
+def _gateway(plan: Plan, children: Children, ports: Mapping[str, int]) -> Child:
+    plan.say("  starting   gateway")
+    settings = gateway.settings(plan.keys, plan.environ, plan.gateway_port, ports)
+    return children.start("gateway", gateway.command(), env=settings)
 
 
 def _settings(logins: Logins, keys: Keys) -> dict[str, str]:
@@ -170,19 +185,5 @@ def _settings(logins: Logins, keys: Keys) -> dict[str, str]:
     }
 
 
-def _function(children: Children, name: str, port: int, settings: Mapping[str, str]) -> Child:
-    command = [sys.executable, "-m", "functions", name]
-    return children.start(name, command, env={**settings, "PORT": str(port)})
-
-
-def _wait(plan: Plan, child: Child, port: int, path: str) -> None:
-    with _step(plan, child.name):
-        wait_until_answers(child, port, path, seconds=_READY_SECONDS)
-
-
-@contextmanager
-def _step(plan: Plan, name: str) -> Iterator[None]:
-    began = monotonic()
-    plan.say(f"  starting   {name}")
-    yield
-    plan.say(f"  ready      {name:<10} {(monotonic() - began) * 1000:5.0f} ms")
+def _say_ready(plan: Plan, child: Child) -> None:
+    plan.say(f"  ready      {child.name:<10} {child.age_ms:5.0f} ms")

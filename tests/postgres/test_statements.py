@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from shared.contracts import Json
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, serve
+from tests.fixtures.functions import Person, Served, says_user, serve
 
 _TERMINATORS = b"\0"
 
@@ -36,7 +37,6 @@ class Counting:
         finally:
             here.close()
             await asyncio.gather(answers, return_exceptions=True)
-            writer.close()
 
     async def _start(self, reader: asyncio.StreamReader, here: asyncio.StreamWriter) -> None:
         code = 0
@@ -71,6 +71,7 @@ def _name(sql: str) -> str:
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
         writer.write(data)
+    writer.close()
 
 
 @asynccontextmanager
@@ -107,11 +108,8 @@ async def test_statements_follow_processes_and_not_streams(
     seconds, tick = 1.0, 0.1
     over = asyncio.Event()
 
-    def writes(_: object) -> Reply:
-        steady = [part for _ in range(200) for part in (chunk({"content": "x"}), 0.02)]
-        return Reply([chunk({"content": "first"}), *steady[:0], *steady, over, *says("")])
-
-    model.answer_all = writes
+    steady = [piece for _ in range(150) for piece in (chunk({"content": "x"}), 0.02)]
+    model.answer_all = lambda _: Reply([*steady, over, *says("!")])
     async with counted(database, model, tick_seconds=tick) as (agent, executed):
         person = await agent.person()
         counts = []
@@ -135,8 +133,8 @@ async def test_statements_follow_processes_and_not_streams(
     assert all_of_them <= alone + 3, "one statement a tick, for all runs"
 
 
-async def _watch(person: object, body: object, seen: asyncio.Event) -> None:
-    async with person.stream("POST", "/runs", body) as frames:  # type: ignore[attr-defined]
+async def _watch(person: Person, body: Json, seen: asyncio.Event) -> None:
+    async with person.stream("POST", "/runs", body) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         seen.set()
         await frames.rest()
