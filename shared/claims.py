@@ -6,7 +6,7 @@ import re
 from typing import Any, NoReturn
 from uuid import UUID
 
-from shared.contracts import Unauthorized
+from shared.problems import Unauthorized
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.contracts import BodyTooLarge
 from shared.log import bound, logger
+from shared.problems import BodyTooLarge
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
 #: W3C Trace Context: version, trace id, parent id, flags.

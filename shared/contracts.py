@@ -1,11 +1,13 @@
-"""The shapes that cross a process: native events, items, cursors and problems.
+"""The shapes that cross a process: native events, items and cursors.
 
 Everything an interface shows is a projection of these. This module imports nothing of ours.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
+
+from shared.problems import InvalidCursor
 
 Json = dict[str, Any]
 
@@ -178,97 +180,3 @@ def clean_json(value: Any) -> Any:
         case dict():
             return {clean(key): clean_json(entry) for key, entry in value.items()}
     return value
-
-
-class Problem(Exception):
-    """Something has gone wrong that has a name on the wire (RFC 9457).
-
-    `code` is stable, the detail is a sentence for people: by default the docstring.
-    """
-
-    code: ClassVar[str] = "internal_error"
-
-    def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
-        self.detail = detail or (type(self).__doc__ or "").strip()
-        self.retry_after = retry_after
-        super().__init__(self.detail)
-
-
-class Unauthorized(Problem):
-    """The request carries no valid proof of who is asking."""
-
-    code = "unauthorized"
-
-
-class InvalidRequest(Problem):
-    """The request's body is not what this address takes."""
-
-    code = "invalid_request"
-
-
-class InvalidCursor(Problem):
-    """The cursor cannot be read."""
-
-    code = "invalid_cursor"
-
-
-class BodyTooLarge(Problem):
-    """The request's body is larger than this address takes."""
-
-    code = "body_too_large"
-
-
-class RunNotFound(Problem):
-    """There is no such run."""
-
-    code = "run_not_found"
-
-
-class RunIdReused(Problem):
-    """This runId already names a run with another request."""
-
-    code = "run_id_reused"
-
-
-class ThreadBusy(Problem):
-    """The thread has a run that has not ended."""
-
-    code = "thread_busy"
-    #: That run, where nobody holds it any more.
-    orphan: str | None = None
-
-
-class NothingToAnswer(Problem):
-    """The request says nothing new, and the thread does not end with something to answer."""
-
-    code = "nothing_to_answer"
-
-
-class RewindTargetUnknown(Problem):
-    """`rewindTo` names no message of this thread."""
-
-    code = "rewind_target_unknown"
-
-
-class InterruptOpen(Problem):
-    """The thread waits for an answer that this request does not give."""
-
-    code = "interrupt_open"
-
-
-class InterruptResolved(Problem):
-    """That interrupt was answered already."""
-
-    code = "interrupt_resolved"
-
-
-class TooManyRuns(Problem):
-    """This process runs as many runs as it may; try again."""
-
-    code = "too_many_runs"
-
-
-class Unavailable(Problem):
-    """Something this function needs cannot be reached; try again."""
-
-    code = "unavailable"

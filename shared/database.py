@@ -19,8 +19,8 @@ import orjson
 from databases import Database as Pool
 from databases.core import Connection
 
-from shared.contracts import Unavailable
 from shared.log import logger
+from shared.problems import Unavailable
 from shared.settings import InvalidSettings, Settings
 
 _READY_SECONDS = 2.0

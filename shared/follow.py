@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from shared.contracts import Cursor, Event, Json, Snapshot, Unavailable, expand
+from shared.contracts import Cursor, Event, Json, Snapshot, expand
 from shared.database import Database
+from shared.problems import Unavailable
 from shared.runs import Runs, RunView
 
 #: Rows of one run in one poll; a reader that is further behind is polled again at once.

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from shared.assistant import assistant
-from shared.contracts import Json, ThreadBusy, TooManyRuns, Unavailable
+from shared.contracts import Json
 from shared.engine import Agent, NoTools, Toolbox, answer
 from shared.follow import Feed, Follow
 from shared.journal import Journal
 from shared.log import bound, logger
 from shared.model import Model, OpenAIModel
+from shared.problems import ThreadBusy, TooManyRuns, Unavailable
 from shared.runs import Leased, Runs, RunView
 from shared.settings import Settings
 

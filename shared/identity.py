@@ -19,8 +19,8 @@ from uuid import UUID
 import jwt
 
 from shared.claims import default_of, object_of, text_of, time_of, uuid_of
-from shared.contracts import Unauthorized
 from shared.jwks import RemoteKeys, public_keys
+from shared.problems import Unauthorized
 
 _BEARER = re.compile(r"Bearer ([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
 _COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)

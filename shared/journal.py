@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-from shared.contracts import ENDINGS, Draft, Event, Unavailable
+from shared.contracts import ENDINGS, Draft, Event
 from shared.database import Database
 from shared.live import LiveRun
 from shared.log import logger
+from shared.problems import Unavailable
 from shared.runs import Leased
 from shared.settings import Settings
 

@@ -7,23 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from shared.contracts import (
-    Event,
+from shared.contracts import Event, Item, Json, Snapshot, expand
+from shared.database import Database, Refused
+from shared.problems import (
     InterruptOpen,
     InterruptResolved,
-    Item,
-    Json,
     NothingToAnswer,
     Problem,
     RewindTargetUnknown,
     RunIdReused,
     RunNotFound,
-    Snapshot,
     ThreadBusy,
     Unauthorized,
-    expand,
 )
-from shared.database import Database, Refused
 from shared.settings import Settings
 
 #: A thread's newest items, of which the model gets what fits its context.

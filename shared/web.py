@@ -15,9 +15,10 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from shared import log
 from shared.context import Context
-from shared.contracts import InvalidRequest, Json, Problem, clean_json
+from shared.contracts import Json, clean_json
 from shared.database import Database
 from shared.identity import Principal, Verifier
+from shared.problems import InvalidRequest, Problem
 from shared.settings import Settings
 
 #: One table of what a code is in HTTP; docs/api.md lists it for clients.

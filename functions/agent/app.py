@@ -10,9 +10,10 @@ from starlette.responses import JSONResponse, Response
 
 from functions.agent.agui import Projection, leg_ended, usage
 from functions.agent.asked import ConnectInput, RunAgentInput
-from shared.contracts import Cursor, Event, Json, Snapshot, Unavailable
+from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.follow import Follow
 from shared.holder import Holder, answering
+from shared.problems import Unavailable
 from shared.runs import RunView
 from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
 

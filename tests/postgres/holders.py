@@ -52,7 +52,7 @@ def asks(text: str = "hi", *, run: str = "run-1", thread: str = "thread-1", **mo
     """A request as `begin_run` reads it, with one new message."""
     said = {"role": "user", "content": text}
     message = {"key": f"message-of-{run}", "kind": "message", "data": said}
-    request = {
+    request: Json = {
         "run_key": run,
         "thread_key": thread,
         "parent_key": None,
@@ -125,5 +125,5 @@ async def log_of(database: TestDatabase, run_id: str) -> list[tuple[int, int, st
 async def eventually(what: Callable[[], Awaitable[object]]) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(5):
-        while not await what():
+        while not await what():  # noqa: ASYNC110  # the database's state has no event
             await asyncio.sleep(0.005)

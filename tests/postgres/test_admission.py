@@ -43,9 +43,7 @@ async def tries(db: Database, user: Json, request: Json) -> str:
         return refused.code
 
 
-@pytest.mark.parametrize(
-    ("busy", "others"), [("reject", "thread_busy"), ("enqueue", "queued")]
-)
+@pytest.mark.parametrize(("busy", "others"), [("reject", "thread_busy"), ("enqueue", "queued")])
 async def test_many_begins_at_once_give_one_live_run(
     db: Database, database: TestDatabase, user: Json, busy: str, others: str
 ) -> None:

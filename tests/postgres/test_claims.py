@@ -1,4 +1,4 @@
-"""Claims on their way into a session: any text survives, none of it chooses a role, and without a user nothing is there."""
+"""Claims on their way into a session: any text survives, none chooses a role, without a user nothing is there."""
 
 import asyncio
 import json
@@ -79,7 +79,8 @@ async def test_any_claims_arrive_as_they_were_sent(one: Database, door: Any, cla
 
 
 @pytest.mark.parametrize(
-    "text", ["'", "''", "\\'", "'; drop schema agent cascade; --", "$$", "\\", "\U0001f600", "\u2028"]
+    "text",
+    ["'", "''", "\\'", "'; drop schema agent cascade; --", "$$", "\\", "\U0001f600", "\u2028"],
 )
 @DOORS
 async def test_no_text_leaves_its_literal(one: Database, door: Any, text: str) -> None:
@@ -89,7 +90,9 @@ async def test_no_text_leaves_its_literal(one: Database, door: Any, text: str) -
 
 
 @DOORS
-@pytest.mark.parametrize("role", ["service_role", "postgres", "supabase_admin", "anon", "agent_api"])
+@pytest.mark.parametrize(
+    "role", ["service_role", "postgres", "supabase_admin", "anon", "agent_api"]
+)
 async def test_the_role_is_never_the_claims_to_choose(one: Database, door: Any, role: str) -> None:
     seen = await door(one, {"sub": str(uuid4()), "role": role})
 

@@ -1,4 +1,4 @@
-"""shared/database.py against the traps of its library: whatever happens, a connection comes back clean or not at all."""
+"""shared/database.py against its library's traps: whatever happens, a connection comes back clean or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.contracts import Unavailable
 from shared.database import Database, Refused
+from shared.problems import Unavailable
 from shared.settings import InvalidSettings, Settings
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.postgres.holders import admit, asks, begin, connected, eventually, superuser
@@ -200,7 +200,7 @@ async def test_a_backend_killed_while_idle_costs_no_call(
 async def test_a_backend_killed_in_a_session_fails_it_and_no_other(
     one: Database, prepared: TestDatabase
 ) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable):  # noqa: PT012  # the session is what raises, at its end
         async with one.session({"sub": str(uuid4())}) as connection:
             await _kill(prepared, await connection.fetchval("select pg_backend_pid()"))
             await connection.fetchval("select 1")

@@ -16,7 +16,17 @@ from local.probe import require_free
 from shared.contracts import Json
 from shared.database import Database
 from tests.fixtures.database import MigratedServer, TestDatabase
-from tests.postgres.holders import admit, append, asks, begin, connected, entry, eventually, message, row
+from tests.postgres.holders import (
+    admit,
+    append,
+    asks,
+    begin,
+    connected,
+    entry,
+    eventually,
+    message,
+    row,
+)
 
 _PORT = 6543
 _PGBOUNCER = shutil.which("pgbouncer", path=os.defpath + ":/usr/sbin:/usr/local/sbin")
@@ -39,7 +49,7 @@ def pooled(database: TestDatabase, postgres: MigratedServer) -> Iterator[str]:
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     try:
         with Children(folder / "logs") as children:
-            command = [_PGBOUNCER, folder / "pooler.ini"]
+            command: list[str | Path] = [str(_PGBOUNCER), folder / "pooler.ini"]
             _wait(children.start("pgbouncer", command, env={}, user=user))
             name = urlsplit(database.url).path
             yield f"postgresql://agent_api:{password}@127.0.0.1:{_PORT}{name}"

@@ -102,7 +102,9 @@ async def test_a_batch_that_grew_since_it_was_written_is_written_from_there(
     await append(db, entry(leased, head, deltas(3, item, "a", "b", "c", "d"), row(7, "custom")))
 
     async with database.owner() as owner:
-        rows = await owner.fetch("select seq, count, data ->> 'deltas' as said from agent.run_event")
+        rows = await owner.fetch(
+            "select seq, count, data ->> 'deltas' as said from agent.run_event"
+        )
     written = [(r["seq"], r["count"], r["said"]) for r in rows][2:]
     assert written == [(3, 2, '["a", "b"]'), (5, 2, '["c", "d"]'), (7, 1, None)]
 

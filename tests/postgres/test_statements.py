@@ -40,7 +40,9 @@ class Counting:
 
     async def _start(self, reader: asyncio.StreamReader, here: asyncio.StreamWriter) -> None:
         code = 0
-        while code != 196608:  # the startup message of protocol 3.0; requests for TLS come before it
+        while (
+            code != 196608
+        ):  # the startup message of protocol 3.0; requests for TLS come before it
             head = await reader.readexactly(8)
             size, code = struct.unpack("!ii", head)
             here.write(head + await reader.readexactly(size - 8))

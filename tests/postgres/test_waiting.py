@@ -148,7 +148,11 @@ async def test_reading_gives_what_is_behind_each_place_in_order(db: Database, us
     one = await begin(db, user)
     two = await begin(db, user, asks(run="run-2", thread="thread-2"))
     item = str(uuid4())
-    five = {**row(3, "item.delta", item), "count": 5, "data": {"channel": "text", "deltas": ["a"] * 5}}
+    five = {
+        **row(3, "item.delta", item),
+        "count": 5,
+        "data": {"channel": "text", "deltas": ["a"] * 5},
+    }
     head = row(2, "item.started", item, kind="message")
     await append(db, entry(one, head, five), entry(two, row(2, "custom")))
 

@@ -1,0 +1,165 @@
+"""Who may import whom, who owns which vendor, and how large things may grow."""
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: Modules of `shared`, lowest first: one imports only those before it.
+ORDER = [
+    "problems",
+    "contracts",
+    "settings",
+    "log",
+    "context",
+    "database",
+    "jwks",
+    "claims",
+    "identity",
+    "model",
+    "runs",
+    "follow",
+    "live",
+    "journal",
+    "transcript",
+    "turn",
+    "engine",
+    "assistant",
+    "holder",
+    "web",
+]
+OWNERS = {
+    "databases": "shared/database.py",
+    "asyncpg": "shared/database.py",
+    "openai": "shared/model.py",
+    "httpx2": "shared/model.py",
+    "mangum": "shared/aws.py",
+    "pythonjsonlogger": "shared/log.py",
+    "jwt": "shared/identity.py",
+}
+HEAVY = {"openai", "aiohttp", "mcp", "cloudevents", "opentelemetry.sdk", "mangum"}
+NO_HTTP = ("engine", "runs", "database", "model", "journal", "live", "follow", "turn", "transcript")
+AG_UI = re.compile(
+    r"RUN_STARTED|TEXT_MESSAGE|TOOL_CALL_|MESSAGES_SNAPSHOT|threadId|toolCallId|messageId"
+)
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """What a module imports, wherever in it, as dotted names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_every_module_of_shared_has_a_place_in_the_order() -> None:
+    assert {path.stem for path in (ROOT / "shared").glob("*.py")} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", sources("shared"), ids=name)
+def test_shared_imports_only_what_is_below_it(path: Path) -> None:
+    for imported in imports(path):
+        parts = imported.split(".")
+        assert parts[0] not in ("functions", "local", "tests"), imported
+        if parts[0] == "shared" and len(parts) > 1 and parts[1] in ORDER:
+            assert ORDER.index(parts[1]) < ORDER.index(path.stem), imported
+
+
+@pytest.mark.parametrize("path", sources("functions"), ids=name)
+def test_a_function_imports_shared_and_itself(path: Path) -> None:
+    own = path.relative_to(ROOT / "functions").parts[0]
+    for imported in imports(path):
+        parts = imported.split(".")
+        assert parts[0] not in ("local", "tests"), imported
+        if parts[0] == "functions" and len(parts) > 1:
+            assert parts[1] == own, imported
+
+
+@pytest.mark.parametrize("path", sources("shared", "functions"), ids=name)
+def test_a_vendor_has_one_owner(path: Path) -> None:
+    for imported in imports(path):
+        owner = OWNERS.get(imported.partition(".")[0])
+        assert owner in (None, name(path)), imported
+
+
+@pytest.mark.parametrize("module", NO_HTTP)
+def test_the_core_knows_no_http_framework(module: str) -> None:
+    vendors = {imported.partition(".")[0] for imported in imports(ROOT / f"shared/{module}.py")}
+    assert not vendors & {"fastapi", "starlette", "uvicorn"}
+
+
+@pytest.mark.parametrize("path", sources("shared", "functions"), ids=name)
+def test_ag_ui_is_spoken_in_one_place(path: Path) -> None:
+    if not name(path).startswith("functions/agent/"):
+        code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL)
+        assert not AG_UI.search(code)
+
+
+def test_nothing_happens_at_import_and_nothing_heavy_is_imported() -> None:
+    modules = [name(path)[:-3].replace("/", ".") for path in sources("shared", "functions")]
+    wanted = [m.removesuffix(".__init__") for m in modules if not m.endswith("__main__")]
+    # Who reads the environment is ruff's to tell (TID251).
+    script = f"""
+import socket, sys, threading
+socket.socket.connect = socket.socket.bind = None
+for module in {wanted!r}:
+    __import__(module)
+assert threading.active_count() == 1, threading.enumerate()
+heavy = {HEAVY!r} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def functions(path: Path) -> Iterator[int]:
+    """The lengths of a module's functions in lines, docstrings left out."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            yield (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_code_stays_small_enough_to_read() -> None:
+    for path in sources("shared", "functions", "local"):
+        assert len(path.read_text().splitlines()) <= 250, name(path)
+    lengths = [n for path in sources("shared", "functions", "local") for n in functions(path)]
+    assert statistics.median(lengths) < 10
+    assert max(lengths) <= 50
+
+
+def test_every_problem_is_in_the_table_and_in_the_docs() -> None:
+    from shared import problems
+    from shared.web import STATUS
+
+    kinds = [kind for kind in vars(problems).values() if isinstance(kind, type)]
+    codes = {kind.code for kind in kinds if issubclass(kind, problems.Problem)}
+    documented = (ROOT / "docs/api.md").read_text()
+    assert codes <= STATUS.keys()
+    for code, status in STATUS.items():
+        assert re.search(rf"\| {status} \| `{code}` \|", documented), code
+
+
+def test_public_functions_are_the_routes_of_the_gateway() -> None:
+    routes = (ROOT / "supabase/functions/auth-gateway/routes.ts").read_text()
+    public = set(re.findall(r"^  (\w+): \{$", routes, re.MULTILINE))
+    readme = (ROOT / "README.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| yes \|", readme, re.MULTILINE)
+    assert public == set(listed)
