@@ -38,7 +38,7 @@ def _turns(items: Iterable[Item]) -> list[list[Json]]:
     turns: list[list[Json]] = [[]]
     open_calls: dict[str, str] = {}
     for item in items:
-        if item.kind != "tool_call" and item.kind != "tool_result":
+        if item.kind != "tool_result" and not _joins(turns[-1], item):
             _answer(turns[-1], open_calls)
         match item.kind:
             case "message" if item.data["role"] == "user":
@@ -60,6 +60,12 @@ def _turns(items: Iterable[Item]) -> list[list[Json]]:
     return [turn for turn in turns if turn]
 
 
+def _joins(turn: list[Json], item: Item) -> bool:
+    """Whether the item is one more call of the message that was written last."""
+    message_id = turn[-1].get("message_id") if turn else None
+    return item.kind == "tool_call" and message_id == item.data["message_id"]
+
+
 def _answer(turn: list[Json], open_calls: dict[str, str]) -> None:
     turn.extend(_result(provider_id, _NO_RESULT) for provider_id in open_calls.values())
     open_calls.clear()
@@ -75,12 +81,10 @@ def _add_call(turn: list[Json], item: Item) -> None:
         "type": "function",
         "function": {"name": item.data["name"], "arguments": item.data["arguments"]},
     }
-    message_id = item.data["message_id"]
-    if turn and turn[-1].get("message_id") == message_id:
-        turn[-1].setdefault("tool_calls", []).append(call)
-    else:
-        message = {"role": "assistant", "content": None, "tool_calls": [call]}
-        turn.append({**message, "message_id": message_id})
+    if not _joins(turn, item):
+        message = {"role": "assistant", "content": None}
+        turn.append({**message, "message_id": item.data["message_id"]})
+    turn[-1].setdefault("tool_calls", []).append(call)
 
 
 def _provider_id(item: Item) -> str:

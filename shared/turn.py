@@ -97,18 +97,23 @@ class Turn:
         if call is None or (part.id and call.provider_id and part.id != call.provider_id):
             call = self._calls[part.place] = Call(str(uuid4()), part.id, "", "")
         call.provider_id = call.provider_id or part.id
+        call.arguments.append(part.arguments)
+        news = part.arguments
         if part.name and not call.name:
-            call.name = part.name
-            call.executor = "client" if part.name in self._client_tools else "server"
-            self._started.append(call)
-            started = {"kind": "tool_call", "name": call.name, "message_id": self.message_id}
-            drafts.append(Draft("item.started", call.id, started))
-        if part.arguments:
-            call.arguments.append(part.arguments)
-            if call.name:
-                written = {"channel": "arguments", "delta": part.arguments}
-                drafts.append(Draft("item.delta", call.id, written))
+            drafts.append(self._start(call, part.name))
+            # What came before the name is only now somebody's.
+            news = "".join(call.arguments)
+        if call.name and news:
+            written = {"channel": "arguments", "delta": news}
+            drafts.append(Draft("item.delta", call.id, written))
         return drafts
+
+    def _start(self, call: Call, name: str) -> Draft:
+        call.name = name
+        call.executor = "client" if name in self._client_tools else "server"
+        self._started.append(call)
+        started = {"kind": "tool_call", "name": name, "message_id": self.message_id}
+        return Draft("item.started", call.id, started)
 
     def _call_item(self, call: Call) -> Json:
         return {

@@ -1,0 +1,55 @@
+"""Cursors, rows of the log, and text that Postgres can keep."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.contracts import Cursor, clean, clean_json, expand
+from shared.problems import InvalidCursor
+
+places = st.integers(0, 999_999_999)
+
+
+@given(places, places, st.none() | places)
+def test_a_cursor_reads_what_it_wrote(attempt: int, seq: int, frame: int | None) -> None:
+    cursor = Cursor(attempt, seq, frame)
+
+    assert Cursor.parse(str(cursor)) == cursor
+
+
+@given(st.text())
+def test_any_other_text_is_an_invalid_cursor_and_never_a_crash(text: str) -> None:
+    with suppress(InvalidCursor):
+        assert str(Cursor.parse(text)).count(".") in (1, 2)
+
+
+def test_neighbouring_deltas_of_a_row_become_events_again() -> None:
+    row = {
+        "attempt": 2,
+        "seq": 5,
+        "type": "item.delta",
+        "item_id": "i",
+        "data": {"channel": "text", "deltas": ["a", "b"]},
+    }
+
+    events = expand(row)
+
+    assert [(e.attempt, e.seq, e.data["delta"]) for e in events] == [(2, 5, "a"), (2, 6, "b")]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("a\0b", "a\ufffdb"), ("\ud800x", "\ufffdx"), ("😀", "😀"), ("é", "é")]
+)
+def test_text_is_kept_as_far_as_postgres_can(given: str, kept: str) -> None:
+    assert clean(given) == kept
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_any_json_is_clean_afterwards(value: object) -> None:
+    assert "\0" not in repr(clean_json(value)).replace("\\x00", "\0")

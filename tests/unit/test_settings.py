@@ -1,0 +1,48 @@
+"""Settings: typed, named in their errors, and all of them documented."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from shared.settings import InvalidSettings, Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_settings_are_read_by_their_types() -> None:
+    settings = Settings.from_env(
+        {"PORT": "9000", "TICK_SECONDS": "0.5", "ALLOW_BYPASSRLS_LOGIN": "yes", "LOG_LEVEL": " "}
+    )
+
+    assert (settings.port, settings.tick_seconds) == (9000, 0.5)
+    assert settings.allow_bypassrls_login is True
+    assert settings.log_level == "INFO", "empty counts as absent"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("PORT", "http"), ("TICK_SECONDS", "soon"), ("ALLOW_BYPASSRLS_LOGIN", "2")]
+)
+def test_a_setting_of_another_type_is_named_and_its_value_is_not(name: str, text: str) -> None:
+    with pytest.raises(InvalidSettings, match=name) as refused:
+        Settings.from_env({name: text})
+
+    assert text not in str(refused.value).replace(name, "")
+
+
+def test_what_is_missing_is_named_all_at_once() -> None:
+    with pytest.raises(InvalidSettings, match="SUPABASE_URL, GATEWAY_PUBLIC_KEYS"):
+        Settings().require("supabase_url", "gateway_public_keys", "host")
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    documented = (ROOT / "docs/configuration.md").read_text()
+    for field in fields(Settings):
+        row = re.search(rf"^\|[^|]*`{field.name.upper()}`.*$", documented, re.MULTILINE)
+        assert row, field.name
+        if field.default not in ("", False, 0, 0.0):
+            shown = (
+                str(field.default).removesuffix(".0") if field.type is float else str(field.default)
+            )
+            assert shown in row[0], field.name
