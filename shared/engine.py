@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import orjson
 
-from shared.contracts import Draft, Item, Json, Usage
+from shared.contracts import Draft, Item, Json, Usage, clean
 from shared.journal import Journal
 from shared.live import LeaseLost, LiveRun
 from shared.log import logger
@@ -173,13 +173,23 @@ async def _run_calls(
 
 
 async def _run_call(call: Call, result_id: str, toolbox: Toolbox) -> Item:
+    content = await _result(call.name, "".join(call.arguments) or "{}", toolbox)
+    return Item(result_id, "tool_result", {"call_id": call.id, "content": clean(content)})
+
+
+async def _result(name: str, arguments: str, toolbox: Toolbox) -> str:
+    """What the model is told: whatever goes wrong in a call is its result, and not the run's end."""
     try:
-        arguments = orjson.loads("".join(call.arguments) or "{}")
+        parsed = orjson.loads(arguments)
     except orjson.JSONDecodeError:
-        content = "The arguments are not valid JSON."
-    else:
-        content = await toolbox.call(call.name, arguments)
-    return Item(result_id, "tool_result", {"call_id": call.id, "content": content})
+        return "The arguments are not valid JSON."
+    if not isinstance(parsed, dict):
+        return "The arguments are not a JSON object."
+    try:
+        return await toolbox.call(name, parsed)
+    except Exception:
+        logger.exception("tool.crashed", extra={"tool": name})
+        return "The tool failed."
 
 
 async def answer(

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.contracts import Json
+from shared.model import Part
 
 #: A piece of an answer: bytes to send, seconds to wait, or an event to wait for.
 Piece = bytes | float | asyncio.Event
@@ -173,3 +174,24 @@ class CountingTools:
             return f"There is no tool named {name!r}."
         result = self._results[name]
         return await result(arguments) if callable(result) else str(result)
+
+
+class ScriptedModel:
+    """A model that gives the scripted turns, in order, and keeps what it was asked. Strict: no turn is left over."""
+
+    def __init__(self, *turns: Sequence[Part | Exception]) -> None:
+        self.asked: list[list[Json]] = []
+        self._turns = list(turns)
+
+    async def stream(
+        self, messages: Sequence[Json], tools: Sequence[Json]
+    ) -> AsyncGenerator[Part, None]:
+        del tools
+        self.asked.append(list(messages))
+        for part in self._turns.pop(0):
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    def assert_done(self) -> None:
+        assert not self._turns, "turns nobody asked for"

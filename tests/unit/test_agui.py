@@ -1,0 +1,171 @@
+"""The projection keeps AG-UI's order, from any place a reader may begin at (spec 1.0, the client's verifier)."""
+
+import json
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.agent.agui import Projection
+from shared.contracts import Event, Item, Json, Snapshot
+from shared.runs import RunView
+
+RUN = RunView(
+    "id", "run-1", "thread-1", None, "in_progress", 1, 0, held=True, pruned=False, ending=None
+)
+KINDS = {"message": "text", "reasoning": "reasoning", "tool_call": "arguments"}
+
+
+@dataclass
+class Verifier:
+    """The order rules of AG-UI 1.0, as its client checks them, and the text it holds at the end."""
+
+    has_begun: bool = False
+    has_ended: bool = False
+    open: set[tuple[str, str]] = field(default_factory=set)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def read(self, frames: list[Json]) -> None:
+        for frame in frames:
+            assert not self.has_ended, frame
+            assert self.has_begun or frame["type"] == "RUN_STARTED", frame
+            self._take(frame)
+
+    def _take(self, frame: Json) -> None:
+        type_, id_ = frame["type"], frame.get("messageId") or frame.get("toolCallId") or ""
+        name = type_.rpartition("_")[0]
+        if type_ == "RUN_STARTED":
+            assert not self.has_begun
+            self.has_begun = True
+        elif type_ in ("RUN_FINISHED", "RUN_ERROR"):
+            assert type_ == "RUN_ERROR" or not self.open, self.open
+            self.has_ended = True
+        elif type_ == "MESSAGES_SNAPSHOT":
+            self.texts = {m["id"]: m.get("content", "") for m in frame["messages"]}
+        elif type_.endswith("_START"):
+            assert (name, id_) not in self.open, frame
+            self.open.add((name, id_))
+            self.texts.setdefault(id_, "")
+        elif type_.endswith("_END"):
+            self.open.remove((name, id_))
+        elif "delta" in frame:
+            assert (name.removesuffix("_ARGS"), id_) in self.open, frame
+            self.texts[id_] += frame["delta"]
+
+
+def frames(written: bytes) -> list[Json]:
+    return [json.loads(line[6:]) for line in written.splitlines() if line.startswith(b"data: ")]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Event]:
+    """The log of one run: items that overlap, some taken back, one ending."""
+    made: list[tuple[str, str | None, Json]] = [("run.started", None, {})]
+    open_items: dict[str, str] = {}
+    for n in range(draw(st.integers(0, 25))):
+        action = draw(st.sampled_from(["start", "delta", "delta", "complete", "abort"]))
+        if action == "start" or not open_items:
+            kind = draw(st.sampled_from(sorted(KINDS)))
+            open_items[f"i{n}"] = kind
+            made.append(
+                ("item.started", f"i{n}", {"kind": kind, "name": "f", "message_id": f"m{n}"})
+            )
+            continue
+        item = draw(st.sampled_from(sorted(open_items)))
+        kind = open_items[item]
+        if action == "delta":
+            made.append(
+                (
+                    "item.delta",
+                    item,
+                    {"channel": KINDS[kind], "delta": draw(st.sampled_from("abc"))},
+                )
+            )
+            continue
+        del open_items[item]
+        made.append(_done(action, item, kind))
+    made += [_done("complete", item, kind) for item, kind in open_items.items()]
+    made.append(("run.completed", None, {"usage": {}, "pending_calls": []}))
+    return [Event(1, seq, *entry) for seq, entry in enumerate(made, 1)]
+
+
+def _done(action: str, item: str, kind: str) -> tuple[str, str, Json]:
+    if action == "abort":
+        return "item.aborted", item, {"reason": "x"}
+    return "item.completed", item, {"kind": kind, "item": {}}
+
+
+def text_of(log: list[Event], item: str | None) -> str:
+    return "".join(e.data["delta"] for e in log if e.item_id == item and e.type == "item.delta")
+
+
+def snapshot_of(log: list[Event]) -> Snapshot:
+    """What the database would show of a log's prefix."""
+    done = {e.item_id for e in log if e.type in ("item.completed", "item.aborted")}
+    kept = [e for e in log if e.type == "item.completed" and e.data["kind"] == "message"]
+    items = [
+        Item(str(e.item_id), "message", {"role": "assistant", "content": text_of(log, e.item_id)})
+        for e in kept
+    ]
+    half = [e for e in log if e.type in ("item.started", "item.delta") and e.item_id not in done]
+    return Snapshot(1, log[-1].seq, items, half, {})
+
+
+@given(logs())
+def test_every_log_keeps_the_order_of_the_protocol(log: list[Event]) -> None:
+    verifier = Verifier()
+
+    verifier.read(frames(Projection(RUN).write(log)))
+
+    assert verifier.has_ended
+
+
+@given(logs(), st.data())
+def test_a_snapshot_at_any_place_goes_on_in_order_and_with_the_same_text(
+    log: list[Event], data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(1, len(log) - 1))
+    projection, verifier = Projection(RUN), Verifier()
+
+    verifier.read(frames(projection.write_snapshot(snapshot_of(log[:at]))))
+    verifier.read(frames(projection.write(log[at:])))
+
+    completed = {
+        e.item_id for e in log if e.type == "item.completed" and e.data["kind"] == "message"
+    }
+    for item in completed:
+        assert verifier.texts[str(item)] == text_of(log, item)
+
+
+@given(logs(), st.data())
+def test_a_snapshot_in_the_middle_of_a_stream_keeps_the_order(
+    log: list[Event], data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(1, len(log) - 1))
+    projection, verifier = Projection(RUN), Verifier()
+
+    verifier.read(frames(projection.write(log[:at])))
+    verifier.read(frames(projection.write_snapshot(snapshot_of(log[:at]))))
+    verifier.read(frames(projection.write(log[at:])))
+
+    assert verifier.has_ended
+
+
+@given(logs())
+def test_an_event_is_encoded_once_and_alike_for_all(log: list[Event]) -> None:
+    first = Projection(RUN).write(log)
+
+    assert Projection(RUN).write(log) == first
+    assert first.count(b"id: ") == first.count(b"data: ")
+
+
+def test_the_frames_of_one_event_can_be_gone_on_with_in_the_middle() -> None:
+    log = [Event(1, 2, "item.started", "i", {"kind": "reasoning", "message_id": "m"})]
+
+    whole = Projection(RUN).write(log)
+    rest = Projection(RUN).write(log, skip=1)
+
+    assert [f["type"] for f in frames(whole)] == ["REASONING_START", "REASONING_MESSAGE_START"]
+    assert b"id: 1.2.0\n" in whole
+    assert frames(rest) == frames(whole)[1:]
+    assert rest.startswith(b"id: 1.2\n")
