@@ -13,9 +13,12 @@ from shared.settings import InvalidSettings, Settings
 class Server(uvicorn.Server):
     """A server that gives its runs back before it waits for its connections."""
 
+    def __init__(self, config: uvicorn.Config, state: Any) -> None:
+        super().__init__(config)
+        self._state = state
+
     async def shutdown(self, sockets: Any = None) -> None:
-        stop = getattr(self.config.loaded_app.state, "stop", None)
-        if stop:
+        if stop := getattr(self._state, "stop", None):
             await stop()
         await super().shutdown(sockets)
 
@@ -43,9 +46,10 @@ def main(arguments: list[str]) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
-    server = Server(config)
+    server = Server(config, app.state)
     server.run()
     return 0 if server.started else 1
 

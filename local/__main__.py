@@ -83,6 +83,7 @@ def _demo(_: argparse.Namespace) -> None:
         folder=folder(environ) / "demo",
         gateway_port=free_port(),
         postgres_port=free_port(),
+        keeps_data=False,
     )
     with started(plan) as running:
         who = SignIn()
@@ -122,6 +123,7 @@ def _plan(environ: dict[str, str]) -> Plan:
         environ=environ,
         gateway_port=port(environ, "GATEWAY_PORT", _GATEWAY_PORT),
         postgres_port=port(environ, "POSTGRES_PORT", _POSTGRES_PORT),
+        keeps_data=True,
         say=_say,
     )
 

@@ -27,16 +27,22 @@ def local_logins(server: Server) -> Logins:
 
 
 def start(
-    children: Children, home: Path, *, port: int, pg_bin: str, say: Callable[[str], None]
+    children: Children,
+    home: Path,
+    *,
+    port: int,
+    pg_bin: str,
+    keeps_data: bool,
+    say: Callable[[str], None],
 ) -> Logins:
-    """Start the server of `home`, Supabase-shaped and migrated.
+    """Start the server of `home`, Supabase-shaped and migrated; what need not be kept never stands in the way.
 
     Raises:
         CannotStart: it does not start, or a migration fails.
     """
     server = postgres.start(children, home, port=port, pg_bin=pg_bin)
     logins = local_logins(server)
-    asyncio.run(_prepare(server, logins.owner, say))
+    asyncio.run(_prepare(server, logins.owner, keeps_data, say))
     return logins
 
 
@@ -52,9 +58,23 @@ def sign_in(who: SignIn, owner_url: str) -> None:
         raise CannotStart(f"The user cannot be written into auth.users: {error}.") from None
 
 
-async def _prepare(server: Server, owner_url: str, say: Callable[[str], None]) -> None:
+async def _prepare(
+    server: Server, owner_url: str, keeps_data: bool, say: Callable[[str], None]
+) -> None:
     await bootstrap(server)
+    if not keeps_data and await changed(owner_url):
+        await _empty(server)
+        await bootstrap(server)
     for file in await migrate(owner_url):
         say(f"             applied {file}")
     for file in await changed(owner_url):
         say(f"             {file} was changed after it was applied here; `make clean` starts anew")
+
+
+async def _empty(server: Server) -> None:
+    connection = await asyncpg.connect(server.url(postgres.SUPERUSER, "template1"))
+    try:
+        await connection.execute("drop database postgres with (force)")
+        await connection.execute("create database postgres")
+    finally:
+        await connection.close()

@@ -17,6 +17,7 @@ MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
 _FILE = re.compile(r"(\d+)_(\w+)\.sql")
 _LOGINS = ("postgres", "agent_api", "authenticator", "supabase_auth_admin")
+_KNOWN = "select to_regclass('supabase_migrations.schema_migrations')"
 _RECORD = """
 create schema if not exists supabase_migrations;
 create table if not exists supabase_migrations.schema_migrations (
@@ -84,6 +85,8 @@ async def changed(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """The files whose text is no longer what this database applied."""
     connection = await asyncpg.connect(url)
     try:
+        if not await connection.fetchval(_KNOWN):
+            return []
         rows = await connection.fetch(
             "select version, statements from supabase_migrations.schema_migrations"
         )

@@ -19,7 +19,7 @@ from local.keys import Keys
 from local.probe import free_port, require_free, wait_until_answers
 from shared.settings import InvalidSettings, Settings
 
-FUNCTIONS = ("agent",)
+FUNCTIONS = ("agent", "runner")
 _READY_SECONDS = 30.0
 #: The first start fetches the gateway's one package.
 _GATEWAY_SECONDS = 120.0
@@ -35,6 +35,7 @@ class Plan:
     environ: Mapping[str, str]
     gateway_port: int
     postgres_port: int
+    keeps_data: bool
     say: Callable[[str], None]
 
     def value(self, name: str) -> str:
@@ -119,8 +120,9 @@ def _start(plan: Plan, children: Children) -> Running:
     # The model loads while the database starts, and the gateway while the functions do.
     chosen, local_model = _model(plan, children)
     logins = _logins(plan, children)
-    settings = {**plan.environ, **chosen.settings, **_settings(logins, plan.keys)}
     ports = {name: free_port() for name in FUNCTIONS}
+    runner = {"RUNNER_URL": f"http://127.0.0.1:{ports['runner']}/"}
+    settings = {**plan.environ, **chosen.settings, **_settings(logins, plan.keys), **runner}
     functions = [_function(plan, children, name, ports[name], settings) for name in FUNCTIONS]
     front = _gateway(plan, children, ports)
     if local_model:
@@ -155,6 +157,7 @@ def _logins(plan: Plan, children: Children) -> Logins:
         plan.folder / "postgres",
         port=plan.postgres_port,
         pg_bin=plan.value("PG_BIN"),
+        keeps_data=plan.keeps_data,
         say=plan.say,
     )
     _say_ready(plan, children.all[-1])

@@ -3,7 +3,7 @@
 Everything an interface shows is a projection of these. This module imports nothing of ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
@@ -28,6 +28,14 @@ class Draft(NamedTuple):
     type: str
     item_id: str | None = None
     data: Json = {}  # noqa: RUF012  # never written to: drafts are values
+
+
+class Step(NamedTuple):
+    """Events to send at once, or with consequences: to commit first. `closes` a turn: a takeover goes on behind it."""
+
+    drafts: Sequence[Draft]
+    commits: bool = False
+    closes: bool = False
 
 
 @dataclass(slots=True)

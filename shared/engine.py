@@ -6,25 +6,28 @@ code after a `yield` of consequences runs only when they are in the log. `answer
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from time import monotonic
 from uuid import uuid4
 
-import orjson
-
-from shared.contracts import Draft, Item, Json, Usage, clean
+from shared.contracts import Draft, Item, Json, Step, Usage
 from shared.journal import Journal
 from shared.live import LeaseLost, LiveRun
 from shared.log import logger
 from shared.model import Model, ModelFailed
 from shared.runs import Leased
+from shared.tools import Toolbox, finish_calls, run_calls, started
 from shared.transcript import transcript
-from shared.turn import Call, Turn
+from shared.turn import Turn
 
 #: Why a model stops early, in our words.
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+class DeadlineReached(Exception):
+    """A run has had its time in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,41 +40,18 @@ class Agent:
     context_tokens: int = 128_000
 
 
-class Toolbox(Protocol):
-    """The tools the server runs."""
-
-    def specs(self) -> Sequence[Json]:
-        """What the model is told: Chat Completions' `tools`."""
-        ...
-
-    async def call(self, name: str, arguments: Json) -> str:
-        """Run one; what goes wrong in it is its result, in words for the model."""
-        ...
-
-
-class NoTools:
-    """The toolbox of an agent that has none of its own."""
-
-    def specs(self) -> Sequence[Json]:
-        return ()
-
-    async def call(self, name: str, arguments: Json) -> str:
-        del arguments
-        return f"There is no tool named {name!r}."
-
-
-class Step(NamedTuple):
-    """Events to send at once, or with consequences: to commit first. `closes` a turn: a takeover goes on behind it."""
-
-    drafts: Sequence[Draft]
-    commits: bool = False
-    closes: bool = False
-
-
 async def respond(
-    agent: Agent, request: Json, history: Sequence[Item], model: Model, toolbox: Toolbox
+    agent: Agent,
+    request: Json,
+    history: Sequence[Item],
+    model: Model,
+    toolbox: Toolbox,
+    open_results: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Step, None]:
     """The steps of one run, the last of which holds its ending.
+
+    `open_results` are the calls that an earlier holder started and whose results are not in the log, with the items
+    these would be: a run that is taken over goes on with them.
 
     Raises:
         ModelFailed: after the last attempt at a turn.
@@ -79,6 +59,15 @@ async def respond(
     items, usage = [*history], Usage()
     client_tools = {tool["name"]: tool for tool in request.get("tools") or ()}
     specs = [*toolbox.specs(), *map(_spec, client_tools.values())]
+    if open_results:
+        left = [item for item in items if item.key in open_results]
+        async for result, step in finish_calls(left, open_results, toolbox):
+            items.append(result)
+            yield step
+    if waiting := _waiting(items):
+        done: Json = {"usage": {}, "pending_calls": waiting}
+        yield Step([Draft("run.completed", None, done)], commits=True)
+        return
     for _ in range(agent.max_turns):
         messages = transcript(
             agent.instructions, request.get("context") or (), items, agent.context_tokens
@@ -93,9 +82,9 @@ async def respond(
             yield Step([*closing, _ending(turn, usage)], commits=True, closes=True)
             return
         results = [(call, str(uuid4())) for call in mine]
-        yield Step([*closing, *map(_started, results)], commits=True, closes=True)
+        yield Step([*closing, *map(started, results)], commits=True, closes=True)
         items += turn.items
-        async for result, step in _run_calls(results, toolbox):
+        async for result, step in run_calls(results, toolbox):
             items.append(result)
             yield step
         if len(mine) < len(turn.calls):
@@ -148,67 +137,31 @@ def _spec(tool: Json) -> Json:
     return {"type": "function", "function": {**function, "parameters": parameters}}
 
 
-def _started(result: tuple[Call, str]) -> Draft:
-    # The ledger's entry: a call that has this and no result may have had its effect.
-    call, result_id = result
-    return Draft("item.started", result_id, {"kind": "tool_result", "call_id": call.id})
-
-
-async def _run_calls(
-    results: Sequence[tuple[Call, str]], toolbox: Toolbox
-) -> AsyncIterator[tuple[Item, Step]]:
-    """Run the calls side by side; each result is a step as it comes."""
-    tasks = [
-        asyncio.ensure_future(_run_call(call, result_id, toolbox)) for call, result_id in results
-    ]
-    try:
-        for done in asyncio.as_completed(tasks):
-            result = await done
-            completed = {"kind": "tool_result", "item": result.data}
-            yield result, Step([Draft("item.completed", result.key, completed)], commits=True)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _run_call(call: Call, result_id: str, toolbox: Toolbox) -> Item:
-    content = await _result(call.name, "".join(call.arguments) or "{}", toolbox)
-    return Item(result_id, "tool_result", {"call_id": call.id, "content": clean(content)})
-
-
-async def _result(name: str, arguments: str, toolbox: Toolbox) -> str:
-    """What the model is told: whatever goes wrong in a call is its result, and not the run's end."""
-    try:
-        parsed = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return "The arguments are not valid JSON."
-    if not isinstance(parsed, dict):
-        return "The arguments are not a JSON object."
-    try:
-        return await toolbox.call(name, parsed)
-    except Exception:
-        logger.exception("tool.crashed", extra={"tool": name})
-        return "The tool failed."
+def _waiting(items: Sequence[Item]) -> list[str]:
+    """The frontend calls that the thread ends with: the turn was closed, and its holder died before the ending."""
+    answered = {item.data["call_id"] for item in items if item.kind == "tool_result"}
+    waiting: list[str] = []
+    for item in reversed(items):
+        if item.kind == "tool_call" and item.data["executor"] == "client":
+            waiting.insert(0, item.key)
+        elif item.kind == "message":
+            break
+    return [] if answered & set(waiting) else waiting
 
 
 async def answer(
     live: LiveRun, journal: Journal, agent: Agent, model: Model, toolbox: Toolbox, *, seconds: float
 ) -> None:
-    """Drive a run to its ending, which is written exactly once, whatever happens: failed, cancelled, out of time.
+    """Drive a run to its ending, which is written exactly once, whatever happens: failed or cancelled.
 
-    A run that was lost to another process just stops. One that is stopped with the process is left to be released.
+    A run that was lost to another process just stops; one that is stopped with its process is left to be released.
+
+    Raises:
+        DeadlineReached: it may not go on here, and should be given back: at a turn's edge where there is one in time.
     """
-    leased: Leased = live.leased
     try:
         async with asyncio.timeout(seconds):
-            steps = respond(agent, leased.request, leased.items, model, toolbox)
-            async with aclosing(steps):
-                async for step in steps:
-                    if step.commits:
-                        await journal.commit(live, step.drafts, closes=step.closes)
-                    else:
-                        await journal.send(live, step.drafts)
+            await _drive(live, journal, agent, model, toolbox, edge_at=monotonic() + seconds * 0.8)
         return
     except LeaseLost:
         return
@@ -219,13 +172,30 @@ async def answer(
             raise
         ending = Draft("run.cancelled")
     except TimeoutError:
-        ending = Draft("run.incomplete", None, {"reason": "deadline"})
+        raise DeadlineReached from None
+    except DeadlineReached:
+        raise
     except ModelFailed as failed:
         ending = _failed(failed.code, failed.message, retryable=failed.retryable)
     except Exception:
         logger.exception("run.crashed")
         ending = _failed("internal_error", "Something went wrong on our side.", retryable=False)
     await _end(live, journal, ending)
+
+
+async def _drive(
+    live: LiveRun, journal: Journal, agent: Agent, model: Model, toolbox: Toolbox, *, edge_at: float
+) -> None:
+    leased: Leased = live.leased
+    steps = respond(agent, leased.request, leased.items, model, toolbox, leased.open_results)
+    async with aclosing(steps):
+        async for step in steps:
+            if not step.commits:
+                await journal.send(live, step.drafts)
+                continue
+            await journal.commit(live, step.drafts, closes=step.closes)
+            if not live.has_ending and not live.has_open_calls and monotonic() > edge_at:
+                raise DeadlineReached
 
 
 async def _end(live: LiveRun, journal: Journal, ending: Draft) -> None:

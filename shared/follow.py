@@ -44,7 +44,7 @@ class Feed:
     def publish(self, events: Sequence[Event]) -> None:
         """Add events, which go on from the last; an ending closes the feed."""
         self.events.extend(events)
-        self.is_closed = self.is_closed or events[-1].ends_run
+        self.is_closed = self.is_closed or self.has_ended
         self.wake()
 
     def close(self) -> None:

@@ -1,40 +1,47 @@
 """The one owner of runs whose work outlives a request: it holds them until they end, or this process must stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
-from shared.assistant import assistant
 from shared.contracts import Json
-from shared.engine import Agent, NoTools, Toolbox, answer
-from shared.follow import Feed, Follow
+from shared.database import Database
+from shared.dispatch import Dispatch
+from shared.engine import Agent, DeadlineReached, answer
+from shared.follow import Feed
 from shared.journal import Journal
+from shared.live import LiveRun
 from shared.log import bound, logger
-from shared.model import Model, OpenAIModel
+from shared.model import Model
 from shared.problems import ThreadBusy, TooManyRuns, Unavailable
-from shared.runs import Leased, Runs, RunView
+from shared.runs import Leased, Runs, RunView, Suspected
 from shared.settings import Settings
+from shared.tools import NoTools, Toolbox
 
 #: What a stopping process may take to flush and release: on Knative SIGTERM comes after the drain.
 _STOP_SECONDS = 1.0
-_WARM_SECONDS = 0.05
+#: Runs of one sweep; the next one takes the rest.
+_SWEEP = 100
+_MARGIN_SECONDS = 0.1
 
 
 class Holder:
-    """Runs in the hands of this process: admits, takes up, follows and releases them."""
+    """Runs in the hands of this process: admits, takes up, executes, and gives them back."""
 
     def __init__(
         self,
-        runs: Runs,
-        journal: Journal,
+        database: Database,
         agent: Agent,
         model: Model,
         settings: Settings,
         toolbox: Toolbox | None = None,
     ) -> None:
-        self.runs = runs
-        self._journal = journal
+        self.runs = Runs(database, settings)
+        self.journal = Journal(database, settings)
+        self._database = database
+        self._dispatch = Dispatch(database, settings, self.take_up)
         self._agent = agent
         self._model = model
         self._toolbox = toolbox or NoTools()
@@ -42,50 +49,78 @@ class Holder:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
-    async def begin(self, claims: Json, request: Json) -> Leased | None:
-        """Admit a run and start to answer it; None where it is queued, or was known already.
+    @property
+    def is_full(self) -> bool:
+        """Whether another run must go elsewhere."""
+        return self._is_stopping or len(self.journal.live) >= self._settings.max_live_runs
+
+    async def begin(
+        self, claims: Json, request: Json, *, in_background: bool = False
+    ) -> Leased | None:
+        """Admit a run and start to answer it; None where it is queued, sent to the runner, or was known already.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
             ThreadBusy, and what else `Runs.begin` raises.
         """
-        if self._is_stopping or len(self._tasks) >= self._settings.max_live_runs:
+        if self.is_full and not in_background:
             raise TooManyRuns(retry_after=2)
         try:
-            admitted = await self.runs.begin(claims, request)
+            admitted = await self.runs.begin(claims, request, lease=not in_background)
         except ThreadBusy as busy:
             if busy.orphan:
                 await self.take_up(busy.orphan)
             raise
         if isinstance(admitted, Leased):
-            self._hold(admitted)
+            _ = self._hold(admitted)
             return admitted
         if admitted.orphan:
             await self.take_up(admitted.orphan)
+        elif in_background and not admitted.is_known:
+            self._spawn(self._dispatch.send(admitted.run_id))
         return None
 
     async def take_up(self, run_id: str) -> None:
         """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster."""
-        if self._is_stopping or len(self._tasks) >= self._settings.max_live_runs:
-            return
-        with suppress(Unavailable):
-            if leased := await self.runs.claim(run_id):
-                logger.info("run.taken_up", extra={"run_id": run_id, "attempt": leased.attempt})
-                self._hold(leased)
+        with suppress(Unavailable, TooManyRuns):
+            await self._claim(run_id)
+
+    async def execute(self, run_id: str) -> bool:
+        """Answer a run until it ends here. False: it is not waiting, or somebody else has it.
+
+        Raises:
+            TooManyRuns: this process is full, or it stops.
+        """
+        task = await self._claim(run_id, patiently=True)
+        if task is None:
+            return False
+        # Whoever asked may go away; the run goes on.
+        await asyncio.wait([task])
+        return True
 
     async def meet(self, view: RunView) -> None:
         """Whoever meets a run that nobody holds takes it up."""
         if not view.has_ended and not view.held:
             await self.take_up(view.run_id)
 
+    async def sweep(self) -> int:
+        """Send every run that waits on its way, and take back the space of old ones. Returns how many were sent."""
+        swept = await self._database.rows("sweep_runs", _SWEEP)
+        for row in swept:
+            self._spawn(self._dispatch.deliver(str(row["sweep_runs"])))
+        deltas, events = self._settings.keep_deltas_hours, self._settings.keep_events_hours
+        keep = timedelta(hours=deltas), timedelta(hours=events)
+        await self._database.call("prune_runs", *keep, _SWEEP)
+        return len(swept)
+
     def feed(self, run_id: str) -> Feed | None:
         """The events of a run that lives in this process."""
-        live = self._journal.live.get(run_id)
+        live = self.journal.live.get(run_id)
         return live.feed if live else None
 
     def cancel(self, run_id: str) -> None:
         """End a run that lives here at once, not with the next tick. Its owner's right was checked."""
-        live = self._journal.live.get(run_id)
+        live = self.journal.live.get(run_id)
         if live and not live.cancel_asked and live.on_stop:
             live.cancel_asked = True
             live.on_stop()
@@ -100,38 +135,65 @@ class Holder:
         if not self._is_stopping:
             self._spawn(cancel())
 
-    def _hold(self, leased: Leased) -> None:
-        self._spawn(self._answer(leased))
+    async def _claim(self, run_id: str, *, patiently: bool = False) -> asyncio.Task[None] | None:
+        if self.is_full:
+            raise TooManyRuns(retry_after=2)
+        claimed = await self.runs.claim(run_id)
+        if isinstance(claimed, Leased):
+            logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
+            return self._hold(claimed)
+        if isinstance(claimed, Suspected):
+            again = self._look_again(run_id)
+            if patiently:
+                return await again
+            self._spawn(again)
+        return None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+    async def _look_again(self, run_id: str) -> asyncio.Task[None] | None:
+        await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
+        claimed = None if self.is_full else await self.runs.claim(run_id)
+        return self._hold(claimed) if isinstance(claimed, Leased) else None
+
+    def _hold(self, leased: Leased) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(self._answer(leased))
+        self._keep(task)
+        return task
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._keep(asyncio.ensure_future(work))
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, leased: Leased) -> None:
-        live = self._journal.open(leased)
+        live = self.journal.open(leased)
         task = asyncio.current_task()
         live.on_stop = task.cancel if task else None
         user_id = leased.claims.get("sub")
         with bound(run_id=leased.run_key, thread_id=leased.thread_key, user_id=user_id):
             logger.info("run.started", extra={"attempt": leased.attempt})
             try:
-                await answer(
-                    live,
-                    self._journal,
-                    self._agent,
-                    self._model,
-                    self._toolbox,
-                    seconds=self._settings.run_deadline_seconds,
-                )
+                await self._drive(live)
             finally:
                 if not self._is_stopping:
-                    self._journal.close(live)
+                    self.journal.close(live)
             logger.info(
                 "run.left" if live.is_lost else "run.ended", extra={"events": live.committed}
             )
         if live.next_run:
-            await self.take_up(live.next_run)
+            await self._dispatch.send(live.next_run)
+
+    async def _drive(self, live: LiveRun) -> None:
+        seconds = self._settings.run_deadline_seconds
+        try:
+            await answer(
+                live, self.journal, self._agent, self._model, self._toolbox, seconds=seconds
+            )
+        except DeadlineReached:
+            logger.info("run.handed_on")
+            for run_id in await self.journal.release([live]):
+                live.next_run = run_id
 
     async def stop(self) -> None:
         """Stop answering: what was said is committed, and every lease is given back, within a second."""
@@ -141,44 +203,8 @@ class Holder:
         with suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_STOP_SECONDS):
                 await asyncio.gather(*self._tasks, return_exceptions=True)
-                await self._journal.release()
-        for live in list(self._journal.live.values()):
-            self._journal.close(live)
-
-
-@asynccontextmanager
-async def answering(app: Any) -> AsyncIterator[None]:
-    """Use runs: `app.state.holder` and `app.state.follow`, over `app.state.database`."""
-    settings: Settings = app.state.settings
-    runs, journal = Runs(app.state.database, settings), Journal(app.state.database, settings)
-    model = OpenAIModel(settings)
-    holder = Holder(runs, journal, assistant(settings), model, settings)
-    follow = Follow(
-        runs,
-        app.state.database,
-        holder.feed,
-        tick=settings.tick_seconds,
-        keep_alive=settings.keep_alive_seconds,
-    )
-    app.state.holder, app.state.follow = holder, follow
-    working = [asyncio.ensure_future(work) for work in (journal.run(), follow.run(), _warm(model))]
-
-    async def stop() -> None:
-        await holder.stop()
-        follow.stop()
-
-    app.state.stop = stop
-    try:
-        yield
-    finally:
-        await stop()
-        for task in working:
-            task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
-        await model.close()
-
-
-async def _warm(model: OpenAIModel) -> None:
-    # Once the server listens: being ready must not wait for the SDK's import, nor share the interpreter with it.
-    await asyncio.sleep(_WARM_SECONDS)
-    await model.warm()
+                released = await self.journal.release(list(self.journal.live.values()))
+                await asyncio.gather(*map(self._dispatch.hand_over, released))
+        for live in list(self.journal.live.values()):
+            self.journal.close(live)
+        await self._dispatch.close()

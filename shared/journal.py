@@ -163,14 +163,15 @@ class Journal:
         if live.on_stop:
             live.on_stop()
 
-    async def release(self) -> None:
-        """Commit what is pending and give every lease back: this process stops."""
-        held = list(self.live.values())
+    async def release(self, held: Sequence[LiveRun]) -> list[str]:
+        """Commit what is pending and give leases back. Returns the runs that somebody else must go on with."""
         if pending := [live for live in held if live.pending and not live.is_lost]:
             await self.flush(pending)
-        names = [{"run_id": live.leased.run_id, "token": live.leased.token} for live in held]
+        unended = [live for live in held if not live.has_ending and not live.is_lost]
+        names = [{"run_id": live.leased.run_id, "token": live.leased.token} for live in unended]
         if names:
             await self._database.call("release_runs", names)
+        return [live.leased.run_id for live in unended]
 
 
 def _rows(events: Sequence[Event]) -> list[dict[str, Any]]:

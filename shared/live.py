@@ -30,6 +30,9 @@ class OpenItems:
             else:
                 self._open.pop(item_id, None)
 
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
     def close(self, reason: str) -> list[Draft]:
         """Finish all of them: what was said stays, marked as incomplete; a call half written is taken back."""
         return [_close(item_id, *held, reason) for item_id, held in self._open.items()]
@@ -109,6 +112,11 @@ class LiveRun:
             self.behind_since = started_at
         self._publish()
         self._wake()
+
+    @property
+    def has_open_calls(self) -> bool:
+        """Whether tools run for it: between turns there is a moment when none does."""
+        return bool(self.open)
 
     @property
     def is_settled(self) -> bool:

@@ -98,9 +98,11 @@ class OpenAIModel:
         try:
             async with (
                 asyncio.timeout(self._settings.model_turn_seconds),
+                asyncio.timeout(self._settings.model_turn_seconds) as silence,
                 client.chat.completions.with_streaming_response.create(**request) as response,
             ):
-                async for part in _parts(response.iter_bytes()):
+                seconds = self._settings.model_silence_seconds
+                async for part in _parts(_watched(response.iter_bytes(), silence, seconds)):
                     yield part
         except TimeoutError:
             raise ModelFailed("model_timeout", "The model took too long.", retryable=True) from None
@@ -137,6 +139,18 @@ class OpenAIModel:
 
         self._transport_error = httpx2.TransportError
         return openai
+
+
+async def _watched(
+    chunks: AsyncIterator[bytes], silence: asyncio.Timeout, seconds: float
+) -> AsyncIterator[bytes]:
+    """The chunks; `silence` runs while one is waited for, and not while what came is being worked on."""
+    now = asyncio.get_running_loop().time
+    silence.reschedule(now() + seconds)
+    async for chunk in chunks:
+        silence.reschedule(None)
+        yield chunk
+        silence.reschedule(now() + seconds)
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[Part]:

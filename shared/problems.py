@@ -95,3 +95,15 @@ class Unavailable(Problem):
     """Something this function needs cannot be reached; try again."""
 
     code = "unavailable"
+
+
+class InvalidEvent(Problem):
+    """The request is not a CloudEvent this function takes."""
+
+    code = "invalid_event"
+
+
+class UnsupportedMediaType(Problem):
+    """Events come one by one, in binary mode or as application/cloudevents+json."""
+
+    code = "unsupported_media_type"

@@ -78,6 +78,8 @@ class Leased:
     request: Json
     items: list[Item]
     events: list[Event]
+    #: Calls that were started and have no result, by the id of the item their result would be.
+    open_results: dict[str, str]
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -90,6 +92,7 @@ class Leased:
             request=row["request"],
             items=[Item.from_row(item) for item in row["items"]],
             events=events,
+            open_results=row["open_results"],
         )
 
     def view(self) -> RunView:
@@ -109,9 +112,16 @@ class Leased:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspected:
+    """A run whose lease ran out a moment ago: its holder may be late, so it is taken on a second look."""
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A run that somebody else answers, or will. `orphan`: the run it waits for, which nobody holds any more."""
 
+    run_id: str
+    is_known: bool
     orphan: str | None
 
 
@@ -124,21 +134,26 @@ class Runs:
             "seconds": settings.lease_seconds,
             "max_asks": settings.model_attempts,
             "history": _HISTORY_ITEMS,
+            "grace": settings.takeover_grace_seconds,
         }
 
-    async def begin(self, claims: Json, request: Json) -> "Leased | Waiting":
+    async def begin(self, claims: Json, request: Json, *, lease: bool = True) -> "Leased | Waiting":
         """Admit a run: leased to this process, or waiting in its thread's queue, or known already.
 
         Raises:
             ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved: as named.
         """
-        row = await self._call("begin_run", claims, request, self._lease)
-        return Leased.from_row(row) if row["outcome"] == "leased" else Waiting(row.get("orphan"))
+        row = await self._call("begin_run", claims, request, self._lease if lease else None)
+        if row["outcome"] == "leased":
+            return Leased.from_row(row)
+        return Waiting(row["run_id"], row["outcome"] == "attached", row.get("orphan"))
 
-    async def claim(self, run_id: str) -> Leased | None:
+    async def claim(self, run_id: str) -> "Leased | Suspected | None":
         """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
         row = await self._call("claim_run", run_id, self._lease)
-        return None if row is None else Leased.from_row(row)
+        if row is None or "token" in row:
+            return row and Leased.from_row(row)
+        return Suspected()
 
     async def find(
         self, claims: Json, *, run_key: str | None, thread_key: str | None = None

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self, get_type_hints
 
 
@@ -15,13 +15,13 @@ class Settings:
     """All settings. An environment variable is the field's name in capitals; empty counts as absent."""
 
     #: Postgres, as the login `agent_api` (postgresql://user:password@host:port/name).
-    supabase_database_url: str = ""
+    supabase_database_url: str = field(default="", repr=False)
     #: The project's address; the issuer of user tokens is `<supabase_url>/auth/v1`.
     supabase_url: str = ""
     #: The project's public keys (JWKS text). Empty: fetched from the project.
     supabase_jwks: str = ""
     #: The legacy HS256 secret; empty refuses HS256.
-    legacy_jwt_secret: str = ""
+    legacy_jwt_secret: str = field(default="", repr=False)
     #: The gateway's public keys (JWKS text).
     gateway_public_keys: str = ""
     #: Starts with a login that bypasses row-level security (hosted poolers often admit only `postgres`).
@@ -32,13 +32,15 @@ class Settings:
     log_level: str = "INFO"
     max_body_bytes: int = 4 * 1024 * 1024
 
-    openai_api_key: str = ""
+    openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
     openai_model: str = "gpt-5-mini"
     #: What the model can read at once; older turns are cut from the history.
     model_context_tokens: int = 128_000
     #: One model turn's limit, seconds.
     model_turn_seconds: float = 240.0
+    #: A model that sends nothing for so long is given up, seconds.
+    model_silence_seconds: float = 60.0
     #: How often one turn is asked before the run fails.
     model_attempts: int = 3
 
@@ -49,11 +51,19 @@ class Settings:
 
     lease_seconds: float = 30.0
     lease_renew_seconds: float = 10.0
+    #: How long a holder that is late may take to renew, before somebody else takes its run, seconds.
+    takeover_grace_seconds: float = 1.0
     #: The group commit's period, seconds.
     tick_seconds: float = 0.25
     #: A run's limit in one process, seconds; below the service's `timeoutSeconds`.
     run_deadline_seconds: float = 540.0
     max_live_runs: int = 200
+    #: Where waiting runs are sent: a Broker (set by a SinkBinding), else the runner; neither: executed in place.
+    k_sink: str = ""
+    runner_url: str = ""
+    #: Ended runs keep their deltas so long (an hour at least), and all their events so long, hours.
+    keep_deltas_hours: float = 1.0
+    keep_events_hours: float = 720.0
     keep_alive_seconds: float = 15.0
     #: `/events` ends by itself after so long (0: never).
     stream_leg_seconds: float = 0.0

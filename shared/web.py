@@ -25,6 +25,8 @@ from shared.settings import Settings
 STATUS: Final = {
     "invalid_request": 422,
     "invalid_cursor": 400,
+    "invalid_event": 400,
+    "unsupported_media_type": 415,
     "unauthorized": 401,
     "body_too_large": 413,
     "run_not_found": 404,

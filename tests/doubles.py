@@ -161,14 +161,19 @@ async def model_server() -> AsyncIterator[ModelServer]:
 class CountingTools:
     """A toolbox that counts what it did, and waits where a test wants it to."""
 
-    def __init__(self, results: dict[str, Any]) -> None:
+    def __init__(self, results: dict[str, Any], *, repeatable: tuple[str, ...] = ()) -> None:
+        self.repeatable = repeatable
         self.calls: list[tuple[str, Json]] = []
         self._results = results
 
     def specs(self) -> Sequence[Json]:
         return [{"type": "function", "function": {"name": name}} for name in self._results]
 
-    async def call(self, name: str, arguments: Json) -> str:
+    def is_repeatable(self, name: str) -> bool:
+        return name in self.repeatable
+
+    async def call(self, name: str, arguments: Json, call_id: str) -> str:
+        del call_id
         self.calls.append((name, arguments))
         if name not in self._results:
             return f"There is no tool named {name!r}."

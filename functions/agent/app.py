@@ -10,9 +10,10 @@ from starlette.responses import JSONResponse, Response
 
 from functions.agent.agui import Projection, leg_ended, usage
 from functions.agent.asked import ConnectInput, RunAgentInput
+from shared.answering import answering
 from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.follow import Follow
-from shared.holder import Holder, answering
+from shared.holder import Holder
 from shared.problems import Unavailable
 from shared.runs import RunView
 from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
@@ -24,17 +25,20 @@ RunId = Annotated[str, Path(min_length=1, max_length=128)]
 
 @router.post("/runs")
 async def start(request: Request, user: User) -> Response:
-    """Start a run and stream it. The same body again re-attaches to it, with a snapshot first."""
+    """Start a run and stream it, or, in the background, only start it. The same body again re-attaches to it."""
     asked, body = await read_body(request, RunAgentInput)
     holder = _holder(request)
     wanted = asked.to_request(body, request.scope["request_id"])
-    leased = await holder.begin(user.claims, wanted)
+    props = asked.forwarded_props
+    leased = await holder.begin(user.claims, wanted, in_background=props.background)
+    if props.background:
+        view = await holder.runs.find(user.claims, run_key=asked.run_id)
+        return JSONResponse(_view(view), status_code=202)
     if leased:
         view = leased.view()
     else:
         view = await holder.runs.find(user.claims, run_key=asked.run_id)
         await holder.meet(view)
-    props = asked.forwarded_props
     stream = Stream(request, user.claims, view, leaves=props.on_disconnect == "cancel")
     return stream.respond(None, afresh=leased is None, in_legs=props.resumable)
 

@@ -76,12 +76,14 @@ class ForwardedProps(_Wire):
     """What this backend reads of `forwardedProps`; an app's own members are left alone.
 
     rewindTo: the message new ones come behind, instead of the thread's tail. busyPolicy: what to do while the thread
-    has an unfinished run. onDisconnect: whether a client that leaves ends its run. resumable: the client knows
+    has an unfinished run. background: run without a client.
+    onDisconnect: whether a client that leaves ends its run. resumable: the client knows
     cursors, so its stream may end in legs.
     """
 
     rewind_to: WireId | None = None
     busy_policy: Literal["reject", "enqueue", "cancel_previous"] = "reject"
+    background: bool = False
     on_disconnect: Literal["continue", "cancel"] = "continue"
     resumable: bool = False
 

@@ -51,6 +51,7 @@ create table agent.run (
   started_at timestamptz,
   ended_at timestamptz,
   pruned_at timestamptz,
+  emptied_at timestamptz,
   unique (owner, key),
   check ((ended_at is null) = (status in ('queued', 'in_progress'))),
   check ((ended_at is null) = (ending is null))
@@ -58,6 +59,8 @@ create table agent.run (
 -- The rule "one live run per thread" is this index; no code can forget it.
 create unique index run_one_live_per_thread on agent.run (thread_id) where status = 'in_progress';
 create index run_queue on agent.run (thread_id, created_at) where status = 'queued';
+create index run_unpruned on agent.run (ended_at) where pruned_at is null and ended_at is not null;
+create index run_unemptied on agent.run (ended_at) where emptied_at is null and ended_at is not null;
 create index run_latest on agent.run (thread_id, created_at desc);
 
 -- What only the holder of a run may know, and what changes on every tick: kept narrow, gone once the run has ended.
@@ -69,6 +72,7 @@ create table agent.lease (
   last_seq integer not null default 0,
   closed_seq integer not null default 0,
   asks integer not null default 0,
+  suspected_at timestamptz,
   cancel_requested_at timestamptz,
   dispatched_at timestamptz
 ) with (fillfactor = 50);

@@ -84,10 +84,25 @@ begin
   return 'cancelled';
 end $$;
 
--- Take the lease of a run that is queued, or whose holder's lease ran out. Null: somebody else has it, or it ended.
+-- Whether a lease that ran out may be taken. A holder that was only late, as all are when Postgres was away, renews with
+-- its next tick: so a lease that was not given back is taken on the second look, `p_grace` seconds after the first.
+create function agent.is_abandoned(held agent.lease, p_grace numeric) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  if held.token is null or p_grace = 0 then
+    return true;
+  end if;
+  if held.suspected_at is null then
+    update agent.lease set suspected_at = clock_timestamp() where run_id = held.run_id;
+  end if;
+  return coalesce(held.suspected_at < clock_timestamp() - make_interval(secs => p_grace), false);
+end $$;
+
+-- Take the lease of a run that is queued, or whose holder's lease ran out. Without a token: somebody else has it, it
+-- ended, or it is `suspected` to be abandoned.
 --
 -- A takeover voids the turn that was not closed: each of its items is aborted, completed or not.
-create function agent.take_lease(p_run uuid, p_seconds numeric, p_max_asks integer) returns jsonb
+create function agent.take_lease(p_run uuid, p_seconds numeric, p_max_asks integer, p_grace numeric) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   held agent.lease;
@@ -98,6 +113,9 @@ begin
   select * into held from agent.lease where run_id = p_run for update skip locked;
   if not found or held.until > now() then
     return null;
+  end if;
+  if not agent.is_abandoned(held, p_grace) then
+    return '{"suspected": true}';
   end if;
   select * into v_run from agent.run where id = p_run;
   if v_run.status = 'queued' and exists (
@@ -133,7 +151,7 @@ begin
   end if;
   update agent.lease
      set token = v_token, until = clock_timestamp() + make_interval(secs => p_seconds), attempt = held.attempt + 1,
-         asks = held.asks + 1, last_seq = held.last_seq, dispatched_at = null
+         asks = held.asks + 1, last_seq = held.last_seq, dispatched_at = null, suspected_at = null
    where run_id = p_run;
   return jsonb_build_object(
     'token', v_token, 'attempt', held.attempt + 1, 'base', v_from, 'last_seq', held.last_seq,
@@ -141,16 +159,31 @@ begin
   );
 end $$;
 
--- Take a run and become its user: apply what the request asked of the thread (once), and return the history.
+-- The calls of a run that were started and have no result: they may have had their effect.
+create function agent.open_results(p_run uuid) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_object_agg(data ->> 'call_id', item_id), '{}') from agent.run_event started
+   where run_id = p_run and type = 'item.started' and data ->> 'kind' = 'tool_result' and not exists (
+     select from agent.run_event where run_id = p_run and item_id = started.item_id
+        and type in ('item.completed', 'item.aborted')
+   )
+$$;
+
+-- Take a run and become its user: apply what the request asked of the thread (once), and return the history. An answer
+-- without a token is that of `take_lease`.
 create function agent.claim_run(p_run uuid, p_lease jsonb) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  v_lease jsonb := agent.take_lease(p_run, (p_lease ->> 'seconds')::numeric, (p_lease ->> 'max_asks')::integer);
+  v_lease jsonb := agent.take_lease(
+    p_run, (p_lease ->> 'seconds')::numeric, (p_lease ->> 'max_asks')::integer,
+    coalesce((p_lease ->> 'grace')::numeric, 0)
+  );
+  v_open jsonb := agent.open_results(p_run);
   v_run agent.run;
   v_items jsonb;
 begin
-  if v_lease is null then
-    return null;
+  if v_lease ->> 'token' is null then
+    return v_lease;
   end if;
   perform agent.act_as(v_lease -> 'claims');
   select * into strict v_run from agent.run where id = p_run;
@@ -170,7 +203,7 @@ begin
   return v_lease || jsonb_build_object(
     'outcome', 'leased', 'run_id', p_run, 'run_key', v_run.key, 'request', v_run.request,
     'thread_key', (select key from agent.thread where id = v_run.thread_id),
-    'items', coalesce(v_items, '[]'),
+    'items', coalesce(v_items, '[]'), 'open_results', v_open,
     'events', (select jsonb_agg(to_jsonb(logged) order by logged.seq)
                  from (select seq, count, attempt, type, item_id, data from agent.run_event
                         where run_id = p_run and seq > (v_lease ->> 'base')::integer) logged)

@@ -34,6 +34,7 @@ begin
         update agent.lease
            set last_seq = append_events.last_seq,
                until = clock_timestamp() + make_interval(secs => (entry ->> 'seconds')::numeric),
+               suspected_at = null,
                closed_seq = case when (entry ->> 'closes')::boolean then append_events.last_seq else closed_seq end,
                asks = case when (entry ->> 'closes')::boolean then 0 else asks end
          where lease.run_id = held.run_id;
@@ -111,10 +112,10 @@ begin
            order by created_at limit 1);
 end $$;
 
--- Give runs back before their leases run out: the holder stops.
+-- Give runs back before their leases run out: the holder stops. That asking does not count.
 create function agent.release_runs(p_held jsonb) returns void
 language sql security definer set search_path = '' as $$
-  update agent.lease set until = '-infinity', asks = greatest(asks - 1, 0)
+  update agent.lease set token = null, until = '-infinity', suspected_at = null, asks = greatest(asks - 1, 0)
     from jsonb_to_recordset(p_held) as held (run_id uuid, token uuid)
    where lease.run_id = held.run_id and lease.token = held.token
 $$;

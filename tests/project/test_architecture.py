@@ -14,26 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 #: Modules of `shared`, lowest first: one imports only those before it.
 ORDER = [
-    "problems",
-    "contracts",
-    "settings",
-    "log",
-    "context",
-    "database",
-    "jwks",
-    "claims",
-    "identity",
-    "model",
-    "runs",
-    "follow",
-    "live",
-    "journal",
-    "transcript",
-    "turn",
-    "engine",
-    "assistant",
-    "holder",
-    "web",
+    *("problems", "contracts", "settings", "log", "context"),
+    *("database", "jwks", "claims", "identity", "model"),
+    *("runs", "follow", "live", "journal", "dispatch"),
+    *("transcript", "turn", "tools", "engine"),
+    *("assistant", "holder", "answering", "web"),
 ]
 OWNERS = {
     "databases": "shared/database.py",

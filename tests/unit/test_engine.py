@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.contracts import Draft, Item, Json, Usage
-from shared.engine import Agent, Step, respond
+from shared.contracts import Draft, Item, Json, Step, Usage
+from shared.engine import Agent, respond
 from shared.model import CallPart, Finish, ModelFailed, Part, Text
 from tests.doubles import CountingTools, ScriptedModel
 

@@ -1,0 +1,49 @@
+"""Executes runs that wait: each inside the request that delivers it, so that the platform counts it as work."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from functions.runner.cloudevents import CloudEvent, read_event
+from shared.answering import answering
+from shared.dispatch import EVENT_TYPE
+from shared.holder import Holder
+from shared.problems import InvalidEvent
+from shared.web import create_app, database
+
+router = APIRouter()
+
+
+@router.post("/")
+async def execute(request: Request) -> Response:
+    """Execute the run an event names, until it ends: 204. It is 204 too when the run does not wait (any more).
+
+    The event gives no rights: the row decides. An answer never is an event, or a Broker would send it on.
+    """
+    run_id = _run_of(read_event(request.headers, await request.body()))
+    await _holder(request).execute(run_id)
+    return Response(status_code=204)
+
+
+@router.post("/sweep")
+async def sweep(request: Request) -> Response:
+    """Send all runs that wait on their way, and prune old ones. Answers before they are executed."""
+    return JSONResponse({"dispatched": await _holder(request).sweep()})
+
+
+def _run_of(event: CloudEvent) -> str:
+    match event:
+        case CloudEvent(type=kind, data={"run_id": str(run_id)}) if kind == EVENT_TYPE:
+            try:
+                return str(UUID(run_id))
+            except ValueError:
+                raise InvalidEvent("`run_id` is not a UUID.") from None
+    raise InvalidEvent(f"This function takes {EVENT_TYPE} with the data {{'run_id': …}}.")
+
+
+def _holder(request: Request) -> Holder:
+    return request.app.state.holder  # type: ignore[no-any-return]  # app.state is untyped
+
+
+app = create_app("runner", router, uses=(database, answering))

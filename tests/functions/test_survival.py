@@ -1,0 +1,215 @@
+"""Runs outlive their processes: killed, stopped or terminated, somebody goes on and the client sees it all once."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.contracts import Json
+from tests.doubles import ModelServer, chunk, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, Served, says_user
+from tests.fixtures.processes import Process, started
+from tests.functions.test_following import wait_for_status
+from tests.functions.test_runs import text, types
+
+
+@pytest.fixture
+async def first(database: TestDatabase, model: ModelServer) -> AsyncIterator[Process]:
+    async with started("agent", database, model) as process:
+        yield process
+
+
+@pytest.fixture
+async def runner(database: TestDatabase, model: ModelServer) -> AsyncIterator[Process]:
+    async with started("runner", database, model) as process:
+        yield process
+
+
+@pytest.fixture
+async def person(database: TestDatabase, first: Process) -> Person:
+    someone = Person(first.client, first.base)
+    async with database.owner() as owner:
+        await owner.execute("insert into auth.users (id) values ($1)", someone.sub)
+    return someone
+
+
+async def run_id_of(database: TestDatabase, run: str = "run-1") -> str:
+    async with database.owner() as owner:
+        return str(await owner.fetchval("select id from agent.run where key = $1", run))
+
+
+async def expired(database: TestDatabase) -> None:
+    """Wait until no lease is good any more."""
+    async with database.owner() as owner, asyncio.timeout(5):
+        # The database's clock decides.
+        while await owner.fetchval("select exists (select from agent.lease where until > now())"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def final_text(frames: list[Json]) -> str:
+    """What a client shows at the end: the last snapshot's text of the message, and the deltas behind it."""
+    shown = ""
+    for frame in frames:
+        if frame["type"] == "MESSAGES_SNAPSHOT":
+            shown = "".join(
+                m.get("content", "") for m in frame["messages"] if m["role"] == "assistant"
+            )
+        elif frame["type"] == "TEXT_MESSAGE_CONTENT":
+            shown += frame["delta"]
+    return shown
+
+
+async def test_a_killed_process_loses_nothing_once_its_client_comes_back(
+    database: TestDatabase, model: ModelServer, first: Process, person: Person
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never], says("who", "le"))
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        cursor = frames.ids[-1]
+        await first.signal(signal.SIGKILL)
+    await expired(database)
+
+    async with started("agent", database, model, keep_alive_seconds=0.2) as second:
+        back = second.person(person)
+        async with back.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
+            seen = await frames.rest()
+
+    assert types(seen)[-1] == "RUN_FINISHED"
+    assert final_text(seen) == "whole"
+    never.set()
+
+
+async def test_a_terminated_process_hands_its_runs_on_at_once(
+    database: TestDatabase, model: ModelServer, runner: Process
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never], says("whole"))
+    async with started("agent", database, model, runner_url=runner.base + "/") as agent:
+        person = Person(agent.client, agent.base)
+        async with database.owner() as owner:
+            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            began = asyncio.get_running_loop().time()
+            await agent.signal(signal.SIGTERM)
+        assert asyncio.get_running_loop().time() - began < 3
+
+    async with asyncio.timeout(5), database.owner() as owner:
+        while await owner.fetchval("select status from agent.run") != "completed":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        said = await owner.fetch(
+            "select data ->> 'content' as said from agent.item where superseded_at is null"
+        )
+    assert [row["said"] for row in said] == ["hi", "whole"]
+    never.set()
+
+
+async def test_a_paused_process_that_lost_its_lease_sends_nothing_more(
+    database: TestDatabase, model: ModelServer, first: Process, person: Person
+) -> None:
+    go_on = asyncio.Event()
+    model.will([chunk({"content": "old"}), go_on, *says(" zombie")], says("new"))
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        await asyncio.sleep(0.2)  # committed by a tick
+        await first.signal(signal.SIGSTOP)
+        await expired(database)
+        async with started("agent", database, model, keep_alive_seconds=0.2) as second:
+            back = second.person(person)
+            async with back.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
+                assert final_text(await attached.rest()) == "new"
+            go_on.set()
+            await first.signal(signal.SIGCONT)
+            rest = await frames.rest()
+    assert "zombie" not in text(rest)
+    assert final_text(rest) == "new"
+
+
+async def test_a_late_holder_whose_lease_nobody_took_goes_on(
+    database: TestDatabase, model: ModelServer, first: Process, person: Person
+) -> None:
+    go_on = asyncio.Event()
+    model.will([chunk({"content": "before"}), go_on, *says(" after")])
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        await first.signal(signal.SIGSTOP)
+        await expired(database)
+        await first.signal(signal.SIGCONT)
+        go_on.set()
+        assert text(await frames.rest()) == " after"
+    assert (await person.ask("GET", "/runs/run-1")).json()["cursor"].startswith("1.")
+
+
+async def test_with_only_postgres_left_one_sweep_finishes_everything(
+    database: TestDatabase, model: ModelServer, first: Process, person: Person
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "a"}), never], [chunk({"content": "b"}), never])
+    for run, thread in (("run-1", "one"), ("run-2", "two")):
+        async with person.stream(
+            "POST", "/runs", says_user("hi", run=run, thread=thread)
+        ) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+    await first.signal(signal.SIGKILL)
+    await expired(database)
+    model.will(says("done"), says("done"))
+
+    async with started("runner", database, model) as runner:
+        swept = await runner.client.post(runner.base + "/sweep")
+        assert swept.json() == {"dispatched": 2}
+        async with asyncio.timeout(5), database.owner() as owner:
+            while await owner.fetchval("select count(*) from agent.run where ended_at is null"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            assert (
+                await owner.fetchval("select count(*) from agent.run where status = 'completed'")
+                == 2
+            )
+        assert (await runner.client.post(runner.base + "/sweep")).json() == {"dispatched": 0}
+    never.set()
+
+
+async def test_a_background_run_is_executed_inside_the_request_that_delivers_it(
+    agent: Served, database: TestDatabase, model: ModelServer, runner: Process
+) -> None:
+    agent.app.state.holder._dispatch._address = runner.base + "/"
+    person = await agent.person()
+    model.will(says("done"))
+
+    body = says_user("hi", forwardedProps={"background": True})
+    started_ = await person.ask("POST", "/runs", body)
+
+    assert (started_.status_code, started_.json()["status"]) == (202, "queued")
+    await wait_for_status(person, "completed")
+    again = await runner.post_event(await run_id_of(database))
+    assert (again.status_code, again.content) == (204, b""), "refused: the claim is the dedupe"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({}, b"{}", 400),
+        ({"content-type": "application/cloudevents-batch+json"}, b"[]", 415),
+        ({"content-type": "application/cloudevents+json"}, b"{", 400),
+        ({"content-type": "application/cloudevents+json"}, b'{"specversion": "1.0"}', 400),
+        (
+            {
+                "content-type": "application/json",
+                "ce-id": "1",
+                "ce-source": "/x",
+                "ce-type": "agent.run.waiting",
+                "ce-specversion": "1.0",
+            },
+            b'{"run_id": "drop table"}',
+            400,
+        ),
+    ],
+)
+async def test_an_event_the_runner_cannot_use_is_refused_so_that_no_broker_tries_again(
+    runner: Process, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    answer = await runner.client.post(runner.base + "/", content=body, headers=headers)
+
+    assert answer.status_code == status

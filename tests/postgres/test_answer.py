@@ -1,0 +1,190 @@
+"""A run from its lease to its ending, on the real log: whatever happens on the way, it ends once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from shared.contracts import Json, Usage
+from shared.database import Database
+from shared.engine import Agent, answer
+from shared.journal import Journal
+from shared.live import LiveRun
+from shared.model import CallPart, Finish, ModelFailed, Part, Text
+from shared.runs import Leased, Runs
+from shared.settings import Settings
+from tests.doubles import CountingTools, ScriptedModel
+from tests.fixtures.database import TestDatabase
+from tests.postgres.holders import LEASE, admit, asks, eventually, expire, log_of
+
+AGENT = Agent(instructions="be good", max_turns=3, attempts=1)
+STOP = Finish("stop", Usage())
+CALLS = Finish("tool_calls", Usage())
+CALL = CallPart(0, "call_0", "look", "{}")
+
+
+@dataclass
+class Desk:
+    """One run in the hands of this process."""
+
+    database: TestDatabase
+    db: Database
+    journal: Journal
+    live: LiveRun
+    user: Json
+
+    async def answer(self, *turns: Sequence[Part | Exception], **tools: object) -> CountingTools:
+        model, toolbox = ScriptedModel(*turns), CountingTools(dict(tools))
+        async with asyncio.timeout(10):
+            await answer(self.live, self.journal, AGENT, model, toolbox, seconds=8)
+        model.assert_done()
+        return toolbox
+
+    async def types(self) -> list[str]:
+        found = await log_of(self.database, self.live.leased.run_id)
+        assert [seq for _, seq, _ in found] == sorted({seq for _, seq, _ in found})
+        return [type_ for _, _, type_ in found if type_ != "item.delta"]
+
+    async def ending(self) -> Json:
+        view: Json = await self.db.call("find_run", self.user, "run-1", None)
+        assert sum(type_.startswith("run.") for type_ in await self.types()) == 2
+        return {"status": view["status"], **(view["ending"] or {})}
+
+
+@pytest.fixture
+async def desk(database: TestDatabase) -> AsyncIterator[Desk]:
+    async with at_a_desk(database) as desk_:
+        yield desk_
+
+
+@asynccontextmanager
+async def at_a_desk(database: TestDatabase) -> AsyncIterator[Desk]:
+    settings = Settings(supabase_database_url=database.url, tick_seconds=0.02)
+    db, user = Database(settings), await admit(database)
+    await db.connect()
+    journal = Journal(db, settings)
+    working = asyncio.ensure_future(journal.run())
+    try:
+        leased = await Runs(db, settings).begin(user, asks())
+        assert isinstance(leased, Leased)
+        yield Desk(database, db, journal, journal.open(leased), user)
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await db.close()
+
+
+async def test_a_call_is_committed_as_started_before_it_runs(desk: Desk) -> None:
+    seen: list[list[str]] = []
+
+    async def look(_: Json) -> str:
+        seen.append(await desk.types())
+        return "seen"
+
+    await desk.answer([CALL, CALLS], [Text("text", "ok"), STOP], look=look)
+
+    # The call's start and end, and the start of its result: all in the log while the tool runs.
+    assert seen == [["run.started", "item.started", "item.completed", "item.started"]]
+    assert (await desk.ending())["status"] == "completed"
+
+
+async def test_a_cancel_while_a_tool_runs_stops_it_and_ends_the_run_once(desk: Desk) -> None:
+    runs, stopped = asyncio.Event(), asyncio.Event()
+
+    async def look(_: Json) -> str:
+        runs.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return "never"
+
+    task = asyncio.ensure_future(desk.answer([CALL, CALLS], look=look))
+    desk.live.on_stop = task.cancel
+    async with asyncio.timeout(5):
+        await runs.wait()
+        await desk.db.call("cancel_run", desk.user, "run-1", "request-1")
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert stopped.is_set()
+    assert (await desk.ending())["status"] == "cancelled"
+    assert (await desk.types())[-2:] == ["item.aborted", "run.cancelled"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ModelFailed("model_timeout", "The model took too long.", retryable=True),
+        ModelFailed("model_rejected", "The model's API answered 401.", retryable=False),
+        RuntimeError("a secret of ours"),
+    ],
+)
+async def test_a_failure_ends_the_run_with_a_code_and_keeps_what_was_said(
+    desk: Desk, failure: Exception
+) -> None:
+    await desk.answer([Text("text", "so far"), failure])
+
+    ending = await desk.ending()
+    assert ending["status"] == "failed"
+    assert ending["code"] == getattr(failure, "code", "internal_error")
+    assert "secret" not in ending["message"]
+    thread = await desk.db.call("read_snapshot", desk.user, desk.live.leased.run_id)
+    assert thread["items"][-1]["data"]["content"] == "so far"
+    assert thread["items"][-1]["data"]["status"] == "incomplete"
+
+
+async def test_a_run_that_another_process_took_just_stops(desk: Desk) -> None:
+    async def look(_: Json) -> str:
+        await expire(desk.database, {"run_id": desk.live.leased.run_id})
+        lease = {**LEASE, "grace": 0}
+        assert await desk.db.call("claim_run", desk.live.leased.run_id, lease)
+        return "seen"
+
+    task = asyncio.ensure_future(desk.answer([CALL, CALLS], look=look))
+    desk.live.on_stop = task.cancel
+    async with asyncio.timeout(5):
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert desk.live.is_lost
+    assert not {"run.completed", "run.cancelled", "run.failed"} & {*await desk.types()}
+
+
+async def test_a_process_that_stops_leaves_its_run_to_the_next(desk: Desk) -> None:
+    runs = asyncio.Event()
+
+    async def look(_: Json) -> str:
+        runs.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    task = asyncio.ensure_future(desk.answer([CALL, CALLS], look=look))
+    async with asyncio.timeout(5):
+        await runs.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await desk.journal.release([desk.live])
+
+    assert (await desk.types())[-1] == "item.started"
+    assert await desk.db.call("claim_run", desk.live.leased.run_id, {**LEASE, "grace": 0})
+
+
+async def test_many_cancels_at_the_ending_leave_one_ending(database: TestDatabase) -> None:
+    async with at_a_desk(database) as desk:
+        task = asyncio.ensure_future(desk.answer([Text("text", "hi"), STOP]))
+        desk.live.on_stop = task.cancel
+        async with asyncio.timeout(5):
+            await eventually(lambda: _is(desk.live.has_ending))
+            desk.live.cancel_asked = True
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.gather(task, return_exceptions=True)
+            await desk.journal.settle(desk.live)
+
+        assert (await desk.ending())["status"] == "completed"
+
+
+async def _is(fact: bool) -> bool:
+    return fact
