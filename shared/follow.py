@@ -14,6 +14,7 @@ import orjson
 
 from shared.contracts import Cursor, Event, Json, Snapshot, expand
 from shared.database import Database
+from shared.log import logger
 from shared.problems import Unavailable
 from shared.runs import Runs, RunView
 
@@ -112,7 +113,7 @@ class Follow:
 
         The user's right to the run was checked when `view` was read.
         """
-        place = None if afresh else await self._place(claims, view, cursor)
+        view, place = (view, None) if afresh else await self._place(claims, view, cursor)
         while not self._is_stopping:
             if place is None:
                 snapshot = await self._runs.snapshot(claims, view.run_id)
@@ -135,20 +136,22 @@ class Follow:
             # A feed that closed before the ending had a gap, or lost its run: what it sent last may be in no log.
             place = None
 
-    async def _place(self, claims: Json, view: RunView, cursor: Cursor | None) -> Cursor | None:
-        """Where to go on from; None where only a snapshot can tell."""
+    async def _place(
+        self, claims: Json, view: RunView, cursor: Cursor | None
+    ) -> tuple[RunView, Cursor | None]:
+        """The run, and where to go on from; None where only a snapshot can tell."""
         if cursor is None:
-            return None if view.pruned else Cursor(0, 0)
+            return view, None if view.pruned else Cursor(0, 0)
         if cursor.attempt != view.attempt:
-            return None
+            return view, None
         if cursor.seq > self._known(view):
             # Sent by its holder, and committed with the next tick, or never.
             await asyncio.sleep(self._tick)
             view = await self._runs.find(claims, run_key=view.run_key)
-            if cursor.seq > self._known(view):
-                return None
+            if cursor.attempt != view.attempt or cursor.seq > self._known(view):
+                return view, None
         # Some frames of an event: that event is read again, and whoever writes frames leaves those out.
-        return cursor if cursor.frame is None else Cursor(cursor.attempt, cursor.seq - 1)
+        return view, cursor if cursor.frame is None else Cursor(cursor.attempt, cursor.seq - 1)
 
     def _known(self, view: RunView) -> int:
         feed = self._local(view.run_id)
@@ -157,7 +160,8 @@ class Follow:
     @contextmanager
     def _feed(self, run_id: str, seq: int) -> Iterator[Feed]:
         local = self._local(run_id)
-        if local and local.base <= seq:
+        # One that closed before its ending has lost the run: what comes now comes from elsewhere.
+        if local and local.base <= seq and (local.has_ended or not local.is_closed):
             yield local
             return
         feed = self._remote.setdefault((run_id, seq), Feed(base=seq, attempt=0))
@@ -183,9 +187,14 @@ class Follow:
                 self._wake.clear()
                 await self._wake.wait()
             self._wake.clear()
-            with suppress(Unavailable):
+            try:
                 if await self._poll():
                     continue
+            except Unavailable:
+                pass
+            except Exception:
+                # Whatever it was, readers wait for the next tick, and not for ever.
+                logger.exception("follow.failed")
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._tick):
                     await self._wake.wait()

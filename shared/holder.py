@@ -1,8 +1,8 @@
 """The one owner of runs whose work outlives a request: it holds them until they end, or this process must stop."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from shared.live import LiveRun
 from shared.log import bound, logger
 from shared.model import Model
 from shared.problems import ThreadBusy, TooManyRuns, Unavailable
-from shared.runs import Leased, Runs, RunView, Suspected
+from shared.runs import Leased, Runs, RunView, Suspected, Waiting
 from shared.settings import Settings
 from shared.tools import NoTools, Toolbox
 
@@ -47,17 +47,19 @@ class Holder:
         self._toolbox = toolbox or NoTools()
         self._settings = settings
         self._tasks: set[asyncio.Task[None]] = set()
+        self._admitting = 0
         self._is_stopping = False
 
     @property
     def is_full(self) -> bool:
         """Whether another run must go elsewhere."""
-        return self._is_stopping or len(self.journal.live) >= self._settings.max_live_runs
+        held = len(self.journal.live) + self._admitting
+        return self._is_stopping or held >= self._settings.max_live_runs
 
     async def begin(
         self, claims: Json, request: Json, *, in_background: bool = False
-    ) -> Leased | None:
-        """Admit a run and start to answer it; None where it is queued, sent to the runner, or was known already.
+    ) -> Leased | Waiting:
+        """Admit a run and start to answer it, or let it wait: in its thread's queue, or sent to the runner.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
@@ -66,19 +68,20 @@ class Holder:
         if self.is_full and not in_background:
             raise TooManyRuns(retry_after=2)
         try:
-            admitted = await self.runs.begin(claims, request, lease=not in_background)
+            with self._slot():
+                admitted = await self.runs.begin(claims, request, lease=not in_background)
+                if isinstance(admitted, Leased):
+                    await self._hold(admitted)
+                    return admitted
         except ThreadBusy as busy:
             if busy.orphan:
                 await self.take_up(busy.orphan)
             raise
-        if isinstance(admitted, Leased):
-            _ = self._hold(admitted)
-            return admitted
         if admitted.orphan:
             await self.take_up(admitted.orphan)
         elif in_background and not admitted.is_known:
             self._spawn(self._dispatch.send(admitted.run_id))
-        return None
+        return admitted
 
     async def take_up(self, run_id: str) -> None:
         """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster."""
@@ -135,14 +138,20 @@ class Holder:
         if not self._is_stopping:
             self._spawn(cancel())
 
-    async def _claim(self, run_id: str, *, patiently: bool = False) -> asyncio.Task[None] | None:
+    async def _claim(
+        self, run_id: str, *, patiently: bool = False, is_second_look: bool = False
+    ) -> asyncio.Task[None] | None:
         if self.is_full:
             raise TooManyRuns(retry_after=2)
-        claimed = await self.runs.claim(run_id)
-        if isinstance(claimed, Leased):
-            logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
-            return self._hold(claimed)
-        if isinstance(claimed, Suspected):
+        if run_id in self.journal.live:
+            # It is ours, and its next tick renews it.
+            return None
+        with self._slot():
+            claimed = await self.runs.claim(run_id)
+            if isinstance(claimed, Leased):
+                logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
+                return await self._hold(claimed)
+        if isinstance(claimed, Suspected) and not is_second_look:
             again = self._look_again(run_id)
             if patiently:
                 return await again
@@ -151,11 +160,25 @@ class Holder:
 
     async def _look_again(self, run_id: str) -> asyncio.Task[None] | None:
         await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
-        claimed = None if self.is_full else await self.runs.claim(run_id)
-        return self._hold(claimed) if isinstance(claimed, Leased) else None
+        with suppress(Unavailable, TooManyRuns):
+            return await self._claim(run_id, is_second_look=True)
+        return None
 
-    def _hold(self, leased: Leased) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(self._answer(leased))
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        # Counted before the answer comes, or any number could pass while it is awaited.
+        self._admitting += 1
+        try:
+            yield
+        finally:
+            self._admitting -= 1
+
+    async def _hold(self, leased: Leased) -> asyncio.Task[None] | None:
+        if self._is_stopping:
+            held = [{"run_id": leased.run_id, "token": leased.token}]
+            await self._database.call("release_runs", held)
+            return None
+        task = asyncio.ensure_future(self._answer(self.journal.open(leased)))
         self._keep(task)
         return task
 
@@ -166,8 +189,8 @@ class Holder:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, leased: Leased) -> None:
-        live = self.journal.open(leased)
+    async def _answer(self, live: LiveRun) -> None:
+        leased = live.leased
         task = asyncio.current_task()
         live.on_stop = task.cancel if task else None
         user_id = leased.claims.get("sub")

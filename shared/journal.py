@@ -79,7 +79,11 @@ class Journal:
             now = monotonic()
             due = [live for live in self.live.values() if self._is_due(live, now)]
             if due:
-                await self.flush(due)
+                try:
+                    await self.flush(due)
+                except Exception:
+                    # One statement's trouble must not end all that come after it.
+                    logger.exception("journal.failed")
 
     async def _next_tick(self) -> None:
         if not any(live.is_urgent for live in self.live.values()):

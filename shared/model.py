@@ -199,8 +199,8 @@ def _delta(delta: Json) -> list[Part]:
         parts.append(
             CallPart(
                 call.get("index") or 0,
-                call.get("id"),
-                function.get("name"),
+                clean(call.get("id") or "") or None,
+                clean(function.get("name") or "") or None,
                 clean(function.get("arguments") or ""),
             )
         )
@@ -229,5 +229,5 @@ def _usage(counted: Json, model: str | None) -> Usage:
         counted.get("completion_tokens"),
         (counted.get("prompt_tokens_details") or {}).get("cached_tokens"),
         (counted.get("completion_tokens_details") or {}).get("reasoning_tokens"),
-        model,
+        clean(model or "") or None,
     )

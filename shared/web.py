@@ -207,8 +207,8 @@ def _loads(raw: bytes) -> Any:
     except orjson.JSONDecodeError:
         # Lone surrogates are an error to orjson; they are replaced where the body is read.
         body = json.loads(raw)
-    # What cannot be written again, such as 300 levels of lists, cannot be kept either.
-    orjson.dumps(clean_json(body))
+    # What cannot be written again, such as 300 levels of lists, cannot be kept either; a request adds a few of its own.
+    orjson.dumps([[[[[[clean_json(body)]]]]]])
     return body
 
 

@@ -42,29 +42,36 @@ _USAGE = {
 class Projection:
     """One client's stream of one run. It knows which items are open on the client, and nothing else."""
 
-    def __init__(self, run: RunView) -> None:
+    def __init__(self, run: RunView, *, resumes: bool = False) -> None:
         self._run = run
         self._open: dict[str, str] = {}
-        self._has_begun = False
+        self._has_written = False
+        # Who comes back with a cursor has seen the run begin.
+        self._has_begun = resumes
 
     def write(self, events: Iterable[Event], *, skip: int = 0) -> bytes:
         """The frames of these events; of the first one without its first `skip`."""
         written: list[bytes] = []
         for event in events:
+            self._has_written = True
+            if event.type == "run.started" and self._has_begun:
+                continue
+            if event.ends_run and not self._has_begun:
+                written.append(b"data: %b\n\n" % orjson.dumps(self._started()))
             frames = event.wire or _encode(event, self._frames(event))
             if event.type != "item.aborted":
                 # Which frames take an item back depends on what this client has open; all others are the same for all.
                 event.wire = frames
             written += frames[skip:]
             skip = 0
-            self._has_begun = True
+            self._has_begun = self._has_begun or event.type != "run.queued"
             self._note(event)
         return b"".join(written)
 
     def write_snapshot(self, snapshot: Snapshot) -> bytes:
         """The thread as it stands, in the order a client re-attaches by; open items go on with the next deltas."""
-        frames = [] if self._has_begun else [self._started()]
-        self._has_begun = True
+        frames = [] if self._has_written else [self._started()]
+        self._has_written = self._has_begun = True
         for item_id, kind in self._open.items():
             frames += [_boundary(name, item_id, {}) for name in _CLOSES[kind]]
         self._open = {}

@@ -1,5 +1,6 @@
 """Interactive runs over AG-UI 1.0: start, follow, re-attach, cancel."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from time import monotonic
@@ -9,18 +10,18 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.agent.agui import Projection, leg_ended, usage
-from functions.agent.asked import ConnectInput, RunAgentInput
+from functions.agent.asked import WIRE_ID, ConnectInput, RunAgentInput
 from shared.answering import answering
 from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.follow import Follow
 from shared.holder import Holder
 from shared.problems import Unavailable
-from shared.runs import RunView
+from shared.runs import Leased, RunView, Waiting
 from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
 
 router = APIRouter()
 
-RunId = Annotated[str, Path(min_length=1, max_length=128)]
+RunId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
 
 
 @router.post("/runs")
@@ -30,17 +31,17 @@ async def start(request: Request, user: User) -> Response:
     holder = _holder(request)
     wanted = asked.to_request(body, request.scope["request_id"])
     props = asked.forwarded_props
-    leased = await holder.begin(user.claims, wanted, in_background=props.background)
-    if props.background:
-        view = await holder.runs.find(user.claims, run_key=asked.run_id)
-        return JSONResponse(_view(view), status_code=202)
-    if leased:
-        view = leased.view()
+    admitted = await holder.begin(user.claims, wanted, in_background=props.background)
+    if isinstance(admitted, Leased):
+        view = admitted.view()
     else:
         view = await holder.runs.find(user.claims, run_key=asked.run_id)
+        if props.background:
+            return JSONResponse(_view(view), status_code=202)
         await holder.meet(view)
     stream = Stream(request, user.claims, view, leaves=props.on_disconnect == "cancel")
-    return stream.respond(None, afresh=leased is None, in_legs=props.resumable)
+    is_known = isinstance(admitted, Waiting) and admitted.is_known
+    return stream.respond(None, afresh=is_known, in_legs=props.resumable)
 
 
 @router.get("/runs/{run_id}")
@@ -108,7 +109,6 @@ class Stream:
     ) -> AsyncIterator[bytes]:
         follow: Follow = self._request.app.state.follow
         ends_at = monotonic() + leg_seconds if leg_seconds else None
-        has_ended = False
         try:
             async with aclosing(
                 follow.follow(self._claims, self._view, cursor, afresh=afresh)
@@ -120,12 +120,11 @@ class Stream:
                     if ends_at and monotonic() >= ends_at:
                         yield leg_ended(str(cursor or ""))
                         break
-            has_ended = True
-        finally:
-            if self._leaves and not has_ended:
-                _holder(self._request).leave(
-                    self._claims, self._view, self._request.scope["request_id"]
-                )
+        except (asyncio.CancelledError, GeneratorExit):
+            if self._leaves:
+                request_id = self._request.scope["request_id"]
+                _holder(self._request).leave(self._claims, self._view, request_id)
+            raise
 
     async def _meet(self) -> None:
         # Silence may mean that nobody holds the run any more.
@@ -137,7 +136,7 @@ class Stream:
     async def _project(
         self, parts: AsyncIterator[list[Event] | Snapshot], cursor: Cursor | None
     ) -> AsyncIterator[tuple[bytes, Cursor | None]]:
-        projection = Projection(self._view)
+        projection = Projection(self._view, resumes=cursor is not None)
         skip = 0 if cursor is None or cursor.frame is None else cursor.frame + 1
         async for part in parts:
             if isinstance(part, Snapshot):

@@ -4,15 +4,32 @@ import hashlib
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from shared.contracts import Json, clean_json
 from shared.log import logger
 
-WireId = Annotated[
+#: Ids that stand in paths: opaque, but for what a path would read otherwise.
+WIRE_ID = (
+    r"^([^/\\\x00-\x1f\x7f.]|\.[^/\\\x00-\x1f\x7f.]|\.\.[^/\\\x00-\x1f\x7f])[^/\\\x00-\x1f\x7f]*$"
+)
+
+MessageId = Annotated[
     str, StringConstraints(min_length=1, max_length=128), BeforeValidator(clean_json)
 ]
+WireId = Annotated[
+    str, StringConstraints(pattern=WIRE_ID, max_length=128), BeforeValidator(clean_json)
+]
+#: A thread's history that a client sends whole; what fits a model is far less.
+_MAX_MESSAGES = 10_000
 
 
 class _Wire(BaseModel):
@@ -24,11 +41,11 @@ class _Wire(BaseModel):
 class Message(_Wire):
     """A message of the client's history. Only what users and frontend tools say is taken from it."""
 
-    id: WireId
+    id: MessageId
     role: str
     content: Any = None
     name: str | None = None
-    tool_call_id: WireId | None = None
+    tool_call_id: MessageId | None = None
     error: str | None = None
 
     @model_validator(mode="after")
@@ -81,7 +98,7 @@ class ForwardedProps(_Wire):
     cursors, so its stream may end in legs.
     """
 
-    rewind_to: WireId | None = None
+    rewind_to: MessageId | None = None
     busy_policy: Literal["reject", "enqueue", "cancel_previous"] = "reject"
     background: bool = False
     on_disconnect: Literal["continue", "cancel"] = "continue"
@@ -93,7 +110,7 @@ class RunAgentInput(_Wire):
 
     thread_id: WireId
     run_id: WireId
-    messages: list[Message]
+    messages: Annotated[list[Message], Field(max_length=_MAX_MESSAGES)]
     parent_run_id: WireId | None = None
     protocol_version: str | None = None
     state: Any = None
@@ -116,7 +133,9 @@ class RunAgentInput(_Wire):
     def to_request(self, body: Json, request_id: str) -> Json:
         """The request as `begin_run` reads it. `body` is the JSON this was read from, of which it keeps a hash."""
         if unknown := body.keys() - {f.alias for f in type(self).model_fields.values()}:
-            logger.warning("input.ignored", extra={"members": sorted(unknown)[:10]})
+            logger.warning(
+                "input.ignored", extra={"members": [name[:40] for name in sorted(unknown)[:10]]}
+            )
         request = {
             "run_key": self.run_id,
             "thread_key": self.thread_id,

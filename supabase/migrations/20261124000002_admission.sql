@@ -48,18 +48,62 @@ begin
   end if;
 end $$;
 
--- End a run nobody holds. The caller has locked its lease.
+-- Close what a run without a holder left open: what was said stays, marked as incomplete; calls are taken back. Returns
+-- where the log ends then.
+create function agent.close_items(p_run uuid, p_attempt integer, p_last_seq integer) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_last integer;
+begin
+  with started as (
+    select item_id, data, row_number() over (order by seq) as nth from agent.run_event opened
+     where run_id = p_run and type = 'item.started' and not exists (
+       select from agent.run_event done where done.run_id = p_run and done.item_id = opened.item_id
+          and done.type in ('item.completed', 'item.aborted')
+     )
+  ), said as (
+    select started.*, data ->> 'kind' as kind, (
+      select string_agg(delta, '' order by part.seq, place)
+        from agent.run_event part, jsonb_array_elements_text(part.data -> 'deltas') with ordinality as d (delta, place)
+       where part.run_id = p_run and part.item_id = started.item_id and part.type = 'item.delta'
+    ) as words from started
+  ), closed as (
+    insert into agent.run_event (run_id, seq, attempt, item_id, type, data)
+    select p_run, p_last_seq + nth, p_attempt, item_id,
+           case when words is null or kind not in ('message', 'reasoning') then 'item.aborted' else 'item.completed' end,
+           case
+             when words is null or kind not in ('message', 'reasoning') then '{"reason": "cancelled"}'
+             when kind = 'message' then jsonb_build_object('kind', kind, 'item', jsonb_build_object(
+               'role', 'assistant', 'content', words, 'status', 'incomplete'))
+             else jsonb_build_object('kind', kind, 'item', jsonb_build_object(
+               'text', words, 'message_id', data ->> 'message_id', 'status', 'incomplete'))
+           end
+      from said
+    returning seq, item_id, type, data
+  ), kept as (
+    insert into agent.item (id, thread_id, run_id, owner, key, kind, data)
+    select item_id, run.thread_id, run.id, run.owner, item_id::text, closed.data ->> 'kind', closed.data -> 'item'
+      from closed join agent.run on run.id = p_run where closed.type = 'item.completed' order by closed.seq
+  )
+  select max(seq) into v_last from closed;
+  return coalesce(v_last, p_last_seq);
+end $$;
+
+-- End a run nobody holds. The caller has locked its lease. Its last holder may have sent more than it committed, so the
+-- ending is of an attempt of its own: a reader's cursor must not take it for something it has seen.
 create function agent.end_unheld(p_run uuid, p_type text, p_data jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
   held agent.lease;
+  v_attempt integer;
+  v_last integer;
 begin
   delete from agent.lease where run_id = p_run returning * into held;
-  insert into agent.run_event (run_id, seq, attempt, type, data)
-  values (p_run, held.last_seq + 1, held.attempt, p_type, p_data);
+  v_attempt := held.attempt + (held.attempt > 0)::integer;
+  v_last := agent.close_items(p_run, v_attempt, held.last_seq) + 1;
+  insert into agent.run_event (run_id, seq, attempt, type, data) values (p_run, v_last, v_attempt, p_type, p_data);
   update agent.run
-     set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(),
-         attempt = held.attempt, last_seq = held.last_seq + 1
+     set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(), attempt = v_attempt, last_seq = v_last
    where id = p_run;
 end $$;
 
@@ -110,6 +154,8 @@ declare
   v_token uuid := gen_random_uuid();
   v_from integer;
 begin
+  -- Claims of one thread come one by one; the thread is locked before the lease, as in `begin_run`.
+  perform from agent.thread where id = (select thread_id from agent.run where id = p_run) for no key update;
   select * into held from agent.lease where run_id = p_run for update skip locked;
   if not found or held.until > now() then
     return null;
@@ -119,7 +165,10 @@ begin
   end if;
   select * into v_run from agent.run where id = p_run;
   if v_run.status = 'queued' and exists (
-    select from agent.run where thread_id = v_run.thread_id and status = 'in_progress'
+    select from agent.run other
+     where thread_id = v_run.thread_id and id <> p_run and (
+       status = 'in_progress' or status = 'queued' and (created_at, id) < (v_run.created_at, v_run.id)
+     )
   ) then
     return null;
   end if;
@@ -194,7 +243,9 @@ begin
     insert into agent.item (thread_id, run_id, owner, key, kind, data)
     select v_run.thread_id, p_run, v_run.owner, said ->> 'key', said ->> 'kind', said -> 'data'
       from jsonb_array_elements(v_run.request -> 'said') with ordinality as fresh (said, nth)
-     order by nth;
+     order by nth
+    -- While it waited, another request may have said the same message.
+    on conflict (thread_id, key) where superseded_at is null do nothing;
   end if;
   select jsonb_agg(to_jsonb(recent) order by recent.position) into v_items
     from (select id, key, kind, data, position from agent.item
@@ -222,14 +273,20 @@ declare
   v_last record;
 begin
   perform agent.act_as(p_claims);
-  select incoming.nth, item.position,
-         item.kind = 'message' and item.data ->> 'role' = 'user'
-           and item.data -> 'content' is distinct from message -> 'data' -> 'content' as edited
-    into v_last
-    from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
-    join agent.item on item.thread_id = p_thread and item.superseded_at is null
-     and message ->> 'key' in (item.key, item.data ->> 'message_id')
-   order by incoming.nth desc, item.position desc limit 1;
+  with incoming as (
+    select message ->> 'key' as key, message, nth
+      from jsonb_array_elements(p_request -> 'messages') with ordinality as given (message, nth)
+  ), stored as (
+    select key, kind, data, position from agent.item where thread_id = p_thread and superseded_at is null
+  ), known as (
+    select nth, position, kind = 'message' and data ->> 'role' = 'user'
+             and data -> 'content' is distinct from message -> 'data' -> 'content' as edited
+      from incoming join stored using (key)
+    union all
+    select nth, position, false
+      from incoming join stored on data ->> 'message_id' = incoming.key
+  )
+  select * into v_last from known order by nth desc, position desc limit 1;
 
   select coalesce(jsonb_agg(message order by nth), '[]') into said
     from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
@@ -251,6 +308,9 @@ begin
        and p_request ->> 'rewind_to' in (key, data ->> 'message_id');
     if rewind is null then
       raise exception using errcode = 'AF001', message = 'rewind_target_unknown';
+    end if;
+    if v_last.edited then
+      rewind := least(rewind, v_last.position - 1);
     end if;
   elsif v_last.edited then
     rewind := v_last.position - 1;

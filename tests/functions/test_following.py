@@ -239,10 +239,11 @@ async def test_a_deleted_user_leaves_nothing_behind(agent: Served, model: ModelS
 
 async def test_ids_are_opaque_and_bounded(agent: Served, model: ModelServer) -> None:
     person = await agent.person()
-    run = "ré un/*'\"?" + uuid4().hex
+    run = "ré un*'\"?%" + uuid4().hex
     model.will(says("ok"))
     assert types(await person.run(says_user("hi", run=run[:128], thread="t" * 128)))[-1] == (
         "RUN_FINISHED"
     )
-    refused = await person.ask("POST", "/runs", says_user("hi", run="r" * 129))
-    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    for bad in ("r" * 129, "a/b", "a\\b", "..", ".", "", "a\nb"):
+        refused = await person.ask("POST", "/runs", says_user("hi", run=bad))
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), bad

@@ -135,7 +135,7 @@ async def test_a_turn_is_asked_so_often_and_a_closed_turn_starts_anew(
     assert await db.call("claim_run", leased["run_id"], lease) is None
     found = await db.call("find_run", user, "run-1", None)
     assert (found["status"], found["ending"]["code"]) == ("failed", "too_many_attempts")
-    assert found["attempt"] == 4, "two asks of each of the two turns"
+    assert found["attempt"] == 5, "two asks of each of the two turns, and the ending's own"
 
 
 async def test_a_live_lease_cannot_be_taken(db: Database, user: Json) -> None:

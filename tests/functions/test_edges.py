@@ -1,0 +1,173 @@
+"""Where two rules meet: queues and histories, endings without a holder, limits, and what must not stop the rest."""
+
+import asyncio
+from typing import Any
+
+from shared.contracts import Json
+from tests.doubles import ModelServer, Reply, chunk, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.functions.test_following import wait_for_status
+from tests.functions.test_runs import text, types
+from tests.functions.test_threads_rules import body, messages, user
+
+
+async def leave_orphan(agent: Served, person: Person, model: ModelServer) -> str:
+    """A run whose holder is gone, with a half-written message in the log. Returns the last cursor its client had."""
+    model.will([chunk({"content": "so far"}), asyncio.Event()])
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        cursor = frames.ids[-1]
+    async with agent.database.owner() as owner, asyncio.timeout(5):
+        while not await owner.fetchval("select exists (select from agent.run_event where seq > 2)"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await owner.execute("update agent.lease set until = '-infinity', token = gen_random_uuid()")
+    return cursor
+
+
+async def test_two_queued_runs_with_the_same_history_are_both_answered(
+    agent: Served, model: ModelServer
+) -> None:
+    person, go_on = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), go_on, *says("b")], says("two"), says("three"))
+    first, second = user("m1", "one"), user("m2", "second")
+    async with person.stream("POST", "/runs", body("run-1", first)) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        queued = []
+        for run, *history in (
+            ("run-2", first, second),
+            ("run-3", first, second, user("m3", "third")),
+        ):
+            asked = body(run, *history, busyPolicy="enqueue")
+            queued.append(asyncio.ensure_future(person.run(asked)))
+            await wait_for_status(person, "queued", run)
+        go_on.set()
+        await frames.rest()
+        answers = await asyncio.gather(*queued)
+
+    assert [text(frames) for frames in answers] == ["two", "three"]
+    assert [types(frames).count("RUN_STARTED") for frames in answers] == [1, 1]
+    said = [m["content"] for m in await messages(person)]
+    assert said == ["one", "ab", "second", "two", "third", "three"]
+
+
+async def test_cancelling_a_run_nobody_holds_keeps_what_was_said_and_its_reader_sees_the_end(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    cursor = await leave_orphan(agent, person, model)
+    answer = await person.ask("POST", "/runs/run-1/cancel")
+    assert answer.json()["status"] == "cancelled"
+
+    async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
+        seen = await frames.rest()
+
+    assert types(seen) == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "STATE_SNAPSHOT", "RUN_FINISHED"]
+    assert seen[1]["messages"][-1]["content"] == "so far"
+    assert seen[-1]["outcome"] == {"type": "cancelled"}
+
+
+async def test_a_run_cancelled_in_the_queue_begins_and_ends_for_its_reader(
+    agent: Served, model: ModelServer
+) -> None:
+    person, go_on = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), go_on, *says("b")])
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        queued = asyncio.ensure_future(
+            person.run(body("run-2", user("u2", "x"), busyPolicy="enqueue"))
+        )
+        await wait_for_status(person, "queued", "run-2")
+        await person.ask("POST", "/runs/run-2/cancel")
+        assert types(await queued) == ["RUN_STARTED", "RUN_FINISHED"]
+        go_on.set()
+        await frames.rest()
+
+
+async def test_rewinding_to_a_message_behind_an_edit_rewinds_to_the_edit(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    model.will(says("one"), says("anew"))
+    await person.run(body("run-1", user("u1", "first")))
+    reply = (await messages(person))[1]["id"]
+
+    await person.run(body("run-2", user("u1", "first, better"), rewindTo=reply))
+
+    assert [m["content"] for m in await messages(person)] == ["first, better", "anew"]
+
+
+async def test_the_limit_of_live_runs_holds_against_many_at_once(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.answer_all = lambda _: Reply([chunk({"content": "a"}), never])
+    async with serve(database, model, max_live_runs=2) as agent:
+        person = await agent.person()
+
+        async def status(n: int) -> int:
+            path = says_user("hi", run=f"run-{n}", thread=f"thread-{n}")
+            async with person.stream("POST", "/runs", path) as frames:
+                return frames.response.status_code
+
+        codes = await asyncio.gather(*(status(n) for n in range(8)))
+        assert sorted(codes) == [200] * 2 + [503] * 6
+    never.set()
+
+
+async def test_trouble_of_one_poll_does_not_end_following(
+    agent: Served, database: TestDatabase, model: ModelServer
+) -> None:
+    person = await agent.person()
+    model.will(says("whole"))
+    await person.run(says_user("hi"))
+    revoke = "revoke execute on function agent.read_events from agent_api"
+    async with database.owner() as owner, serve(database, model) as other:
+        await owner.execute(revoke)
+        reader = Person(other.client, other.base, person.sub, person.session_id)
+        async with reader.stream("GET", "/runs/run-1/events") as frames:
+            await asyncio.sleep(0.2)  # polls that fail
+            await owner.execute("grant execute on function agent.read_events to agent_api")
+            assert text(await frames.rest()) == "whole"
+
+
+async def test_a_tool_name_postgres_cannot_keep_does_not_lose_the_run(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    call: Json = {"index": 0, "id": "a\0", "function": {"name": "no\0pe\ud800", "arguments": "{}"}}
+    model.will([chunk({"tool_calls": [call]}), chunk(finish="tool_calls")], says("sorry"))
+
+    assert types(await person.run(says_user("hi")))[-1] == "RUN_FINISHED"
+
+
+async def test_content_nested_too_deeply_is_refused(agent: Served) -> None:
+    person = await agent.person()
+    deep: Any = "x"
+    for _ in range(249):
+        deep = [deep]
+    asked = says_user("x", state=deep)
+
+    refused = await person.ask("POST", "/runs", asked)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+async def test_an_id_no_run_can_have_is_refused_in_a_path(agent: Served) -> None:
+    person = await agent.person()
+
+    for path in ("/runs/%00", "/runs/%00/events", "/runs/a%5Cb"):
+        assert (await person.ask("GET", path)).status_code == 422, path
+
+
+async def test_the_same_long_history_again_is_compared_quickly(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    history = [user(f"u{n}", "x") for n in range(3000)]
+    model.will(says("one"), says("two"))
+
+    await person.run(body("run-1", *history))
+    frames = await person.run(body("run-2", *history, user("last", "y")))
+
+    assert text(frames) == "two"
