@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = Settings.from_env()
         app = importlib.import_module(f"functions.{arguments[0]}.app").app
+        settings.require(*app.state.requires)
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,6 +1,6 @@
 """The shapes that cross a process: native events, items and cursors.
 
-Everything an interface shows is a projection of these. This module imports nothing of ours.
+Everything an interface shows is a projection of these. They import problems, and nothing else of ours.
 """
 
 from collections.abc import Mapping, Sequence

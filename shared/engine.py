@@ -18,7 +18,7 @@ from shared.live import LeaseLost, LiveRun
 from shared.log import logger
 from shared.model import Model, ModelFailed
 from shared.runs import Leased
-from shared.tools import Toolbox, finish_calls, run_calls, started
+from shared.tools import NoTools, Toolbox, finish_calls, run_calls, started
 from shared.transcript import transcript
 from shared.turn import Turn
 
@@ -32,9 +32,10 @@ class DeadlineReached(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """Who answers: instructions and limits. `attempts`: how often one turn is asked before the run fails."""
+    """Who answers: instructions, tools and limits. `attempts`: how often one turn is asked before the run fails."""
 
     instructions: str
+    toolbox: Toolbox = NoTools()  # noqa: RUF009  # it holds nothing
     max_turns: int = 12
     attempts: int = 3
     context_tokens: int = 128_000
@@ -45,7 +46,7 @@ async def respond(
     request: Json,
     history: Sequence[Item],
     model: Model,
-    toolbox: Toolbox,
+    *,
     open_results: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Step, None]:
     """The steps of one run, the last of which holds its ending.
@@ -58,22 +59,16 @@ async def respond(
     """
     items, usage = [*history], Usage()
     client_tools = {tool["name"]: tool for tool in request.get("tools") or ()}
-    specs = [*toolbox.specs(), *map(_spec, client_tools.values())]
-    if open_results:
-        left = [item for item in items if item.key in open_results]
-        async for result, step in finish_calls(left, open_results, toolbox):
-            items.append(result)
-            yield step
+    specs = [*agent.toolbox.specs(), *map(_spec, client_tools.values())]
+    async for result, step in finish_calls(items[:], open_results or {}, agent.toolbox):
+        items.append(result)
+        yield step
     if waiting := _waiting(items):
-        done: Json = {"usage": {}, "pending_calls": waiting}
-        yield Step([Draft("run.completed", None, done)], commits=True)
+        yield _end_of_calls(waiting, usage)
         return
     for _ in range(agent.max_turns):
-        messages = transcript(
-            agent.instructions, request.get("context") or (), items, agent.context_tokens
-        )
         asking = _Asking(model, client_tools, agent.attempts)
-        async for step in asking.steps(messages, specs):
+        async for step in asking.steps(_messages(agent, request, items), specs):
             yield step
         turn = asking.turn
         usage += turn.usage
@@ -84,14 +79,24 @@ async def respond(
         results = [(call, str(uuid4())) for call in mine]
         yield Step([*closing, *map(started, results)], commits=True, closes=True)
         items += turn.items
-        async for result, step in run_calls(results, toolbox):
+        async for result, step in run_calls(results, agent.toolbox):
             items.append(result)
             yield step
-        if len(mine) < len(turn.calls):
-            yield Step([_ending(turn, usage)], commits=True)
+        if waiting := [call.id for call in turn.calls if call.executor == "client"]:
+            yield _end_of_calls(waiting, usage)
             return
     spent: Json = {"reason": "max_turns", "usage": usage.to_json()}
     yield Step([Draft("run.incomplete", None, spent)], commits=True)
+
+
+def _messages(agent: Agent, request: Json, items: Sequence[Item]) -> list[Json]:
+    context = request.get("context") or ()
+    return transcript(agent.instructions, context, items, agent.context_tokens)
+
+
+def _end_of_calls(waiting: list[str], usage: Usage) -> Step:
+    done: Json = {"usage": usage.to_json(), "pending_calls": waiting}
+    return Step([Draft("run.completed", None, done)], commits=True)
 
 
 class _Asking:
@@ -106,21 +111,18 @@ class _Asking:
     async def steps(self, messages: list[Json], specs: list[Json]) -> AsyncIterator[Step]:
         for attempt in range(1, self._attempts + 1):
             self.turn = Turn(self._client_tools)
-            said: dict[str, None] = {}
             try:
                 async with aclosing(self._model.stream(messages, specs)) as parts:
                     async for part in parts:
                         drafts = self.turn.take(part)
-                        said.update((draft.item_id, None) for draft in drafts if draft.item_id)
                         yield Step(drafts)
                 return
             except ModelFailed as failed:
                 logger.warning("model.failed", extra={"code": failed.code, "attempt": attempt})
                 if attempt == self._attempts or not failed.retryable:
                     raise
-            if said:
-                broken = {"reason": "model_broke_off"}
-                yield Step([Draft("item.aborted", item, broken) for item in said], commits=True)
+            if taken_back := self.turn.take_back("model_broke_off"):
+                yield Step(taken_back, commits=True)
             await asyncio.sleep(random.uniform(0.2, 0.4) * 2**attempt)  # noqa: S311  # jitter
 
 
@@ -150,7 +152,7 @@ def _waiting(items: Sequence[Item]) -> list[str]:
 
 
 async def answer(
-    live: LiveRun, journal: Journal, agent: Agent, model: Model, toolbox: Toolbox, *, seconds: float
+    live: LiveRun, journal: Journal, agent: Agent, model: Model, *, seconds: float
 ) -> None:
     """Drive a run to its ending, which is written exactly once, whatever happens: failed or cancelled.
 
@@ -161,7 +163,7 @@ async def answer(
     """
     try:
         async with asyncio.timeout(seconds):
-            await _drive(live, journal, agent, model, toolbox, edge_at=monotonic() + seconds * 0.8)
+            await _drive(live, journal, agent, model, edge_at=monotonic() + seconds * 0.8)
         return
     except LeaseLost:
         return
@@ -184,10 +186,11 @@ async def answer(
 
 
 async def _drive(
-    live: LiveRun, journal: Journal, agent: Agent, model: Model, toolbox: Toolbox, *, edge_at: float
+    live: LiveRun, journal: Journal, agent: Agent, model: Model, *, edge_at: float
 ) -> None:
     leased: Leased = live.leased
-    steps = respond(agent, leased.request, leased.items, model, toolbox, leased.open_results)
+    open_results = leased.open_results
+    steps = respond(agent, leased.request, leased.items, model, open_results=open_results)
     async with aclosing(steps):
         async for step in steps:
             if not step.commits:

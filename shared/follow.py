@@ -25,9 +25,8 @@ _PAGE = 1000
 class Feed:
     """The events of one run as this process learns of them, from behind `base` on. Any number may follow."""
 
-    def __init__(self, *, base: int, attempt: int) -> None:
+    def __init__(self, *, base: int) -> None:
         self.base = base
-        self.attempt = attempt
         self.events: list[Event] = []
         self.is_closed = False
         self.has_gap = False
@@ -128,7 +127,7 @@ class Follow:
                         yield sound
                     if sound:
                         place = Cursor(sound[-1].attempt, sound[-1].seq)
-                    if len(sound) < len(news) or (sound and sound[-1].type == "item.aborted"):
+                    if len(sound) < len(news):
                         place = None
                         break
                 if place is not None and feed.has_ended:
@@ -164,7 +163,7 @@ class Follow:
         if local and local.base <= seq and (local.has_ended or not local.is_closed):
             yield local
             return
-        feed = self._remote.setdefault((run_id, seq), Feed(base=seq, attempt=0))
+        feed = self._remote.setdefault((run_id, seq), Feed(base=seq))
         feed.followers += 1
         self._wake.set()
         try:
@@ -230,9 +229,7 @@ def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
 def _sound(news: list[Event], attempt: int) -> list[Event]:
     """The events up to where the reader's picture breaks: another attempt, or an item taken back."""
     for place, event in enumerate(news):
-        if attempt and event.attempt != attempt:
+        if (attempt and event.attempt != attempt) or event.type == "item.aborted":
             return news[:place]
-        if event.type == "item.aborted":
-            return news[: place + 1]
         attempt = event.attempt
     return news

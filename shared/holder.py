@@ -18,7 +18,6 @@ from shared.model import Model
 from shared.problems import ThreadBusy, TooManyRuns, Unavailable
 from shared.runs import Leased, Runs, RunView, Suspected, Waiting
 from shared.settings import Settings
-from shared.tools import NoTools, Toolbox
 
 #: What a stopping process may take to flush and release: on Knative SIGTERM comes after the drain.
 _STOP_SECONDS = 1.0
@@ -36,7 +35,6 @@ class Holder:
         agent: Agent,
         model: Model,
         settings: Settings,
-        toolbox: Toolbox | None = None,
     ) -> None:
         self.runs = Runs(database, settings)
         self.journal = Journal(database, settings)
@@ -44,7 +42,6 @@ class Holder:
         self._dispatch = Dispatch(database, settings, self.take_up)
         self._agent = agent
         self._model = model
-        self._toolbox = toolbox or NoTools()
         self._settings = settings
         self._tasks: set[asyncio.Task[None]] = set()
         self._admitting = 0
@@ -86,20 +83,21 @@ class Holder:
     async def take_up(self, run_id: str) -> None:
         """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster."""
         with suppress(Unavailable, TooManyRuns):
-            await self._claim(run_id)
+            if isinstance(await self._claim(run_id), Suspected):
+                self._spawn(self._look_again(run_id))
 
-    async def execute(self, run_id: str) -> bool:
-        """Answer a run until it ends here. False: it is not waiting, or somebody else has it.
+    async def execute(self, run_id: str) -> None:
+        """Answer a run until it ends here; at once where it does not wait, or somebody else has it.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
         """
-        task = await self._claim(run_id, patiently=True)
-        if task is None:
-            return False
-        # Whoever asked may go away; the run goes on.
-        await asyncio.wait([task])
-        return True
+        task = await self._claim(run_id)
+        if isinstance(task, Suspected):
+            task = await self._look_again(run_id)
+        if isinstance(task, asyncio.Task):
+            # Whoever asked may go away; the run goes on.
+            await asyncio.wait([task])
 
     async def meet(self, view: RunView) -> None:
         """Whoever meets a run that nobody holds takes it up."""
@@ -138,9 +136,7 @@ class Holder:
         if not self._is_stopping:
             self._spawn(cancel())
 
-    async def _claim(
-        self, run_id: str, *, patiently: bool = False, is_second_look: bool = False
-    ) -> asyncio.Task[None] | None:
+    async def _claim(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         if self.is_full:
             raise TooManyRuns(retry_after=2)
         if run_id in self.journal.live:
@@ -148,20 +144,15 @@ class Holder:
             return None
         with self._slot():
             claimed = await self.runs.claim(run_id)
-            if isinstance(claimed, Leased):
-                logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
-                return await self._hold(claimed)
-        if isinstance(claimed, Suspected) and not is_second_look:
-            again = self._look_again(run_id)
-            if patiently:
-                return await again
-            self._spawn(again)
-        return None
+            if not isinstance(claimed, Leased):
+                return claimed
+            logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
+            return await self._hold(claimed)
 
-    async def _look_again(self, run_id: str) -> asyncio.Task[None] | None:
+    async def _look_again(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
         with suppress(Unavailable, TooManyRuns):
-            return await self._claim(run_id, is_second_look=True)
+            return await self._claim(run_id)
         return None
 
     @contextmanager
@@ -210,9 +201,7 @@ class Holder:
     async def _drive(self, live: LiveRun) -> None:
         seconds = self._settings.run_deadline_seconds
         try:
-            await answer(
-                live, self.journal, self._agent, self._model, self._toolbox, seconds=seconds
-            )
+            await answer(live, self.journal, self._agent, self._model, seconds=seconds)
         except DeadlineReached:
             logger.info("run.handed_on")
             for run_id in await self.journal.release([live]):

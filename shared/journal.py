@@ -122,7 +122,7 @@ class Journal:
     async def _flush_apart(self, due: Sequence[LiveRun]) -> None:
         # One bad run must not fail the others: each gets a statement, and the one that fails again is given up.
         if len(due) == 1:
-            logger.exception("run.unwritable", extra={"run_id": due[0].leased.run_id})
+            logger.exception("run.unwritable", extra={"run_id": due[0].leased.run_key})
             self._stop(due[0], lost=True)
             return
         for live in due:

@@ -58,7 +58,7 @@ class LiveRun:
 
     def __init__(self, leased: Leased) -> None:
         self.leased = leased
-        self.feed = Feed(base=leased.base, attempt=leased.attempt)
+        self.feed = Feed(base=leased.base)
         self.feed.publish(leased.events)
         self.committed = leased.last_seq
         self.pending: list[Event] = []

@@ -1,7 +1,7 @@
 """JSON log lines on stdout: one event with fields a line, with the ids of what is being done.
 
-`log.info("run.completed", extra={"seconds": 3.4})` gives `{"level": "INFO", "event": "run.completed", "function":
-"agent", "run_id": …, "seconds": 3.4, …}`. Never message text, arguments or tokens.
+`logger.info("run.ended", extra={"events": 14})` gives `{"level": "INFO", "event": "run.ended", "function": "agent",
+"run_id": …, "events": 14, …}`. Never message text, arguments or tokens.
 """
 
 import logging

@@ -41,7 +41,7 @@ class Settings:
     model_turn_seconds: float = 240.0
     #: A model that sends nothing for so long is given up, seconds.
     model_silence_seconds: float = 60.0
-    #: How often one turn is asked before the run fails.
+    #: How often one turn is asked, here or by processes that die over it, before the run fails.
     model_attempts: int = 3
 
     #: Connections of this process; each pod holds as many.
@@ -78,6 +78,9 @@ class Settings:
         environ = os.environ if environ is None else environ
         kinds = get_type_hints(cls)
         given = {f.name: environ.get(f.name.upper(), "").strip() for f in fields(cls)}
+        level = given["log_level"].upper()
+        if level and level not in _LEVELS:
+            raise InvalidSettings(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}.")
         read: dict[str, Any] = {n: _read(n, kinds[n], text) for n, text in given.items() if text}
         return cls(**read)
 
@@ -92,6 +95,7 @@ class Settings:
             raise InvalidSettings(f"Set {', '.join(missing)}; docs/configuration.md says to what.")
 
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 

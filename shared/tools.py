@@ -54,11 +54,11 @@ def started(result: tuple[Call, str]) -> Draft:
 
 
 async def finish_calls(
-    left: Sequence[Item], open_results: Mapping[str, str], toolbox: Toolbox
+    items: Sequence[Item], open_results: Mapping[str, str], toolbox: Toolbox
 ) -> AsyncIterator[tuple[Item, Step]]:
-    """Make again what may be made again; of the rest, say that nobody knows."""
+    """Of calls that were started and have no result: make again what may be, of the rest say that nobody knows."""
     again = []
-    for item in left:
+    for item in (item for item in items if item.key in open_results):
         if toolbox.is_repeatable(item.data["name"]):
             call = Call(item.key, None, item.data["name"], "server", [item.data["arguments"]])
             again.append((call, open_results[item.key]))

@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from shared.contracts import Draft, Item, Json, Usage
+from shared.contracts import Draft, Item, Json, Kind, Usage
 from shared.model import CallPart, Finish, Part, Text
 
 
@@ -61,8 +61,20 @@ class Turn:
             said: Json = {"role": "assistant", "content": "".join(self._text)}
             drafts.append(self._complete(self.message_id, "message", said))
         for call in self._started:
+            if not any(call.arguments):
+                # Clients parse what the deltas add up to.
+                call.arguments.append("{}")
+                written = {"channel": "arguments", "delta": "{}"}
+                drafts.append(Draft("item.delta", call.id, written))
             drafts.append(self._complete(call.id, "tool_call", self._call_item(call)))
         return drafts
+
+    def take_back(self, reason: str) -> list[Draft]:
+        """The turn is void: each of its items is taken back, complete or not."""
+        begun = [item.key for item in self.items] + [call.id for call in self._started]
+        begun += [self.message_id] if self._text else []
+        begun += [self._reasoning_id] if self._reasoning_id else []
+        return [Draft("item.aborted", item_id, {"reason": reason}) for item_id in begun]
 
     def _say(self, text: str) -> list[Draft]:
         drafts = self._end_reasoning()
@@ -118,12 +130,12 @@ class Turn:
     def _call_item(self, call: Call) -> Json:
         return {
             "name": call.name,
-            "arguments": "".join(call.arguments) or "{}",
+            "arguments": "".join(call.arguments),
             "message_id": self.message_id,
             "executor": call.executor,
             **({"provider_id": call.provider_id} if call.provider_id else {}),
         }
 
-    def _complete(self, item_id: str, kind: str, item: Json) -> Draft:
-        self.items.append(Item(item_id, kind, item))  # type: ignore[arg-type]  # the four kinds above
+    def _complete(self, item_id: str, kind: Kind, item: Json) -> Draft:
+        self.items.append(Item(item_id, kind, item))
         return Draft("item.completed", item_id, {"kind": kind, "item": item})

@@ -55,9 +55,14 @@ class Checked(Protocol):
 
 
 def create_app(
-    name: str, router: APIRouter, *, uses: Sequence[Use] = (), settings: Settings | None = None
+    name: str,
+    router: APIRouter,
+    *,
+    uses: Sequence[Use] = (),
+    requires: Sequence[str] = (),
+    settings: Settings | None = None,
 ) -> FastAPI:
-    """A function: its routes, with health, problems and logs around them.
+    """A function: its routes, with health, problems and logs around them. `requires` names settings it needs.
 
     Nothing happens here; the lifespan reads the settings, if none are given, and enters what the function uses, in
     this order.
@@ -66,6 +71,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings or Settings.from_env()
+        app.state.settings.require(*requires)
         log.configure(name, app.state.settings.log_level)
         async with AsyncExitStack() as stack:
             for use in uses:
@@ -76,6 +82,7 @@ def create_app(
     app = FastAPI(title=name, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.name = name
     app.state.checks = {}
+    app.state.requires = requires
     app.include_router(_health)
     app.include_router(router)
     app.add_middleware(Context)
@@ -87,7 +94,6 @@ def create_app(
 @asynccontextmanager
 async def database(app: FastAPI) -> AsyncIterator[None]:
     """Use Postgres: `app.state.database`, which readiness asks for."""
-    app.state.settings.require("supabase_database_url")
     app.state.database = app.state.checks["database"] = Database(app.state.settings)
     await app.state.database.connect()
     try:
@@ -100,7 +106,6 @@ async def database(app: FastAPI) -> AsyncIterator[None]:
 async def identity(app: FastAPI) -> AsyncIterator[None]:
     """Use the two proofs of who is asking: `app.state.verifier`, behind `User`."""
     settings = app.state.settings
-    settings.require("supabase_url", "gateway_public_keys")
     issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
     app.state.verifier = Verifier(
         function=app.state.name,

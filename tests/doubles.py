@@ -103,7 +103,8 @@ class ModelServer:
                 self.asked.set()
                 if not await self._reply(self._next(request), writer):
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            # The client is gone, or the test is over.
             pass
         finally:
             writer.close()

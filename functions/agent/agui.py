@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from functions.agent.messages import messages
-from shared.contracts import Event, Json, Snapshot
+from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -47,7 +47,12 @@ class Projection:
         self._open: dict[str, str] = {}
         self._has_written = False
         # Who comes back with a cursor has seen the run begin.
-        self._has_begun = resumes
+        self._resumes = self._has_begun = resumes
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether a snapshot may come now: what is open on the client must be known, to be closed first."""
+        return not (self._resumes and self._has_written)
 
     def write(self, events: Iterable[Event], *, skip: int = 0) -> bytes:
         """The frames of these events; of the first one without its first `skip`."""
@@ -57,12 +62,10 @@ class Projection:
             if event.type == "run.started" and self._has_begun:
                 continue
             if event.ends_run and not self._has_begun:
-                written.append(b"data: %b\n\n" % orjson.dumps(self._started()))
-            frames = event.wire or _encode(event, self._frames(event))
-            if event.type != "item.aborted":
-                # Which frames take an item back depends on what this client has open; all others are the same for all.
-                event.wire = frames
-            written += frames[skip:]
+                written.append(_sse(self._started()))
+            # The same for all who follow, so it is encoded once.
+            event.wire = event.wire or _encode(event, self._frames(event))
+            written += event.wire[skip:]
             skip = 0
             self._has_begun = self._has_begun or event.type != "run.queued"
             self._note(event)
@@ -81,15 +84,9 @@ class Projection:
         for event in starts:
             frames += self._frames(event)
             self._note(event)
-        *head, last = (orjson.dumps(frame) for frame in frames)
-        place = f"id: {snapshot.attempt}.{snapshot.seq}\n".encode()
-        return (
-            b"".join(b"data: " + frame + b"\n\n" for frame in head)
-            + place
-            + b"data: "
-            + last
-            + b"\n\n"
-        )
+        *head, last = frames
+        cursor = Cursor(snapshot.attempt, snapshot.seq)
+        return b"".join([*map(_sse, head), _sse(last, cursor)])
 
     def _note(self, event: Event) -> None:
         match event.type:
@@ -122,14 +119,8 @@ class Projection:
                 return [_tool_result(item_id, data["item"])]
             case "item.completed":
                 return [_boundary(name, item_id, {}) for name in _CLOSES[data["kind"]]]
-            case "item.aborted":
-                return [
-                    _boundary(name, item_id, {})
-                    for name in _CLOSES.get(self._open.get(item_id, ""), ())
-                ]
-            case "state.snapshot" | "state.delta" | "step.started" | "step.finished" | "custom":
-                return [_aside(event)]
-            case "run.queued" | "interrupt.resolved":
+            case "item.aborted" | "run.queued":
+                # What is taken back is shown by the snapshot that comes instead.
                 return []
         return [self._ended(event)]
 
@@ -141,21 +132,22 @@ class Projection:
         return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, data), **spent}
 
 
-def leg_ended(cursor: str) -> bytes:
+def leg_ended(cursor: Cursor) -> bytes:
     """The last frame of a leg: the run goes on, and the client asks for more from this cursor."""
-    frame = {"type": "CUSTOM", "name": "stream.leg_ended", "value": {"cursor": cursor}}
-    return b"data: " + orjson.dumps(frame) + b"\n\n"
+    frame = {"type": "CUSTOM", "name": "stream.leg_ended", "value": {"cursor": str(cursor)}}
+    return _sse(frame)
 
 
 def _encode(event: Event, frames: Sequence[Json]) -> list[bytes]:
     """Frames as bytes. The last carries the event's own cursor: with it the client has all of the event."""
-    cursor = f"{event.attempt}.{event.seq}"
     last = len(frames) - 1
-    return [
-        b"id: %b\ndata: %b\n\n"
-        % ((cursor if n == last else f"{cursor}.{n}").encode(), orjson.dumps(frame))
-        for n, frame in enumerate(frames)
-    ]
+    places = (Cursor(event.attempt, event.seq, None if n == last else n) for n in range(last + 1))
+    return [_sse(frame, place) for frame, place in zip(frames, places, strict=True)]
+
+
+def _sse(frame: Json, cursor: Cursor | None = None) -> bytes:
+    place = f"id: {cursor}\n".encode() if cursor else b""
+    return b"%bdata: %b\n\n" % (place, orjson.dumps(frame))
 
 
 def _boundary(name: str, item_id: str, data: Json) -> Json:
@@ -167,14 +159,6 @@ def _boundary(name: str, item_id: str, data: Json) -> Json:
         return {"type": name, "toolCallId": item_id}
     role = {"TEXT_MESSAGE_START": "assistant", "REASONING_MESSAGE_START": "reasoning"}.get(name)
     return {"type": name, "messageId": item_id, **({"role": role} if role else {})}
-
-
-def _aside(event: Event) -> Json:
-    """A frame beside the items: the same members by other names."""
-    name = event.type.replace(".", "_").upper()
-    if event.type.startswith("step."):
-        return {"type": name, "stepName": event.data["name"]}
-    return {"type": name, **event.data}
 
 
 def _tool_result(item_id: str, item: Json) -> Json:

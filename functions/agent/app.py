@@ -118,7 +118,7 @@ class Stream:
                     if frames:
                         yield frames
                     if ends_at and monotonic() >= ends_at:
-                        yield leg_ended(str(cursor or ""))
+                        yield leg_ended(cursor or Cursor(0, 0))
                         break
         except (asyncio.CancelledError, GeneratorExit):
             if self._leaves:
@@ -137,12 +137,19 @@ class Stream:
         self, parts: AsyncIterator[list[Event] | Snapshot], cursor: Cursor | None
     ) -> AsyncIterator[tuple[bytes, Cursor | None]]:
         projection = Projection(self._view, resumes=cursor is not None)
-        skip = 0 if cursor is None or cursor.frame is None else cursor.frame + 1
+        place = cursor or Cursor(0, 0)
+        skip = 0 if place.frame is None else place.frame + 1
         async for part in parts:
+            if isinstance(part, Snapshot) and not projection.can_restart:
+                # The client comes back from here, and then gets the snapshot first.
+                yield leg_ended(place), None
+                return
             if isinstance(part, Snapshot):
-                yield projection.write_snapshot(part), Cursor(part.attempt, part.seq)
+                place = Cursor(part.attempt, part.seq)
+                yield projection.write_snapshot(part), place
             elif part:
-                yield projection.write(part, skip=skip), Cursor(part[-1].attempt, part[-1].seq)
+                place = Cursor(part[-1].attempt, part[-1].seq)
+                yield projection.write(part, skip=skip), place
             else:
                 await self._meet()
                 yield KEEP_ALIVE, None
@@ -150,7 +157,8 @@ class Stream:
 
 
 def _holder(request: Request) -> Holder:
-    return request.app.state.holder  # type: ignore[no-any-return]  # app.state is untyped
+    holder: Holder = request.app.state.holder
+    return holder
 
 
 def _view(view: RunView) -> Json:
@@ -160,7 +168,7 @@ def _view(view: RunView) -> Json:
         "threadId": view.thread_key,
         "parentRunId": view.parent_key,
         "status": view.status,
-        "cursor": f"{view.attempt}.{view.last_seq}",
+        "cursor": str(Cursor(view.attempt, view.last_seq)),
         "createdAt": view.created_at,
         "startedAt": view.started_at,
         "endedAt": view.ended_at,
@@ -173,4 +181,9 @@ def _view(view: RunView) -> Json:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-app = create_app("agent", router, uses=(database, identity, answering))
+app = create_app(
+    "agent",
+    router,
+    uses=(database, identity, answering),
+    requires=("supabase_database_url", "supabase_url", "gateway_public_keys"),
+)

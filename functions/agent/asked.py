@@ -145,7 +145,7 @@ class RunAgentInput(_Wire):
             "state": {} if self.state is None else self.state,
             "tools": [tool.model_dump(exclude_none=True) for tool in self.tools],
             "context": [entry.model_dump() for entry in self.context],
-            "resume": [answer.model_dump(by_alias=True) for answer in self.resume],
+            "resume": [answer.model_dump() for answer in self.resume],
             "rewind_to": self.forwarded_props.rewind_to,
             "busy": self.forwarded_props.busy_policy,
             "request_id": request_id,

@@ -43,7 +43,8 @@ def _run_of(event: CloudEvent) -> str:
 
 
 def _holder(request: Request) -> Holder:
-    return request.app.state.holder  # type: ignore[no-any-return]  # app.state is untyped
+    holder: Holder = request.app.state.holder
+    return holder
 
 
-app = create_app("runner", router, uses=(database, answering))
+app = create_app("runner", router, uses=(database, answering), requires=("supabase_database_url",))

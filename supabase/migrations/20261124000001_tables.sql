@@ -119,6 +119,8 @@ create table agent.item (
 create unique index item_key on agent.item (thread_id, key) where superseded_at is null;
 create index item_order on agent.item (thread_id, position) where superseded_at is null;
 create index item_of_run on agent.item (run_id);
+-- What a deleted user leaves is found without a scan.
+create index item_of_owner on agent.item (owner);
 
 -- A question a run ended with; the answer comes with a later run of the thread.
 create table agent.interrupt (
@@ -140,6 +142,7 @@ create table agent.interrupt (
 );
 create index interrupt_open on agent.interrupt (thread_id) where status = 'open';
 create index interrupt_of_run on agent.interrupt (run_id);
+create index interrupt_of_owner on agent.interrupt (owner);
 
 -- Who did what, without content. Nobody may change or remove a row; it goes with its user.
 create table agent.audit_event (

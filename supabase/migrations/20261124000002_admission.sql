@@ -331,7 +331,7 @@ language plpgsql set search_path = '' as $$
 begin
   perform agent.act_as(p_claims);
   if exists (
-    select from agent.interrupt join jsonb_array_elements(p_resume) answer on answer ->> 'interruptId' = id::text
+    select from agent.interrupt join jsonb_array_elements(p_resume) answer on answer ->> 'interrupt_id' = id::text
      where thread_id = p_thread and status <> 'open'
   ) then
     raise exception using errcode = 'AF001', message = 'interrupt_resolved';
@@ -339,7 +339,7 @@ begin
   update agent.interrupt
      set status = answer ->> 'status', payload = answer -> 'payload', resolved_by = p_run, resolved_at = now()
     from jsonb_array_elements(p_resume) answer
-   where thread_id = p_thread and agent.interrupt.status = 'open' and answer ->> 'interruptId' = id::text;
+   where thread_id = p_thread and agent.interrupt.status = 'open' and answer ->> 'interrupt_id' = id::text;
   if exists (select from agent.interrupt where thread_id = p_thread and status = 'open') then
     raise exception using errcode = 'AF001', message = 'interrupt_open';
   end if;

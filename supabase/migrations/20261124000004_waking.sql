@@ -37,15 +37,6 @@ language sql security definer set search_path = '' as $$
   returning run_id
 $$;
 
--- Whether a sweep would find anything: what a schedule asks before it wakes a process.
-create function agent.waits() returns boolean
-language sql stable security definer set search_path = '' as $$
-  select exists (
-    select from agent.lease
-     where until < now() and coalesce(dispatched_at < now() - interval '60 seconds', true)
-  )
-$$;
-
 -- Take back the space of ended runs, a few at a time: their deltas after an hour at the earliest (what they added up to
 -- stays), all but the ending after `p_events_after`. Returns how many runs were touched.
 create function agent.prune_runs(p_deltas_after interval, p_events_after interval, p_limit integer) returns integer

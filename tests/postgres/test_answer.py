@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -38,7 +38,8 @@ class Desk:
     async def answer(self, *turns: Sequence[Part | Exception], **tools: object) -> CountingTools:
         model, toolbox = ScriptedModel(*turns), CountingTools(dict(tools))
         async with asyncio.timeout(10):
-            await answer(self.live, self.journal, AGENT, model, toolbox, seconds=8)
+            agent = replace(AGENT, toolbox=toolbox)
+            await answer(self.live, self.journal, agent, model, seconds=8)
         model.assert_done()
         return toolbox
 

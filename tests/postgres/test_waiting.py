@@ -31,7 +31,7 @@ async def interrupted(db: Database, user: Json, *ids: str) -> None:
 
 
 def resumes(*ids: str, run: str = "run-2", status: str = "resolved") -> Json:
-    answers = [{"interruptId": id_, "status": status, "payload": {"ok": True}} for id_ in ids]
+    answers = [{"interrupt_id": id_, "status": status, "payload": {"ok": True}} for id_ in ids]
     return asks(run=run, resume=answers, messages=[])
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps(model: ScriptedModel, toolbox: CountingTools, **request: Any) -> AsyncIterator[Step]:
-    return respond(AGENT, request, HISTORY, model, toolbox)
+    return respond(replace(AGENT, toolbox=toolbox), request, HISTORY, model)
 
 
 async def drafts(model: ScriptedModel, toolbox: CountingTools, **request: Any) -> list[Draft]:
