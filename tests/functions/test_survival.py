@@ -9,7 +9,7 @@ import pytest
 from shared.contracts import Json
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user
+from tests.fixtures.functions import Person, Served, says_user, serve
 from tests.fixtures.processes import Process, started
 from tests.functions.test_following import wait_for_status
 from tests.functions.test_runs import text, types
@@ -223,3 +223,21 @@ async def test_an_event_the_runner_cannot_use_is_refused_so_that_no_broker_tries
     answer = await runner.client.post(runner.base + "/", content=body, headers=headers)
 
     assert answer.status_code == status
+
+
+async def test_a_run_over_its_deadline_goes_on_with_a_new_lease_and_is_not_failed(
+    agent: Served, database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half"}), never], says("whole"))
+    async with serve(database, model, run_deadline_seconds=0.5) as slow:
+        someone = await slow.person()
+        async with someone.stream("POST", "/runs", says_user("hi")) as frames:
+            seen = await frames.rest()
+        view = (await someone.ask("GET", "/runs/run-1")).json()
+
+    assert final_text(seen) == "whole"
+    assert types(seen)[-1] == "RUN_FINISHED"
+    assert view["status"] == "completed"
+    assert view["cursor"].startswith("2.")
+    never.set()

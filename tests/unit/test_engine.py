@@ -166,3 +166,38 @@ async def test_what_cannot_help_is_not_tried_again() -> None:
     with pytest.raises(ModelFailed):
         await drafts(model, CountingTools({}))
     model.assert_done()
+
+
+def left_over(name: str, executor: str = "server") -> list[Item]:
+    """A thread whose last turn was closed by a holder that died before its calls had results."""
+    made = {"name": name, "arguments": '{"n": 1}', "message_id": "m", "executor": executor}
+    return [*HISTORY, Item("call-1", "tool_call", made)]
+
+
+async def test_a_call_of_unknown_outcome_is_made_again_only_if_it_may_be() -> None:
+    tools = CountingTools({"look": "seen", "pay": "paid"}, repeatable=("look",))
+    again = ScriptedModel([Text("text", "ok"), STOP])
+    unknown = ScriptedModel([Text("text", "ok"), STOP])
+    agent = replace(AGENT, toolbox=tools)
+
+    for name, model in (("look", again), ("pay", unknown)):
+        steps_ = respond(agent, {}, left_over(name), model, open_results={"call-1": "result-1"})
+        found = [draft async for step in steps_ for draft in step.drafts]
+        assert found[0].item_id == "result-1", "the result that was started is the one completed"
+
+    assert tools.calls == [("look", {"n": 1})]
+    assert again.asked[0][-1]["content"] == "seen"
+    assert "outcome of this call is unknown" in unknown.asked[0][-1]["content"]
+
+
+async def test_a_run_taken_over_between_a_frontend_call_and_its_ending_just_ends() -> None:
+    model = ScriptedModel()
+
+    found = [
+        draft
+        async for step in respond(AGENT, {}, left_over("pick", "client"), model)
+        for draft in step.drafts
+    ]
+
+    assert [d.type for d in found] == ["run.completed"]
+    assert found[0].data["pending_calls"] == ["call-1"]
