@@ -61,7 +61,9 @@ def _add_token_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--user", default="demo", help="any name; the same name is the same user")
     command.add_argument("--role", default="", help="app_metadata.role, such as admin")
     command.add_argument("--anonymous", action="store_true", help="a user without an account")
-    command.add_argument("--expires", type=int, default=3600, metavar="SECONDS")
+    command.add_argument(
+        "--expires", type=int, default=3600, metavar="SECONDS", help="how long it is good for"
+    )
 
 
 def _dev(_: argparse.Namespace) -> None:

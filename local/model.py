@@ -17,6 +17,7 @@ from local import CannotStart
 NAME = "smollm2-135m-instruct"
 CONTEXT_TOKENS = 8192
 _AT_ONCE = 2
+_ANSWER_TOKENS = 1024
 #: Half the cores, for the rest of the stack shares them: a thread that waits for another's turn stalls every token.
 _THREADS = max(1, (os.cpu_count() or 2) // 2)
 
@@ -76,6 +77,8 @@ def serve(port: int) -> None:
     parameters.cors_origins = ""
     parameters.n_ctx = CONTEXT_TOKENS * _AT_ONCE
     parameters.n_parallel = _AT_ONCE
+    # A model this small talks in circles sooner or later.
+    parameters.n_predict = _ANSWER_TOKENS
     parameters.cpuparams.n_threads = _THREADS
     # Its threads sleep while they wait, for the rest of the stack shares their cores.
     parameters.cpuparams.poll = 0

@@ -7,7 +7,8 @@ on Knative the first request arrives after it is done.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -78,7 +79,7 @@ class OpenAIModel:
 
     async def warm(self) -> None:
         """Import the SDK and make its client, off the event loop."""
-        await self._ready()
+        await self._load()
 
     async def close(self) -> None:
         if self._client is not None:
@@ -87,52 +88,55 @@ class OpenAIModel:
     async def stream(
         self, messages: Sequence[Json], tools: Sequence[Json]
     ) -> AsyncGenerator[Part, None]:
-        client, errors = await self._ready()
-        request = {
-            "model": self._settings.openai_model,
-            "messages": list(messages),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **({"tools": list(tools)} if tools else {}),
-        }
-        try:
+        sdk = await self._load()
+        seconds = self._settings.model_turn_seconds
+        with self._translated(sdk):
             async with (
-                asyncio.timeout(self._settings.model_turn_seconds),
-                asyncio.timeout(self._settings.model_turn_seconds) as silence,
-                client.chat.completions.with_streaming_response.create(**request) as response,
+                asyncio.timeout(seconds) as timer,
+                self._client.chat.completions.with_streaming_response.create(
+                    model=self._settings.openai_model,
+                    messages=list(messages),
+                    stream=True,
+                    stream_options={"include_usage": True},
+                    **({"tools": list(tools)} if tools else {}),
+                ) as response,
             ):
-                seconds = self._settings.model_silence_seconds
-                async for part in _parts(_watched(response.iter_bytes(), silence, seconds)):
+                silence = self._settings.model_silence_seconds
+                async for part in _parts(_watched(response.iter_bytes(), timer, silence)):
                     yield part
+
+    @contextmanager
+    def _translated(self, sdk: Any) -> Iterator[None]:
+        """What the SDK, its HTTP library and the clock raise, as ModelFailed: nothing of what the provider said."""
+        try:
+            yield
         except TimeoutError:
             raise ModelFailed("model_timeout", "The model took too long.", retryable=True) from None
-        except errors.APIStatusError as error:
-            retryable = error.status_code in (408, 409, 429) or error.status_code >= 500
-            raise ModelFailed(
-                "model_rejected",
-                f"The model's API answered {error.status_code}.",
-                retryable=retryable,
-            ) from error
-        except (errors.APIError, self._transport_error, OSError) as error:
-            raise ModelFailed(
-                "model_unreachable", "The model's API broke off.", retryable=True
-            ) from error
+        except sdk.APIStatusError as error:
+            status = error.status_code
+            retryable = status in (408, 409, 429) or status >= 500
+            message = f"The model's API answered {status}."
+            raise ModelFailed("model_rejected", message, retryable=retryable) from error
+        except (sdk.APIError, self._transport_error, OSError) as error:
+            message = "The model's API broke off."
+            raise ModelFailed("model_unreachable", message, retryable=True) from error
 
-    async def _ready(self) -> Any:
+    async def _load(self) -> Any:
+        """The SDK, imported once; its client is made with it."""
         if self._loading is None:
-            self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
-        errors = await asyncio.shield(self._loading)
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self._import))
+        sdk = await asyncio.shield(self._loading)
         if self._client is None:
-            self._client = errors.AsyncOpenAI(
+            self._client = sdk.AsyncOpenAI(
                 api_key=self._settings.openai_api_key or "none",
                 base_url=self._settings.openai_base_url or None,
                 max_retries=2,
                 timeout=self._settings.model_turn_seconds,
-                http_client=errors.DefaultAioHttpClient(),
+                http_client=sdk.DefaultAioHttpClient(),
             )
-        return self._client, errors
+        return sdk
 
-    def _load(self) -> Any:
+    def _import(self) -> Any:
         import httpx2
         import openai
         import openai.resources.chat.completions
@@ -142,15 +146,19 @@ class OpenAIModel:
 
 
 async def _watched(
-    chunks: AsyncIterator[bytes], silence: asyncio.Timeout, seconds: float
+    chunks: AsyncIterator[bytes], timer: asyncio.Timeout, silence: float
 ) -> AsyncIterator[bytes]:
-    """The chunks; `silence` runs while one is waited for, and not while what came is being worked on."""
+    """The chunks; the timer runs while one is waited for, for `silence` seconds and not beyond what it was set to.
+
+    While what came is being worked on it must not run: it would cancel whoever reads, outside of where it is caught.
+    """
     now = asyncio.get_running_loop().time
-    silence.reschedule(now() + seconds)
+    deadline = timer.when() or 0.0
+    timer.reschedule(min(now() + silence, deadline))
     async for chunk in chunks:
-        silence.reschedule(None)
+        timer.reschedule(None)
         yield chunk
-        silence.reschedule(now() + seconds)
+        timer.reschedule(min(now() + silence, deadline))
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[Part]:

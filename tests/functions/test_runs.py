@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from shared.contracts import Json
 from tests.doubles import DONE, ModelServer, Reply, calls, chunk, says
-from tests.fixtures.functions import Served, says_user
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Served, says_user, serve
 
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
@@ -250,3 +251,36 @@ async def test_a_silent_stream_is_kept_alive(agent: Served, model: ModelServer) 
         asyncio.get_running_loop().call_later(0.3, go_on.set)
         await frames.rest()
         assert frames.comments >= 2
+
+
+async def test_a_model_that_falls_silent_is_given_up_and_asked_again(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half"}), never], says("whole"))
+    async with serve(database, model, model_silence_seconds=0.2) as agent:
+        person = await agent.person()
+        frames = await person.run(says_user("hi"))
+
+    assert types(frames)[-1] == "RUN_FINISHED"
+    assert frames[-3]["delta"] == "whole"
+    never.set()
+
+
+async def test_a_turn_whose_time_is_over_while_the_database_stalls_is_asked_again_and_not_lost(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    slow = [piece for _ in range(20) for piece in (chunk({"content": "."}), 0.25)]
+    model.will([*slow, *says("too late")], says("whole"))
+    async with serve(database, model, model_turn_seconds=3.0) as agent, database.owner() as owner:
+        person = await agent.person()
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            # After two seconds of that nothing more is read from the model; the turn's limit passes meanwhile.
+            async with owner.transaction():
+                await owner.execute("lock table agent.lease")
+                await asyncio.sleep(3.5)
+            rest = await frames.rest()
+
+    assert types(rest)[-1] == "RUN_FINISHED"
+    assert rest[-3]["delta"] == "whole"
