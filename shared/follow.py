@@ -20,6 +20,7 @@ from shared.runs import Runs, RunView
 
 #: Rows of one run in one poll; a reader that is further behind is polled again at once.
 _PAGE = 1000
+_TROUBLE_SECONDS = 0.5
 
 
 class Feed:
@@ -194,6 +195,7 @@ class Follow:
             except Exception:
                 # Whatever it was, readers wait for the next tick, and not for ever.
                 logger.exception("follow.failed")
+                await asyncio.sleep(_TROUBLE_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._tick):
                     await self._wake.wait()

@@ -1,12 +1,15 @@
 """Where two rules meet: queues and histories, endings without a holder, limits, and what must not stop the rest."""
 
 import asyncio
+import logging
 from typing import Any
 
 from shared.contracts import Json
+from shared.log import logger
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.waiting import until_said
 from tests.functions.test_following import wait_for_status
 from tests.functions.test_runs import text, types
 from tests.functions.test_threads_rules import body, messages, user
@@ -18,9 +21,8 @@ async def leave_orphan(agent: Served, person: Person, model: ModelServer) -> str
     async with person.stream("POST", "/runs", says_user("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
-    async with agent.database.owner() as owner, asyncio.timeout(5):
-        while not await owner.fetchval("select exists (select from agent.run_event where seq > 2)"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until_said(agent.database)
+    async with agent.database.owner() as owner:
         await owner.execute("update agent.lease set until = '-infinity', token = gen_random_uuid()")
     return cursor
 
@@ -118,6 +120,15 @@ async def test_the_limit_of_live_runs_holds_against_many_at_once(
 async def test_trouble_of_one_poll_does_not_end_following(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
+    has_failed = asyncio.Event()
+
+    def note(record: logging.LogRecord) -> bool:
+        if record.msg == "follow.failed":
+            has_failed.set()
+        return False
+
+    logger.addFilter(note)
+
     person = await agent.person()
     model.will(says("whole"))
     await person.run(says_user("hi"))
@@ -126,7 +137,9 @@ async def test_trouble_of_one_poll_does_not_end_following(
         await owner.execute(revoke)
         reader = Person(other.client, other.base, person.sub, person.session_id)
         async with reader.stream("GET", "/runs/run-1/events") as frames:
-            await asyncio.sleep(0.2)  # polls that fail
+            async with asyncio.timeout(5):
+                await has_failed.wait()
+            logger.removeFilter(note)
             await owner.execute("grant execute on function agent.read_events to agent_api")
             assert text(await frames.rest()) == "whole"
 

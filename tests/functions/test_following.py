@@ -7,14 +7,16 @@ import pytest
 
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.waiting import eventually, until_said
 from tests.functions.test_runs import text, types
 
 
 async def wait_for_status(person: Person, status: str, run: str = "run-1") -> None:
-    async with asyncio.timeout(5):
-        # Another process's state: there is no event to wait for.
-        while (await person.ask("GET", f"/runs/{run}")).json().get("status") != status:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    async def is_so() -> bool:
+        answer = await person.ask("GET", f"/runs/{run}")
+        return bool(answer.json().get("status") == status)
+
+    await eventually(is_so)
 
 
 async def test_a_client_that_leaves_does_not_end_the_run_and_events_give_the_rest(
@@ -99,7 +101,7 @@ async def test_connect_shows_the_thread_with_what_is_half_written_and_goes_on(
     model.will([chunk({"content": "Hel"}), go_on, *says("lo")])
     async with person.stream("POST", "/runs", says_user("hi", state={"n": 1})) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        await asyncio.sleep(0.2)  # a tick commits what was sent
+        await until_said(agent.database)
         async with person.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
             head = [await attached.next() for _ in range(4)]
             go_on.set()

@@ -11,6 +11,7 @@ from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
 from tests.fixtures.processes import Process, started
+from tests.fixtures.waiting import until_said, until_true
 from tests.functions.test_following import wait_for_status
 from tests.functions.test_runs import text, types
 
@@ -42,10 +43,7 @@ async def run_id_of(database: TestDatabase, run: str = "run-1") -> str:
 
 async def expired(database: TestDatabase) -> None:
     """Wait until no lease is good any more."""
-    async with database.owner() as owner, asyncio.timeout(5):
-        # The database's clock decides.
-        while await owner.fetchval("select exists (select from agent.lease where until > now())"):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await until_true(database, "not exists (select from agent.lease where until > now())")
 
 
 async def all_legs(person: Person, cursor: str) -> list[Json]:
@@ -107,9 +105,8 @@ async def test_a_terminated_process_hands_its_runs_on_at_once(
             await agent.signal(signal.SIGTERM)
         assert asyncio.get_running_loop().time() - began < 3
 
-    async with asyncio.timeout(5), database.owner() as owner:
-        while await owner.fetchval("select status from agent.run") != "completed":  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await until_true(database, "(select status = 'completed' from agent.run)")
+    async with database.owner() as owner:
         said = await owner.fetch(
             "select data ->> 'content' as said from agent.item where superseded_at is null"
         )
@@ -124,7 +121,7 @@ async def test_a_paused_process_that_lost_its_lease_sends_nothing_more(
     model.will([chunk({"content": "old"}), go_on, *says(" zombie")], says("new"))
     async with person.stream("POST", "/runs", says_user("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        await asyncio.sleep(0.2)  # committed by a tick
+        await until_said(database)
         await first.signal(signal.SIGSTOP)
         await expired(database)
         async with started("agent", database, model, keep_alive_seconds=0.2) as second:
@@ -170,13 +167,9 @@ async def test_with_only_postgres_left_one_sweep_finishes_everything(
     async with started("runner", database, model) as runner:
         swept = await runner.client.post(runner.base + "/sweep")
         assert swept.json() == {"dispatched": 2}
-        async with asyncio.timeout(5), database.owner() as owner:
-            while await owner.fetchval("select count(*) from agent.run where ended_at is null"):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-            assert (
-                await owner.fetchval("select count(*) from agent.run where status = 'completed'")
-                == 2
-            )
+        await until_true(
+            database, "(select count(*) from agent.run where status = 'completed') = 2"
+        )
         assert (await runner.client.post(runner.base + "/sweep")).json() == {"dispatched": 0}
     never.set()
 

@@ -1,7 +1,6 @@
 """Users and holders at the door the functions use: schema `agent`, called by the login `agent_api`."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -120,10 +119,3 @@ async def log_of(database: TestDatabase, run_id: str) -> list[tuple[int, int, st
             "select attempt, seq, type from agent.run_event where run_id = $1 order by seq", run_id
         )
     return [(found["attempt"], found["seq"], found["type"]) for found in rows]
-
-
-async def eventually(what: Callable[[], Awaitable[object]]) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(5):
-        while not await what():  # noqa: ASYNC110  # the database's state has no event
-            await asyncio.sleep(0.005)

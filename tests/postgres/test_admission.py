@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -12,28 +11,15 @@ from shared.database import Database, Refused
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import (
     LEASE,
-    admit,
     append,
     asks,
     begin,
-    connected,
     entry,
     expire,
     log_of,
     message,
     row,
 )
-
-
-@pytest.fixture
-async def db(database: TestDatabase) -> AsyncIterator[Database]:
-    async with connected(database.url, database_connections=16) as connected_:
-        yield connected_
-
-
-@pytest.fixture
-async def user(database: TestDatabase) -> Json:
-    return await admit(database)
 
 
 async def tries(db: Database, user: Json, request: Json) -> str:

@@ -17,7 +17,8 @@ from shared.runs import Leased, Runs
 from shared.settings import Settings
 from tests.doubles import CountingTools, ScriptedModel
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import LEASE, admit, asks, eventually, expire, log_of
+from tests.fixtures.waiting import eventually
+from tests.postgres.holders import LEASE, admit, asks, expire, log_of
 
 AGENT = Agent(instructions="be good", max_turns=3, attempts=1)
 STOP = Finish("stop", Usage())

@@ -14,7 +14,8 @@ from shared.database import Database, Refused
 from shared.problems import Unavailable
 from shared.settings import InvalidSettings, Settings
 from tests.fixtures.database import MigratedServer, TestDatabase
-from tests.postgres.holders import admit, asks, begin, connected, eventually, superuser
+from tests.fixtures.waiting import eventually
+from tests.postgres.holders import admit, asks, begin, connected, superuser
 
 _SETUP = """
 create function agent.slow() returns text language sql as $$ select pg_sleep(30)::text $$;

@@ -16,6 +16,7 @@ from local.probe import require_free
 from shared.contracts import Json
 from shared.database import Database
 from tests.fixtures.database import MigratedServer, TestDatabase
+from tests.fixtures.waiting import eventually
 from tests.postgres.holders import (
     admit,
     append,
@@ -23,7 +24,6 @@ from tests.postgres.holders import (
     begin,
     connected,
     entry,
-    eventually,
     message,
     row,
 )

@@ -1,7 +1,6 @@
 """The rules of the log, as the database enforces them on whoever appends."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import asyncpg
@@ -12,28 +11,15 @@ from shared.database import Database
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import (
     LEASE,
-    admit,
     append,
     asks,
     begin,
-    connected,
     entry,
     expire,
     log_of,
     message,
     row,
 )
-
-
-@pytest.fixture
-async def db(database: TestDatabase) -> AsyncIterator[Database]:
-    async with connected(database.url, database_connections=8) as connected_:
-        yield connected_
-
-
-@pytest.fixture
-async def user(database: TestDatabase) -> Json:
-    return await admit(database)
 
 
 @pytest.fixture

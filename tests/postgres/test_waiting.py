@@ -1,7 +1,6 @@
 """Interrupts, and reading the log: what a run that ended leaves open, and what a reader gets of any run."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -9,18 +8,7 @@ import pytest
 from shared.contracts import Json
 from shared.database import Database, Refused
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import admit, append, asks, begin, connected, entry, message, row
-
-
-@pytest.fixture
-async def db(database: TestDatabase) -> AsyncIterator[Database]:
-    async with connected(database.url, database_connections=8) as connected_:
-        yield connected_
-
-
-@pytest.fixture
-async def user(database: TestDatabase) -> Json:
-    return await admit(database)
+from tests.postgres.holders import admit, append, asks, begin, entry, message, row
 
 
 async def interrupted(db: Database, user: Json, *ids: str) -> None:
