@@ -42,5 +42,6 @@ def test_every_setting_is_documented_with_its_default() -> None:
         row = re.search(rf"^\|[^|]*`{field.name.upper()}`.*$", documented, re.MULTILINE)
         assert row, field.name
         if field.default not in ("", False, 0, 0.0):
-            shown = re.escape(str(field.default).removesuffix(".0"))
+            default = field.default
+            shown = re.escape(f"{default:g}" if isinstance(default, float) else str(default))
             assert re.search(rf"[ `]{shown}[` ]", row[0]), field.name
