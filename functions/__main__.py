@@ -48,6 +48,8 @@ def main(arguments: list[str]) -> int:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        # Longer than clients keep idle connections (Deno: 90 s), or one is closed as it is used again.
+        timeout_keep_alive=120,
         timeout_graceful_shutdown=5,
     )
     server = Server(config, app.state)

@@ -1,6 +1,7 @@
 """One middleware for all: ids for the log, a limit for bodies, a line per request."""
 
 import re
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -18,10 +19,15 @@ _QUIET = frozenset(("/health", "/readiness"))
 
 
 class Context:
-    """Give a request its id, bind ids to its log lines, refuse bodies over the limit while they are read."""
+    """Give a request its id, bind ids to its log lines, refuse bodies over the limit while they are read.
 
-    def __init__(self, app: ASGIApp) -> None:
+    What crashes before its answer began is answered with `crashed`. (A handler for Exception would do so too, and then
+    have the server close the connection, which the gateway keeps for its next request.)
+    """
+
+    def __init__(self, app: ASGIApp, crashed: Callable[[Scope], ASGIApp]) -> None:
         self._app = app
+        self._crashed = crashed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,6 +46,12 @@ class Context:
         with bound(request_id=request_id, trace_id=_trace_id(headers)):
             try:
                 await self._app(scope, _limited(receive, scope["app"].state), sent)
+            except Exception:
+                logger.exception("request.crashed")
+                if status:
+                    # Half an answer must not look whole.
+                    raise
+                await self._crashed(scope)(scope, receive, sent)
             finally:
                 if scope["path"] not in _QUIET:
                     _log(scope, status, perf_counter() - started)

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, StreamingResponse
+from starlette.types import Scope
 
 from shared import log
 from shared.context import Context
@@ -85,7 +86,7 @@ def create_app(
     app.state.requires = requires
     app.include_router(_health)
     app.include_router(router)
-    app.add_middleware(Context)
+    app.add_middleware(Context, crashed=_crashed)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return app
@@ -217,16 +218,14 @@ def _loads(raw: bytes) -> Any:
     return body
 
 
-async def _on_crash(request: Request, error: Exception) -> Response:
-    log.logger.error("request.crashed", exc_info=error)
-    return problem(request, "internal_error", "Something went wrong on our side.")
+def _crashed(scope: Scope) -> JSONResponse:
+    return problem(Request(scope), "internal_error", "Something went wrong on our side.")
 
 
 _HANDLERS: Final[dict[type[Exception], Any]] = {
     Problem: _on_problem,
     RequestValidationError: _on_invalid,
     HTTPException: _on_http,
-    Exception: _on_crash,
 }
 
 

@@ -96,6 +96,25 @@ async def test_a_user_who_was_deleted_gets_nothing(agent: Served) -> None:
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
 
 
+async def test_a_crash_is_a_problem_without_a_cause_and_the_connection_stays(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    async with agent.database.owner() as owner:
+        await owner.execute("alter function agent.find_run rename to lost")
+
+    crashed = await person.ask("GET", "/runs/run-1")
+
+    assert (crashed.status_code, crashed.json()["code"]) == (500, "internal_error")
+    assert "find_run" not in crashed.text
+    assert crashed.headers.get("connection") != "close"
+    network = crashed.extensions["network_stream"]
+    again = await person.ask("GET", "/runs/run-1")
+    assert again.extensions["network_stream"].get_extra_info(
+        "client_addr"
+    ) == network.get_extra_info("client_addr"), "the same connection"
+
+
 async def test_unknown_addresses_and_methods_are_problems_too(agent: Served) -> None:
     person = await agent.person()
 
