@@ -33,8 +33,9 @@ async def answering(app: Any) -> AsyncIterator[None]:
     ]
 
     async def stop() -> None:
-        await holder.stop()
+        # Readers first: they get what is still committed, and do not look elsewhere for more.
         follow.stop()
+        await holder.stop()
 
     app.state.stop = stop
     try:
