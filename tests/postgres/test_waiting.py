@@ -8,7 +8,17 @@ import pytest
 from shared.contracts import Json
 from shared.database import Database, Refused
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import admit, append, asks, begin, entry, message, row
+from tests.postgres.holders import (
+    LEASE,
+    admit,
+    append,
+    asks,
+    begin,
+    entry,
+    expire,
+    message,
+    row,
+)
 
 
 async def interrupted(db: Database, user: Json, *ids: str) -> None:
@@ -173,3 +183,37 @@ async def test_a_long_log_is_read_in_pages(db: Database, user: Json) -> None:
 
     assert seen == list(range(1, 2303))
     assert pages == [1000, 1000, 302]
+
+
+async def test_a_lease_given_back_is_taken_at_once_and_one_that_ran_out_on_the_second_look(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    patient = {**LEASE, "grace": 0.2}
+    leased = await begin(db, user)
+    await expire(database, leased)
+
+    assert await db.call("claim_run", leased["run_id"], patient) == {"suspected": True}
+    assert await db.call("claim_run", leased["run_id"], patient) == {"suspected": True}
+    await asyncio.sleep(0.25)  # the grace, by the database's clock
+    second = await db.call("claim_run", leased["run_id"], patient)
+    assert second["attempt"] == 2
+
+    held = [{"run_id": second["run_id"], "token": second["token"]}]
+    await db.call("release_runs", held)
+    assert (await db.call("claim_run", leased["run_id"], patient))["attempt"] == 3
+
+
+async def test_a_holder_that_renews_is_not_suspected_any_more(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    patient = {**LEASE, "grace": 0.2}
+    leased = await begin(db, user)
+    await expire(database, leased)
+    await db.call("claim_run", leased["run_id"], patient)
+
+    assert await append(db, entry(leased)) == ["ok"]
+
+    async with database.owner() as owner:
+        assert await owner.fetchval(
+            "select suspected_at is null and until > now() from agent.lease"
+        )
