@@ -174,7 +174,8 @@ class Database:
 def _refusal(error: asyncpg.PostgresError) -> str | None:
     """The code by which the schema refuses, if it does."""
     if error.sqlstate == _REFUSED:
-        return str(error)
+        # Not str(error): that has the detail too.
+        return str(error.args[0])
     # A token outlives its user: what they would own has nobody to belong to.
     is_orphan = isinstance(error, asyncpg.ForeignKeyViolationError)
     return (

@@ -43,47 +43,44 @@ class Dispatch:
                 await self.deliver(run_id)
 
     async def hand_over(self, run_id: str) -> None:
-        """Send a run of a process that stops: without an address there is nobody to send it to."""
-        if self._address:
-            with suppress(TimeoutError):
-                # A runner answers when the run is done; we only have to be heard.
+        """Send a run of a process that stops, all at once: without an address there is nobody to send it to."""
+        if not self._address:
+            return
+        with suppress(Unavailable, TimeoutError):
+            if await self._database.call("mark_dispatched", run_id):
+                # A runner answers when the run is done; it only has to be heard.
                 async with asyncio.timeout(_HEARD_SECONDS):
-                    await self.send(run_id)
+                    await self._post(run_id)
 
     async def deliver(self, run_id: str) -> None:
         """Send a run that is marked."""
         if not self._address:
             await self._take_up(run_id)
             return
+        async with self._slots:
+            await self._post(run_id)
+
+    async def _post(self, run_id: str) -> None:
         import aiohttp
 
-        try:
-            await self._post(aiohttp, self._address, run_id)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            logger.warning(
-                "run.not_dispatched", extra={"run": run_id, "error": type(error).__name__}
-            )
-            with suppress(Unavailable):
-                await self._database.call("unmark_dispatched", run_id)
-
-    async def _post(self, aiohttp: Any, address: str, run_id: str) -> None:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         # A Broker answers at once; the runner when the run is done.
-        timeout = aiohttp.ClientTimeout(
-            total=self._seconds + 30 if self._is_held_open else 30, connect=5
-        )
-        async with (
-            self._slots,
-            self._session.post(
-                address,
+        seconds = self._seconds + 30 if self._is_held_open else 30
+        try:
+            async with self._session.post(
+                self._address,
                 data=orjson.dumps({"run_id": run_id}),
                 headers=_headers(),
-                timeout=timeout,
+                timeout=aiohttp.ClientTimeout(total=seconds, connect=5),
                 allow_redirects=False,
-            ) as response,
-        ):
-            response.raise_for_status()
+            ) as response:
+                response.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            name = type(error).__name__
+            logger.warning("run.not_dispatched", extra={"run": run_id, "error": name})
+            with suppress(Unavailable):
+                await self._database.call("unmark_dispatched", run_id)
 
     async def close(self) -> None:
         if self._session is not None:

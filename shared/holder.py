@@ -16,7 +16,7 @@ from shared.live import LiveRun
 from shared.log import bound, logger
 from shared.model import Model
 from shared.problems import ThreadBusy, TooManyRuns, Unavailable
-from shared.runs import Leased, Runs, RunView, Suspected, Waiting
+from shared.runs import Leased, Over, Runs, RunView, Suspected, Waiting
 from shared.settings import Settings
 
 #: What a stopping process may take to flush and release: on Knative SIGTERM comes after the drain.
@@ -84,7 +84,7 @@ class Holder:
         """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster."""
         with suppress(Unavailable, TooManyRuns):
             if isinstance(await self._claim(run_id), Suspected):
-                self._spawn(self._look_again(run_id))
+                self._spawn(self._second_look(run_id))
 
     async def execute(self, run_id: str) -> None:
         """Answer a run until it ends here; at once where it does not wait, or somebody else has it.
@@ -119,22 +119,29 @@ class Holder:
         live = self.journal.live.get(run_id)
         return live.feed if live else None
 
-    def cancel(self, run_id: str) -> None:
-        """End a run that lives here at once, not with the next tick. Its owner's right was checked."""
+    async def cancel(self, claims: Json, run_key: str, request_id: str) -> str:
+        """End a run: at once where it lives here, else with its holder's next tick. Returns its status.
+
+        Raises:
+            RunNotFound: there is none, or it is somebody else's.
+        """
+        run_id, status, next_run = await self.runs.cancel(claims, run_key, request_id)
         live = self.journal.live.get(run_id)
         if live and not live.cancel_asked and live.on_stop:
             live.cancel_asked = True
             live.on_stop()
+        self._pass_on(next_run)
+        return status
+
+    def _pass_on(self, run_id: str | None) -> None:
+        if run_id and not self._is_stopping:
+            self._spawn(self._dispatch.send(run_id))
 
     def leave(self, claims: Json, view: RunView, request_id: str) -> None:
         """The client of a run that should not outlive it has gone."""
 
-        async def cancel() -> None:
-            run_id, _ = await self.runs.cancel(claims, view.run_key, request_id)
-            self.cancel(run_id)
-
         if not self._is_stopping:
-            self._spawn(cancel())
+            self._spawn(self.cancel(claims, view.run_key, request_id))
 
     async def _claim(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         if self.is_full:
@@ -144,6 +151,9 @@ class Holder:
             return None
         with self._slot():
             claimed = await self.runs.claim(run_id)
+            if isinstance(claimed, Over):
+                self._pass_on(claimed.next_run)
+                return None
             if not isinstance(claimed, Leased):
                 return claimed
             logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
@@ -151,9 +161,11 @@ class Holder:
 
     async def _look_again(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
+        return await self._claim(run_id)
+
+    async def _second_look(self, run_id: str) -> None:
         with suppress(Unavailable, TooManyRuns):
-            return await self._claim(run_id)
-        return None
+            await self._look_again(run_id)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -168,6 +180,7 @@ class Holder:
         if self._is_stopping:
             held = [{"run_id": leased.run_id, "token": leased.token}]
             await self._database.call("release_runs", held)
+            await self._dispatch.hand_over(leased.run_id)
             return None
         task = asyncio.ensure_future(self._answer(self.journal.open(leased)))
         self._keep(task)
@@ -204,6 +217,8 @@ class Holder:
             await answer(live, self.journal, self._agent, self._model, seconds=seconds)
         except DeadlineReached:
             logger.info("run.handed_on")
+            # A cancel that comes now is for whoever goes on with it.
+            live.on_stop = None
             for run_id in await self.journal.release([live]):
                 live.next_run = run_id
 
@@ -215,8 +230,10 @@ class Holder:
         with suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_STOP_SECONDS):
                 await asyncio.gather(*self._tasks, return_exceptions=True)
-                released = await self.journal.release(list(self.journal.live.values()))
-                await asyncio.gather(*map(self._dispatch.hand_over, released))
+                held = list(self.journal.live.values())
+                waiting = await self.journal.release(held)
+                waiting += [live.next_run for live in held if live.next_run]
+                await asyncio.gather(*map(self._dispatch.hand_over, waiting))
         for live in list(self.journal.live.values()):
             self.journal.close(live)
         await self._dispatch.close()

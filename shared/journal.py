@@ -155,7 +155,8 @@ class Journal:
             case "lost":
                 self._stop(live, lost=True)
             case verdict:
-                live.next_run = answer["next_run"] and str(answer["next_run"])
+                if answer["next_run"]:
+                    live.next_run = str(answer["next_run"])
                 live.confirm(started_at)
                 if verdict == "cancel" and not live.cancel_asked:
                     live.cancel_asked = True
@@ -169,12 +170,13 @@ class Journal:
 
     async def release(self, held: Sequence[LiveRun]) -> list[str]:
         """Commit what is pending and give leases back. Returns the runs that somebody else must go on with."""
-        if pending := [live for live in held if live.pending and not live.is_lost]:
-            await self.flush(pending)
-        unended = [live for live in held if not live.has_ending and not live.is_lost]
-        names = [{"run_id": live.leased.run_id, "token": live.leased.token} for live in unended]
-        if names:
-            await self._database.call("release_runs", names)
+        async with self._writing:
+            if pending := [live for live in held if live.pending and not live.is_lost]:
+                await self._flush(pending)
+            unended = [live for live in held if not live.has_ending and not live.is_lost]
+            names = [{"run_id": run.leased.run_id, "token": run.leased.token} for run in unended]
+            if names:
+                await self._database.call("release_runs", names)
         return [live.leased.run_id for live in unended]
 
 

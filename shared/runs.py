@@ -117,6 +117,13 @@ class Suspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Over:
+    """A run that had been asked too often, and has ended with that. `next_run` is the thread's next."""
+
+    next_run: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A run that somebody else answers, or will. `orphan`: the run it waits for, which nobody holds any more."""
 
@@ -148,12 +155,12 @@ class Runs:
             return Leased.from_row(row)
         return Waiting(row["run_id"], row["outcome"] == "attached", row.get("orphan"))
 
-    async def claim(self, run_id: str) -> "Leased | Suspected | None":
+    async def claim(self, run_id: str) -> "Leased | Suspected | Over | None":
         """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
         row = await self._call("claim_run", run_id, self._lease)
         if row is None or "token" in row:
             return row and Leased.from_row(row)
-        return Suspected()
+        return Suspected() if "suspected" in row else Over(row["next_run"])
 
     async def find(
         self, claims: Json, *, run_key: str | None, thread_key: str | None = None
@@ -169,14 +176,17 @@ class Runs:
         """The thread as the committed log of this run shows it, and the position to go on from."""
         return Snapshot.from_row(await self._call("read_snapshot", claims, run_id))
 
-    async def cancel(self, claims: Json, run_key: str, request_id: str) -> tuple[str, str]:
-        """Ask for the end of a run. Returns its id and its status, which is old news while another process holds it.
+    async def cancel(
+        self, claims: Json, run_key: str, request_id: str
+    ) -> tuple[str, str, str | None]:
+        """Ask for the end of a run. Returns its id, its status (old news while another process holds it), and the
+        thread's next run, where it has ended.
 
         Raises:
             RunNotFound: there is none, or it is somebody else's.
         """
         row = await self._call("cancel_run", claims, run_key, request_id)
-        return row["run_id"], row["status"]
+        return row["run_id"], row["status"], row["next_run"]
 
     async def _call(self, function: str, *arguments: Any) -> Any:
         try:

@@ -71,8 +71,7 @@ async def events(
 async def cancel(run_id: RunId, request: Request, user: User) -> Response:
     """Ask for the end of a run: 200 with its status once it has ended, 202 while its holder is told."""
     holder = _holder(request)
-    key, status = await holder.runs.cancel(user.claims, run_id, request.scope["request_id"])
-    holder.cancel(key)
+    status = await holder.cancel(user.claims, run_id, request.scope["request_id"])
     is_over = status not in ("queued", "in_progress")
     return JSONResponse({"runId": run_id, "status": status}, 200 if is_over else 202)
 
@@ -109,17 +108,20 @@ class Stream:
     ) -> AsyncIterator[bytes]:
         follow: Follow = self._request.app.state.follow
         ends_at = monotonic() + leg_seconds if leg_seconds else None
+        has_written = False
         try:
             async with aclosing(
                 follow.follow(self._claims, self._view, cursor, afresh=afresh)
             ) as parts:
                 async for frames, place in self._project(parts, cursor):
-                    cursor = place or cursor
-                    if frames:
-                        yield frames
-                    if ends_at and monotonic() >= ends_at:
+                    if has_written and ends_at and monotonic() >= ends_at:
+                        # What just came is for the next leg: it may be the ending, behind which nothing may come.
                         yield leg_ended(cursor or Cursor(0, 0))
                         break
+                    cursor = place or cursor
+                    if frames:
+                        has_written = True
+                        yield frames
         except (asyncio.CancelledError, GeneratorExit):
             if self._leaves:
                 request_id = self._request.scope["request_id"]

@@ -31,10 +31,30 @@ language sql stable security definer set search_path = '' as $$
    where thread_id = p_thread and status in ('queued', 'in_progress') and id <> p_but
 $$;
 
--- The run among these that was live and that nobody holds any more: whoever meets it takes it up.
+-- Whether a run that nobody holds could go on now: it was live, or it is the first in the queue of a free thread.
+create function agent.is_next(p_run agent.run) returns boolean
+language sql stable security definer set search_path = '' as $$
+  select p_run.status = 'in_progress' or not exists (
+    select from agent.run other
+     where other.thread_id = p_run.thread_id and other.id <> p_run.id
+       and (other.status = 'in_progress'
+            or other.status = 'queued' and (other.created_at, other.id) < (p_run.created_at, p_run.id))
+  )
+$$;
+
+-- The run among these that could go on and that nobody holds: whoever meets it takes it up.
 create function agent.orphan_of(p_runs uuid[]) returns uuid
 language sql stable security definer set search_path = '' as $$
-  select run_id from agent.lease where run_id = any (p_runs) and attempt > 0 and until < now() limit 1
+  select run_id from agent.lease join agent.run on run.id = run_id
+   where run_id = any (p_runs) and until < now() and agent.is_next(run) limit 1
+$$;
+
+-- The next run of the thread a run belongs to, once that has ended.
+create function agent.next_of(p_run uuid) returns uuid
+language sql stable security definer set search_path = '' as $$
+  select queued.id from agent.run join agent.run queued using (thread_id)
+   where run.id = p_run and run.ended_at is not null and queued.status = 'queued'
+   order by queued.created_at, queued.id limit 1
 $$;
 
 -- Give a run that was just inserted what only its holder may know.
@@ -143,7 +163,7 @@ begin
 end $$;
 
 -- Take the lease of a run that is queued, or whose holder's lease ran out. Without a token: somebody else has it, it
--- ended, or it is `suspected` to be abandoned.
+-- has ended (with that the thread's `next_run`), or it is `suspected` to be abandoned.
 --
 -- A takeover voids the turn that was not closed: each of its items is aborted, completed or not.
 create function agent.take_lease(p_run uuid, p_seconds numeric, p_max_asks integer, p_grace numeric) returns jsonb
@@ -164,19 +184,14 @@ begin
     return '{"suspected": true}';
   end if;
   select * into v_run from agent.run where id = p_run;
-  if v_run.status = 'queued' and exists (
-    select from agent.run other
-     where thread_id = v_run.thread_id and id <> p_run and (
-       status = 'in_progress' or status = 'queued' and (created_at, id) < (v_run.created_at, v_run.id)
-     )
-  ) then
+  if not agent.is_next(v_run) then
     return null;
   end if;
   if held.asks >= p_max_asks then
     perform agent.end_unheld(p_run, 'run.failed', jsonb_build_object(
       'code', 'too_many_attempts', 'message', 'The run was interrupted too often.', 'retryable', true
     ));
-    return null;
+    return jsonb_build_object('next_run', agent.next_of(p_run));
   end if;
   v_from := held.last_seq;
   if v_run.status = 'queued' then
@@ -434,6 +449,7 @@ create function agent.cancel_run(p_claims jsonb, p_run_key text, p_request_id te
 language plpgsql set search_path = '' as $$
 declare
   v_run uuid;
+  v_status text;
 begin
   perform agent.act_as(p_claims);
   select id into v_run from agent.run where owner = auth.uid() and key = p_run_key;
@@ -441,5 +457,7 @@ begin
     raise exception using errcode = 'AF001', message = 'run_not_found';
   end if;
   perform set_config('role', 'none', true);
-  return jsonb_build_object('run_id', v_run, 'status', agent.request_cancel(v_run, p_request_id));
+  -- A statement of its own: what is stable sees the state before its statement.
+  v_status := agent.request_cancel(v_run, p_request_id);
+  return jsonb_build_object('run_id', v_run, 'status', v_status, 'next_run', agent.next_of(v_run));
 end $$;

@@ -14,12 +14,24 @@ language plpgsql security definer set search_path = '' as $$
 declare
   entry jsonb;
   held agent.lease;
+  v_is_locked boolean;
 begin
   for entry in select value from jsonb_array_elements(p_batch) loop
     run_id := (entry ->> 'run_id')::uuid;
     next_run := null;
+    -- An ending and an admission of the same thread must see each other, or neither wakes the run that waits. The thread
+    -- is locked before the lease, as everywhere.
+    if entry ->> 'ending' is not null then
+      perform from agent.thread
+        where id = (select thread_id from agent.run where run.id = (entry ->> 'run_id')::uuid)
+        for no key update skip locked;
+      v_is_locked := not found;
+    else
+      v_is_locked := false;
+    end if;
     select * into held from agent.lease
-     where lease.run_id = (entry ->> 'run_id')::uuid and token = (entry ->> 'token')::uuid for update skip locked;
+     where lease.run_id = (entry ->> 'run_id')::uuid and token = (entry ->> 'token')::uuid and not v_is_locked
+       for update skip locked;
     if found then
       perform agent.append_rows(held, entry -> 'rows');
       -- A batch of long ago moves nothing.
@@ -47,6 +59,7 @@ begin
       -- Our own ending, whose answer was lost on the way.
       verdict := 'ok';
       last_seq := (select run.last_seq from agent.run where run.id = (entry ->> 'run_id')::uuid);
+      next_run := agent.next_of((entry ->> 'run_id')::uuid);
     else
       verdict := 'lost';
     end if;
@@ -108,8 +121,7 @@ begin
   select (asked ->> 'id')::uuid, v_run.id, v_run.thread_id, v_run.owner, (asked ->> 'call_id')::uuid,
          asked ->> 'reason', asked ->> 'message', asked -> 'response_schema', (asked ->> 'expires_at')::timestamptz
     from jsonb_array_elements(coalesce(v_run.ending -> 'interrupts', '[]')) asked;
-  return (select id from agent.run where thread_id = v_run.thread_id and status = 'queued'
-           order by created_at limit 1);
+  return agent.next_of(v_run.id);
 end $$;
 
 -- Give runs back before their leases run out: the holder stops. That asking does not count.

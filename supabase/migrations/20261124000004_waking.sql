@@ -1,12 +1,12 @@
 -- Waking: who waits is found here, and whoever looks first sends it on. Nothing has to be alive while nothing waits.
 
--- Whether the caller may dispatch this run: once a minute. A claim, or a failed delivery, clears the mark.
+-- Whether the caller may dispatch this run: it could go on, and nobody did within a minute. A claim, or a failed delivery, clears the mark.
 create function agent.mark_dispatched(p_run uuid) returns boolean
 language sql security definer set search_path = '' as $$
   with marked as (
     update agent.lease set dispatched_at = clock_timestamp()
-     where run_id = p_run and until < now()
-       and coalesce(dispatched_at < now() - interval '60 seconds', true)
+     where run_id = p_run and until < now() and coalesce(dispatched_at < now() - interval '60 seconds', true)
+       and (select agent.is_next(run) from agent.run where id = p_run)
     returning run_id
   )
   select exists (select from marked)
@@ -25,12 +25,7 @@ language sql security definer set search_path = '' as $$
    where run_id in (
      select lease.run_id from agent.lease join agent.run on run.id = lease.run_id
       where until < now() and coalesce(dispatched_at < now() - interval '60 seconds', true)
-        and (status = 'in_progress' or not exists (
-          select from agent.run other
-           where other.thread_id = run.thread_id and other.id <> run.id
-             and (other.status = 'in_progress'
-                  or other.status = 'queued' and (other.created_at, other.id) < (run.created_at, run.id))
-        ))
+        and agent.is_next(run)
       order by run.created_at limit p_limit
       for update of lease skip locked
    )

@@ -118,7 +118,7 @@ async def test_a_turn_is_asked_so_often_and_a_closed_turn_starts_anew(
         assert await db.call("claim_run", leased["run_id"], lease) or True
 
     await expire(database, leased)
-    assert await db.call("claim_run", leased["run_id"], lease) is None
+    assert await db.call("claim_run", leased["run_id"], lease) == {"next_run": None}
     found = await db.call("find_run", user, "run-1", None)
     assert (found["status"], found["ending"]["code"]) == ("failed", "too_many_attempts")
     assert found["attempt"] == 5, "two asks of each of the two turns, and the ending's own"

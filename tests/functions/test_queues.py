@@ -1,0 +1,108 @@
+"""Queues whose runs lost their holder, or never had one: somebody goes on, and every waiting run gets its turn."""
+
+import asyncio
+
+from shared.contracts import Json
+from tests.doubles import ModelServer, chunk, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.functions.test_edges import leave_orphan
+from tests.functions.test_following import wait_for_status
+from tests.functions.test_runs import text, types
+from tests.functions.test_threads_rules import body, user
+
+
+async def elsewhere(agent: Served, person: Person) -> None:
+    """The holder of all runs of this process dies, as far as the others can see."""
+    holder = agent.app.state.holder
+    for task in list(holder._tasks):
+        task.cancel()
+    await asyncio.gather(*holder._tasks, return_exceptions=True)
+    holder.journal.live.clear()
+    async with agent.database.owner() as owner:
+        await owner.execute("update agent.lease set until = '-infinity' where attempt > 0")
+
+
+async def test_a_thread_whose_holder_died_is_busy_and_its_run_goes_on(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    await leave_orphan(agent, person, model)
+    await elsewhere(agent, person)
+    model.will(says("whole"))
+
+    refused = await person.ask("POST", "/runs", body("run-2", user("u2", "more")))
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "thread_busy")
+    await wait_for_status(person, "completed")
+
+
+async def test_a_background_run_on_a_busy_thread_is_answered_after_it(
+    agent: Served, model: ModelServer
+) -> None:
+    person, go_on = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), go_on, *says("b")], says("second"))
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        later = body("run-2", user("u2", "later"), busyPolicy="enqueue")
+        later["forwardedProps"]["background"] = True
+        assert (await person.ask("POST", "/runs", later)).status_code == 202
+        go_on.set()
+        await frames.rest()
+
+    await wait_for_status(person, "completed", "run-2")
+
+
+async def test_cancelling_a_run_nobody_holds_wakes_the_one_behind_it(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    await leave_orphan(agent, person, model)
+    queued = asyncio.ensure_future(
+        person.run(body("run-2", user("u2", "more"), busyPolicy="enqueue"))
+    )
+    await wait_for_status(person, "queued", "run-2")
+    await elsewhere(agent, person)
+    model.will(says("second"))
+
+    await person.ask("POST", "/runs/run-1/cancel")
+
+    await wait_for_status(person, "completed", "run-2")
+    queued.cancel()
+
+
+async def test_a_queue_whose_head_nobody_woke_is_woken_by_the_next_request(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    agent.app.state.holder._dispatch._address = "http://127.0.0.1:1/"
+    forgotten = body("run-1", user("u1", "first"))
+    forgotten["forwardedProps"]["background"] = True
+    await person.ask("POST", "/runs", forgotten)
+    model.will(says("one"), says("two"))
+
+    second = body("run-2", user("u2", "second"), busyPolicy="enqueue")
+    agent.app.state.holder._dispatch._address = ""
+    assert text(await person.run(second)) == "two"
+    await wait_for_status(person, "completed")
+
+
+async def test_nothing_comes_behind_an_ending_however_long_the_leg(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    model.will([chunk({"content": "a"}), 0.5, *says("b")])
+    async with serve(database, model, stream_leg_seconds=0.2) as agent:
+        person = await agent.person()
+        asked = says_user("hi", forwardedProps={"resumable": True})
+        async with person.stream("POST", "/runs", asked) as frames:
+            first = await frames.rest()
+        cursor = first[-1]["value"]["cursor"]
+        rest: list[Json] = []
+        while not rest or rest[-1]["type"] == "CUSTOM":
+            async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
+                rest = await frames.rest()
+            cursor = rest[-1].get("value", {}).get("cursor", cursor)
+
+    assert types(first)[-1] == "CUSTOM"
+    assert "RUN_FINISHED" not in types(first)
+    assert types(rest)[-1] == "RUN_FINISHED"
