@@ -78,6 +78,7 @@ class ModelServer:
         self.unexpected = 0
         self.port = 0
         self.asked = asyncio.Event()
+        self.writers: list[asyncio.StreamWriter] = []
 
     @property
     def url(self) -> str:
@@ -88,6 +89,7 @@ class ModelServer:
         self.script += [r if isinstance(r, Reply) else Reply(r) for r in replies]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = next(
@@ -155,6 +157,10 @@ async def model_server() -> AsyncIterator[ModelServer]:
         yield model
     finally:
         server.close()
+        for writer in model.writers:
+            writer.transport.abort()
+        closed = (writer.wait_closed() for writer in model.writers)
+        await asyncio.gather(*closed, return_exceptions=True)
     assert not model.script, "replies nobody asked for"
     assert not model.unexpected, "requests nobody scripted"
 
