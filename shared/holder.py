@@ -139,7 +139,6 @@ class Holder:
 
     def leave(self, claims: Json, view: RunView, request_id: str) -> None:
         """The client of a run that should not outlive it has gone."""
-
         if not self._is_stopping:
             self._spawn(self.cancel(claims, view.run_key, request_id))
 
