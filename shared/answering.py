@@ -1,13 +1,14 @@
 """What a function that answers runs is made of."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from shared.assistant import assistant
 from shared.follow import Follow
 from shared.holder import Holder
+from shared.loop import Agent
 from shared.model import OpenAIModel
 from shared.settings import Settings
 
@@ -15,11 +16,13 @@ _WARM_SECONDS = 0.05
 
 
 @asynccontextmanager
-async def answering(app: Any) -> AsyncIterator[None]:
-    """Use runs: `app.state.holder` and `app.state.follow`, over `app.state.database`."""
+async def answering(
+    app: Any, agent: Callable[[Settings], Agent] = assistant
+) -> AsyncIterator[None]:
+    """Use runs, answered by this agent: `app.state.holder` and `app.state.follow`, over `app.state.database`."""
     settings: Settings = app.state.settings
     model = OpenAIModel(settings)
-    holder = Holder(app.state.database, assistant(settings), model, settings)
+    holder = Holder(app.state.database, agent(settings), model, settings)
     follow = Follow(
         holder.runs,
         app.state.database,

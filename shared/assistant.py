@@ -1,6 +1,6 @@
 """The agent that ships."""
 
-from shared.engine import Agent
+from shared.loop import Agent
 from shared.settings import Settings
 
 _INSTRUCTIONS = """\
@@ -12,6 +12,8 @@ def assistant(settings: Settings) -> Agent:
     """The assistant, within the limits of these settings."""
     return Agent(
         instructions=_INSTRUCTIONS,
+        max_tool_calls=settings.max_tool_calls,
         attempts=settings.model_attempts,
         context_tokens=settings.model_context_tokens,
+        approval_hours=settings.approval_hours,
     )

@@ -101,7 +101,7 @@ class Item:
 
     `key` is its id on the wire. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
     tool_call {name, arguments, message_id, provider_id, executor: client | server},
-    tool_result {call_id, content, status}.
+    tool_result {call_id, content, status?: error | denied | refused | unknown, arguments? as the user changed them}.
     """
 
     key: str
@@ -111,6 +111,29 @@ class Item:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         return cls(row["key"], row["kind"], row["data"])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a user said to a question of an earlier run: `reason` tool_call (may it run?) or input_required.
+
+    `payload` is the user's, `state` what the tool that asked wants back with it.
+    """
+
+    interrupt_id: str
+    call_id: str
+    reason: str
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+    state: Any = None
+
+    @property
+    def allows(self) -> bool:
+        """Whether the call may go on. Only a plain yes is one."""
+        if self.status != "resolved":
+            return False
+        said = self.payload if isinstance(self.payload, dict) else {}
+        return self.reason == "input_required" or said.get("approved") is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +181,10 @@ class Usage:
             total(self.reasoning_tokens, other.reasoning_tokens),
             other.model or self.model,
         )
+
+    @property
+    def total(self) -> int:
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
 
     def to_json(self) -> Json:
         return {

@@ -9,11 +9,12 @@ from typing import Any
 from shared.contracts import Json
 from shared.database import Database
 from shared.dispatch import Dispatch
-from shared.engine import Agent, DeadlineReached, answer
+from shared.engine import DeadlineReached, answer
 from shared.follow import Feed
 from shared.journal import Journal
 from shared.live import LiveRun
 from shared.log import bound, logger
+from shared.loop import Agent
 from shared.model import Model
 from shared.problems import ThreadBusy, TooManyRuns, Unavailable
 from shared.runs import Leased, Over, Runs, RunView, Suspected, Waiting
@@ -211,9 +212,16 @@ class Holder:
             await self._dispatch.send(live.next_run)
 
     async def _drive(self, live: LiveRun) -> None:
-        seconds = self._settings.run_deadline_seconds
+        leased = live.leased
         try:
-            await answer(live, self.journal, self._agent, self._model, seconds=seconds)
+            await answer(
+                live,
+                self.journal,
+                self._agent,
+                self._model,
+                seconds=self._settings.run_deadline_seconds,
+                tokens_left=lambda: self.runs.tokens_left(leased.claims),
+            )
         except DeadlineReached:
             logger.info("run.handed_on")
             # A cancel that comes now is for whoever goes on with it.

@@ -85,6 +85,18 @@ class InterruptResolved(Problem):
     code = "interrupt_resolved"
 
 
+class InterruptExpired(Problem):
+    """That interrupt waited too long for its answer; a new message goes on without it."""
+
+    code = "interrupt_expired"
+
+
+class BudgetExceeded(Problem):
+    """The user's tokens of today are spent; there are new ones tomorrow (UTC)."""
+
+    code = "budget_exceeded"
+
+
 class TooManyRuns(Problem):
     """This process runs as many runs as it may; try again."""
 

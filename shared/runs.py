@@ -3,13 +3,16 @@
 The rules are in `supabase/migrations/*_admission.sql` and `*_log.sql`; this module gives them types and names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+from uuid import UUID
 
-from shared.contracts import Event, Item, Json, Snapshot, expand
+from shared.contracts import Answer, Event, Item, Json, Snapshot, Usage, expand
 from shared.database import Database, Refused
 from shared.problems import (
+    BudgetExceeded,
+    InterruptExpired,
     InterruptOpen,
     InterruptResolved,
     NothingToAnswer,
@@ -28,6 +31,8 @@ _HISTORY_ITEMS = 1000
 _PROBLEMS: dict[str, type[Problem]] = {
     kind.code: kind
     for kind in (
+        BudgetExceeded,
+        InterruptExpired,
         InterruptOpen,
         InterruptResolved,
         NothingToAnswer,
@@ -80,6 +85,13 @@ class Leased:
     events: list[Event]
     #: Calls that were started and have no result, by the id of the item their result would be.
     open_results: dict[str, str]
+    #: What the user said to the questions of an earlier run.
+    answers: Sequence[Answer] = ()
+    #: What earlier holders of the run spent.
+    used: Usage = Usage()  # noqa: RUF009  # a value
+    calls_made: int = 0
+    #: What is left of the user's tokens today; None where there is no limit.
+    tokens_left: int | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -93,6 +105,12 @@ class Leased:
             items=[Item.from_row(item) for item in row["items"]],
             events=events,
             open_results=row["open_results"],
+            answers=[Answer(**answer) for answer in row.get("answers") or ()],
+            used=sum(
+                (Usage(**spent) for spent in (row.get("spent") or {}).get("usage", ())), Usage()
+            ),
+            calls_made=(row.get("spent") or {}).get("calls", 0),
+            tokens_left=row.get("tokens_left"),
         )
 
     def view(self) -> RunView:
@@ -143,24 +161,37 @@ class Runs:
             "history": _HISTORY_ITEMS,
             "grace": settings.takeover_grace_seconds,
         }
+        self._limits = {
+            "daily_tokens": settings.daily_tokens_per_user,
+            "max_hours": settings.max_run_age_hours,
+        }
 
     async def begin(self, claims: Json, request: Json, *, lease: bool = True) -> "Leased | Waiting":
         """Admit a run: leased to this process, or waiting in its thread's queue, or known already.
 
         Raises:
-            ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved: as named.
+            ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved,
+            InterruptExpired, BudgetExceeded: as named.
         """
-        row = await self._call("begin_run", claims, request, self._lease if lease else None)
+        wanted = self._lease if lease else None
+        row = await self._call("start_run", claims, request, wanted, self._limits)
         if row["outcome"] == "leased":
             return Leased.from_row(row)
         return Waiting(row["run_id"], row["outcome"] == "attached", row.get("orphan"))
 
     async def claim(self, run_id: str) -> "Leased | Suspected | Over | None":
         """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
-        row = await self._call("claim_run", run_id, self._lease)
+        row = await self._call("take_run", run_id, self._lease, self._limits)
         if row is None or "token" in row:
             return row and Leased.from_row(row)
         return Suspected() if "suspected" in row else Over(row["next_run"])
+
+    async def tokens_left(self, claims: Json) -> int | None:
+        """What is left of the user's tokens today; None where there is no limit."""
+        daily = self._limits["daily_tokens"]
+        if not daily:
+            return None
+        return await self._call("tokens_left", UUID(claims["sub"]), daily)  # type: ignore[no-any-return]
 
     async def find(
         self, claims: Json, *, run_key: str | None, thread_key: str | None = None

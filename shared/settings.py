@@ -58,6 +58,14 @@ class Settings:
     #: A run's limit in one process, seconds; below the service's `timeoutSeconds`.
     run_deadline_seconds: float = 540.0
     max_live_runs: int = 200
+    #: A run that waited longer is refused, hours.
+    max_run_age_hours: float = 24.0
+    #: A user's model tokens a day (UTC), in and out; 0: no limit.
+    daily_tokens_per_user: int = 0
+    #: Calls of the server's tools in one run.
+    max_tool_calls: int = 64
+    #: How long an approval can be given, hours.
+    approval_hours: float = 168.0
     #: Where waiting runs are sent: a Broker (set by a SinkBinding), else the runner; neither: executed in place.
     k_sink: str = ""
     runner_url: str = ""

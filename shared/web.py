@@ -36,6 +36,8 @@ STATUS: Final = {
     "thread_busy": 409,
     "interrupt_open": 409,
     "interrupt_resolved": 409,
+    "interrupt_expired": 409,
+    "budget_exceeded": 429,
     "nothing_to_answer": 422,
     "too_many_runs": 503,
     "unavailable": 503,

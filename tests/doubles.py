@@ -5,10 +5,11 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from shared.contracts import Json
 from shared.model import Part
+from shared.tools import Question, Result, Tool
 
 #: A piece of an answer: bytes to send, seconds to wait, or an event to wait for.
 Piece = bytes | float | asyncio.Event
@@ -166,26 +167,31 @@ async def model_server() -> AsyncIterator[ModelServer]:
 
 
 class CountingTools:
-    """A toolbox that counts what it did, and waits where a test wants it to."""
+    """A toolbox that counts what it did, and waits or asks where a test wants it to.
 
-    def __init__(self, results: dict[str, Any], *, repeatable: tuple[str, ...] = ()) -> None:
-        self.repeatable = repeatable
+    A result is a text, a Result or a Question, or an async function of the arguments (and of the answer, for tools that
+    ask) that gives one. `more` says how a tool differs from one that is free and never repeated.
+    """
+
+    def __init__(self, results: dict[str, Any], **more: Json) -> None:
         self.calls: list[tuple[str, Json]] = []
+        self.answers: list[Json | None] = []
+        self.tools = {name: Tool(name=name, **more.get(name, {})) for name in results}
         self._results = results
 
-    def specs(self) -> Sequence[Json]:
-        return [{"type": "function", "function": {"name": name}} for name in self._results]
+    async def open(self, claims: Json, run_id: str, request_id: str | None) -> Self:
+        del claims, run_id, request_id
+        return self
 
-    def is_repeatable(self, name: str) -> bool:
-        return name in self.repeatable
-
-    async def call(self, name: str, arguments: Json, call_id: str) -> str:
+    async def call(
+        self, name: str, arguments: Json, call_id: str, answer: Json | None = None
+    ) -> Result | Question:
         del call_id
         self.calls.append((name, arguments))
-        if name not in self._results:
-            return f"There is no tool named {name!r}."
+        self.answers.append(answer)
         result = self._results[name]
-        return await result(arguments) if callable(result) else str(result)
+        found = await result(arguments) if callable(result) else result
+        return Result(found) if isinstance(found, str) else found
 
 
 class ScriptedModel:

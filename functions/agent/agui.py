@@ -119,8 +119,8 @@ class Projection:
                 return [_tool_result(item_id, data["item"])]
             case "item.completed":
                 return [_boundary(name, item_id, {}) for name in _CLOSES[data["kind"]]]
-            case "item.aborted" | "run.queued":
-                # What is taken back is shown by the snapshot that comes instead.
+            case "item.aborted" | "run.queued" | "step.finished" | "interrupt.resolved":
+                # What is taken back is shown by the snapshot that comes instead; the rest says nothing to a client.
                 return []
         return [self._ended(event)]
 
@@ -171,8 +171,7 @@ def _outcome(type_: str, data: Json) -> Json:
         case "run.cancelled":
             return {"outcome": {"type": "cancelled"}}
         case "run.interrupted":
-            interrupts = [_interrupt(asked) for asked in data["interrupts"]]
-            return {"outcome": {"type": "interrupt", "interrupts": interrupts}}
+            return {"outcome": {"type": "interrupt", "interrupts": interrupts(data)}}
         case "run.incomplete":
             return {
                 "outcome": {"type": "success"},
@@ -180,6 +179,11 @@ def _outcome(type_: str, data: Json) -> Json:
             }
     pending = data.get("pending_calls")
     return {"outcome": {"type": "success", **({"pendingToolCallIds": pending} if pending else {})}}
+
+
+def interrupts(ending: Json) -> list[Json]:
+    """The questions a run ended with, as AG-UI has them."""
+    return [_interrupt(asked) for asked in ending.get("interrupts") or ()]
 
 
 def _interrupt(asked: Json) -> Json:

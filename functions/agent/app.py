@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from functions.agent.agui import Projection, leg_ended, usage
+from functions.agent.agui import Projection, interrupts, leg_ended, usage
 from functions.agent.asked import WIRE_ID, ConnectInput, RunAgentInput
 from shared.answering import answering
 from shared.contracts import Cursor, Event, Json, Snapshot
@@ -175,6 +175,7 @@ def _view(view: RunView) -> Json:
         "startedAt": view.started_at,
         "endedAt": view.ended_at,
         "pendingToolCallIds": ending.get("pending_calls") or None,
+        "interrupts": interrupts(ending) or None,
         **usage(ending.get("usage")),
         "error": {"code": ending["code"], "message": ending["message"]}
         if "code" in ending

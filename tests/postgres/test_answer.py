@@ -9,9 +9,10 @@ import pytest
 
 from shared.contracts import Json, Usage
 from shared.database import Database
-from shared.engine import Agent, answer
+from shared.engine import answer
 from shared.journal import Journal
 from shared.live import LiveRun
+from shared.loop import Agent
 from shared.model import CallPart, Finish, ModelFailed, Part, Text
 from shared.runs import Leased, Runs
 from shared.settings import Settings
@@ -39,7 +40,7 @@ class Desk:
     async def answer(self, *turns: Sequence[Part | Exception], **tools: object) -> CountingTools:
         model, toolbox = ScriptedModel(*turns), CountingTools(dict(tools))
         async with asyncio.timeout(10):
-            agent = replace(AGENT, toolbox=toolbox)
+            agent = replace(AGENT, tools=toolbox)
             await answer(self.live, self.journal, agent, model, seconds=8)
         model.assert_done()
         return toolbox

@@ -14,7 +14,10 @@ from shared.contracts import Json
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.postgres.holders import admit, append, asks, begin, connected, entry, message, row
 
-TABLES = ("thread", "run", "lease", "run_secret", "run_event", "item", "interrupt", "audit_event")
+TABLES = (
+    *("thread", "run", "lease", "run_secret", "run_event", "item", "interrupt", "audit_event"),
+    "turn_usage",
+)
 SECRET = ("lease", "run_secret")
 
 
@@ -50,7 +53,9 @@ async def house(database: TestDatabase, postgres: MigratedServer) -> House:
     alice, bob = await admit(database), await admit(database)
     async with connected(database.url) as db:
         leased = await begin(db, alice, asks("secret of alice"))
-        await append(db, entry(leased, *message(2, str(uuid4()), "for alice"), closes=True))
+        said = message(2, str(uuid4()), "for alice")
+        spent = row(5, "step.finished", usage={"input_tokens": 5})
+        await append(db, entry(leased, *said, spent, closes=True))
         await db.call("cancel_run", alice, "run-1", "request-1")
         waits = await begin(db, alice, asks(run="run-2", thread="thread-2"))
         asked = {"id": str(uuid4()), "reason": "confirmation"}

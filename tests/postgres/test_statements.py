@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -78,7 +79,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def counted(
-    database: TestDatabase, model: ModelServer, **more: float
+    database: TestDatabase, model: ModelServer, **more: Any
 ) -> AsyncIterator[tuple[Served, Counter[str]]]:
     """The served function, with its statements."""
     counting = Counting(urlsplit(database.url).port or 0)
@@ -101,7 +102,7 @@ async def test_a_text_reply_costs_two_statements(
         for nth in range(2):
             executed.clear()
             await person.run(says_user("hi", run=f"run-{nth}"))
-            assert executed == {"begin_run": 1, "append_events": 1}
+            assert executed == {"start_run": 1, "append_events": 1}
 
 
 async def test_statements_follow_processes_and_not_streams(

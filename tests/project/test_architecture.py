@@ -17,7 +17,7 @@ ORDER = [
     *("problems", "contracts", "settings", "log", "context"),
     *("database", "jwks", "claims", "identity", "model"),
     *("runs", "follow", "live", "journal", "dispatch"),
-    *("transcript", "turn", "tools", "engine"),
+    *("transcript", "turn", "asking", "schemas", "tools", "approvals", "loop", "engine"),
     *("assistant", "holder", "answering", "web"),
 ]
 OWNERS = {
@@ -28,9 +28,23 @@ OWNERS = {
     "mangum": "shared/aws.py",
     "pythonjsonlogger": "shared/log.py",
     "jwt": "shared/identity.py",
+    "jsonschema_rs": "shared/schemas.py",
 }
 HEAVY = {"openai", "aiohttp", "mcp", "cloudevents", "opentelemetry.sdk", "mangum"}
-NO_HTTP = ("engine", "runs", "database", "model", "journal", "live", "follow", "turn", "transcript")
+NO_HTTP = (
+    "engine",
+    "loop",
+    "tools",
+    "approvals",
+    "runs",
+    "database",
+    "model",
+    "journal",
+    "live",
+    "follow",
+    "turn",
+    "transcript",
+)
 AG_UI = re.compile(
     r"RUN_STARTED|TEXT_MESSAGE|TOOL_CALL_|MESSAGES_SNAPSHOT|threadId|toolCallId|messageId"
 )

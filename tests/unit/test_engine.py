@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.contracts import Draft, Item, Json, Step, Usage
-from shared.engine import Agent, respond
+from shared.loop import Agent, Loop
 from shared.model import CallPart, Finish, ModelFailed, Part, Text
+from shared.runs import Leased
 from tests.doubles import CountingTools, ScriptedModel
 
 AGENT = Agent(instructions="be good", max_turns=3, attempts=2)
@@ -20,11 +20,18 @@ CALLS = Finish("tool_calls", Usage(5, 2))
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.engine.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("shared.asking.random.uniform", lambda *_: 0.0)
+
+
+def leased(items: list[Item], **more: Any) -> Leased:
+    """A run as its claim gives it, with these items as its thread."""
+    names = {"run_id": "run", "run_key": "run-1", "thread_key": "thread-1", "token": "t"}
+    fields: Json = {**names, "attempt": 1, "base": 0, "last_seq": 1, "claims": {}, "events": []}
+    return Leased(**{**fields, "request": {}, "items": items, "open_results": {}, **more})
 
 
 def steps(model: ScriptedModel, toolbox: CountingTools, **request: Any) -> AsyncIterator[Step]:
-    return respond(replace(AGENT, toolbox=toolbox), request, HISTORY, model)
+    return Loop(AGENT, leased(HISTORY, request=request), model, toolbox).steps()
 
 
 async def drafts(model: ScriptedModel, toolbox: CountingTools, **request: Any) -> list[Draft]:
@@ -48,7 +55,7 @@ async def test_the_end_of_a_text_and_the_ending_are_one_commit() -> None:
 
     assert last.commits
     assert last.closes
-    assert types(list(last.drafts)) == ["item.completed", "run.completed"]
+    assert types(list(last.drafts)) == ["item.completed", "step.finished", "run.completed"]
     assert last.drafts[-1].data == {
         "usage": {"input_tokens": 5, "output_tokens": 2},
         "pending_calls": [],
@@ -65,7 +72,9 @@ async def test_no_tool_starts_before_its_turn_is_closed() -> None:
             closed = types(list(step.drafts))
             break
 
-    assert closed == ["item.completed", "item.started"], "the call is in the log as started"
+    assert closed == ["item.completed", "step.finished", "item.started"], (
+        "the call is in the log as started"
+    )
 
 
 async def test_tools_of_a_turn_run_side_by_side() -> None:
@@ -175,14 +184,13 @@ def left_over(name: str, executor: str = "server") -> list[Item]:
 
 
 async def test_a_call_of_unknown_outcome_is_made_again_only_if_it_may_be() -> None:
-    tools = CountingTools({"look": "seen", "pay": "paid"}, repeatable=("look",))
+    tools = CountingTools({"look": "seen", "pay": "paid"}, look={"is_repeatable": True})
     again = ScriptedModel([Text("text", "ok"), STOP])
     unknown = ScriptedModel([Text("text", "ok"), STOP])
-    agent = replace(AGENT, toolbox=tools)
 
     for name, model in (("look", again), ("pay", unknown)):
-        steps_ = respond(agent, {}, left_over(name), model, open_results={"call-1": "result-1"})
-        found = [draft async for step in steps_ for draft in step.drafts]
+        taken = leased(left_over(name), open_results={"call-1": "result-1"})
+        found = [d async for step in Loop(AGENT, taken, model, tools).steps() for d in step.drafts]
         assert found[0].item_id == "result-1", "the result that was started is the one completed"
 
     assert tools.calls == [("look", {"n": 1})]
@@ -195,7 +203,9 @@ async def test_a_run_taken_over_between_a_frontend_call_and_its_ending_just_ends
 
     found = [
         draft
-        async for step in respond(AGENT, {}, left_over("pick", "client"), model)
+        async for step in Loop(
+            AGENT, leased(left_over("pick", "client")), model, CountingTools({})
+        ).steps()
         for draft in step.drafts
     ]
 

@@ -1,0 +1,264 @@
+"""Calls that wait for their user: asked as interrupts, answered by a later run, made at most once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from shared.contracts import Json
+from shared.tools import Question
+from tests.doubles import CountingTools, ModelServer, calls, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.functions.test_runs import text, types
+
+PAY: Json = {
+    "type": "object",
+    "properties": {"euros": {"type": "integer"}},
+    "required": ["euros"],
+}
+
+
+@pytest.fixture
+def tools() -> CountingTools:
+    return CountingTools(
+        {"look": "seen", "pay": "paid", "move": "moved"},
+        pay={"approval": "ask", "parameters": PAY},
+        move={"approval": "edit", "parameters": PAY},
+    )
+
+
+@pytest.fixture
+async def agent(
+    database: TestDatabase, model: ModelServer, tools: CountingTools
+) -> AsyncIterator[Served]:
+    async with serve(database, model, tools) as served:
+        yield served
+
+
+def resumes(asked: Json, payload: Any = None, *, run: str = "run-2", **more: Any) -> Json:
+    """The answer to an interrupt, as a run of its own."""
+    answer = {"interruptId": asked["id"], "status": "resolved", "payload": payload, **more}
+    return {"threadId": "thread-1", "runId": run, "messages": [], "resume": [answer]}
+
+
+async def ask(person: Person, model: ModelServer, *wanted: tuple[str, str, str]) -> list[Json]:
+    """A run whose one turn makes these calls and ends with questions; these."""
+    model.will(calls(*wanted))
+    seen = await person.run(says_user("go"))
+    assert seen[-1]["type"] == "RUN_FINISHED"
+    assert seen[-1]["outcome"]["type"] == "interrupt"
+    interrupts: list[Json] = seen[-1]["outcome"]["interrupts"]
+    return interrupts
+
+
+def told(model: ModelServer) -> list[str]:
+    """What the model was told of its calls, the last time it was asked."""
+    return [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "tool"]
+
+
+async def test_a_call_that_needs_a_yes_ends_the_run_after_those_that_need_none(
+    agent: Served, model: ModelServer, tools: CountingTools
+) -> None:
+    person = await agent.person()
+
+    (asked,) = await ask(person, model, ("a", "look", "{}"), ("b", "pay", '{"euros": 5}'))
+
+    assert tools.calls == [("look", {})]
+    assert asked["reason"] == "tool_call"
+    assert asked["message"] == "May pay be called?"
+    assert asked["responseSchema"]["required"] == ["approved"]
+    assert "arguments" not in asked["responseSchema"]["properties"]
+    assert asked["expiresAt"] > "2026"
+    shown = (await person.ask("GET", "/runs/run-1")).json()
+    assert (shown["status"], shown["interrupts"]) == ("interrupted", [asked])
+
+
+async def test_a_yes_makes_the_call_once_and_shows_only_its_result(
+    agent: Served, model: ModelServer, tools: CountingTools
+) -> None:
+    person = await agent.person()
+    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    model.will(says("done"))
+
+    seen = await person.run(resumes(asked, {"approved": True}))
+
+    assert tools.calls == [("pay", {"euros": 5})]
+    assert "TOOL_CALL_START" not in types(seen)
+    (result,) = [frame for frame in seen if frame["type"] == "TOOL_CALL_RESULT"]
+    assert (result["toolCallId"], result["content"]) == (asked["toolCallId"], "paid")
+    assert text(seen) == "done"
+    assert told(model) == ["paid"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"payload": {"approved": False, "reason": "too much"}}, "They said: too much"),
+        ({"payload": {"approved": "true"}}, "did not allow"),
+        ({"payload": None}, "did not allow"),
+        ({"status": "cancelled", "payload": {"approved": True}}, "did not allow"),
+    ],
+)
+async def test_anything_but_a_plain_yes_is_a_no_and_the_model_is_told(
+    agent: Served, model: ModelServer, tools: CountingTools, answer: Json, reason: str
+) -> None:
+    person = await agent.person()
+    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    model.will(says("as you wish"))
+
+    await person.run(resumes(asked, **answer))
+
+    assert tools.calls == []
+    assert reason in told(model)[0]
+
+
+async def test_arguments_are_changed_only_where_the_policy_allows_it(
+    agent: Served, model: ModelServer, tools: CountingTools, database: TestDatabase
+) -> None:
+    person = await agent.person()
+    asked = await ask(person, model, ("a", "pay", '{"euros": 5}'), ("b", "move", '{"euros": 5}'))
+    model.will(says("done"))
+    changed = {"approved": True, "arguments": {"euros": 9}}
+    both = [{"interruptId": a["id"], "status": "resolved", "payload": changed} for a in asked]
+
+    await person.run({**resumes(asked[0]), "resume": both})
+
+    assert sorted(tools.calls) == [("move", {"euros": 9}), ("pay", {"euros": 5})]
+    async with database.owner() as owner:
+        kept = await owner.fetchval(
+            "select data -> 'arguments' from agent.run_event where type = 'interrupt.resolved'"
+            " and data ? 'arguments'"
+        )
+    assert kept == '"{\\"euros\\":9}"'
+
+
+async def test_a_call_that_cannot_be_made_is_not_asked_about(
+    agent: Served, model: ModelServer, tools: CountingTools
+) -> None:
+    person = await agent.person()
+    model.will(calls(("b", "pay", '{"euros": "five"}')), says("sorry"))
+
+    assert types(await person.run(says_user("go")))[-1] == "RUN_FINISHED"
+
+    assert told(model) == [
+        'The arguments do not fit the tool: euros: "five" is not of type "integer".'
+    ]
+    assert tools.calls == []
+
+
+async def test_a_tools_own_question_is_answered_to_it(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    name = {"type": "object", "properties": {"name": {"type": "string"}}}
+
+    async def greet(_: Json) -> Question | str:
+        said = greeting.answers[-1]
+        if said is None:
+            return Question("What is your name?", name, state={"step": 1})
+        return f"hello {said['payload']['name']}, step {said['state']['step']}"
+
+    greeting = CountingTools({"greet": greet})
+    async with serve(database, model, greeting) as agent:
+        person = await agent.person()
+        (asked,) = await ask(person, model, ("a", "greet", "{}"))
+        assert (asked["reason"], asked["responseSchema"]) == ("input_required", name)
+        assert "state" not in asked, "what a tool keeps for itself is not the client's"
+        model.will(says("done"))
+        await person.run(resumes(asked, {"name": "Ada"}))
+
+    assert told(model) == ["hello Ada, step 1"]
+
+
+async def test_a_question_that_expired_is_no_longer_answered_and_blocks_nobody(
+    agent: Served, model: ModelServer, tools: CountingTools, database: TestDatabase
+) -> None:
+    person = await agent.person()
+    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    async with database.owner() as owner:
+        await owner.execute("update agent.interrupt set expires_at = now() - interval '1 second'")
+
+    late = await person.ask("POST", "/runs", resumes(asked, {"approved": True}))
+    assert (late.status_code, late.json()["code"]) == (409, "interrupt_expired")
+
+    model.will(says("hello again"))
+    seen = await person.run(says_user("anything else?", run="run-3"))
+    assert text(seen) == "hello again"
+    assert tools.calls == []
+
+
+async def test_an_answer_counts_once_however_often_it_is_given(
+    agent: Served, model: ModelServer, tools: CountingTools
+) -> None:
+    person = await agent.person()
+    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    model.will(says("done"))
+    answers = [resumes(asked, {"approved": True}, run=f"run-{n}") for n in range(2, 8)]
+
+    responses = await asyncio.gather(*(person.ask("POST", "/runs", a) for a in answers))
+
+    assert sorted(r.status_code for r in responses) == [200, *[409] * 5]
+    refused = {r.json()["code"] for r in responses if r.status_code == 409}
+    assert refused <= {"thread_busy", "interrupt_resolved"}
+    assert tools.calls == [("pay", {"euros": 5})]
+
+
+async def test_nobody_else_can_answer(
+    agent: Served, model: ModelServer, tools: CountingTools
+) -> None:
+    person, other = await agent.person(), await agent.person()
+    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+
+    refused = await other.ask("POST", "/runs", resumes(asked, {"approved": True}))
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "nothing_to_answer")
+    assert tools.calls == []
+
+
+async def test_a_run_makes_only_so_many_calls(
+    database: TestDatabase, model: ModelServer, tools: CountingTools
+) -> None:
+    async with serve(database, model, tools, max_tool_calls=1) as few:
+        person = await few.person()
+        model.will(calls(("a", "look", "{}"), ("b", "look", "{}")), says("enough"))
+        assert text(await person.run(says_user("go"))) == "enough"
+
+    assert tools.calls == [("look", {})]
+    assert any("all the calls" in result for result in told(model))
+
+
+async def test_what_was_called_refused_and_answered_is_in_the_audit(
+    agent: Served, model: ModelServer, database: TestDatabase
+) -> None:
+    person = await agent.person()
+    asked = await ask(
+        person,
+        model,
+        ("a", "look", "{}"),
+        ("b", "pay", '{"euros": 5}'),
+        ("c", "pay", '{"euros": 6}'),
+        ("d", "gone", '{"secret": "canary"}'),
+    )
+    model.will(says("done"))
+    answers = [
+        {"interruptId": asked[0]["id"], "status": "resolved", "payload": {"approved": True}},
+        {"interruptId": asked[1]["id"], "status": "cancelled"},
+    ]
+    await person.run({**resumes(asked[0]), "resume": answers})
+
+    async with database.owner() as owner:
+        rows = await owner.fetch("select * from agent.audit_event order by id")
+    found = sorted((r["action"], r["subject"], r["outcome"]) for r in rows)
+    ids = sorted((a["id"], o) for a, o in zip(asked, ("resolved", "cancelled"), strict=True))
+    assert found == [
+        *(("interrupt.answer", id_, outcome) for id_, outcome in ids),
+        ("tool.call", "gone", "error"),
+        ("tool.call", "look", "ok"),
+        ("tool.call", "pay", "ok"),
+        ("tool.call", "pay", "refused"),
+    ]
+    assert {str(r["owner"]) for r in rows} == {person.sub}
+    assert all(r["run_id"] and r["request_id"] for r in rows)
+    assert all(len(r["arguments_hash"]) == 64 for r in rows if r["action"] == "tool.call")
+    assert "canary" not in str([dict(r) for r in rows])

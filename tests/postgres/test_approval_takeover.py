@@ -1,0 +1,182 @@
+"""An approved call is made at most once, wherever the process that makes it dies."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from shared.contracts import Json, Usage
+from shared.database import Database
+from shared.journal import Journal
+from shared.loop import Agent, Loop
+from shared.model import CallPart, Finish, Text
+from shared.runs import Leased, Runs
+from shared.settings import Settings
+from tests.doubles import CountingTools, ScriptedModel
+from tests.fixtures.database import TestDatabase
+from tests.postgres.holders import admit, asks, expire
+
+AGENT = Agent(instructions="be good")
+STOP = Finish("stop", Usage(5, 2))
+CALLS = Finish("tool_calls", Usage(5, 2))
+TURN = [CallPart(0, "a", "look", "{}"), CallPart(1, "b", "pay", "{}"), CALLS]
+
+
+@dataclass
+class Hands:
+    """Processes that answer runs with the same tools, and die when a test says so."""
+
+    runs: Runs
+    journal: Journal
+    tools: CountingTools
+    user: Json
+
+    async def answer(self, leased: Leased, *turns: Any, steps: int = 99, whole: bool = True) -> int:
+        """Answer until the end, or die: after so many committed steps, or `whole` false: with the last one not
+        committed. Returns how many were."""
+        live, done = self.journal.open(leased), 0
+        async with asyncio.timeout(10), aclosing(self._loop(leased, *turns).steps()) as found:
+            async for step in found:
+                if not step.commits:
+                    await self.journal.send(live, step.drafts)
+                    continue
+                if done == steps and not whole:
+                    break
+                await self.journal.commit(live, step.drafts, closes=step.closes)
+                done += 1
+                if done == steps and whole:
+                    break
+        self.journal.close(live)
+        return done
+
+    def _loop(self, leased: Leased, *turns: Any) -> Loop:
+        return Loop(AGENT, leased, ScriptedModel(*turns), self.tools)
+
+
+@asynccontextmanager
+async def hands(database: TestDatabase) -> AsyncIterator[Hands]:
+    settings = Settings(
+        supabase_database_url=database.url, tick_seconds=0.02, takeover_grace_seconds=0
+    )
+    db = Database(settings)
+    await db.connect()
+    journal = Journal(db, settings)
+    working = asyncio.ensure_future(journal.run())
+    tools = CountingTools({"look": "seen", "pay": "paid"}, pay={"approval": "ask"})
+    try:
+        yield Hands(Runs(db, settings), journal, tools, await admit(database))
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await db.close()
+
+
+def yes_to(asked: list[Json]) -> Json:
+    answers = [
+        {"interrupt_id": a["id"], "status": "resolved", "payload": {"approved": True}}
+        for a in asked
+    ]
+    return asks(run="run-2", resume=answers, messages=[])
+
+
+async def taken_up(runs: Runs, database: TestDatabase, leased: Leased) -> Leased:
+    await expire(database, {"run_id": leased.run_id})
+    again = await runs.claim(leased.run_id)
+    assert isinstance(again, Leased)
+    return again
+
+
+async def questions(runs: Runs, user: Json) -> list[Json]:
+    view = await runs.find(user, run_key="run-1")
+    assert (view.status, view.ending is not None) == ("interrupted", True)
+    asked: list[Json] = (view.ending or {})["interrupts"]
+    return asked
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["committed", "not committed"])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+async def test_an_approved_call_is_made_at_most_once(
+    database: TestDatabase, steps: int, whole: bool
+) -> None:
+    async with hands(database) as ours:
+        first = await ours.runs.begin(ours.user, asks())
+        assert isinstance(first, Leased)
+        await ours.answer(first, TURN)
+        asked = await questions(ours.runs, ours.user)
+
+        second = await ours.runs.begin(ours.user, yes_to(asked))
+        assert isinstance(second, Leased)
+        done = await ours.answer(second, [Text("text", "ok"), STOP], steps=steps, whole=whole)
+        view = await ours.runs.find(ours.user, run_key="run-2")
+        if not view.has_ended:
+            again = await taken_up(ours.runs, database, second)
+            await ours.answer(again, [Text("text", "ok"), STOP])
+        view = await ours.runs.find(ours.user, run_key="run-2")
+
+    assert view.status == "completed"
+    paid = [name for name, _ in ours.tools.calls if name == "pay"]
+    # Between the commit of its start and that of its result nobody knows; only then may it not have been made.
+    assert len(paid) <= 1
+    assert len(paid) == 1 or (done, whole) == (1, True)
+    async with database.owner() as owner:
+        results = await owner.fetch(
+            "select data ->> 'status' as status from agent.item"
+            " where kind = 'tool_result' and superseded_at is null order by position"
+        )
+    # `look` in the first run; then what came of `pay`.
+    told = "unknown" if done == 1 else None
+    assert [row["status"] for row in results] == [None, told]
+
+
+async def test_a_process_that_dies_before_it_asked_leaves_the_asking_to_the_next(
+    database: TestDatabase,
+) -> None:
+    async with hands(database) as ours:
+        first = await ours.runs.begin(ours.user, asks())
+        assert isinstance(first, Leased)
+        # The turn is closed and `look` has its result; the ending with the question is not written.
+        await ours.answer(first, TURN, steps=2)
+        again = await taken_up(ours.runs, database, first)
+        await ours.answer(again)
+        asked = await questions(ours.runs, ours.user)
+
+    assert [name for name, _ in ours.tools.calls] == ["look"]
+    assert len(asked) == 1
+
+
+async def test_what_earlier_holders_spent_is_counted(database: TestDatabase) -> None:
+    async with hands(database) as ours:
+        first = await ours.runs.begin(ours.user, asks())
+        assert isinstance(first, Leased)
+        await ours.answer(first, [CallPart(0, "a", "look", "{}"), CALLS], steps=2)
+        again = await taken_up(ours.runs, database, first)
+        assert (again.used.total, again.calls_made) == (7, 1)
+        await ours.answer(again, [Text("text", "ok"), STOP])
+        view = await ours.runs.find(ours.user, run_key="run-1")
+
+    assert (view.ending or {})["usage"] == {"input_tokens": 10, "output_tokens": 4}
+
+
+async def test_the_tokens_of_a_day_are_a_limit(database: TestDatabase) -> None:
+    async with hands(database) as ours:
+        ours.runs._limits["daily_tokens"] = 7
+        first = await ours.runs.begin(ours.user, asks())
+        assert isinstance(first, Leased)
+        assert first.tokens_left == 7
+        await ours.answer(first, [Text("text", "ok"), STOP])
+
+        assert await ours.runs.tokens_left(ours.user) == 0
+
+
+async def test_a_run_that_waited_too_long_is_refused(database: TestDatabase) -> None:
+    async with hands(database) as ours:
+        waiting = await ours.runs.begin(ours.user, asks(), lease=False)
+        async with database.owner() as owner:
+            await owner.execute("update agent.run set created_at = now() - interval '25 hours'")
+        await ours.runs.claim(waiting.run_id)
+        view = await ours.runs.find(ours.user, run_key="run-1")
+
+    assert (view.status, (view.ending or {})["code"]) == ("failed", "run_too_old")
