@@ -17,6 +17,7 @@ from local.keys import Keys
 from local.migrate import migrate
 from local.probe import free_port
 from local.stack import Plan, Running, started
+from shared.callers import Minter
 
 _GATEWAY_PORT = 54321
 _POSTGRES_PORT = 54322
@@ -60,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_token_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--user", default="demo", help="any name; the same name is the same user")
     command.add_argument("--role", default="", help="app_metadata.role, such as admin")
+    command.add_argument(
+        "--audience",
+        choices=("gateway", "tools"),
+        default="gateway",
+        help="`tools`: for an MCP client, as another function would have it, good for two minutes",
+    )
     command.add_argument("--anonymous", action="store_true", help="a user without an account")
     command.add_argument(
         "--expires", type=int, default=3600, metavar="SECONDS", help="how long it is good for"
@@ -107,7 +114,11 @@ def _token(chosen: argparse.Namespace) -> None:
     except CannotStart as error:
         # A token can be looked at without a database.
         print(f"No database knows this user yet. {error}", file=sys.stderr)
-    print(who.token(_keys(home).user))
+    keys = _keys(home)
+    if chosen.audience == "tools":
+        print(Minter("local", keys.internal.private_text).mint("tools", who.claims, None))
+    else:
+        print(who.token(keys.user))
 
 
 def _migrate(chosen: argparse.Namespace) -> None:

@@ -42,18 +42,25 @@ class SignIn:
         provider = {} if self.is_anonymous else {"provider": "email"}
         return {**provider, **({"role": self.role} if self.role else {})}
 
+    @property
+    def claims(self) -> dict[str, object]:
+        """Who this is, as functions keep it."""
+        return {
+            "sub": str(self.sub),
+            "role": "authenticated",
+            "session_id": str(self.session_id),
+            "is_anonymous": self.is_anonymous,
+            "app_metadata": self.app_metadata,
+        }
+
     def token(self, key: SigningKey) -> str:
         """The access token: a JWT for the header `Authorization: Bearer`."""
         now = int(time())
         claims = {
+            **self.claims,
             "iss": ISSUER,
             "aud": "authenticated",
-            "sub": str(self.sub),
-            "role": "authenticated",
-            "session_id": str(self.session_id),
             "email": self.email,
-            "is_anonymous": self.is_anonymous,
-            "app_metadata": self.app_metadata,
             "user_metadata": {},
             "aal": "aal1",
             "iat": now,

@@ -1,4 +1,5 @@
-"""The keys of the local stack, made once: Supabase Auth's, for users' tokens, and the gateway's, for its assertions."""
+"""The keys of the local stack, made once: Supabase Auth's, for users' tokens, the gateway's, for its assertions, and
+the functions' own, for what they say to each other."""
 
 import json
 import os
@@ -13,6 +14,7 @@ from jwt import PyJWK
 from jwt.algorithms import ECAlgorithm
 
 _PRIVATE = "d"
+_NAMES = ("user", "gateway", "internal")
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,23 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class Keys:
-    """The two keys of a stack."""
+    """The keys of a stack."""
 
     user: SigningKey
     gateway: SigningKey
+    internal: SigningKey
 
     @classmethod
     def of(cls, file: Path) -> Self:
         """The keys in the file, which is made if it is not there, for its owner's eyes only."""
-        if not file.exists():
-            _write_once(file, {name: SigningKey.generate(name).jwk for name in ("user", "gateway")})
-        stored = json.loads(file.read_text())
-        return cls(SigningKey(stored["user"]), SigningKey(stored["gateway"]))
+        stored = json.loads(file.read_text()) if file.exists() else {}
+        if not stored.keys() >= set(_NAMES):
+            # A file of before keeps what it has: tokens in somebody's hands stay good.
+            fresh = {name: SigningKey.generate(name).jwk for name in _NAMES}
+            file.unlink(missing_ok=True)
+            _write_once(file, {**fresh, **stored})
+            stored = json.loads(file.read_text())
+        return cls(**{name: SigningKey(stored[name]) for name in _NAMES})
 
 
 def _write_once(file: Path, content: dict[str, dict[str, str]]) -> None:

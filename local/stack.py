@@ -19,7 +19,7 @@ from local.keys import Keys
 from local.probe import free_port, require_free, wait_until_answers
 from shared.settings import InvalidSettings, Settings
 
-FUNCTIONS = ("agent", "runner")
+FUNCTIONS = ("agent", "runner", "tools")
 _READY_SECONDS = 30.0
 #: The first start fetches the gateway's one package.
 _GATEWAY_SECONDS = 120.0
@@ -121,8 +121,11 @@ def _start(plan: Plan, children: Children) -> Running:
     chosen, local_model = _model(plan, children)
     logins = _logins(plan, children)
     ports = {name: free_port() for name in FUNCTIONS}
-    runner = {"RUNNER_URL": f"http://127.0.0.1:{ports['runner']}/"}
-    settings = {**plan.environ, **chosen.settings, **_settings(logins, plan.keys), **runner}
+    urls = {
+        "RUNNER_URL": f"http://127.0.0.1:{ports['runner']}/",
+        "TOOLS_URL": f"http://127.0.0.1:{ports['tools']}/mcp",
+    }
+    settings = {**plan.environ, **chosen.settings, **_settings(logins, plan.keys), **urls}
     functions = [_function(plan, children, name, ports[name], settings) for name in FUNCTIONS]
     front = _gateway(plan, children, ports)
     if local_model:
@@ -184,6 +187,8 @@ def _settings(logins: Logins, keys: Keys) -> dict[str, str]:
         "SUPABASE_URL": SUPABASE_URL,
         "SUPABASE_JWKS": keys.user.public_keys,
         "GATEWAY_PUBLIC_KEYS": keys.gateway.public_keys,
+        "INTERNAL_SIGNING_KEY": keys.internal.private_text,
+        "INTERNAL_PUBLIC_KEYS": keys.internal.public_keys,
         "HOST": "127.0.0.1",
     }
 

@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+from shared import schemas
 from shared.assistant import assistant
+from shared.callers import Minter
+from shared.discovery import McpTools
 from shared.follow import Follow
 from shared.holder import Holder
 from shared.loop import Agent
 from shared.model import OpenAIModel
-from shared.settings import Settings
+from shared.settings import InvalidSettings, Settings
+from shared.tools import NoTools
 
 _WARM_SECONDS = 0.05
 
@@ -19,10 +24,16 @@ _WARM_SECONDS = 0.05
 async def answering(
     app: Any, agent: Callable[[Settings], Agent] = assistant
 ) -> AsyncIterator[None]:
-    """Use runs, answered by this agent: `app.state.holder` and `app.state.follow`, over `app.state.database`."""
+    """Use runs: `app.state.holder` and `app.state.follow`, over `app.state.database`.
+
+    They are answered by this agent, which has the tools of the settings' servers unless it brings its own.
+    """
     settings: Settings = app.state.settings
-    model = OpenAIModel(settings)
-    holder = Holder(app.state.database, agent(settings), model, settings)
+    model, answers = OpenAIModel(settings), agent(settings)
+    tools = McpTools(settings, app.state.database, _minter(app))
+    if isinstance(answers.tools, NoTools):
+        answers = replace(answers, tools=tools)
+    holder = Holder(app.state.database, answers, model, settings)
     follow = Follow(
         holder.runs,
         app.state.database,
@@ -32,7 +43,8 @@ async def answering(
     )
     app.state.holder, app.state.follow = holder, follow
     working = [
-        asyncio.ensure_future(work) for work in (holder.journal.run(), follow.run(), _warm(model))
+        asyncio.ensure_future(work)
+        for work in (holder.journal.run(), follow.run(), tools.warm(), _warm(model))
     ]
 
     async def stop() -> None:
@@ -48,10 +60,23 @@ async def answering(
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        await tools.close()
         await model.close()
+
+
+def _minter(app: Any) -> Minter | None:
+    settings: Settings = app.state.settings
+    if not settings.tools_url:
+        return None
+    settings.require("internal_signing_key")
+    try:
+        return Minter(app.state.name, settings.internal_signing_key)
+    except ValueError as error:
+        raise InvalidSettings(str(error)) from None
 
 
 async def _warm(model: OpenAIModel) -> None:
     # Once the server listens: being ready must not wait for the SDK's import, nor share the interpreter with it.
     await asyncio.sleep(_WARM_SECONDS)
     await model.warm()
+    await asyncio.to_thread(schemas.warm)

@@ -11,6 +11,11 @@ from shared.problems import InvalidCursor
 
 Json = dict[str, Any]
 
+#: Members of `_meta` between our own functions: the key of a call, what came of it, whether it needs a yes.
+CALL_ID = "agent-functions/call_id"
+OUTCOME = "agent-functions/outcome"
+APPROVAL = "agent-functions/approval"
+
 Kind = Literal["message", "reasoning", "tool_call", "tool_result"]
 
 ENDINGS = frozenset(

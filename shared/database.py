@@ -156,6 +156,8 @@ class Database:
         except asyncpg.PostgresError as error:
             if code := _refusal(error):
                 raise Refused(code, str(error.detail or "")) from None
+            # It quotes the row, and a log must not.
+            error.detail = None
             raise
 
     async def _check_login(self, connection: Any) -> None:

@@ -9,30 +9,32 @@ import hashlib
 import math
 import re
 import time
-from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import jwt
-
-from shared.claims import default_of, object_of, text_of, time_of, uuid_of
-from shared.jwks import RemoteKeys, public_keys
+from shared.claims import default_of, text_of, time_of, uuid_of
+from shared.jwks import RemoteKeys
 from shared.problems import Unauthorized
+from shared.tokens import (
+    Key,
+    base64url,
+    check_times,
+    claims_of,
+    header_of,
+    inline_keys,
+    only,
+    parse_keys,
+    secret_key,
+)
 
-_BEARER = re.compile(r"Bearer ([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
+BEARER = re.compile(r"Bearer ([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
 _COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
-_MAX_TOKEN = 8192
 _MAX_ASSERTION_LIFETIME = 150
-_MIN_SECRET = 32
-_TOLERANCE = 60
 _REMEMBER_SECONDS = 60
 _REMEMBER_TOKENS = 2000
-
-_jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
-_Keys = Mapping[tuple[str, str], jwt.PyJWK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,12 @@ class Verifier:
         self._function = function
         self._issuer = issuer
         self._clock = clock
-        self._gateway_keys = _inline_keys("GATEWAY_PUBLIC_KEYS", gateway_keys)
+        self._gateway_keys = inline_keys("GATEWAY_PUBLIC_KEYS", gateway_keys)
         if not any(alg == "ES256" for alg, _ in self._gateway_keys):
             raise ValueError("GATEWAY_PUBLIC_KEYS holds no ES256 public key with a kid")
-        self._keys = None if jwks is None else _inline_keys("SUPABASE_JWKS", jwks)
-        self._remote = RemoteKeys(jwks_url, _parse_keys, clock=clock)
-        self._secret = None if legacy_secret is None else _secret_key(legacy_secret)
+        self._keys = None if jwks is None else inline_keys("SUPABASE_JWKS", jwks)
+        self._remote = RemoteKeys(jwks_url, parse_keys, clock=clock)
+        self._secret = None if legacy_secret is None else secret_key(legacy_secret)
         self._known: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
 
     async def verify(
@@ -96,9 +98,9 @@ class Verifier:
         Raises:
             Unauthorized: a proof is missing, repeated or not valid, or the two do not match.
         """
-        token = _only(_BEARER, authorization, group=1)
-        statement = self._statement(_only(_COMPACT, assertion, group=0))
-        token_hash = _base64url(hashlib.sha256(token.encode()).digest())
+        token = only(BEARER, authorization, group=1)
+        statement = self._statement(only(_COMPACT, assertion, group=0))
+        token_hash = base64url(hashlib.sha256(token.encode()).digest())
         if statement["ath"] != token_hash:
             raise Unauthorized
         if (statement["htm"], statement["htu"]) != (method, path):
@@ -110,31 +112,31 @@ class Verifier:
         return principal
 
     def _statement(self, assertion: str) -> dict[str, str]:
-        header = _header(assertion)
+        header = header_of(assertion)
         if header.get("typ") != "gw+jwt" or header.get("alg") != "ES256":
             raise Unauthorized
-        claims = _claims(assertion, self._gateway_keys.get(("ES256", text_of(header.get("kid")))))
+        claims = claims_of(assertion, self._gateway_keys.get(("ES256", text_of(header.get("kid")))))
         if (claims.get("iss"), claims.get("aud")) != ("auth-gateway", self._function):
             raise Unauthorized
-        self._check_times(claims)
+        check_times(claims, self._clock())
         if claims["exp"] - time_of(claims.get("iat")) > _MAX_ASSERTION_LIFETIME:
             raise Unauthorized
         names = ("sub", "session_id", "ath", "htm", "htu", "jti")
         return {name: text_of(claims.get(name)) for name in names}
 
     async def _principal(self, token: str, token_hash: str) -> Principal:
-        claims = _claims(token, await self._user_key(_header(token)))
+        claims = claims_of(token, await self._user_key(header_of(token)))
         if claims.get("iss") != self._issuer or claims.get("role") != "authenticated":
             raise Unauthorized
         # Supabase issues a string; the standard also allows a list: taken if it names nobody else.
         if claims.get("aud") not in ("authenticated", ["authenticated"]):
             raise Unauthorized
-        self._check_times(claims)
-        principal = _principal(claims)
+        check_times(claims, self._clock())
+        principal = principal_of(claims)
         self._remember(token_hash, principal, claims["exp"])
         return principal
 
-    async def _user_key(self, header: Mapping[str, Any]) -> jwt.PyJWK | None:
+    async def _user_key(self, header: Mapping[str, Any]) -> Key | None:
         # A gateway assertion says gw+jwt; it must never pass for a user's token.
         if "typ" in header and text_of(header["typ"]).upper() != "JWT":
             raise Unauthorized
@@ -145,15 +147,6 @@ class Verifier:
             raise Unauthorized
         name = (alg, text_of(header.get("kid")))
         return await self._remote.find(name) if self._keys is None else self._keys.get(name)
-
-    def _check_times(self, claims: Mapping[str, Any]) -> None:
-        now = self._clock()
-        if time_of(claims.get("exp")) <= now:
-            raise Unauthorized
-        if any(
-            time_of(claims[name]) > now + _TOLERANCE for name in ("nbf", "iat") if name in claims
-        ):
-            raise Unauthorized
 
     def _recall(self, token_hash: str) -> Principal | None:
         principal, until = self._known.get(token_hash, (None, -math.inf))
@@ -169,34 +162,8 @@ class Verifier:
             self._known.popitem(last=False)
 
 
-def _only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:
-    match = pattern.fullmatch(values[0]) if len(values) == 1 else None
-    if match is None or len(match[group]) > _MAX_TOKEN:
-        raise Unauthorized
-    return match[group]
-
-
-def _header(token: str) -> dict[str, Any]:
-    part = token.partition(".")[0]
-    try:
-        header = object_of(jwt.utils.base64url_decode(part))
-    except ValueError:
-        raise Unauthorized from None
-    if "crit" in header or "b64" in header:
-        raise Unauthorized
-    return header
-
-
-def _claims(token: str, key: jwt.PyJWK | None) -> dict[str, Any]:
-    if key is None:
-        raise Unauthorized
-    try:
-        return object_of(_jws.decode(token, key, algorithms=[key.algorithm_name]))
-    except (jwt.PyJWTError, ValueError, RecursionError):
-        raise Unauthorized from None
-
-
-def _principal(claims: Mapping[str, Any]) -> Principal:
+def principal_of(claims: Mapping[str, Any]) -> Principal:
+    """The user these claims name."""
     metadata = default_of(claims.get("app_metadata"), {})
     is_anonymous = default_of(claims.get("is_anonymous"), False)
     if not isinstance(metadata, dict) or not isinstance(is_anonymous, bool):
@@ -209,33 +176,3 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         is_anonymous=is_anonymous,
         app_role=role if isinstance(role, str) and role.isprintable() else None,
     )
-
-
-def _inline_keys(setting: str, text: str) -> _Keys:
-    try:
-        return _parse_keys(text)
-    except ValueError:
-        raise ValueError(f"{setting} is not a JWKS") from None
-
-
-def _parse_keys(text: str) -> _Keys:
-    keys = ((name, _key(jwk, name[0])) for name, jwk in public_keys(text).items())
-    return {name: key for name, key in keys if key is not None}
-
-
-def _key(jwk: dict[str, Any], alg: str) -> jwt.PyJWK | None:
-    try:
-        return jwt.PyJWK(jwk, alg)
-    except jwt.PyJWTError:
-        # One broken key must not take the others down.
-        return None
-
-
-def _secret_key(secret: str) -> jwt.PyJWK:
-    if len(secret) < _MIN_SECRET:
-        raise ValueError(f"LEGACY_JWT_SECRET has fewer than {_MIN_SECRET} characters")
-    return jwt.PyJWK({"kty": "oct", "k": _base64url(secret.encode())}, "HS256")
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -23,6 +23,11 @@ def fault(schema: Json, value: Any) -> str | None:
     return "; ".join(map(_words, faults)) or None
 
 
+def warm() -> None:
+    """Import the library before a call needs it."""
+    _validator(b"{}")
+
+
 def _words(error: Any) -> str:
     place = ".".join(map(str, error.instance_path))
     return f"{place}: {error.message}" if place else str(error.message)

@@ -44,6 +44,33 @@ class Settings:
     #: How often one turn is asked, here or by processes that die over it, before the run fails.
     model_attempts: int = 3
 
+    #: The MCP endpoint of the function `tools` (http://tools.../mcp); empty: the agent has no tools of its own.
+    tools_url: str = ""
+    #: Signs what this function says to others (a private ES256 key as JWK text).
+    internal_signing_key: str = field(default="", repr=False)
+    #: The keys of who may call this function (JWKS text).
+    internal_public_keys: str = ""
+    #: Names a caller may use for `tools` (a leading dot: and all below), and pages that may call it.
+    mcp_allowed_hosts: str = "127.0.0.1,localhost,.svc.cluster.local"
+    mcp_allowed_origins: str = ""
+    #: The mock weather's key; empty: the real weather.
+    mock_weather_tool_api_key: str = field(default="", repr=False)
+    open_meteo_url: str = "https://api.open-meteo.com"
+    open_meteo_geocoding_url: str = "https://geocoding-api.open-meteo.com"
+    #: Other MCP servers (JSON; docs/configuration.md).
+    mcp_servers: str = ""
+    #: What `${NAME}` in their headers stands for: the variables MCP_SECRET_NAME.
+    mcp_secrets: Mapping[str, str] = field(
+        default_factory=dict, repr=False, metadata={"variable": "MCP_SECRET_<NAME>"}
+    )
+    #: One call's limit, and that of asking a server for its tools, seconds.
+    tool_seconds: float = 30.0
+    tool_list_seconds: float = 10.0
+    #: A result's limit, characters; what is beyond is cut, and says so.
+    tool_result_characters: int = 50_000
+    #: Calls of one user at the same time, in one process; more wait.
+    tool_calls_at_once: int = 8
+
     #: Connections of this process; each pod holds as many.
     database_connections: int = 4
     #: A statement's limit, seconds.
@@ -85,12 +112,18 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         kinds = get_type_hints(cls)
-        given = {f.name: environ.get(f.name.upper(), "").strip() for f in fields(cls)}
+        names = [f.name for f in fields(cls) if not f.metadata]
+        given = {name: environ.get(name.upper(), "").strip() for name in names}
         level = given["log_level"].upper()
         if level and level not in _LEVELS:
             raise InvalidSettings(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}.")
         read: dict[str, Any] = {n: _read(n, kinds[n], text) for n, text in given.items() if text}
-        return cls(**read)
+        secrets = {
+            name.removeprefix(_SECRETS): value
+            for name, value in environ.items()
+            if name.startswith(_SECRETS)
+        }
+        return cls(**{**read, "mcp_secrets": secrets})
 
     def require(self, *names: str) -> None:
         """Check that settings are there.
@@ -103,6 +136,7 @@ class Settings:
             raise InvalidSettings(f"Set {', '.join(missing)}; docs/configuration.md says to what.")
 
 
+_SECRETS = "MCP_SECRET_"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 

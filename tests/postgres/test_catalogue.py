@@ -43,7 +43,8 @@ RULES = {
     """,
     "a table of tokens or claims that a role of the API has a right to": """
         select relname || ' ' || rolname from pg_class, pg_roles
-         where relnamespace = 'agent'::regnamespace and relname in ('lease', 'run_secret')
+         where relnamespace = 'agent'::regnamespace and relname in (
+           'lease', 'run_secret', 'tool_list', 'weather_cache')
            and rolname in ('anon', 'authenticated', 'service_role')
            and (has_any_column_privilege(pg_roles.oid, pg_class.oid, 'select')
              or has_any_column_privilege(pg_roles.oid, pg_class.oid, 'insert'))
@@ -74,9 +75,11 @@ RULES = {
          where relnamespace = 'agent'::regnamespace and relkind = 'r' and attname = 'owner'
            and not attnotnull
     """,
+    # What is nobody's in particular, and no role can read: what servers and the weather said.
     "a table whose rows outlive their thread, run or user": """
         select relname from pg_class
-         where relnamespace = 'agent'::regnamespace and relkind = 'r' and not exists (
+         where relnamespace = 'agent'::regnamespace and relkind = 'r'
+           and relname not in ('tool_list', 'weather_cache') and not exists (
            select from pg_constraint where conrelid = pg_class.oid and contype = 'f' and confdeltype = 'c')
     """,
     "a reference that deletes by reading a whole table": """
@@ -100,6 +103,7 @@ WRITABLE = {
         "thread": "owner key title metadata",
         "run": "thread_id owner key request request_hash",
         "item": "thread_id run_id owner key kind data",
+        "note": "owner key text",
     },
     "update": {
         "thread": "title metadata updated_at",
@@ -130,14 +134,16 @@ async def test_a_users_session_writes_these_columns_and_no_others(
     assert found == {(t, c) for t, names in WRITABLE[privilege].items() for c in names.split()}
 
 
-async def test_nobody_but_the_schemas_owner_deletes(database: TestDatabase) -> None:
+async def test_users_delete_their_notes_and_nobody_deletes_anything_else(
+    database: TestDatabase,
+) -> None:
     async with database.owner() as owner:
         rows = await owner.fetch(
             "select relname, rolname from pg_class, pg_roles where relkind = 'r'"
             " and relnamespace = 'agent'::regnamespace and not rolsuper and rolname !~ '^pg_'"
             " and rolname <> 'postgres' and has_table_privilege(pg_roles.oid, pg_class.oid, 'delete')"
         )
-    assert not rows
+    assert [tuple(row) for row in rows] == [("note", "authenticated")]
 
 
 @pytest.mark.parametrize(

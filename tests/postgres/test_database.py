@@ -265,3 +265,12 @@ async def test_a_refusal_carries_its_code(one: Database, prepared: TestDatabase)
         await one.call("find_run", await admit(prepared), "no-such-run", None)
 
     assert refused.value.code == "run_not_found"
+
+
+async def test_an_error_never_quotes_the_row_it_is_about(database: TestDatabase) -> None:
+    user = await admit(database)
+    async with connected(database.url) as db:
+        with pytest.raises(asyncpg.CheckViolationError) as failed:
+            await db.call("add_note", user, "", "canary of a note")
+
+    assert "canary" not in str(failed.value)

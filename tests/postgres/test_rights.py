@@ -16,9 +16,9 @@ from tests.postgres.holders import admit, append, asks, begin, connected, entry,
 
 TABLES = (
     *("thread", "run", "lease", "run_secret", "run_event", "item", "interrupt", "audit_event"),
-    "turn_usage",
+    *("turn_usage", "note", "weather_cache", "tool_list"),
 )
-SECRET = ("lease", "run_secret")
+SECRET = ("lease", "run_secret", "weather_cache", "tool_list")
 
 
 @dataclass
@@ -60,6 +60,9 @@ async def house(database: TestDatabase, postgres: MigratedServer) -> House:
         waits = await begin(db, alice, asks(run="run-2", thread="thread-2"))
         asked = {"id": str(uuid4()), "reason": "confirmation"}
         await append(db, entry(waits, row(2, "run.interrupted", interrupts=[asked])))
+        await db.call("add_note", alice, "call-1", "note of alice")
+        await db.call("keep_weather", "berlin", "celsius", {"sky": "clear"})
+        await db.call("keep_tools", "http://tools/mcp", "", [])
     async with database.owner() as owner:
         for table in TABLES:
             assert await owner.fetchval(f"select count(*) from agent.{table}"), table

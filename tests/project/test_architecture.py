@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[2]
 #: Modules of `shared`, lowest first: one imports only those before it.
 ORDER = [
     *("problems", "contracts", "settings", "log", "context"),
-    *("database", "jwks", "claims", "identity", "model"),
+    *("database", "jwks", "claims", "tokens", "identity", "callers", "model"),
     *("runs", "follow", "live", "journal", "dispatch"),
     *("transcript", "turn", "asking", "schemas", "tools", "approvals", "loop", "engine"),
+    *("mcp", "servers", "toolbox", "discovery"),
     *("assistant", "holder", "answering", "web"),
 ]
 OWNERS = {
@@ -27,7 +28,7 @@ OWNERS = {
     "httpx2": "shared/model.py",
     "mangum": "shared/aws.py",
     "pythonjsonlogger": "shared/log.py",
-    "jwt": "shared/identity.py",
+    "jwt": "shared/tokens.py",
     "jsonschema_rs": "shared/schemas.py",
 }
 HEAVY = {"openai", "aiohttp", "mcp", "cloudevents", "opentelemetry.sdk", "mangum"}

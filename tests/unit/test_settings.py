@@ -1,7 +1,7 @@
 """Settings: typed, named in their errors, and all of them documented."""
 
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -39,9 +39,10 @@ def test_what_is_missing_is_named_all_at_once() -> None:
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = (ROOT / "docs/configuration.md").read_text()
     for field in fields(Settings):
-        row = re.search(rf"^\|[^|]*`{field.name.upper()}`.*$", documented, re.MULTILINE)
+        variable = field.metadata.get("variable", field.name.upper())
+        row = re.search(rf"^\|[^|]*`{re.escape(variable)}`.*$", documented, re.MULTILINE)
         assert row, field.name
-        if field.default not in ("", False, 0, 0.0):
+        if field.default not in ("", False, 0, 0.0, MISSING):
             default = field.default
             shown = re.escape(f"{default:g}" if isinstance(default, float) else str(default))
             assert re.search(rf"[ `]{shown}[` ]", row[0]), field.name

@@ -1,0 +1,232 @@
+"""Arithmetic that never runs code: a small parser over exact fractions, with limits on depth, length and size."""
+
+import math
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Final
+
+from functions.tools.tool import ToolError
+
+LENGTH: Final = 500
+_DEPTH: Final = 40
+#: Exact values beyond so many bits are refused before they are computed.
+BITS: Final = 4096
+DIGITS: Final = 28
+
+_WORD = re.compile(
+    r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([a-z]\w*)|(\*\*|//|[-+*/%^(),!]))"
+)
+#: What people type, and paste.
+_SIGNS: Final = str.maketrans({"\u00d7": "*", "\u00f7": "/", "\u2212": "-"})
+#: Exact where it can be, else the nearest double.
+Value = Fraction | float
+
+_CONSTANTS: Final[dict[str, float]] = {"pi": math.pi, "e": math.e, "tau": math.tau}
+
+
+def _real(run: Callable[..., float]) -> Callable[..., Value]:
+    return lambda *values: run(*map(float, values))
+
+
+def _sqrt(value: Value) -> Value:
+    if isinstance(value, Fraction) and value.numerator >= 0:
+        root = Fraction(math.isqrt(value.numerator), math.isqrt(value.denominator))
+        if root * root == value:
+            return root
+    return math.sqrt(value)
+
+
+def _round(value: Value, digits: Value = Fraction(0)) -> Value:
+    """Half away from zero, as people round."""
+    if digits != int(digits) or abs(int(digits)) > DIGITS:
+        raise ToolError("round takes a whole number of digits.")
+    shift = Fraction(10) ** int(digits)
+    rounded = math.floor(abs(Fraction(value)) * shift + Fraction(1, 2)) / shift
+    return rounded if value >= 0 else -rounded
+
+
+_FUNCTIONS: Final[dict[str, tuple[Callable[..., Value], range]]] = {
+    "abs": (abs, range(1, 2)),
+    "ceil": (lambda value: Fraction(math.ceil(value)), range(1, 2)),
+    "floor": (lambda value: Fraction(math.floor(value)), range(1, 2)),
+    "round": (_round, range(1, 3)),
+    "min": (min, range(1, 100)),
+    "max": (max, range(1, 100)),
+    "sqrt": (_sqrt, range(1, 2)),
+    **{
+        name: (_real(getattr(math, name)), range(1, 2))
+        for name in ("exp", "ln", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan")
+        if hasattr(math, name)
+    },
+    "ln": (_real(math.log), range(1, 2)),
+    "log": (_real(math.log), range(1, 3)),
+}
+
+
+def evaluate(expression: str) -> Value:
+    """The value of an expression.
+
+    Raises:
+        ToolError: it cannot be read or computed, or it is too large; the message says where.
+    """
+    if len(expression) > LENGTH:
+        raise ToolError(f"The expression is longer than {LENGTH} characters.")
+    try:
+        return _Parser(expression).whole()
+    except ZeroDivisionError:
+        raise ToolError("Division by zero.") from None
+    except (OverflowError, ValueError):
+        raise ToolError("The result is too large, or not a real number.") from None
+
+
+class _Parser:
+    """Recursive descent, lowest precedence first: sum, product, sign, power, factorial, atom."""
+
+    def __init__(self, text: str) -> None:
+        self._words = _words(text)
+        self._at = 0
+        self._depth = 0
+
+    def whole(self) -> Value:
+        value = self._sum()
+        if self._at < len(self._words):
+            raise ToolError(f"Unexpected {self._words[self._at]!r}.")
+        return value
+
+    def _take(self, *wanted: str) -> str | None:
+        if self._at < len(self._words) and self._words[self._at] in wanted:
+            self._at += 1
+            return self._words[self._at - 1]
+        return None
+
+    def _sum(self) -> Value:
+        self._depth += 1
+        if self._depth > _DEPTH:
+            raise ToolError(f"The expression nests deeper than {_DEPTH}.")
+        value = self._product()
+        while sign := self._take("+", "-"):
+            other = self._product()
+            value = _sized(_add(value, other if sign == "+" else -other))
+        self._depth -= 1
+        return value
+
+    def _product(self) -> Value:
+        value = self._sign()
+        while sign := self._take("*", "/", "//", "%"):
+            value = _sized(_PRODUCTS[sign](value, self._sign()))
+        return value
+
+    def _sign(self) -> Value:
+        signs = 1
+        while sign := self._take("+", "-"):
+            signs *= -1 if sign == "-" else 1
+        value = self._power()
+        return value if signs > 0 else -value
+
+    def _power(self) -> Value:
+        base = self._factorial()
+        if not self._take("^", "**"):
+            return base
+        self._depth += 1
+        if self._depth > _DEPTH:
+            raise ToolError(f"The expression nests deeper than {_DEPTH}.")
+        value = _power(base, self._sign())
+        self._depth -= 1
+        return value
+
+    def _factorial(self) -> Value:
+        value = self._atom()
+        while self._take("!"):
+            if value != int(value) or not 0 <= value <= 300:
+                raise ToolError("A factorial takes a whole number from 0 to 300.")
+            value = _sized(Fraction(math.factorial(int(value))))
+        return value
+
+    def _atom(self) -> Value:
+        if self._at >= len(self._words):
+            raise ToolError("The expression ends too early.")
+        word = self._words[self._at]
+        self._at += 1
+        if word == "(":
+            value = self._sum()
+            self._close()
+            return value
+        if word[0].isdigit() or word[0] == ".":
+            return _number(word)
+        if word in _CONSTANTS:
+            return _CONSTANTS[word]
+        if word in _FUNCTIONS and self._take("("):
+            return self._called(word)
+        raise ToolError(f"Unexpected {word!r}.")
+
+    def _called(self, name: str) -> Value:
+        values = [self._sum()]
+        while self._take(","):
+            values.append(self._sum())
+        self._close()
+        run, counts = _FUNCTIONS[name]
+        if len(values) not in counts:
+            raise ToolError(f"{name} takes another number of values.")
+        return _sized(run(*values))
+
+    def _close(self) -> None:
+        if not self._take(")"):
+            raise ToolError("A parenthesis is not closed.")
+
+
+def _words(text: str) -> list[str]:
+    found: list[str] = []
+    at = 0
+    text = text.strip().lower().translate(_SIGNS)
+    while at < len(text):
+        match = _WORD.match(text, at)
+        if match is None:
+            raise ToolError(f"Unexpected {text[at : at + 10].strip()!r}.")
+        found.append(match[0].strip())
+        at = match.end()
+    return found
+
+
+def _number(word: str) -> Fraction:
+    exponent = word.partition("e")[2]
+    if exponent and abs(int(exponent)) > 300:
+        raise ToolError("A number is too large or too small.")
+    return Fraction(word)
+
+
+def _add(left: Value, right: Value) -> Value:
+    return left + right
+
+
+def _power(base: Value, exponent: Value) -> Value:
+    is_whole = isinstance(exponent, Fraction) and exponent.denominator == 1
+    if isinstance(base, Fraction) and is_whole:
+        bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+        if bits * abs(int(exponent)) > BITS:
+            raise ToolError("The result is too large.")
+        return Fraction(base ** int(exponent))
+    value = float(base) ** float(exponent)
+    if isinstance(value, complex):
+        raise ToolError("The result is not a real number.")
+    return _sized(value)
+
+
+_PRODUCTS: Final[dict[str, Callable[[Value, Value], Value]]] = {
+    "*": lambda left, right: left * right,
+    "/": lambda left, right: left / right,
+    "//": lambda left, right: Fraction(math.floor(left / right)),
+    "%": lambda left, right: left % right,
+}
+
+
+def _sized(value: Value) -> Value:
+    if isinstance(value, int):
+        value = Fraction(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ToolError("The result is too large, or not a real number.")
+        return value
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > BITS:
+        raise ToolError("The result is too large.")
+    return value

@@ -1,0 +1,41 @@
+"""A calculator that computes exactly where it can, and never runs code."""
+
+import math
+from decimal import Context as Precision
+from decimal import Decimal
+from fractions import Fraction
+
+from pydantic import BaseModel, Field
+
+from functions.tools.arithmetic import BITS, DIGITS, LENGTH, Value, evaluate
+from functions.tools.tool import Context, ToolError, tool
+
+
+class Expression(BaseModel):
+    expression: str = Field(max_length=LENGTH, description="Such as 2 * (3 + 4) ^ 2, sqrt(2), 10!.")
+
+
+class Number(BaseModel):
+    value: str = Field(description="The result in decimal notation.")
+    exact: bool = Field(description="Whether it is exact, and not rounded.")
+
+
+@tool(read_only=True)
+async def calculator(arguments: Expression, context: Context) -> Number:
+    """Compute an arithmetic expression: + - * / // % ^ ! and parentheses, pi, e, tau, and abs, ceil, floor, round,
+    min, max, sqrt, exp, ln, log, log2, log10, sin, cos, tan, asin, acos, atan (in radians)."""
+    del context
+    return written(evaluate(arguments.expression))
+
+
+def written(value: Value) -> Number:
+    """The value in decimal notation: whole where it ends within 28 digits, else rounded to that."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ToolError("The result is too large, or not a real number.")
+        return Number(value=repr(value), exact=False)
+    if value.denominator == 1 and abs(value.numerator).bit_length() <= BITS:
+        return Number(value=str(value.numerator), exact=True)
+    precision = Precision(prec=DIGITS)
+    quotient = precision.divide(Decimal(value.numerator), Decimal(value.denominator))
+    return Number(value=f"{quotient.normalize():f}", exact=Fraction(quotient) == value)

@@ -1,0 +1,150 @@
+"""What a tool is here: an async function with typed arguments, and what it may do. One file each, found by being there.
+
+@tool(read_only=True)
+async def shout(arguments: Shout, context: Context) -> str:
+    \"""Say it in capitals.\"""
+    return arguments.text.upper()
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter
+
+from shared.contracts import Json
+
+#: Tells the client how far a call is: done, of how much in all, and a sentence.
+Progress = Callable[[float, float | None, str | None], Awaitable[None]]
+
+
+class ToolError(Exception):
+    """What went wrong, in a sentence for the model: it may say what to do instead. Never a secret."""
+
+
+class Denied(ToolError):
+    """The caller may not use this tool."""
+
+
+class Ask(Exception):
+    """The tool wants to know something of the user first: {key: (message, JSON Schema of an object)}.
+
+    The call comes again, with the answers in its context.
+    """
+
+    def __init__(self, **questions: tuple[str, Json]) -> None:
+        super().__init__("the user is asked")
+        self.questions = questions
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a call acts for: the claims verified when its run was admitted."""
+
+    claims: Mapping[str, object]
+    run_id: str | None = None
+    request_id: str | None = None
+
+    @property
+    def role(self) -> str | None:
+        metadata = self.claims.get("app_metadata")
+        role = metadata.get("role") if isinstance(metadata, dict) else None
+        return role if isinstance(role, str) else None
+
+
+async def _silent(done: float, total: float | None, message: str | None) -> None:
+    del done, total, message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a call has beside its arguments. `key` is its idempotency key: the same call made again has the same.
+
+    `settings` are those the tool declared, and no others; `answers` those to its questions.
+    """
+
+    caller: Caller
+    database: Any
+    key: str
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+    answers: Mapping[str, Json] = field(default_factory=dict)
+    progress: Progress = _silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool and what it may do. The hints are MCP's: `destructive` calls need their user's yes."""
+
+    name: str
+    title: str
+    description: str
+    arguments: type[BaseModel]
+    result: TypeAdapter[Any] | None
+    run: Callable[[Any, Context], Awaitable[Any]]
+    read_only: bool = False
+    idempotent: bool = False
+    destructive: bool = False
+    open_world: bool = False
+    approval: Literal["never", "ask", "edit"] | None = None
+    required_role: str | None = None
+    #: Settings without which it cannot work, and such as it looks at.
+    required_credentials: Sequence[str] = ()
+    optional_settings: Sequence[str] = ()
+
+    @property
+    def input_schema(self) -> Json:
+        schema = self.arguments.model_json_schema()
+        schema.pop("title", None)
+        schema.pop("description", None)
+        return schema
+
+    @property
+    def output_schema(self) -> Json | None:
+        return self.result.json_schema() if self.result else None
+
+    def is_for(self, caller: Caller) -> bool:
+        """Whether the caller may know of it."""
+        return self.required_role is None or caller.role == self.required_role
+
+
+Run = Callable[[Any, Context], Awaitable[Any]]
+
+
+def tool(**more: Any) -> Callable[[Run], Tool]:
+    """Make a tool of `async def name(arguments: Model, context: Context) -> result`.
+
+    The name is the function's, the description its docstring, the schemas those of its types: a result that is a model
+    is structured content, a text is just text. `more` are members of `Tool`.
+    """
+
+    def make(run: Run) -> Tool:
+        hints = get_type_hints(run)
+        result = hints.get("return", str)
+        is_structured = isinstance(result, type) and issubclass(result, BaseModel)
+        name = run.__name__
+        facts: Json = {
+            "name": name,
+            "title": name.replace("_", " ").capitalize(),
+            "description": inspect.getdoc(run) or "",
+            "arguments": hints["arguments"],
+            "result": TypeAdapter(result) if is_structured else None,
+        }
+        return Tool(**{**facts, "run": run, **more})
+
+    return make
+
+
+def tools_of(*modules: ModuleType) -> dict[str, Tool]:
+    """The tools these modules define, by name.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    found: dict[str, Tool] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, Tool) and found.setdefault(value.name, value) is not value:
+                raise ValueError(f"two tools are named {value.name}")
+    return found

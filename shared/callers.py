@@ -1,0 +1,92 @@
+"""Which of our own functions is asking, and for whom: a token the caller signs with its own key.
+
+It is a gateway assertion's sibling: `typ` fn+jwt, ES256, for one function, for a short time. The claims are those that
+were verified when the run was admitted, so whoever is called acts as that user and no more.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from shared.claims import default_of, text_of, time_of, uuid_of
+from shared.identity import BEARER, Principal, principal_of
+from shared.problems import Unauthorized
+from shared.tokens import check_times, claims_of, header_of, inline_keys, only, private_key, sign
+
+_TYPE = "fn+jwt"
+_LIFETIME = 120
+_MAX_LIFETIME = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A function that was verified, and the user it acts for. Without `run_id` it is no run that calls."""
+
+    function: str
+    user: Principal
+    run_id: UUID | None
+
+    @property
+    def claims(self) -> dict[str, object]:
+        return self.user.claims
+
+
+class Minter:
+    """Signs what the function `name` says to others.
+
+    Raises:
+        ValueError: the key is not a private ES256 key with a kid.
+    """
+
+    def __init__(self, name: str, key: str, clock: Callable[[], float] = time.time) -> None:
+        self._name = name
+        self._key, self._kid = private_key("INTERNAL_SIGNING_KEY", key)
+        self._clock = clock
+
+    def mint(self, function: str, claims: Mapping[str, object], run_id: str | None) -> str:
+        """A token for one function, good for two minutes, in the name of these claims."""
+        now = int(self._clock())
+        named = {"iss": self._name, "aud": function, "jti": str(uuid4())}
+        times = {"iat": now, "exp": now + _LIFETIME}
+        run = {"run_id": run_id} if run_id else {}
+        header = {"typ": _TYPE, "kid": self._kid}
+        return sign({**claims, **named, **times, **run}, self._key, header)
+
+
+class CallerVerifier:
+    """Verifies callers of one function. `keys`: the callers' public keys (JWKS text).
+
+    Raises:
+        ValueError: there is no ES256 key among them.
+    """
+
+    def __init__(self, *, function: str, keys: str, clock: Callable[[], float] = time.time) -> None:
+        self._function = function
+        self._clock = clock
+        self._keys = inline_keys("INTERNAL_PUBLIC_KEYS", keys)
+        if not any(alg == "ES256" for alg, _ in self._keys):
+            raise ValueError("INTERNAL_PUBLIC_KEYS holds no ES256 public key with a kid")
+
+    def verify(self, authorization: Sequence[str]) -> Caller:
+        """Give the caller a request's `Authorization` names.
+
+        Raises:
+            Unauthorized: it is missing, repeated, not valid, or meant for another function.
+        """
+        token = only(BEARER, authorization, group=1)
+        header = header_of(token)
+        if header.get("typ") != _TYPE or header.get("alg") != "ES256":
+            raise Unauthorized
+        claims = claims_of(token, self._keys.get(("ES256", text_of(header.get("kid")))))
+        if claims.get("aud") != self._function or claims.get("role") != "authenticated":
+            raise Unauthorized
+        check_times(claims, self._clock())
+        if claims["exp"] - time_of(claims.get("iat")) > _MAX_LIFETIME:
+            raise Unauthorized
+        run_id = default_of(claims.get("run_id"), None)
+        return Caller(
+            text_of(claims.get("iss")),
+            principal_of(claims),
+            None if run_id is None else uuid_of(run_id),
+        )

@@ -1,0 +1,108 @@
+"""The MCP servers an operator named, and what is allowed there: our own function `tools`, and those of MCP_SERVERS.
+
+What a foreign server says of its tools is a claim, not a policy: only what is written here makes one of its tools
+repeatable, or free of its user's yes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+import orjson
+
+from shared.settings import InvalidSettings, Settings
+from shared.tools import Approval
+
+OURS = "tools"
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
+_SECRET = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_MEMBERS = {"url", "headers", "tools", "approval", "repeatable"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One MCP server. `tools`: those of its tools that exist for us (None: all); `approval` by tool, `*` the others."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tools: frozenset[str] | None = None
+    approval: Mapping[str, Approval] = field(default_factory=dict)
+    repeatable: frozenset[str] = frozenset()
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name == OURS
+
+    def approval_of(self, tool: str) -> Approval:
+        return self.approval.get(tool) or self.approval.get("*", "ask")
+
+
+def servers_of(settings: Settings) -> list[Server]:
+    """All servers of these settings, ours first.
+
+    Raises:
+        InvalidSettings: MCP_SERVERS is not what docs/configuration.md says.
+    """
+    ours = [Server(name=OURS, url=settings.tools_url)] if settings.tools_url else []
+    if not settings.mcp_servers:
+        return ours
+    try:
+        named = orjson.loads(settings.mcp_servers)
+    except orjson.JSONDecodeError:
+        raise InvalidSettings("MCP_SERVERS is not JSON.") from None
+    if not isinstance(named, dict):
+        raise InvalidSettings("MCP_SERVERS must be an object: a name and its server.")
+    return ours + [_server(name, value, settings.mcp_secrets) for name, value in named.items()]
+
+
+def _server(name: str, value: Any, secrets: Mapping[str, str]) -> Server:
+    if not _NAME.match(name) or name == OURS:
+        raise InvalidSettings(f"MCP_SERVERS: {name[:40]!r} cannot be a server's name.")
+    if not isinstance(value, dict) or value.keys() - _MEMBERS:
+        raise InvalidSettings(f"MCP_SERVERS: {name} has the members {', '.join(sorted(_MEMBERS))}.")
+    url = value.get("url")
+    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+        raise InvalidSettings(f"MCP_SERVERS: {name} needs a url.")
+    tools, repeatable = value.get("tools"), value.get("repeatable", [])
+    if not _are_texts(repeatable) or not (tools is None or _are_texts(tools)):
+        raise InvalidSettings(f"MCP_SERVERS: tools and repeatable of {name} are lists of names.")
+    return Server(
+        name=name,
+        url=url,
+        headers=_headers(name, value.get("headers", {}), secrets),
+        tools=None if tools is None else frozenset(tools),
+        approval=_approval(name, value.get("approval", {})),
+        repeatable=frozenset(repeatable),
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _approval(name: str, value: Any) -> Mapping[str, Approval]:
+    policy = {"*": value} if isinstance(value, str) else value
+    words = get_args(Approval)
+    if not isinstance(policy, dict) or any(word not in words for word in policy.values()):
+        raise InvalidSettings(f"MCP_SERVERS: approval of {name} is {', '.join(words)}, by tool.")
+    return policy
+
+
+def _headers(name: str, value: Any, secrets: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not _are_texts([*value.values()]):
+        raise InvalidSettings(f"MCP_SERVERS: headers of {name} are texts.")
+    return {header: _resolve(name, text, secrets) for header, text in value.items()}
+
+
+def _resolve(name: str, text: str, secrets: Mapping[str, str]) -> str:
+    """Put secrets in for `${NAME}`; they are in the environment as MCP_SECRET_NAME, and in no other place."""
+
+    def secret(match: re.Match[str]) -> str:
+        if match[1] not in secrets:
+            raise InvalidSettings(f"MCP_SERVERS: {name} needs MCP_SECRET_{match[1]}.")
+        return secrets[match[1]]
+
+    return _SECRET.sub(secret, text)

@@ -1,0 +1,188 @@
+"""The agent with hands: a model that calls tools, the function `tools` in a process of its own, and foreign servers."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from shared.contracts import Json
+from tests.doubles import ModelServer, calls, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.foreign import foreign
+from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.processes import Process, started
+from tests.functions.test_approvals import resumes, told
+from tests.functions.test_runs import text, types
+
+
+@pytest.fixture
+async def tools(database: TestDatabase, model: ModelServer) -> AsyncIterator[Process]:
+    async with started("tools", database, model, mock_weather_tool_api_key="canary-key") as process:
+        yield process
+
+
+@pytest.fixture
+async def agent(
+    database: TestDatabase, model: ModelServer, tools: Process
+) -> AsyncIterator[Served]:
+    async with serve(database, model, tools_url=f"{tools.base}/mcp") as served:
+        yield served
+
+
+def servers(url: str, **more: Any) -> str:
+    return json.dumps({"other": {"url": url, "approval": "never", **more}})
+
+
+async def said(params: Json) -> Json:
+    return {"content": [{"type": "text", "text": f"found {params['arguments']}"}]}
+
+
+async def test_three_calls_of_one_turn_reach_the_tools_as_their_user(
+    agent: Served, model: ModelServer, database: TestDatabase
+) -> None:
+    person = await agent.person()
+    model.will(
+        calls(
+            ("a", "get_weather", '{"location": "Berlin"}'),
+            ("b", "calculator", '{"expression": "6*7"}'),
+            ("c", "add_note", '{"text": "canary of a note"}'),
+        ),
+        says("done"),
+    )
+
+    seen = await person.run(says_user("go"))
+
+    assert text(seen) == "done"
+    assert types(seen).count("TOOL_CALL_RESULT") == 3
+    assert any('"value":"42"' in result for result in told(model))
+    offered = [tool["function"]["name"] for tool in model.requests[0]["tools"]]
+    assert "delete_note" in offered
+    assert "admin_diagnostics" not in offered
+    async with database.owner() as owner:
+        assert str(await owner.fetchval("select owner from agent.note")) == person.sub
+        key = await owner.fetchval("select key from agent.note")
+        assert await owner.fetchval("select count(*) from agent.item where key = $1", key) == 1
+        rows = await owner.fetch("select * from agent.audit_event order by subject")
+    assert [row["subject"] for row in rows] == ["add_note", "calculator", "get_weather"]
+    assert "canary" not in str([dict(row) for row in rows])
+
+
+async def test_a_denied_call_is_a_result_and_an_audit(
+    agent: Served, model: ModelServer, database: TestDatabase
+) -> None:
+    person = await agent.person()
+    model.will(calls(("a", "admin_diagnostics", "{}")), says("sorry"))
+
+    await person.run(says_user("go"))
+
+    assert told(model) == ["There is no tool named 'admin_diagnostics'."]
+
+
+async def test_an_approval_waits_across_a_restart_of_every_process(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async with (
+        started("tools", database, model) as tools,
+        serve(database, model, tools_url=f"{tools.base}/mcp") as agent,
+    ):
+        person = await agent.person()
+        model.will(calls(("a", "add_note", '{"text": "old"}')), says("kept"))
+        await person.run(says_user("keep it", run="run-0"))
+        async with database.owner() as owner:
+            note = await owner.fetchval("select id::text from agent.note")
+        model.will(calls(("b", "delete_note", json.dumps({"id": note}))))
+        asked = (await person.run(says_user("delete it", run="run-1")))[-1]["outcome"]["interrupts"]
+        await tools.signal(signal.SIGKILL)
+    async with (
+        started("tools", database, model) as tools,
+        serve(database, model, tools_url=f"{tools.base}/mcp") as agent,
+    ):
+        again = Person(agent.client, agent.base, person.sub, person.session_id)
+        model.will(says("deleted"))
+        assert text(await again.run(resumes(asked[0], {"approved": True}))) == "deleted"
+
+    async with database.owner() as owner:
+        assert await owner.fetchval("select count(*) from agent.note") == 0
+
+
+async def test_a_server_that_is_down_costs_its_tools_and_not_the_run(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    nowhere = servers("http://127.0.0.1:9/mcp")
+    async with serve(database, model, mcp_servers=nowhere) as agent:
+        person = await agent.person()
+        model.will(says("hi"))
+        assert text(await person.run(says_user("go"))) == "hi"
+
+    assert "tools" not in model.requests[0]
+
+
+async def test_a_foreign_server_of_before_is_spoken_to_as_it_knows(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async with (
+        foreign(said) as (url, asked),
+        serve(
+            database,
+            model,
+            mcp_servers=servers(url, headers={"authorization": "Bearer ${KEY}"}),
+            mcp_secrets={"KEY": "canary-secret"},
+        ) as agent,
+    ):
+        person = await agent.person()
+        model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
+        await person.run(says_user("go"))
+
+    assert told(model) == ["found {'n': 1}"]
+    assert "bearer canary-secret" in asked[-1]["head"]
+    assert "canary" not in json.dumps(model.requests)
+
+
+async def test_what_a_foreign_server_says_of_its_tools_is_not_believed(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    harmless = {"name": "wipe", "annotations": {"readOnlyHint": True, "destructiveHint": False}}
+    async with (
+        foreign(said, harmless) as (url, asked),
+        serve(database, model, mcp_servers=servers(url, approval="ask")) as agent,
+    ):
+        person = await agent.person()
+        model.will(calls(("a", "wipe", "{}")))
+        seen = await person.run(says_user("go"))
+
+    assert seen[-1]["outcome"]["type"] == "interrupt"
+    assert "tools/call" not in [request["method"] for request in asked]
+
+
+async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async def behave(params: Json) -> Json:
+        match params["arguments"]["how"]:
+            case "hang":
+                await asyncio.sleep(5)
+            case "talk":
+                return {"content": [{"type": "text", "text": "x" * 3_000_000}]}
+            case "flood":
+                return {"content": [{"type": "text", "text": "x" * 10_000_000}]}
+        return {}
+
+    async with (
+        foreign(behave) as (url, _),
+        serve(database, model, mcp_servers=servers(url), tool_seconds=0.5) as agent,
+    ):
+        person = await agent.person()
+        wanted = [
+            (how, "look_up", json.dumps({"how": how})) for how in ("hang", "talk", "flood", "die")
+        ]
+        model.will(calls(*wanted), says("done"))
+        await person.run(says_user("go"))
+
+    by_length = sorted(told(model), key=len)
+    assert by_length[0] == "The server's answer is too large."
+    assert "did not answer in time" in by_length[1]
+    assert "broke off" in by_length[2]
+    assert by_length[3].endswith("[cut here: 3000000 characters in all]")
