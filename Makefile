@@ -5,7 +5,7 @@ EDGE := supabase/functions
 DENO_CONFIG := --config $(EDGE)/auth-gateway/deno.json
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast check format format-check lint types migrate clean
+.PHONY: help bootstrap dev demo test test-fast chaos check format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -26,6 +26,9 @@ test: .venv/installed ## Run all tests
 
 test-fast: .venv/installed ## Run the tests that need no service, in seconds
 	@$(BIN)/python -m pytest tests/unit $(wildcard tests/project)
+
+chaos: .venv/installed ## Kill processes at random for a while, then check what everybody saw (KILLS=40 SEED=1)
+	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),40) --seed $(or $(SEED),1)
 
 check: format-check lint types test ## What CI runs: formatting, lint, types, all tests
 

@@ -33,6 +33,7 @@ from shared.tokens import (
 BEARER = re.compile(r"Bearer ([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
 _COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _MAX_ASSERTION_LIFETIME = 150
+_SCHEDULE = "sweep"
 _REMEMBER_SECONDS = 60
 _REMEMBER_TOKENS = 2000
 
@@ -110,6 +111,16 @@ class Verifier:
         if same != (str(principal.sub), str(principal.session_id)):
             raise Unauthorized
         return principal
+
+    def verify_schedule(self, *, assertion: Sequence[str], method: str, path: str) -> None:
+        """Check that the gateway says its schedule asks, which is nobody and has no rights.
+
+        Raises:
+            Unauthorized: it does not.
+        """
+        statement = self._statement(only(_COMPACT, assertion, group=0))
+        if (statement["htm"], statement["htu"], statement["sub"]) != (method, path, _SCHEDULE):
+            raise Unauthorized
 
     def _statement(self, assertion: str) -> dict[str, str]:
         header = header_of(assertion)

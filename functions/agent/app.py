@@ -15,6 +15,7 @@ from shared.answering import answering
 from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.follow import Follow
 from shared.holder import Holder
+from shared.identity import Verifier
 from shared.problems import Unavailable
 from shared.runs import Leased, RunView, Waiting
 from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
@@ -74,6 +75,15 @@ async def cancel(run_id: RunId, request: Request, user: User) -> Response:
     status = await holder.cancel(user.claims, run_id, request.scope["request_id"])
     is_over = status not in ("queued", "in_progress")
     return JSONResponse({"runId": run_id, "status": status}, 200 if is_over else 202)
+
+
+@router.post("/sweep")
+async def sweep(request: Request) -> Response:
+    """Send all runs that wait on their way: for the schedule, which the gateway lets in by its secret."""
+    verifier: Verifier = request.app.state.verifier
+    assertion = request.headers.getlist("x-gateway-assertion")
+    verifier.verify_schedule(assertion=assertion, method="POST", path="/sweep")
+    return JSONResponse({"dispatched": await _holder(request).sweep()})
 
 
 @router.post("/connect")

@@ -5,6 +5,7 @@ import { requestHeaders, requestId } from "./headers.ts";
 import type { Keys } from "./keys.ts";
 import { internalError, problemResponse, Refusal } from "./problems.ts";
 import type { Routes } from "./routes.ts";
+import { isSweep, sweepHeaders } from "./sweep.ts";
 import { verifier } from "./tokens.ts";
 import { forward, type Limits } from "./upstream.ts";
 
@@ -16,6 +17,8 @@ export type Collaborators = {
   origins: Readonly<Record<string, string>>;
   allowedOrigins: readonly string[];
   mint: Mint;
+  /** Opens the way of the schedule; without it there is none. */
+  sweepSecret?: string | undefined;
   limits: Limits;
   fetch: typeof fetch;
   /** Seconds since 1970. */
@@ -29,7 +32,15 @@ export const gateway = (given: Collaborators): (request: Request) => Promise<Res
   const { preflight, allow } = cors(given.allowedOrigins, routes);
   const verify = verifier(given);
 
+  const sweep = async (request: Request, to: Destination, id: string): Promise<Response> => {
+    const secret = given.sweepSecret;
+    const headers = await sweepHeaders(request.headers, to, id, { secret, mint: given.mint });
+    const bare = new Request(request.url, { method: "POST", signal: request.signal });
+    return await forward(bare, target({ ...to, query: "" }, given.origins), headers, given);
+  };
+
   const serve = async (request: Request, to: Destination, id: string): Promise<Response> => {
+    if (isSweep(to)) return await sweep(request, to, id);
     const caller = await verify(request.headers.get("authorization"));
     const { method, headers } = request;
     const assertion = await given.mint({ ...caller, function: to.function, method, path: to.path });

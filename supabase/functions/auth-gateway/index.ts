@@ -2,6 +2,7 @@ import { minter } from "./assertions.ts";
 import { gateway } from "./gateway.ts";
 import { inlineKeys, type Keys, parseKeys, remoteKeys, withLegacySecret } from "./keys.ts";
 import { routes } from "./routes.ts";
+import { scheduled } from "./sweep.ts";
 import { SettingError, type Settings, settingsFrom } from "./settings.ts";
 
 const now = () => Date.now() / 1000;
@@ -28,15 +29,18 @@ const signer = (settings: Settings) =>
     throw new SettingError("GATEWAY_SIGNING_KEY is not a key that can sign.");
   });
 
+const withScheduled = { ...routes, agent: { ...routes.agent, ...scheduled.agent } };
+
 const start = async (): Promise<void> => {
   const settings = settingsFrom((name) => Deno.env.get(name), Object.keys(routes));
-  const { issuer, origins, allowedOrigins, limits, port, host } = settings;
+  const { issuer, origins, allowedOrigins, limits, port, host, sweepSecret } = settings;
   const [keys, mint] = await Promise.all([userKeys(settings), signer(settings)]);
   const handle = gateway({
     keys,
     mint,
     issuer,
-    routes,
+    routes: sweepSecret === undefined ? routes : withScheduled,
+    sweepSecret,
     origins,
     allowedOrigins,
     limits,

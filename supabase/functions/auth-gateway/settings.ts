@@ -9,6 +9,7 @@ export type Settings = {
   jwksUrl: string;
   jwks: string | undefined;
   legacySecret: string | undefined;
+  sweepSecret: string | undefined;
   allowedOrigins: readonly string[];
   limits: Limits;
   port: number;
@@ -31,7 +32,8 @@ export const settingsFrom = (env: Environment, functions: readonly string[]): Se
     issuer,
     jwksUrl: `${issuer}/.well-known/jwks.json`,
     jwks: text(env, "SUPABASE_JWKS"),
-    legacySecret: legacySecret(env),
+    legacySecret: secret(env, "LEGACY_JWT_SECRET"),
+    sweepSecret: secret(env, "SWEEP_SECRET"),
     allowedOrigins: allowedOrigins(env),
     limits: {
       maxBodyBytes: integer(env, "MAX_BODY_BYTES", { fallback: MAX_BODY_BYTES, from: 1 }),
@@ -103,10 +105,10 @@ const json = (value: string | undefined): JWK => {
   }
 };
 
-const legacySecret = (env: Environment): string | undefined => {
-  const secret = env("LEGACY_JWT_SECRET") || undefined;
-  if (secret === undefined || secret.length >= MIN_SECRET) return secret;
-  throw new SettingError(`LEGACY_JWT_SECRET must have at least ${MIN_SECRET} characters.`);
+const secret = (env: Environment, name: string): string | undefined => {
+  const value = env(name) || undefined;
+  if (value === undefined || value.length >= MIN_SECRET) return value;
+  throw new SettingError(`${name} must have at least ${MIN_SECRET} characters.`);
 };
 
 const allowedOrigins = (env: Environment): string[] => {

@@ -24,6 +24,7 @@ Deno.test("three settings are enough", () => {
     jwksUrl: "https://project.example.com/auth/v1/.well-known/jwks.json",
     jwks: undefined,
     legacySecret: undefined,
+    sweepSecret: undefined,
     allowedOrigins: [],
     limits: { maxBodyBytes: 4194304, headerTimeoutSeconds: 140 },
     port: 8000,

@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { decodeJwt } from "jose";
+import { routes } from "../auth-gateway/routes.ts";
+import { scheduled } from "../auth-gateway/sweep.ts";
+import { authorization, door, type Lines, problem, upstream } from "./doubles.ts";
+
+const SECRET = "a sweep's secret: 32 characters".replaceAll(" ", "-") + "!";
+const HERE = "https://project.example.com/functions/v1/auth-gateway";
+const ADDRESS = `${HERE}/agent/sweep`;
+const open = { ...routes, agent: { ...routes.agent, ...scheduled.agent } };
+const opened = async (changes: Parameters<typeof door>[0] = {}) => {
+  const { seen, fetch } = upstream(() => Response.json({ dispatched: 2 }));
+  const handle = await door({ fetch, routes: open, sweepSecret: SECRET, ...changes });
+  return { seen, handle };
+};
+const ask = (init: RequestInit = {}, address = ADDRESS) =>
+  new Request(address, { method: "POST", ...init });
+const headers = { "x-sweep-secret": SECRET };
+
+Deno.test("who knows the secret has waiting runs swept, without a user's token", async () => {
+  const { seen, handle } = await opened();
+  const response = await handle(ask({ headers }));
+  assert.equal(response.status, 200);
+  assert.deepEqual(await response.json(), { dispatched: 2 });
+  assert.equal(seen[0]?.url, "https://agent.example.com/sweep");
+  assert.equal(seen[0]?.init.method, "POST");
+});
+
+Deno.test("nothing of the caller goes on: no header, no body, no query", async () => {
+  const { seen, handle } = await opened();
+  const said = {
+    ...headers,
+    authorization: authorization(),
+    "x-gateway-assertion": "forged",
+    "content-type": "application/json",
+    "idempotency-key": "k",
+    traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    cookie: "a=b",
+  };
+  const response = await handle(ask({ headers: said, body: "{}" }, `${ADDRESS}?limit=1`));
+  assert.equal(response.status, 200);
+  assert.equal(seen[0]?.url, "https://agent.example.com/sweep");
+  assert.equal(seen[0]?.init.body, null);
+  const sent = Object.fromEntries(seen[0]?.headers ?? []);
+  const { "x-request-id": id, "x-gateway-assertion": assertion = "", ...rest } = sent;
+  assert.equal(id, response.headers.get("x-request-id"));
+  assert.deepEqual(rest, { "accept-encoding": "identity" });
+  const { iat, exp, jti, ...claims } = decodeJwt(assertion);
+  assert.ok(iat && exp && jti);
+  assert.deepEqual(claims, {
+    iss: "auth-gateway",
+    aud: "agent",
+    sub: "sweep",
+    session_id: "sweep",
+    ath: "",
+    htm: "POST",
+    htu: "/sweep",
+  });
+});
+
+const wrong: Record<string, HeadersInit> = {
+  "no secret": {},
+  "an empty secret": { "x-sweep-secret": "" },
+  "a longer secret": { "x-sweep-secret": `${SECRET}x` },
+  "a shorter secret": { "x-sweep-secret": SECRET.slice(0, -1) },
+  "a secret of another case": { "x-sweep-secret": SECRET.toUpperCase() },
+  "the secret twice": [["x-sweep-secret", SECRET], ["x-sweep-secret", SECRET]],
+  "the secret and another": [["x-sweep-secret", SECRET], ["x-sweep-secret", "x"]],
+  "the secret as a bearer token": { authorization: `Bearer ${SECRET}` },
+  "a user's token": { authorization: authorization() },
+};
+for (const [name, given] of Object.entries(wrong)) {
+  Deno.test(`${name} opens nothing`, async () => {
+    const { seen, handle } = await opened();
+    const response = await handle(ask({ headers: given }));
+    assert.equal(response.status, 401);
+    assert.equal((await problem(response)).code, "unauthorized");
+    assert.deepEqual(seen, []);
+  });
+}
+
+Deno.test("where no secret is set there is nothing at the address", async () => {
+  const { seen, handle } = await opened({ routes, sweepSecret: undefined });
+  const tries: HeadersInit[] = [
+    {},
+    { "x-sweep-secret": "" },
+    { "x-sweep-secret": "undefined" },
+    { authorization: authorization() },
+  ];
+  for (const given of tries) {
+    const response = await handle(ask({ headers: given }));
+    assert.equal(response.status, 404);
+    assert.equal((await problem(response)).code, "not_found");
+  }
+  assert.deepEqual(seen, []);
+});
+
+Deno.test("a route without a secret lets nobody in", async () => {
+  const { seen, handle } = await opened({ sweepSecret: undefined });
+  for (const secret of ["", "undefined", SECRET]) {
+    assert.equal((await handle(ask({ headers: { "x-sweep-secret": secret } }))).status, 401);
+  }
+  assert.deepEqual(seen, []);
+});
+
+Deno.test("the secret opens no other address", async () => {
+  const { seen, handle } = await opened();
+  const nowhere = [
+    "/agent/sweep/",
+    "/agent//sweep",
+    "/agent/Sweep",
+    "/agent/%73weep",
+    "/%61gent/sweep",
+    "/agent/sweep/..",
+    "/agent/sweep%2f..",
+    "/agent/sweep;x=1",
+    "/runner/sweep",
+    "/runner/",
+  ];
+  for (const path of nowhere) {
+    const request = ask({ headers });
+    // The text of an address as a server gives it: new Request() would tidy it up.
+    Object.defineProperty(request, "url", { value: `${HERE}${path}` });
+    const response = await handle(request);
+    assert.equal(response.status, 404, path);
+    await problem(response);
+  }
+  for (const path of ["/runs", "/connect", "/runs/r1/cancel"]) {
+    assert.equal((await handle(ask({ headers }, `${HERE}/agent${path}`))).status, 401);
+  }
+  assert.deepEqual(seen, []);
+});
+
+for (const method of ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]) {
+  Deno.test(`${method} sweeps nothing`, async () => {
+    const { seen, handle } = await opened();
+    const response = await handle(ask({ method, headers }));
+    assert.equal(response.status, 405);
+    assert.equal(response.headers.get("allow"), "POST");
+    assert.deepEqual(seen, []);
+  });
+}
+
+Deno.test("no page may send the secret, and no page reads what a sweep answers", async () => {
+  const origin = "https://app.example.com";
+  const { seen, handle } = await opened({ allowedOrigins: [origin] });
+  const asked = {
+    origin,
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "x-sweep-secret",
+  };
+  const preflight = await handle(ask({ method: "OPTIONS", headers: asked }));
+  const allowed = preflight.headers.get("access-control-allow-headers") ?? "";
+  assert.ok(!allowed.includes("x-sweep-secret"), allowed);
+  assert.equal((await handle(ask({ headers: { origin } }))).status, 401);
+  assert.deepEqual(seen, []);
+});
+
+Deno.test("neither the secret nor a guess is logged or answered", async () => {
+  const lines: Lines = [];
+  const { handle } = await opened({ lines });
+  const guess = "g".repeat(32);
+  const answers = [
+    await handle(ask({ headers })),
+    await handle(ask({ headers: { "x-sweep-secret": guess } })),
+  ];
+  const said = JSON.stringify([lines, await Promise.all(answers.map((one) => one.text()))]);
+  assert.ok(!said.includes(SECRET) && !said.includes(guess), said);
+  assert.deepEqual(lines.map(({ function: name, route, status }) => [name, route, status]), [
+    ["agent", "/sweep", 200],
+    ["agent", "/sweep", 401],
+  ]);
+});
+
+Deno.test("a function that fails is a problem without its words", async () => {
+  const { fetch } = upstream(() => new Response("trace", { status: 500 }));
+  const { handle } = await opened({ fetch });
+  const response = await handle(ask({ headers }));
+  assert.equal(response.status, 500);
+  assert.ok(!JSON.stringify(await problem(response)).includes("trace"));
+});

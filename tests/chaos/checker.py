@@ -1,0 +1,222 @@
+"""Compares what clients saw, the log, the items and the effects with each other and with what must be."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from tests.chaos.client import Asked
+from tests.chaos.effects import Effects
+from tests.chaos.saboteur import Victim
+from tests.chaos.script import CHARGE, Script
+
+#: How long a frame may be on its way.
+_ON_THE_WAY = 0.7
+
+_RUNS = "select id, key, status, attempt, last_seq from agent.run"
+_EVENTS = """
+select run.key, event.seq, event.count, event.attempt, event.type, event.item_id::text as item_id, event.data,
+       extract(epoch from event.created_at)::float8 as at
+  from agent.run_event event join agent.run on run.id = event.run_id order by run.key, event.seq
+"""
+_ITEMS = """
+select run.key as run, item.key, item.kind, item.data from agent.item join agent.run on run.id = item.run_id
+ where superseded_at is null order by item.position
+"""
+
+
+@dataclass
+class Finding:
+    """One invariant: how often it was broken, and the first cases."""
+
+    name: str
+    cases: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        shown = f"  such as {'; '.join(self.cases[:3])}" if self.cases else ""
+        return f"{self.name:<36} {len(self.cases)}{shown}"
+
+
+@dataclass
+class Recorded:
+    """All that Postgres holds at the end."""
+
+    runs: dict[str, Any]
+    events: dict[str, list[Any]]
+    items: dict[str, list[Any]]
+
+
+async def recorded(owner: "asyncpg.Pool[asyncpg.Record]") -> Recorded:
+    """Read everything."""
+    runs = {row["key"]: row for row in await owner.fetch(_RUNS)}
+    events: dict[str, list[Any]] = {key: [] for key in runs}
+    items: dict[str, list[Any]] = {key: [] for key in runs}
+    for row in await owner.fetch(_EVENTS):
+        events[row["key"]].append({**row, "data": json.loads(row["data"])})
+    for row in await owner.fetch(_ITEMS):
+        items[row["run"]].append({**row, "data": json.loads(row["data"])})
+    return Recorded(runs, events, items)
+
+
+def check(
+    asked: Sequence[Asked],
+    kept: Recorded,
+    effects: Effects,
+    script: Script,
+    victims: Sequence[Victim],
+) -> list[Finding]:
+    """Every invariant, with what broke it."""
+    started = [one for one in asked if one.run in kept.runs]
+    rules: dict[str, Callable[[Asked], Iterable[str]]] = {
+        "stuck": lambda one: _stuck(one, kept),
+        "refused or in trouble": lambda one: one.trouble,
+        "endings that are not one": lambda one: _endings(one, kept),
+        "gaps in the log": lambda one: _gaps(one, kept),
+        "lost or other than what was said": lambda one: _against_script(one, kept, script),
+        "lost to a client": lambda one: _against_view(one, kept),
+        "repeated to a client": lambda one: one.view.repeated,
+        "broken order or early ends": lambda one: one.view.broken,
+        "said by a process without its run": lambda one: _zombies(one, kept),
+        "calls answered twice": lambda one: _answered_twice(one, kept),
+    }
+    findings = [
+        Finding(name, [f"{one.run}: {case}" for one in started for case in rule(one)])
+        for name, rule in rules.items()
+    ]
+    return [*findings, *_effects(kept, effects), *_taken_over(kept, victims)]
+
+
+def unknown(kept: Recorded) -> int:
+    """Calls of which nobody can tell what came of them, and that say so."""
+    return sum(item["data"].get("status") == "unknown" for item in _results(kept))
+
+
+def _results(kept: Recorded) -> list[Any]:
+    return [i for items in kept.items.values() for i in items if i["kind"] == "tool_result"]
+
+
+def _stuck(one: Asked, kept: Recorded) -> Iterable[str]:
+    status = kept.runs[one.run]["status"]
+    if status in ("queued", "in_progress"):
+        yield f"is {status}"
+
+
+def _endings(one: Asked, kept: Recorded) -> Iterable[str]:
+    types = [event["type"] for event in kept.events[one.run]]
+    ends = [
+        t for t in types if t in ("run.completed", "run.cancelled", "run.failed", "run.incomplete")
+    ]
+    if len(ends) != 1 or types[-1] != ends[0]:
+        yield f"ends with {ends}"
+    elif ends[0] == "run.failed" or (ends[0] == "run.cancelled" and not one.is_cancelled):
+        yield f"ends with {ends[0]}"
+
+
+def _gaps(one: Asked, kept: Recorded) -> Iterable[str]:
+    expected, attempt = 1, 0
+    for event in kept.events[one.run]:
+        if event["seq"] != expected or event["attempt"] < attempt:
+            yield f"{event['type']} at {event['attempt']}.{event['seq']}, not {expected}"
+        expected, attempt = event["seq"] + event["count"], event["attempt"]
+
+
+def _against_script(one: Asked, kept: Recorded, script: Script) -> Iterable[str]:
+    """What the thread holds of a run that was not cancelled is, word for word, what the model said."""
+    if kept.runs[one.run]["status"] != "completed":
+        return
+    turns = script.turns(one.task)
+    said = [i["data"]["content"] for i in kept.items[one.run] if _is_answer(i)]
+    if said != [turn.text for turn in turns]:
+        yield f"holds {len(said)} of {len(turns)} turns, or other words"
+    called = Counter(i["data"]["name"] for i in kept.items[one.run] if i["kind"] == "tool_call")
+    if called != Counter(name for turn in turns for name in turn.tools):
+        yield f"called {dict(called)}"
+
+
+def _is_answer(item: Any) -> bool:
+    return bool(item["kind"] == "message" and item["data"]["role"] == "assistant")
+
+
+def _against_view(one: Asked, kept: Recorded) -> Iterable[str]:
+    """What a client holds at the end of its run is what the thread holds of it."""
+    if one.view.ending is None:
+        return
+    items = kept.items[one.run]
+    mine = {item["key"]: item["data"]["content"] for item in items if _is_answer(item)}
+    texts = {key: text for key, text in one.view.texts.items() if key in mine or _is_new(key, kept)}
+    # A turn without words is a message only in snapshots, for its calls to belong to.
+    if {key: text for key, text in texts.items() if text} != mine:
+        yield f"shows {len(texts)} texts, the thread has {len(mine)}"
+    results = {
+        i["data"]["call_id"]: i["data"]["content"] for i in items if i["kind"] == "tool_result"
+    }
+    if results.items() - one.view.results.items():
+        yield "misses a tool's result"
+
+
+def _is_new(key: str, kept: Recorded) -> bool:
+    """Whether no run of the thread has this message: a snapshot shows those of earlier runs too."""
+    return not any(item["key"] == key for items in kept.items.values() for item in items)
+
+
+def _zombies(one: Asked, kept: Recorded) -> Iterable[str]:
+    """Text that is in no log may have been on its way when its process lost the run, and not later."""
+    logged: dict[tuple[int, int], str] = {}
+    began: dict[int, float] = {}
+    for event in kept.events[one.run]:
+        began.setdefault(event["attempt"], event["at"])
+        if event["type"] == "item.delta":
+            for nth, delta in enumerate(event["data"]["deltas"]):
+                logged[event["attempt"], event["seq"] + nth] = delta
+    for seen in one.view.seen:
+        if logged.get((seen.attempt, seen.seq)) == seen.delta:
+            continue
+        later = [at for attempt, at in began.items() if attempt > seen.attempt]
+        if later and seen.at > min(later) + _ON_THE_WAY:
+            yield f"{seen.attempt}.{seen.seq} came {seen.at - min(later):.1f} s after its process lost the run"
+
+
+def _answered_twice(one: Asked, kept: Recorded) -> Iterable[str]:
+    answers = Counter(
+        i["data"]["call_id"] for i in kept.items[one.run] if i["kind"] == "tool_result"
+    )
+    yield from (f"{call_id} {times} times" for call_id, times in answers.items() if times > 1)
+
+
+def _effects(kept: Recorded, effects: Effects) -> list[Finding]:
+    happened = effects.happened()
+    lost = [
+        item["data"]["call_id"]
+        for item in _results(kept)
+        if "status" not in item["data"] and item["data"]["call_id"] not in happened
+    ]
+    calls = {
+        i["key"]: i for items in kept.items.values() for i in items if i["kind"] == "tool_call"
+    }
+    silent = [
+        id_ for name, id_ in effects.done if name == CHARGE and not _is_accounted(id_, calls, kept)
+    ]
+    return [
+        Finding("effects repeated", effects.repeated()),
+        Finding("effects lost", lost),
+        Finding("effects before they were in the log", effects.early),
+        Finding("effects nobody was told of", silent),
+    ]
+
+
+def _is_accounted(call_id: str, calls: dict[str, Any], kept: Recorded) -> bool:
+    """Whether the thread has the call, with a result or in a run that was cancelled over it."""
+    if call_id not in calls:
+        return False
+    if kept.runs[calls[call_id]["run"]]["status"] == "cancelled":
+        return True
+    return any(item["data"]["call_id"] == call_id for item in _results(kept))
+
+
+def _taken_over(kept: Recorded, victims: Sequence[Victim]) -> list[Finding]:
+    """A run that lost its process goes on in an attempt of its own, or had just ended."""
+    never = [f"{v.run} after {v.how}" for v in victims if v.recovered_after is None]
+    return [Finding("never recovered", never)]

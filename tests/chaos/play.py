@@ -1,0 +1,252 @@
+"""One play of chaos: the stage is set, clients talk, the saboteur works, everything settles, all is compared."""
+
+import asyncio
+import random
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from tempfile import mkdtemp
+
+import asyncpg
+import httpx
+import orjson
+
+from local.accounts import SUPABASE_URL, SignIn
+from local.children import Children
+from local.keys import Keys
+from local.migrate import bootstrap, migrate
+from local.postgres import SUPERUSER, Server, start
+from tests.chaos.checker import check, recorded, unknown
+from tests.chaos.client import Asked, Client
+from tests.chaos.effects import Effects, effects
+from tests.chaos.fleet import Fleet, front
+from tests.chaos.saboteur import Saboteur, Victim
+from tests.chaos.script import Script
+from tests.chaos.wires import Balancer, Cable, serving
+from tests.doubles import ModelServer, model_server
+
+LEASE, SWEEP = 2.0, 2.0
+_AGENTS, _RUNNERS = 3, 2
+_SETTLE = 60.0
+_DATABASE = "chaos"
+
+
+@dataclass(frozen=True)
+class Play:
+    """What is to be played. `tell` gets a line now and then."""
+
+    kills: int
+    seed: int
+    clients: int
+    tell: Callable[[str], None]
+
+
+@dataclass
+class Report:
+    """One line per invariant, and whether all held."""
+
+    lines: list[str]
+    is_sound: bool
+
+
+@dataclass
+class Stage:
+    """Everything that runs."""
+
+    fleet: Fleet
+    cable: Cable
+    effects: Effects
+    owner: "asyncpg.Pool[asyncpg.Record]"
+    gateway: str
+    runners: Balancer
+    keys: Keys
+    script: Script
+
+
+def play(what: Play) -> Report:
+    """Play to the end."""
+    folder = Path(mkdtemp(prefix="agent-functions-chaos-"))
+    folder.chmod(0o711)
+    try:
+        with Children(folder / "logs") as children:
+            server = start(children, folder / "postgres", pg_bin="", is_safe=False)
+            return asyncio.run(_play(what, server, folder))
+    finally:
+        shutil.rmtree(folder)
+
+
+async def _play(what: Play, server: Server, folder: Path) -> Report:
+    async with _stage(what, server, folder) as stage:
+        clients = await _clients(what, stage)
+        saboteur = Saboteur(
+            stage.fleet,
+            stage.cable,
+            random.Random(f"{what.seed} saboteur"),  # noqa: S311  # it must be the same again
+            LEASE,
+            stage.owner,
+            what.tell,
+        )
+        stop = asyncio.Event()
+        talking = [asyncio.ensure_future(client.talk(stop)) for client in clients]
+        sweeping = asyncio.ensure_future(_sweep(stage.runners))
+        await saboteur.work(what.kills)
+        stop.set()
+        what.tell("waiting for all runs to end")
+        await asyncio.gather(*talking)
+        await _settle(stage.owner)
+        sweeping.cancel()
+        asked = [one for client in clients for one in client.asked]
+        return await _report(what, stage, asked, saboteur, sum(c.cuts for c in clients))
+
+
+@asynccontextmanager
+async def _stage(what: Play, server: Server, folder: Path) -> AsyncIterator[Stage]:
+    await _create(server)
+    url, keys = server.url("postgres", _DATABASE), Keys.of(folder / "keys.json")
+    script, cable = Script(what.seed), Cable(server.port)
+    cable.open.set()
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(model_server())
+        model.answer_all = script.reply
+        counting = await stack.enter_async_context(effects(what.seed, url))
+        await stack.enter_async_context(serving(cable))
+        fleet = Fleet(folder, _settings(server, cable, keys, model, counting))
+        stack.push_async_callback(fleet.close)
+        agents = Balancer(lambda: fleet.ports("agent"))
+        runners = Balancer(lambda: fleet.ports("runner"))
+        for balancer in (agents, runners):
+            await stack.enter_async_context(serving(balancer))
+        runner_url = f"http://127.0.0.1:{runners.port}/"
+        for name, number in (("agent", _AGENTS), ("runner", _RUNNERS)):
+            for _ in range(number):
+                await fleet.add(name, RUNNER_URL=runner_url)
+        supervising = asyncio.ensure_future(fleet.supervise(RUNNER_URL=runner_url))
+        stack.callback(supervising.cancel)
+        door = await stack.enter_async_context(front(keys, agents.port, folder / "gateway.log"))
+        owner = await stack.enter_async_context(asyncpg.create_pool(url, min_size=1, max_size=6))
+        yield Stage(fleet, cable, counting, owner, door, runners, keys, script)
+
+
+async def _create(server: Server) -> None:
+    administrator = await asyncpg.connect(server.url(SUPERUSER))
+    await administrator.execute(f"create database {_DATABASE}")
+    await administrator.close()
+    await bootstrap(server, _DATABASE)
+    await migrate(server.url("postgres", _DATABASE))
+
+
+def _settings(
+    server: Server, cable: Cable, keys: Keys, model: ModelServer, counting: Effects
+) -> dict[str, str]:
+    direct = server.url("agent_api", _DATABASE)
+    tools = {"url": counting.url, "approval": "never", "repeatable": ["look"]}
+    return {
+        "SUPABASE_DATABASE_URL": direct.replace(f":{server.port}/", f":{cable.port}/"),
+        "SUPABASE_URL": SUPABASE_URL,
+        "SUPABASE_JWKS": keys.user.public_keys,
+        "GATEWAY_PUBLIC_KEYS": keys.gateway.public_keys,
+        "OPENAI_API_KEY": "none",
+        "OPENAI_BASE_URL": model.url,
+        "OPENAI_MODEL": "chaos",
+        "MCP_SERVERS": orjson.dumps({"world": tools}).decode(),
+        "HOST": "127.0.0.1",
+        "LEASE_SECONDS": str(LEASE),
+        "LEASE_RENEW_SECONDS": "0.5",
+        "TAKEOVER_GRACE_SECONDS": "0.3",
+        "TICK_SECONDS": "0.1",
+        "KEEP_ALIVE_SECONDS": "1",
+        "DATABASE_SECONDS": "4",
+        "MODEL_ATTEMPTS": "100",
+        "STREAM_LEG_SECONDS": "5",
+    }
+
+
+async def _clients(what: Play, stage: Stage) -> list[Client]:
+    async def has_ended(run: str) -> bool:
+        ended = "select ended_at is not null from agent.run where key = $1"
+        return bool(await stage.owner.fetchval(ended, run))
+
+    clients = []
+    for nth in range(what.clients):
+        who = SignIn(user=f"user-{nth}")
+        await stage.owner.execute("insert into auth.users (id) values ($1)", who.sub)
+        clients.append(
+            Client(
+                httpx.AsyncClient(timeout=httpx.Timeout(30, connect=5)),
+                stage.gateway,
+                stage.keys,
+                who,
+                random.Random(f"{what.seed} client {nth}"),  # noqa: S311  # it must be the same again
+                has_ended,
+            )
+        )
+    return clients
+
+
+async def _sweep(runners: Balancer) -> None:
+    """What a schedule does."""
+    async with httpx.AsyncClient(timeout=5) as http:
+        while True:
+            await asyncio.sleep(SWEEP)
+            try:
+                await http.post(f"http://127.0.0.1:{runners.port}/sweep")
+            except httpx.HTTPError:
+                continue
+
+
+async def _settle(owner: "asyncpg.Pool[asyncpg.Record]") -> None:
+    waits = "select exists (select from agent.run where ended_at is null)"
+    try:
+        async with asyncio.timeout(_SETTLE):
+            while await owner.fetchval(waits):  # noqa: ASYNC110  # other processes have no event
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        # The check will say which.
+        return
+
+
+async def _report(
+    what: Play, stage: Stage, asked: Sequence[Asked], saboteur: Saboteur, cuts: int
+) -> Report:
+    kept = await recorded(stage.owner)
+    findings = check(asked, kept, stage.effects, stage.script, saboteur.victims)
+    findings[0].cases += stage.fleet.crashes
+    status = Counter(row["status"] for row in kept.runs.values())
+    acts = ", ".join(f"{number} {how}" for how, number in sorted(saboteur.acts.items()))
+    recovery, is_quick = _recovery(saboteur.victims)
+    broken = sum(len(finding.cases) for finding in findings)
+    is_sound = not broken and is_quick
+    verdict = "ok" if is_sound else f"FAILED, {broken} broken{'' if is_quick else ', too slow'}"
+    return Report(
+        [
+            f"seed {what.seed}: {acts}, {cuts} clients cut off",
+            f"{'runs started':<36} {len(kept.runs)}",
+            f"{'runs finished':<36} {dict(status)}",
+            *map(str, findings),
+            f"{'effects unknown, and told so':<36} {unknown(kept)}",
+            *recovery,
+            f"chaos: {verdict}",
+        ],
+        is_sound,
+    )
+
+
+def _recovery(victims: Sequence[Victim]) -> tuple[list[str], bool]:
+    """How long runs were without a process, and whether that is within what is promised."""
+    lines, is_quick = [], True
+    for how, limit in (("SIGKILL", LEASE + SWEEP), ("SIGTERM", 2.0)):
+        alone = [v for v in victims if v.how == how and not v.is_hit_twice]
+        waits = [v.recovered_after for v in alone if v.recovered_after is not None]
+        if len(waits) < 2:
+            continue
+        cuts = quantiles(waits, n=100, method="inclusive")
+        lines.append(
+            f"{f'recovery after {how}':<36} p50 {cuts[49]:.2f} s, p99 {cuts[98]:.2f} s,"
+            f" of {len(waits)} (limit {limit:.0f} s)"
+        )
+        is_quick = is_quick and cuts[98] < limit
+    return lines, is_quick
