@@ -38,6 +38,7 @@ async def answering(
         holder.runs,
         app.state.database,
         holder.feed,
+        holder.notice,
         tick=settings.tick_seconds,
         keep_alive=settings.keep_alive_seconds,
     )

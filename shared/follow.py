@@ -20,6 +20,8 @@ from shared.runs import Runs, RunView
 
 #: Rows of one run in one poll; a reader that is further behind is polled again at once.
 _PAGE = 1000
+#: What a poll says of a run that nobody holds.
+_EXPIRED = "lease.expired"
 _TROUBLE_SECONDS = 0.5
 
 
@@ -85,13 +87,17 @@ class Feed:
 
 
 class Follow:
-    """Follows runs: from memory when they live in this process, else by one poll for all of them per tick."""
+    """Follows runs: from memory when they live in this process, else by one poll for all of them per tick.
+
+    `notice` is told of followed runs that nobody holds any more.
+    """
 
     def __init__(
         self,
         runs: Runs,
         database: Database,
         local: Callable[[str], Feed | None],
+        notice: Callable[[str], None],
         *,
         tick: float,
         keep_alive: float,
@@ -99,6 +105,7 @@ class Follow:
         self._runs = runs
         self._database = database
         self._local = local
+        self._notice = notice
         self._tick = tick
         self._keep_alive = keep_alive
         self._wake = asyncio.Event()
@@ -207,9 +214,12 @@ class Follow:
             {"reader": nth, "run_id": run_id, "after": feed.last_seq}
             for nth, ((run_id, _), feed) in enumerate(feeds.items())
         ]
-        rows = await self._database.rows("read_events", wanted)
+        rows = await self._database.rows("follow_runs", wanted)
+        for row in rows:
+            if row["type"] == _EXPIRED:
+                self._notice(wanted[row["reader"]]["run_id"])
         for nth, feed in enumerate(feeds.values()):
-            _take(feed, [row for row in rows if row["reader"] == nth])
+            _take(feed, [r for r in rows if r["reader"] == nth and r["type"] != _EXPIRED])
         return len(rows) >= _PAGE
 
 

@@ -1,30 +1,27 @@
-"""The one owner of runs whose work outlives a request: it holds them until they end, or this process must stop."""
+"""The door to runs: admits them, takes up those that wait, sends the others on their way."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
 
 from shared.contracts import Json
 from shared.database import Database
 from shared.dispatch import Dispatch
-from shared.engine import DeadlineReached, answer
+from shared.execution import Execution
 from shared.follow import Feed
-from shared.journal import Journal
-from shared.live import LiveRun
-from shared.log import bound, logger
+from shared.log import logger
 from shared.loop import Agent
 from shared.model import Model
 from shared.problems import ThreadBusy, TooManyRuns, Unavailable
 from shared.runs import Leased, Over, Runs, RunView, Suspected, Waiting
 from shared.settings import Settings
 
-#: What a stopping process may take to flush and release: on Knative SIGTERM comes after the drain.
-_STOP_SECONDS = 1.0
 #: Runs of one sweep; the next one takes the rest.
 _SWEEP = 100
 _MARGIN_SECONDS = 0.1
+#: A run that is noticed again while its second look is still to come is left to that.
+_NOTICE_SECONDS = 0.5
 
 
 class Holder:
@@ -38,21 +35,20 @@ class Holder:
         settings: Settings,
     ) -> None:
         self.runs = Runs(database, settings)
-        self.journal = Journal(database, settings)
-        self._database = database
         self._dispatch = Dispatch(database, settings, self.take_up)
-        self._agent = agent
-        self._model = model
+        self._execution = Execution(database, self.runs, self._dispatch, agent, model, settings)
+        self.journal = self._execution.journal
+        self.stop = self._execution.stop
+        self._database = database
         self._settings = settings
-        self._tasks: set[asyncio.Task[None]] = set()
         self._admitting = 0
-        self._is_stopping = False
+        self._noticed: set[str] = set()
 
     @property
     def is_full(self) -> bool:
         """Whether another run must go elsewhere."""
         held = len(self.journal.live) + self._admitting
-        return self._is_stopping or held >= self._settings.max_live_runs
+        return self._execution.is_stopping or held >= self._settings.max_live_runs
 
     async def begin(
         self, claims: Json, request: Json, *, in_background: bool = False
@@ -69,7 +65,7 @@ class Holder:
             with self._slot():
                 admitted = await self.runs.begin(claims, request, lease=not in_background)
                 if isinstance(admitted, Leased):
-                    await self._hold(admitted)
+                    await self._execution.hold(admitted)
                     return admitted
         except ThreadBusy as busy:
             if busy.orphan:
@@ -78,14 +74,27 @@ class Holder:
         if admitted.orphan:
             await self.take_up(admitted.orphan)
         elif in_background and not admitted.is_known:
-            self._spawn(self._dispatch.send(admitted.run_id))
+            self._execution.spawn(self._dispatch.send(admitted.run_id))
         return admitted
 
     async def take_up(self, run_id: str) -> None:
         """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster."""
         with suppress(Unavailable, TooManyRuns):
             if isinstance(await self._claim(run_id), Suspected):
-                self._spawn(self._second_look(run_id))
+                self._execution.spawn(self._second_look(run_id))
+
+    def notice(self, run_id: str) -> None:
+        """Take up a run that is followed here and that nobody holds; told again and again, it looks now and then."""
+        if run_id not in self._noticed and not self._execution.is_stopping:
+            self._noticed.add(run_id)
+            self._execution.spawn(self._take_noticed(run_id))
+
+    async def _take_noticed(self, run_id: str) -> None:
+        try:
+            await self.take_up(run_id)
+            await asyncio.sleep(self._settings.takeover_grace_seconds + _NOTICE_SECONDS)
+        finally:
+            self._noticed.discard(run_id)
 
     async def execute(self, run_id: str) -> None:
         """Answer a run until it ends here; at once where it does not wait, or somebody else has it.
@@ -109,7 +118,7 @@ class Holder:
         """Send every run that waits on its way, and take back the space of old ones. Returns how many were sent."""
         swept = await self._database.rows("sweep_runs", _SWEEP)
         for row in swept:
-            self._spawn(self._dispatch.deliver(str(row["sweep_runs"])))
+            self._execution.spawn(self._dispatch.deliver(str(row["sweep_runs"])))
         deltas, events = self._settings.keep_deltas_hours, self._settings.keep_events_hours
         keep = timedelta(hours=deltas), timedelta(hours=events)
         await self._database.call("prune_runs", *keep, _SWEEP)
@@ -135,13 +144,13 @@ class Holder:
         return status
 
     def _pass_on(self, run_id: str | None) -> None:
-        if run_id and not self._is_stopping:
-            self._spawn(self._dispatch.send(run_id))
+        if run_id and not self._execution.is_stopping:
+            self._execution.spawn(self._dispatch.send(run_id))
 
     def leave(self, claims: Json, view: RunView, request_id: str) -> None:
         """The client of a run that should not outlive it has gone."""
-        if not self._is_stopping:
-            self._spawn(self.cancel(claims, view.run_key, request_id))
+        if not self._execution.is_stopping:
+            self._execution.spawn(self.cancel(claims, view.run_key, request_id))
 
     async def _claim(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         if self.is_full:
@@ -157,7 +166,7 @@ class Holder:
             if not isinstance(claimed, Leased):
                 return claimed
             logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
-            return await self._hold(claimed)
+            return await self._execution.hold(claimed)
 
     async def _look_again(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
@@ -175,72 +184,3 @@ class Holder:
             yield
         finally:
             self._admitting -= 1
-
-    async def _hold(self, leased: Leased) -> asyncio.Task[None] | None:
-        if self._is_stopping:
-            held = [{"run_id": leased.run_id, "token": leased.token}]
-            await self._database.call("release_runs", held)
-            await self._dispatch.hand_over(leased.run_id)
-            return None
-        task = asyncio.ensure_future(self._answer(self.journal.open(leased)))
-        self._keep(task)
-        return task
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        self._keep(asyncio.ensure_future(work))
-
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, live: LiveRun) -> None:
-        leased = live.leased
-        task = asyncio.current_task()
-        live.on_stop = task.cancel if task else None
-        user_id = leased.claims.get("sub")
-        with bound(run_id=leased.run_key, thread_id=leased.thread_key, user_id=user_id):
-            logger.info("run.started", extra={"attempt": leased.attempt})
-            try:
-                await self._drive(live)
-            finally:
-                if not self._is_stopping:
-                    self.journal.close(live)
-            logger.info(
-                "run.left" if live.is_lost else "run.ended", extra={"events": live.committed}
-            )
-        if live.next_run:
-            await self._dispatch.send(live.next_run)
-
-    async def _drive(self, live: LiveRun) -> None:
-        leased = live.leased
-        try:
-            await answer(
-                live,
-                self.journal,
-                self._agent,
-                self._model,
-                seconds=self._settings.run_deadline_seconds,
-                tokens_left=lambda: self.runs.tokens_left(leased.claims),
-            )
-        except DeadlineReached:
-            logger.info("run.handed_on")
-            # A cancel that comes now is for whoever goes on with it.
-            live.on_stop = None
-            for run_id in await self.journal.release([live]):
-                live.next_run = run_id
-
-    async def stop(self) -> None:
-        """Stop answering: what was said is committed, and every lease is given back, within a second."""
-        self._is_stopping = True
-        for task in self._tasks:
-            task.cancel()
-        with suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                held = list(self.journal.live.values())
-                waiting = await self.journal.release(held)
-                waiting += [live.next_run for live in held if live.next_run]
-                await asyncio.gather(*map(self._dispatch.hand_over, waiting))
-        for live in list(self.journal.live.values()):
-            self.journal.close(live)
-        await self._dispatch.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from time import monotonic
 from typing import Annotated
 
@@ -16,7 +16,6 @@ from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.follow import Follow
 from shared.holder import Holder
 from shared.identity import Verifier
-from shared.problems import Unavailable
 from shared.runs import Leased, RunView, Waiting
 from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
 
@@ -138,13 +137,6 @@ class Stream:
                 _holder(self._request).leave(self._claims, self._view, request_id)
             raise
 
-    async def _meet(self) -> None:
-        # Silence may mean that nobody holds the run any more.
-        holder = _holder(self._request)
-        if holder.feed(self._view.run_id) is None:
-            with suppress(Unavailable):
-                await holder.meet(await holder.runs.find(self._claims, run_key=self._view.run_key))
-
     async def _project(
         self, parts: AsyncIterator[list[Event] | Snapshot], cursor: Cursor | None
     ) -> AsyncIterator[tuple[bytes, Cursor | None]]:
@@ -163,7 +155,6 @@ class Stream:
                 place = Cursor(part[-1].attempt, part[-1].seq)
                 yield projection.write(part, skip=skip), place
             else:
-                await self._meet()
                 yield KEEP_ALIVE, None
             skip = 0
 

@@ -132,7 +132,7 @@ async def test_trouble_of_one_poll_does_not_end_following(
     person = await agent.person()
     model.will(says("whole"))
     await person.run(says_user("hi"))
-    revoke = "revoke execute on function agent.read_events from agent_api"
+    revoke = "revoke execute on function agent.follow_runs from agent_api"
     async with database.owner() as owner, serve(database, model) as other:
         await owner.execute(revoke)
         reader = Person(other.client, other.base, person.sub, person.session_id)
@@ -140,7 +140,7 @@ async def test_trouble_of_one_poll_does_not_end_following(
             async with asyncio.timeout(5):
                 await has_failed.wait()
             logger.removeFilter(note)
-            await owner.execute("grant execute on function agent.read_events to agent_api")
+            await owner.execute("grant execute on function agent.follow_runs to agent_api")
             assert text(await frames.rest()) == "whole"
 
 

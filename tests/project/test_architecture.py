@@ -19,7 +19,7 @@ ORDER = [
     *("runs", "follow", "live", "journal", "dispatch"),
     *("transcript", "turn", "asking", "schemas", "tools", "approvals", "loop", "engine"),
     *("mcp", "servers", "toolbox", "discovery"),
-    *("assistant", "holder", "answering", "web"),
+    *("assistant", "execution", "holder", "answering", "web"),
 ]
 OWNERS = {
     "databases": "shared/database.py",

@@ -1,0 +1,110 @@
+"""Postgres that stalls or fails over under live runs: they wait, and go on; nobody takes them, nothing grows."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from shared.contracts import Json
+from tests.chaos.wires import Cable, serving
+from tests.doubles import ModelServer, Reply, chunk, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.waiting import eventually, until_true
+from tests.functions.test_runs import text, types
+from tests.postgres.holders import superuser
+
+_LEASE = 1.0
+
+
+@asynccontextmanager
+async def behind_a_cable(
+    database: TestDatabase, model: ModelServer
+) -> AsyncIterator[tuple[Served, Served, Cable]]:
+    """Two processes of the function, whose connection to Postgres can stall."""
+    port = urlsplit(database.url).port or 0
+    cable = Cable(port)
+    cable.open.set()
+    async with serving(cable):
+        url = database.url.replace(f":{port}/", f":{cable.port}/")
+        quick: Json = {
+            "lease_seconds": _LEASE,
+            "lease_renew_seconds": 0.2,
+            "takeover_grace_seconds": 0.5,
+        }
+        far = replace(database, url=url)
+        async with serve(far, model, **quick) as one, serve(far, model, **quick) as other:
+            yield one, other, cable
+
+
+async def read(person: Person, nth: int) -> list[str]:
+    body = says_user("hi", run=f"run-{nth}", thread=f"thread-{nth}")
+    async with person.stream("POST", "/runs", body) as frames:
+        seen = await frames.rest()
+    return [types(seen)[-1], text(seen)]
+
+
+async def test_a_stall_longer_than_a_lease_moves_no_run_and_holds_little_back(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    words = [f"{nth} " for nth in range(400)]
+    paced = [piece for word in words for piece in (chunk({"content": word}), 0.01)]
+    model.answer_all = lambda _: Reply([*paced, *says()])
+    async with behind_a_cable(database, model) as (agent, other, cable):
+        person = await agent.person()
+        reading = [asyncio.ensure_future(read(person, nth)) for nth in range(50)]
+        started = "(select count(*) from agent.run where status = 'in_progress') = 50"
+        await until_true(database, started)
+        stalling = asyncio.ensure_future(cable.stall(_LEASE * 3))
+        await until_true(database, "not exists (select from agent.lease where until > now())")
+        # Another process looks as soon as Postgres is back: all leases have run out, and nobody has renewed one yet.
+        sweeping = asyncio.ensure_future(other.app.state.holder.sweep())
+        await asyncio.sleep(_LEASE)
+        held_back = [len(live.pending) for live in agent.app.state.holder.journal.live.values()]
+        await stalling
+        await sweeping
+        seen = await asyncio.gather(*reading)
+
+    assert seen == [["RUN_FINISHED", "".join(words)]] * 50
+    # Reading the model stops two seconds behind: at 100 events a second that is a few hundred of each run.
+    assert max(held_back) < 350
+    async with database.owner() as owner:
+        assert await owner.fetchval("select max(attempt) from agent.run") == 1, "nobody took one"
+
+
+async def test_a_failover_to_a_read_only_server_and_back_costs_a_run_nothing(
+    agent: Served, model: ModelServer, database: TestDatabase
+) -> None:
+    go_on = asyncio.Event()
+    model.will([chunk({"content": "before "}), go_on, *says("after")])
+    person = await agent.person()
+    async with (
+        superuser(database) as administrator,
+        person.stream("POST", "/runs", says_user("hi")) as frames,
+    ):
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        name = await administrator.fetchval("select current_database()")
+        disconnect = (
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where usename = 'agent_api' and datname = current_database()"
+        )
+        await administrator.execute(f"alter database {name} set default_transaction_read_only = on")
+        await administrator.execute(disconnect)
+        go_on.set()
+        ready = f"{agent.base}/readiness"
+        # What a client that comes now is told, at once.
+        refused = await person.ask("POST", "/runs", says_user("x", run="run-2", thread="2"))
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        await administrator.execute("set default_transaction_read_only = off")
+        await administrator.execute(f"alter database {name} reset default_transaction_read_only")
+        await administrator.execute(disconnect)
+        seen = await frames.rest()
+
+        async def is_ready() -> bool:
+            return (await agent.client.get(ready)).status_code == 200
+
+        await eventually(is_ready)
+
+    assert text(seen) == "after"
+    assert types(seen)[-1] == "RUN_FINISHED"

@@ -1,0 +1,126 @@
+"""Followers of runs that live elsewhere: any number of them is one query a tick."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+from shared.contracts import Json
+from shared.database import Database
+from shared.follow import Follow
+from shared.runs import Runs
+from shared.settings import Settings
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.waiting import eventually
+from tests.postgres.holders import (
+    admit,
+    append,
+    asks,
+    begin,
+    connected,
+    entry,
+    expire,
+    message,
+    row,
+)
+
+_FOLLOWERS = 500
+
+
+class Counting:
+    """A database that counts what it is called for."""
+
+    def __init__(self, database: Database) -> None:
+        self.calls: Counter[str] = Counter()
+        self._database = database
+
+    async def rows(self, function: str, *arguments: Any) -> list[Mapping[str, Any]]:
+        self.calls[function] += 1
+        return await self._database.rows(function, *arguments)
+
+    async def call(self, function: str, *arguments: Any) -> Any:
+        return await self._database.call(function, *arguments)
+
+
+async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabase) -> None:
+    user = await admit(database)
+    async with connected(database.url) as db:
+        counting = Counting(db)
+        runs = Runs(db, Settings(supabase_database_url=database.url))
+        follow = Follow(
+            runs,
+            counting,  # type: ignore[arg-type]  # of a Database, what it uses
+            lambda _: None,
+            lambda _: None,
+            tick=0.1,
+            keep_alive=60,
+        )
+        polling = asyncio.ensure_future(follow.run())
+        leased = [await begin(db, user, asks(run=f"r{n}", thread=f"t{n}")) for n in range(20)]
+
+        async def read(nth: int) -> list[str]:
+            view = await runs.find(user, run_key=f"r{nth % 20}")
+            seen: list[str] = []
+            async with aclosing(follow.follow(user, view, None)) as parts:
+                async for part in parts:
+                    assert isinstance(part, list)
+                    seen += [event.type for event in part]
+            return seen
+
+        readers = [asyncio.ensure_future(read(nth)) for nth in range(_FOLLOWERS)]
+
+        async def all_follow() -> bool:
+            return sum(feed.followers for feed in follow._remote.values()) == _FOLLOWERS
+
+        await eventually(all_follow)
+        counting.calls.clear()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.sleep(1.0)
+        ticks = (loop.time() - began) / 0.1
+        assert 1 <= counting.calls["follow_runs"] <= ticks + 1
+        for held in leased:
+            said = message(2, str(uuid4()), "hi")
+            await append(db, entry(held, *said, row(5, "run.completed"), closes=True))
+        async with asyncio.timeout(10):
+            seen = await asyncio.gather(*readers)
+        polling.cancel()
+
+    assert all(types[-1] == "run.completed" and len(types) == 5 for types in seen)
+
+
+async def test_who_follows_a_run_nobody_holds_is_told_within_a_tick(
+    database: TestDatabase,
+) -> None:
+    user = await admit(database)
+    told: list[str] = []
+    heard = asyncio.Event()
+
+    def notice(run_id: str) -> None:
+        told.append(run_id)
+        heard.set()
+
+    async with connected(database.url) as db:
+        runs = Runs(db, Settings(supabase_database_url=database.url))
+        follow = Follow(runs, db, lambda _: None, notice, tick=0.05, keep_alive=60)
+        polling = asyncio.ensure_future(follow.run())
+        leased: Json = await begin(db, user)
+        view = await runs.find(user, run_key="run-1")
+
+        async def read() -> None:
+            async with aclosing(follow.follow(user, view, None)) as parts:
+                async for _ in parts:
+                    pass
+
+        reading = asyncio.ensure_future(read())
+        await asyncio.sleep(0.2)
+        assert not told, "somebody holds it"
+        await expire(database, leased)
+        async with asyncio.timeout(5):
+            await heard.wait()
+        for task in (reading, polling):
+            task.cancel()
+
+    assert set(told) == {leased["run_id"]}
