@@ -6,7 +6,7 @@ there.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ import orjson
 
 from shared.contracts import Cursor, Event, Json, Snapshot, expand
 from shared.database import Database
+from shared.feed import Feed
 from shared.log import logger
 from shared.problems import Unavailable
 from shared.runs import Runs, RunView
@@ -23,67 +24,6 @@ _PAGE = 1000
 #: What a poll says of a run that nobody holds.
 _EXPIRED = "lease.expired"
 _TROUBLE_SECONDS = 0.5
-
-
-class Feed:
-    """The events of one run as this process learns of them, from behind `base` on. Any number may follow."""
-
-    def __init__(self, *, base: int) -> None:
-        self.base = base
-        self.events: list[Event] = []
-        self.is_closed = False
-        self.has_gap = False
-        self.followers = 0
-        self._waiters: list[asyncio.Future[None]] = []
-
-    @property
-    def last_seq(self) -> int:
-        return self.events[-1].seq if self.events else self.base
-
-    @property
-    def has_ended(self) -> bool:
-        return bool(self.events) and self.events[-1].ends_run
-
-    def publish(self, events: Sequence[Event]) -> None:
-        """Add events, which go on from the last; an ending closes the feed."""
-        self.events.extend(events)
-        self.is_closed = self.is_closed or self.has_ended
-        self.wake()
-
-    def close(self) -> None:
-        """No more will come from here."""
-        self.is_closed = True
-        self.wake()
-
-    def wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def after(self, seq: int, keep_alive: float) -> AsyncIterator[list[Event]]:
-        """What comes behind `seq`, as it comes; an empty list each time nothing came for `keep_alive` seconds."""
-        loop = asyncio.get_running_loop()
-        said_at = loop.time()
-        while True:
-            if news := self.events[seq - self.base :]:
-                seq = news[-1].seq
-                yield news
-                said_at = loop.time()
-            elif self.is_closed:
-                return
-            elif loop.time() - said_at >= keep_alive:
-                yield []
-                said_at = loop.time()
-            else:
-                waiter = loop.create_future()
-                self._waiters.append(waiter)
-                # A timer per silence, not per event: it is only there to wake us for the keep-alive.
-                timer = loop.call_at(said_at + keep_alive, self.wake)
-                try:
-                    await waiter
-                finally:
-                    timer.cancel()
 
 
 class Follow:
@@ -161,8 +101,10 @@ class Follow:
         return view, cursor if cursor.frame is None else Cursor(cursor.attempt, cursor.seq - 1)
 
     def _known(self, view: RunView) -> int:
+        # What lives here is not committed yet; but a feed that lost its run, or is of another attempt, knows nothing.
         feed = self._local(view.run_id)
-        return max(view.last_seq, feed.last_seq if feed else 0)
+        is_sound = feed and (feed.has_ended or not feed.is_closed) and feed.attempt == view.attempt
+        return max(view.last_seq, feed.last_seq) if feed and is_sound else view.last_seq
 
     @contextmanager
     def _feed(self, run_id: str, seq: int) -> Iterator[Feed]:

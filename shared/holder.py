@@ -9,7 +9,7 @@ from shared.contracts import Json
 from shared.database import Database
 from shared.dispatch import Dispatch
 from shared.execution import Execution
-from shared.follow import Feed
+from shared.feed import Feed
 from shared.log import logger
 from shared.loop import Agent
 from shared.model import Model

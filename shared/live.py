@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from shared.contracts import Draft, Event, Json
-from shared.follow import Feed
+from shared.feed import Feed
 from shared.runs import Leased
 
 #: A holder that is this far behind stops reading the model, so that a stalled database costs no memory.

@@ -14,6 +14,9 @@ from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
 
+#: A cursor of no attempt there ever was: who comes back from it gets a snapshot.
+_NOWHERE: Final = Cursor(0, 0)
+
 #: Kinds of items that are frames of their own, and the frames that open and close them.
 _OPENS = {
     "message": ("TEXT_MESSAGE_START",),
@@ -86,7 +89,8 @@ class Projection:
             self._note(event)
         *head, last = frames
         cursor = Cursor(snapshot.attempt, snapshot.seq)
-        return b"".join([*map(_sse, head), _sse(last, cursor)])
+        # A client that is cut off in the middle has forgotten what its cursor stood for: it gets the snapshot again.
+        return b"".join([*(_sse(frame, _NOWHERE) for frame in head), _sse(last, cursor)])
 
     def _note(self, event: Event) -> None:
         match event.type:

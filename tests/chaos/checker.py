@@ -75,6 +75,7 @@ def check(
         "refused or in trouble": lambda one: one.trouble,
         "endings that are not one": lambda one: _endings(one, kept),
         "gaps in the log": lambda one: _gaps(one, kept),
+        "deltas other than their item": lambda one: _deltas(one, kept),
         "lost or other than what was said": lambda one: _against_script(one, kept, script),
         "lost to a client": lambda one: _against_view(one, kept),
         "repeated to a client": lambda one: one.view.repeated,
@@ -123,6 +124,19 @@ def _gaps(one: Asked, kept: Recorded) -> Iterable[str]:
         expected, attempt = event["seq"] + event["count"], event["attempt"]
 
 
+def _deltas(one: Asked, kept: Recorded) -> Iterable[str]:
+    """What a message's deltas add up to in the log is its full value."""
+    said: dict[str, str] = {}
+    for event in kept.events[one.run]:
+        if event["type"] == "item.delta" and event["data"]["channel"] == "text":
+            added = "".join(event["data"]["deltas"])
+            said[event["item_id"]] = said.get(event["item_id"], "") + added
+        elif event["type"] == "item.completed" and event["data"]["kind"] == "message":
+            whole = event["data"]["item"]["content"]
+            if said.get(event["item_id"]) != whole:
+                yield f"{said.get(event['item_id'])!r:.80} for {whole!r:.80}"
+
+
 def _against_script(one: Asked, kept: Recorded, script: Script) -> Iterable[str]:
     """What the thread holds of a run that was not cancelled is, word for word, what the model said."""
     if kept.runs[one.run]["status"] != "completed":
@@ -148,8 +162,10 @@ def _against_view(one: Asked, kept: Recorded) -> Iterable[str]:
     mine = {item["key"]: item["data"]["content"] for item in items if _is_answer(item)}
     texts = {key: text for key, text in one.view.texts.items() if key in mine or _is_new(key, kept)}
     # A turn without words is a message only in snapshots, for its calls to belong to.
-    if {key: text for key, text in texts.items() if text} != mine:
-        yield f"shows {len(texts)} texts, the thread has {len(mine)}"
+    shown = {key: text for key, text in texts.items() if text}
+    for key in shown.keys() | mine.keys():
+        if shown.get(key) != mine.get(key):
+            yield f"shows {shown.get(key)!r:.80} for {mine.get(key)!r:.80} ({one.view.way})"
     results = {
         i["data"]["call_id"]: i["data"]["content"] for i in items if i["kind"] == "tool_result"
     }

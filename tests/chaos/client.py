@@ -98,13 +98,15 @@ class Client:
                 is_known = is_known or bool(asked.view.cursor)
 
     async def _leg(self, asked: Asked, is_known: bool) -> bool:
-        asked.view.reconnect()
         if not is_known:
+            asked.view.reconnect("post")
             request = self._request("POST", "/runs", self._body(asked))
         elif asked.view.cursor and self.drawn.random() < 0.8:
+            asked.view.reconnect(f"behind {asked.view.cursor}")
             path = f"/runs/{asked.run}/events"
             request = self._request("GET", path, cursor=asked.view.cursor)
         else:
+            asked.view.reconnect("connect")
             body = {"threadId": asked.thread, "runId": asked.run}
             request = self._request("POST", "/connect", body)
         response = await self.http.send(request, stream=True)

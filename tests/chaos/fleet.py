@@ -17,6 +17,7 @@ from local.keys import Keys
 from local.probe import free_port
 
 _POLL = 0.05
+_REPLACED = 60.0
 
 
 @dataclass
@@ -33,6 +34,15 @@ class Pod:
     @property
     def is_up(self) -> bool:
         return self.process.returncode is None and not self.is_stopping
+
+    async def answers(self) -> bool:
+        """Whether it listens."""
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return self.is_up
 
     def send(self, number: signal.Signals) -> None:
         if self.process.returncode is None:
@@ -85,6 +95,14 @@ class Fleet:
                     self.crashes.append(f"{pod.log.name}: {pod.process.returncode}")
                 await self.add(pod.name, **more)
             await asyncio.sleep(_POLL)
+
+    async def whole(self) -> None:
+        """Wait until the dead are replaced and all answer: one thing is broken at a time, or a shared machine with two
+        cores has nobody left to recover anything.
+        """
+        async with asyncio.timeout(_REPLACED):
+            while not all([await pod.answers() for pod in self.pods]):  # noqa: ASYNC110  # other processes
+                await asyncio.sleep(_POLL)
 
     async def close(self) -> None:
         for pod in self.pods:

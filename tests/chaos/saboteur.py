@@ -55,7 +55,8 @@ class Saboteur:
         watching = asyncio.ensure_future(self._watch())
         try:
             while sum(self.acts.values()) < kills:
-                await asyncio.sleep(self.drawn.uniform(0.3, 2.0))
+                await self.fleet.whole()
+                await asyncio.sleep(self.drawn.uniform(0.1, 1.2))
                 await self._act()
                 self.tell(f"{sum(self.acts.values())} of {kills} acts")
             await asyncio.sleep(self.lease * 3)

@@ -8,6 +8,8 @@ from shared.contracts import Json
 _STARTS = {"TEXT_MESSAGE_START": "messageId", "TOOL_CALL_START": "toolCallId"}
 _ENDS = {"TEXT_MESSAGE_END": "messageId", "TOOL_CALL_END": "toolCallId"}
 _ENDINGS = ("RUN_FINISHED", "RUN_ERROR")
+#: The cursor of a snapshot that is not whole yet.
+NOWHERE = "0.0"
 Place = tuple[int, int, float]
 
 
@@ -39,12 +41,13 @@ class View:
     broken: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    #: Its legs, in short: how each began.
+    way: str = ""
     _open: set[str] = field(default_factory=set)
-    _is_afresh: bool = False
 
-    def reconnect(self) -> None:
+    def reconnect(self, how: str) -> None:
         """A new leg begins."""
-        self._is_afresh = False
+        self.way += f" {how}"
 
     def take(self, frame: Json, cursor: str | None) -> None:
         """Apply one frame."""
@@ -54,9 +57,7 @@ class View:
         if cursor:
             self._check_place(kind, cursor)
             self.cursor = cursor
-        if kind == "RUN_STARTED":
-            self._is_afresh = True
-        elif kind == "MESSAGES_SNAPSHOT":
+        if kind == "MESSAGES_SNAPSHOT":
             self._reset(frame["messages"])
         elif kind in _STARTS:
             self._start(frame[_STARTS[kind]])
@@ -71,13 +72,12 @@ class View:
 
     def _check_place(self, kind: str, cursor: str) -> None:
         # A snapshot may go back: what it shows is whole.
-        is_snapshot = self._is_afresh and kind in ("STATE_SNAPSHOT", *_STARTS)
+        is_snapshot = cursor == NOWHERE or self.cursor == NOWHERE
         if self.cursor and place_of(cursor) <= place_of(self.cursor) and not is_snapshot:
             self.repeated.append(f"{kind} at {cursor} behind {self.cursor}")
 
     def _reset(self, messages: list[Json]) -> None:
         self._open = set()
-        self._is_afresh = True
         self.texts = {m["id"]: m.get("content") or "" for m in messages if m["role"] == "assistant"}
         self.results = {m["toolCallId"]: m["content"] for m in messages if m["role"] == "tool"}
 

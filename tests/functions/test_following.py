@@ -249,3 +249,16 @@ async def test_ids_are_opaque_and_bounded(agent: Served, model: ModelServer) -> 
     for bad in ("r" * 129, "a/b", "a\\b", "..", ".", "", "a\nb"):
         refused = await person.ask("POST", "/runs", says_user("hi", run=bad))
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), bad
+
+
+async def test_the_cursor_of_half_a_snapshot_gives_the_whole_one(
+    agent: Served, model: ModelServer
+) -> None:
+    person = await agent.person()
+    model.will(says("hello"))
+    await person.run(says_user("hi"))
+
+    async with person.stream("GET", "/runs/run-1/events?after=0.0") as frames:
+        seen = await frames.rest()
+
+    assert types(seen) == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "STATE_SNAPSHOT", "RUN_FINISHED"]

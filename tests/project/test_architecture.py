@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 ORDER = [
     *("problems", "contracts", "settings", "log", "context"),
     *("database", "jwks", "claims", "tokens", "identity", "callers", "model"),
-    *("runs", "follow", "live", "journal", "dispatch"),
+    *("runs", "feed", "follow", "live", "journal", "dispatch"),
     *("transcript", "turn", "asking", "schemas", "tools", "approvals", "loop", "engine"),
     *("mcp", "servers", "toolbox", "discovery"),
     *("assistant", "execution", "holder", "answering", "web"),

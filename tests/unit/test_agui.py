@@ -180,3 +180,12 @@ def test_the_frames_of_one_event_can_be_gone_on_with_in_the_middle() -> None:
     assert b"id: 1.2.0\n" in whole
     assert frames(rest) == frames(whole)[1:]
     assert rest.startswith(b"id: 1.2\n")
+
+
+def test_a_client_cut_off_inside_a_snapshot_comes_back_for_all_of_it() -> None:
+    snapshot = Snapshot(2, 7, [], [], {})
+
+    written = Projection(RUN).write_snapshot(snapshot)
+
+    ids = [line for line in written.split(b"\n") if line.startswith(b"id: ")]
+    assert ids == [b"id: 0.0", b"id: 0.0", b"id: 2.7"]

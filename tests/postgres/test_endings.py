@@ -1,0 +1,54 @@
+"""Endings and the queue behind them: whoever waits is named to somebody, whatever was lost on the way."""
+
+from typing import Any
+
+from shared.contracts import Json
+from shared.database import Database
+from tests.fixtures.database import TestDatabase
+from tests.postgres.holders import asks, begin, entry, row
+
+ENDING = "run.completed"
+
+
+async def ended(db: Database, leased: Json) -> Any:
+    (verdict,) = await db.rows("append_events", [entry(leased, row(2, ENDING))])
+    return verdict
+
+
+async def queued_behind(db: Database, user: Json) -> tuple[Json, str]:
+    """A live run, and the one that waits for it."""
+    first = await begin(db, user)
+    second = await begin(db, user, {**asks(run="run-2"), "busy": "enqueue"})
+    return first, second["run_id"]
+
+
+async def test_an_ending_names_the_run_that_waits(db: Database, user: Json) -> None:
+    first, second = await queued_behind(db, user)
+
+    verdict = await ended(db, first)
+
+    assert (verdict["verdict"], str(verdict["next_run"])) == ("ok", second)
+
+
+async def test_an_ending_whose_answer_was_lost_names_it_again(db: Database, user: Json) -> None:
+    first, second = await queued_behind(db, user)
+    await ended(db, first)
+
+    again = await ended(db, first)
+
+    assert (again["verdict"], str(again["next_run"])) == ("ok", second)
+    assert await db.call("claim_run", second, {"seconds": 30, "max_asks": 3, "history": 10})
+    stale = await ended(db, {**first, "token": "00000000-0000-0000-0000-000000000000"})
+    assert stale["verdict"] == "lost", "only the holder that ended it is told"
+
+
+async def test_an_ending_waits_for_an_admission_of_its_thread(
+    db: Database, user: Json, database: TestDatabase
+) -> None:
+    first = await begin(db, user)
+    async with database.owner() as owner:
+        async with owner.transaction():
+            # As an admission has it: neither would see the other, and nobody would wake the run that waits.
+            await owner.execute("select from agent.thread for no key update")
+            assert (await ended(db, first))["verdict"] == "busy"
+        assert (await ended(db, first))["verdict"] == "ok"
