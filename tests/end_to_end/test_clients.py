@@ -158,6 +158,22 @@ def test_a_client_that_goes_away_can_fetch_the_rest(stack: Stack) -> None:
     assert frames[-1]["type"] == "RUN_FINISHED"
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_a_tool_answers_a_user_through_the_whole_bundle(stack: Stack) -> None:
+    body = run_input('call: get_weather {"location": "Berlin"}')
+
+    answer = subprocess.run(
+        curl(stack, "POST", "/runs", body), capture_output=True, text=True, timeout=60
+    ).stdout
+
+    frames = [json.loads(line[6:]) for line in answer.splitlines() if line.startswith("data: ")]
+    (result,) = [frame for frame in frames if frame["type"] == "TOOL_CALL_RESULT"]
+    weather = json.loads(result["content"])
+    assert (weather["location"], weather["source"]) == ("Berlin", "mock")
+    said = "".join(f["delta"] for f in frames if f["type"] == "TEXT_MESSAGE_CONTENT")
+    assert said == f"it is {result['content']}"
+
+
 def test_two_users_do_not_see_each_other_through_the_gateway(stack: Stack) -> None:
     body = run_input("say: mine")
     subprocess.run(curl(stack, "POST", "/runs", body), check=True, capture_output=True, timeout=60)
