@@ -80,6 +80,21 @@ def test_the_official_client_answers_a_frontend_tool(stack: Stack) -> None:
     assert messages[-1]["content"] == "it is blue"
 
 
+def test_the_official_client_approves_a_call_and_sees_only_its_result(stack: Stack) -> None:
+    asked, types, messages = http_agent(stack, "approval")
+
+    assert [(a["reason"], a["message"]) for a in asked] == [
+        ("tool_call", "May delete_note be called?")
+    ]
+    assert "TOOL_CALL_START" not in types
+    (result,) = [m for m in messages if m["role"] == "tool"]
+    assert (result["toolCallId"], result["content"]) == (
+        asked[0]["toolCallId"],
+        "There is no such note.",
+    )
+    assert messages[-1]["content"] == "it is There is no such note."
+
+
 def test_the_official_client_survives_a_model_that_breaks_off(stack: Stack) -> None:
     _, messages = http_agent(stack, "broken model")
 

@@ -3,10 +3,18 @@ import { HttpAgent } from "npm:@ag-ui/client@1.0.0";
 
 const [url, token, scenario] = Deno.args;
 const headers = { Authorization: `Bearer ${token}` };
-const agent = new HttpAgent({ url: `${url}/agent/runs`, threadId: crypto.randomUUID(), headers });
+const agent = new HttpAgent({
+  url: `${url}/agent/runs`,
+  threadId: crypto.randomUUID(),
+  headers,
+});
 
 const report = (name: string, value: unknown) => console.log(JSON.stringify({ [name]: value }));
-const user = (content: string) => ({ id: crypto.randomUUID(), role: "user" as const, content });
+const user = (content: string) => ({
+  id: crypto.randomUUID(),
+  role: "user" as const,
+  content,
+});
 
 const run = async (parameters: Record<string, unknown> = {}) => {
   const types: string[] = [];
@@ -33,7 +41,11 @@ const scenarios: Record<string, () => Promise<void>> = {
     await run();
   },
   async "frontend tool"() {
-    const tools = [{ name: "pick", description: "Pick a colour", parameters: { type: "object" } }];
+    const tools = [{
+      name: "pick",
+      description: "Pick a colour",
+      parameters: { type: "object" },
+    }];
     agent.addMessage(user('call: pick {"of": "sky"}'));
     await run({ tools });
     const [call] = agent.messages.at(-1)?.toolCalls ?? [];
@@ -44,6 +56,26 @@ const scenarios: Record<string, () => Promise<void>> = {
       content: "blue",
     });
     await run({ tools });
+  },
+  async approval() {
+    agent.addMessage(
+      user(`call: delete_note {"id": "${crypto.randomUUID()}"}`),
+    );
+    let asked: { id: string; toolCallId?: string }[] = [];
+    await agent.runAgent({ runId: crypto.randomUUID() }, {
+      onRunFinishedEvent: ({ event }) => {
+        if (event.outcome?.type === "interrupt") {
+          asked = event.outcome.interrupts;
+        }
+      },
+    });
+    report("asked", asked);
+    const resume = asked.map(({ id }) => ({
+      interruptId: id,
+      status: "resolved",
+      payload: { approved: true },
+    }));
+    await run({ resume });
   },
   async "broken model"() {
     agent.addMessage(user("break: half a sen"));
