@@ -93,7 +93,9 @@ class Client:
             try:
                 is_known = await self._leg(asked, is_known)
             except (httpx.HTTPError, Cut):
-                await asyncio.sleep(_AGAIN)
+                # Some stay away for so long that others have gone on with the run, past where they were.
+                is_away = self.drawn.random() < 0.1
+                await asyncio.sleep(self.drawn.uniform(0.5, 4.0) if is_away else _AGAIN)
                 # What may have been taken is asked for again in the same words: that is what a runId is for.
                 is_known = is_known or bool(asked.view.cursor)
 

@@ -159,7 +159,7 @@ def _settings(
         "TAKEOVER_GRACE_SECONDS": "0.3",
         "TICK_SECONDS": "0.1",
         "KEEP_ALIVE_SECONDS": "1",
-        "DATABASE_SECONDS": "4",
+        "DATABASE_SECONDS": "1.5",
         "MODEL_ATTEMPTS": "100",
         "STREAM_LEG_SECONDS": "5",
     }
