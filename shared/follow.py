@@ -68,7 +68,7 @@ class Follow:
                 place = Cursor(snapshot.attempt, snapshot.seq)
             if view.has_ended and place.seq >= view.last_seq:
                 return
-            with self._feed(view.run_id, place.seq) as feed:
+            with self._feed(view.run_id, place) as feed:
                 async for news in feed.after(place.seq, self._keep_alive):
                     sound = _sound(news, place.attempt)
                     if sound or not news:
@@ -107,10 +107,12 @@ class Follow:
         return max(view.last_seq, feed.last_seq) if feed and is_sound else view.last_seq
 
     @contextmanager
-    def _feed(self, run_id: str, seq: int) -> Iterator[Feed]:
-        local = self._local(run_id)
-        # One that closed before its ending has lost the run: what comes now comes from elsewhere.
-        if local and local.base <= seq and (local.has_ended or not local.is_closed):
+    def _feed(self, run_id: str, place: Cursor) -> Iterator[Feed]:
+        local, seq = self._local(run_id), place.seq
+        # One that closed before its ending has lost the run, and so has one of an older attempt than the reader's, which
+        # does not know it yet: what comes now comes from elsewhere.
+        is_sound = local and (local.has_ended or not local.is_closed)
+        if local and is_sound and local.base <= seq and not 0 < local.attempt < place.attempt:
             yield local
             return
         feed = self._remote.setdefault((run_id, seq), Feed(base=seq))

@@ -30,7 +30,7 @@ begin
   if v_url is null or v_secret is null then
     return 'agent_sweep_url or agent_sweep_secret is missing';
   end if;
-  execute 'select net.http_post(url := $1, headers := $2, timeout_milliseconds := 10000)'
+  execute 'select net.http_post(url := $1, headers := $2, timeout_milliseconds := 60000)'
     using v_url, jsonb_build_object('x-sweep-secret', v_secret, 'content-type', 'application/json');
   return 'woken';
 end $$;

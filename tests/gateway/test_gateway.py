@@ -159,6 +159,7 @@ async def test_keys_are_fetched_where_none_are_given(deno: str, function: Upstre
         ("SUPABASE_JWKS", "{"),
         ("GATEWAY_SIGNING_KEY", "{}"),
         ("HEADER_TIMEOUT_SECONDS", "200"),
+        ("SWEEP_SECRET", "short"),
     ],
 )
 def test_a_bad_setting_ends_the_start_with_one_sentence(deno: str, name: str, value: str) -> None:

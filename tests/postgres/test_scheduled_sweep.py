@@ -5,7 +5,7 @@ import json
 from shared.contracts import Json
 from shared.database import Database
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import LEASE, append, begin, entry, expire, row, superuser
+from tests.postgres.holders import LEASE, append, asks, begin, entry, expire, row, superuser
 
 #: What Supabase has and a plain Postgres has not, as far as it is used.
 _NET = """
@@ -49,6 +49,16 @@ async def test_a_run_waits_exactly_when_a_sweep_would_find_one(db: Database, use
     again = await db.call("claim_run", leased["run_id"], {**LEASE, "grace": 0})
     await append(db, entry({**leased, **again}, row(again["last_seq"] + 1, "run.completed")))
     assert not await db.call("has_waiting_runs"), "it has ended"
+
+
+async def test_a_queue_behind_a_run_that_somebody_holds_wakes_nobody(
+    db: Database, user: Json
+) -> None:
+    held = await begin(db, user)
+    await begin(db, user, asks(run="run-2", busy="enqueue"))
+    assert not await db.call("has_waiting_runs")
+    await append(db, entry(held, row(held["last_seq"] + 1, "run.completed")))
+    assert await db.call("has_waiting_runs")
 
 
 async def test_without_the_extensions_nothing_is_scheduled_or_sent(

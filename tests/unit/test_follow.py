@@ -1,7 +1,8 @@
 """What a reader may be given of a log without breaking its picture."""
 
 from shared.contracts import Event
-from shared.follow import Feed, _sound
+from shared.feed import Feed
+from shared.follow import _sound
 
 
 def event(attempt: int, seq: int, type_: str = "item.delta") -> Event:

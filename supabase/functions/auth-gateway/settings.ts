@@ -33,7 +33,8 @@ export const settingsFrom = (env: Environment, functions: readonly string[]): Se
     jwksUrl: `${issuer}/.well-known/jwks.json`,
     jwks: text(env, "SUPABASE_JWKS"),
     legacySecret: secret(env, "LEGACY_JWT_SECRET"),
-    sweepSecret: secret(env, "SWEEP_SECRET"),
+    // A header loses its white space on the way.
+    sweepSecret: secret((name) => env(name)?.trim(), "SWEEP_SECRET"),
     allowedOrigins: allowedOrigins(env),
     limits: {
       maxBodyBytes: integer(env, "MAX_BODY_BYTES", { fallback: MAX_BODY_BYTES, from: 1 }),

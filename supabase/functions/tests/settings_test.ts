@@ -32,6 +32,11 @@ Deno.test("three settings are enough", () => {
   });
 });
 
+Deno.test("the schedule's secret is taken as it is, and none where it is empty", () => {
+  assert.equal(read({ SWEEP_SECRET: "s".repeat(32) }).sweepSecret, "s".repeat(32));
+  assert.equal(read({ SWEEP_SECRET: "" }).sweepSecret, undefined);
+});
+
 Deno.test("each function can have an address of its own", () => {
   const own = { FASTAPI_ORIGIN_URL_TWO_WORDS: "http://127.0.0.1:9001" };
   assert.equal(read(own).origins["two-words"], "http://127.0.0.1:9001");
@@ -76,6 +81,7 @@ const wrong: [string, string | undefined][] = [
   ["GATEWAY_SIGNING_KEY", JSON.stringify({ ...key, kid: undefined })],
   ["GATEWAY_SIGNING_KEY", JSON.stringify({ ...key, crv: "P-384" })],
   ["LEGACY_JWT_SECRET", "short"],
+  ["SWEEP_SECRET", "s".repeat(31)],
   ["ALLOWED_ORIGINS", "*"],
   ["ALLOWED_ORIGINS", "https://a.example.com/"],
   ["ALLOWED_ORIGINS", "a.example.com"],

@@ -1,0 +1,176 @@
+"""The reference for readers: what a place in a run's log means, and a client that holds its reader to it."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.contracts import Cursor, Event, Json, Snapshot
+from shared.database import Database
+from shared.feed import Feed
+from shared.follow import Follow
+from shared.journal import Journal
+from shared.live import LiveRun
+from shared.runs import Runs
+from shared.settings import Settings
+
+#: By attempt: the whole log as its holder tells it, committed or not. It is what any cursor of the attempt refers to.
+Told = Mapping[int, Sequence[Event]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a client shows of a run: each item's text and whether it is complete, and whether the run is over."""
+
+    items: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+    is_over: bool = False
+
+    def after(self, event: Event) -> "Shown":
+        """What it shows once it has the event."""
+        items, name = dict(self.items), event.item_id or ""
+        match event.type:
+            case "item.started":
+                items[name] = ("", False)
+            case "item.delta":
+                items[name] = (items[name][0] + event.data["delta"], False)
+            case "item.completed":
+                items[name] = (event.data["item"]["content"], True)
+            case "item.aborted":
+                del items[name]
+        return Shown(items, event.ends_run)
+
+
+def shown_by(events: Sequence[Event]) -> Shown:
+    """What the events add up to."""
+    shown = Shown()
+    for event in events:
+        shown = shown.after(event)
+    return shown
+
+
+def shown_in(snapshot: Snapshot) -> Shown:
+    """What a snapshot shows of what the assistant said."""
+    said = [item for item in snapshot.items if item.data.get("role") == "assistant"]
+    complete = Shown({item.key: (item.data["content"], True) for item in said})
+    return replace(
+        shown_by(snapshot.open), items={**complete.items, **shown_by(snapshot.open).items}
+    )
+
+
+class Process:
+    """What follows and holds runs in one process, but for its clocks: a test ticks and polls."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.runs = Runs(database, settings)
+        self.journal = Journal(database, settings)
+        # A keep-alive of nothing: a reader that has all there is says so at once.
+        self.follow = Follow(
+            self.runs,
+            database,
+            self._feed,
+            # Whether somebody takes the run up is the play's to say.
+            notice=lambda run_id: None,
+            tick=settings.tick_seconds,
+            keep_alive=0,
+        )
+        self.live: LiveRun | None = None
+
+    def _feed(self, run_id: str) -> Feed | None:
+        live = self.journal.live.get(run_id)
+        return live.feed if live else None
+
+    async def poll(self) -> None:
+        while await self.follow._poll():
+            pass
+
+    def forget(self) -> None:
+        """Hold nothing any more."""
+        if self.live:
+            self.journal.close(self.live)
+            self.live = None
+
+
+@dataclass
+class Seen:
+    """A moment of a client: the cursor it could come back with, and what it showed then and just before."""
+
+    cursor: Cursor | None
+    shown: Shown
+    before: Shown | None = None
+
+
+class Client:
+    """Reads one run as a client does, and fails at the first part that does not go on from what it has."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._parts: AsyncGenerator[list[Event] | Snapshot, None] | None = None
+        self.process: Process | None = None
+        self.history = [Seen(None, Shown())]
+        self.place = Cursor(0, 0)
+        #: None: it came with a cursor it made up, and can only take a snapshot.
+        self.shown: Shown | None = Shown()
+        self.has_all = False
+
+    async def attach(
+        self, process: Process, claims: Json, run: str, cursor: Cursor | None, **how: bool
+    ) -> None:
+        """Begin a leg at a process."""
+        self.process, self.has_all = process, False
+        view = await process.runs.find(claims, run_key=run)
+        self._parts = process.follow.follow(claims, view, cursor, **how)
+
+    async def detach(self) -> None:
+        """Leave, without a word."""
+        if self._parts:
+            await self._parts.aclose()
+        self._parts = self.process = None
+
+    def go_back(self, nth: int, *, in_frames: bool) -> Cursor | None:
+        """Forget what came behind a moment of before; in the middle of an event's frames, that event is not had."""
+        seen = self.history[nth % len(self.history)]
+        cursor, self.shown = seen.cursor, seen.shown
+        self.place = cursor or Cursor(0, 0)
+        if in_frames and cursor and seen.before is not None:
+            self.shown, self.place = seen.before, Cursor(cursor.attempt, cursor.seq - 1)
+            cursor = Cursor(cursor.attempt, cursor.seq, 0)
+        return cursor
+
+    async def read(self) -> None:
+        """Take all that is there."""
+        snapshots = 0
+        while (part := await self.next()) != []:
+            if part is None:
+                return
+            snapshots += isinstance(part, Snapshot)
+            assert snapshots < 5, "one snapshot after the other, and nothing behind them"
+
+    async def next(self) -> list[Event] | Snapshot | None:
+        """Take one part: an empty one when there is nothing more for now, None when there never will be."""
+        assert self._parts
+        part = await anext(self._parts, None)
+        if isinstance(part, Snapshot):
+            self._take_snapshot(part)
+        for event in part if isinstance(part, list) else ():
+            self._take(event)
+        self.has_all = part is None
+        return part
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        self.place = Cursor(snapshot.attempt, snapshot.seq)
+        self.shown = shown_in(snapshot)
+        self._check(None)
+
+    def _take(self, event: Event) -> None:
+        before = self.shown
+        assert before is not None, "events, for a client that knows nothing to add them to"
+        assert event.seq == self.place.seq + 1
+        assert self.place.attempt in (0, event.attempt)
+        assert event.type != "item.aborted", "only a snapshot takes back"
+        self.place = Cursor(event.attempt, event.seq)
+        self.shown = before.after(event)
+        self._check(before)
+
+    def _check(self, before: Shown | None) -> None:
+        assert self.shown is not None
+        expected = shown_by(self._told[self.place.attempt][: self.place.seq])
+        assert self.shown == expected, self.place
+        self.history.append(Seen(self.place, self.shown, before))

@@ -1,0 +1,106 @@
+"""Readers who begin with a view of the run that is older than what happened since, and a cursor that is in no log."""
+
+from uuid import uuid4
+
+import pytest
+
+from shared.contracts import Cursor, Draft, Event, Json, Snapshot
+from shared.database import Database
+from shared.feed import Feed
+from shared.follow import Follow
+from shared.journal import Journal
+from shared.live import LiveRun
+from shared.runs import Leased, Runs, RunView
+from shared.settings import Settings
+from tests.fixtures.database import TestDatabase
+from tests.postgres.holders import asks, expire
+
+_SETTINGS = Settings(takeover_grace_seconds=0.0)
+
+
+class Process:
+    """What holds runs in one process, and follows them, without its clocks."""
+
+    def __init__(self, db: Database, user: Json) -> None:
+        self.runs = Runs(db, _SETTINGS)
+        self.journal = Journal(db, _SETTINGS)
+        # A keep-alive of nothing: a reader that has all there is says so at once.
+        self._follow = Follow(self.runs, db, self._feed, lambda _: None, tick=0.01, keep_alive=0)
+        self._user = user
+
+    def _feed(self, run_id: str) -> Feed | None:
+        live = self.journal.live.get(run_id)
+        return live.feed if live else None
+
+    async def take(self, run_id: str) -> LiveRun:
+        taken = await self.runs.claim(run_id)
+        assert isinstance(taken, Leased)
+        return self.journal.open(taken)
+
+    async def commit(self, live: LiveRun, *drafts: Draft) -> None:
+        live.stamp(drafts, free=False)
+        await self.journal.flush([live])
+
+    async def read(self, view: RunView, cursor: Cursor) -> list[list[Event] | Snapshot]:
+        """All that a reader gets before there is nothing more for it, however often it is polled for."""
+        parts: list[list[Event] | Snapshot] = []
+        reader, silences = self._follow.follow(self._user, view, cursor), 0
+        while silences < 3 and (part := await anext(reader, None)) is not None:
+            await self._follow._poll()
+            silences = 0 if part else silences + 1
+            parts += [part] if part else []
+        await reader.aclose()
+        return parts
+
+
+def says(words: int) -> list[Draft]:
+    """The beginning of a message."""
+    item_id, delta = str(uuid4()), {"channel": "text", "delta": "x"}
+    started = Draft("item.started", item_id, {"kind": "message"})
+    return [started, *[Draft("item.delta", item_id, delta)] * words]
+
+
+@pytest.fixture
+def here(db: Database, user: Json) -> Process:
+    return Process(db, user)
+
+
+async def sent(here: Process, user: Json, database: TestDatabase) -> tuple[LiveRun, RunView]:
+    """A run of this process, whose words are sent and in no log; its lease has run out since the view was read."""
+    leased = await here.runs.begin(user, asks())
+    assert isinstance(leased, Leased)
+    live, view = here.journal.open(leased), await here.runs.find(user, run_key="run-1")
+    await here.journal.send(live, says(8))
+    await expire(database, {"run_id": leased.run_id})
+    return live, view
+
+
+async def test_what_a_lost_run_has_sent_is_no_place_in_the_log(
+    here: Process, db: Database, user: Json, database: TestDatabase
+) -> None:
+    live, view = await sent(here, user, database)
+    there = Process(db, user)
+    await there.commit(await there.take(view.run_id), Draft("run.completed"))
+    await here.journal.flush([live])
+    assert live.is_lost
+
+    parts = await here.read(view, Cursor(1, live.feed.last_seq))
+
+    assert isinstance(parts[0], Snapshot)
+    assert isinstance(parts[-1], list)
+    assert parts[-1][-1].type == "run.completed"
+
+
+async def test_what_the_next_attempt_says_here_is_not_what_the_last_one_sent(
+    here: Process, user: Json, database: TestDatabase
+) -> None:
+    live, view = await sent(here, user, database)
+    here.journal.close(live)
+    again = await here.take(view.run_id)
+    # As far as the reader has come, so that its place is one of this attempt, too.
+    await here.commit(again, *says(8))
+
+    parts = await here.read(view, Cursor(1, live.feed.last_seq))
+
+    assert isinstance(parts[0], Snapshot)
+    assert [event.data["delta"] for event in parts[0].open[1:]] == ["x"] * 8
