@@ -109,8 +109,8 @@ class Follow:
     @contextmanager
     def _feed(self, run_id: str, place: Cursor) -> Iterator[Feed]:
         local, seq = self._local(run_id), place.seq
-        # One that closed before its ending has lost the run, and so has one of an older attempt than the reader's, though
-        # it may not know it yet: what comes now comes from elsewhere.
+        # One that closed before its ending has lost the run. So has one of an older attempt than the reader's, though
+        # it may not know it yet. What comes now comes from elsewhere.
         is_sound = local and (local.has_ended or not local.is_closed)
         if local and is_sound and local.base <= seq and not 0 < local.attempt < place.attempt:
             yield local

@@ -14,6 +14,7 @@ from shared.settings import Settings
 
 #: By attempt: the whole log as its holder tells it, committed or not. It is what any cursor of the attempt refers to.
 Told = Mapping[int, Sequence[Event]]
+_MOST_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,23 @@ class Client:
             self.shown, self.place = seen.before, Cursor(cursor.attempt, cursor.seq - 1)
             cursor = Cursor(cursor.attempt, cursor.seq, 0)
         return cursor
+
+    def pretend(self, cursor: Cursor, known: Sequence[Event]) -> None:
+        """Have a cursor from anywhere; behind what is known it shows nothing that anything could be added to."""
+        self.place = cursor
+        self.shown = shown_by(known[: cursor.seq]) if cursor.seq <= len(known) else None
+
+    async def read_on(self) -> None:
+        """Take all that is there, and what comes with polls, until nothing more does."""
+        for _ in range(_MOST_ROUNDS):
+            before = len(self.history)
+            await self.read()
+            if self.process:
+                await self.process.poll()
+            await self.read()
+            if self.has_all or len(self.history) == before:
+                return
+        raise AssertionError("there is no end to it")
 
     async def read(self) -> None:
         """Take all that is there."""

@@ -21,7 +21,7 @@ async def test_a_reader_of_the_next_holder_is_not_with_the_last_one(
     await play.commit(holder, [Draft("step.finished", None, {"usage": {}})], closes=True)
 
     client = Client(play.told)
-    client.shown = None
+    client.pretend(Cursor(1, 4), [])
     await play.attach(client, late, Cursor(1, 4))
     assert isinstance(await client.next(), Snapshot)
     # Reading on fails at a snapshot after the snapshot: what this process has goes on from no place of the client's.
