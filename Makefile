@@ -5,10 +5,10 @@ EDGE := supabase/functions
 DENO_CONFIG := --config $(EDGE)/auth-gateway/deno.json
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast chaos check format format-check lint types migrate clean
+.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance check format format-check lint types migrate clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 bootstrap: .venv/installed ## Install everything, pinned, into .venv
 
@@ -29,6 +29,9 @@ test-fast: .venv/installed ## Run the tests that need no service, in seconds
 
 chaos: .venv/installed ## Kill processes at random for a while, then check what everybody saw (KILLS=40 SEED=1)
 	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),40) --seed $(or $(SEED),1)
+
+mcp-conformance: .venv/installed ## Hold the function tools against MCP's own suite and clients, and print the counts
+	@$(BIN)/python -m pytest -q -s tests/conformance
 
 check: format-check lint types test ## What CI runs: formatting, lint, types, all tests
 

@@ -157,6 +157,7 @@ def _summary(running: Running, home: Path, seconds: float) -> str:
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 
   gateway    {running.gateway_url}/agent/runs
+  tools      {running.tools_url}
   database   {running.owner_url}
   model      {running.model}
   logs       {home}/logs

@@ -52,6 +52,8 @@ class Running:
 
     children: Children
     gateway_url: str
+    #: Where an MCP client finds `tools`.
+    tools_url: str
     #: The database, as the migrations' login.
     owner_url: str
     model: str
@@ -139,7 +141,7 @@ def _start(plan: Plan, children: Children) -> Running:
     )
     _say_ready(plan, front)
     url = f"http://127.0.0.1:{plan.gateway_port}{gateway.PATH}"
-    return Running(children, url, logins.owner, chosen.title)
+    return Running(children, url, urls["TOOLS_URL"], logins.owner, chosen.title)
 
 
 def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:

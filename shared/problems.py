@@ -23,6 +23,12 @@ class Unauthorized(Problem):
     code = "unauthorized"
 
 
+class Forbidden(Problem):
+    """The request's Host or Origin is not one this function answers to."""
+
+    code = "forbidden"
+
+
 class InvalidRequest(Problem):
     """The request's body is not what this address takes."""
 

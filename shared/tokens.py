@@ -81,7 +81,7 @@ def private_key(setting: str, text: str) -> tuple[Key, str]:
         key, kid = Key(jwk, "ES256"), jwk["kid"]
         if not isinstance(kid, str) or "d" not in jwk:
             raise ValueError
-    except (ValueError, TypeError, KeyError, jwt.PyJWTError):
+    except (ValueError, TypeError, KeyError, AttributeError, jwt.PyJWTError):
         raise ValueError(f"{setting} is not a private ES256 key as a JWK with a kid") from None
     return key, kid
 

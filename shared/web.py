@@ -29,6 +29,7 @@ STATUS: Final = {
     "invalid_event": 400,
     "unsupported_media_type": 415,
     "unauthorized": 401,
+    "forbidden": 403,
     "body_too_large": 413,
     "run_not_found": 404,
     "rewind_target_unknown": 404,

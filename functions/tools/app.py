@@ -19,12 +19,13 @@ from functions.tools.server import Server
 from functions.tools.tool import Caller, Tool, tools_of
 from shared.callers import CallerVerifier
 from shared.contracts import Json
-from shared.problems import Unauthorized
+from shared.problems import Forbidden, Unauthorized
 from shared.settings import InvalidSettings
-from shared.web import KEEP_ALIVE, create_app, database, event_stream
+from shared.web import KEEP_ALIVE, create_app, database, event_stream, problem
 
 router = APIRouter()
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CHALLENGE = {"www-authenticate": 'Bearer error="invalid_token"'}
 
 
@@ -32,18 +33,25 @@ _CHALLENGE = {"www-authenticate": 'Bearer error="invalid_token"'}
 async def post(request: Request) -> Response:
     """One JSON-RPC message of MCP. The answer is JSON, or a stream where the tool tells how far it is."""
     if not _is_from_here(request):
-        return JSONResponse({"error": "Forbidden host or origin."}, 403)
+        raise Forbidden
     try:
         caller = _caller(request)
     except Unauthorized as error:
-        return JSONResponse({"error": error.code}, 401, _CHALLENGE)
+        refused = problem(request, error.code, error.detail)
+        refused.headers.update(_CHALLENGE)
+        return refused
+    server: Server = request.app.state.mcp
     try:
-        asked = mcp.read(await request.body(), request.headers)
-        if asked.id is None:
-            return Response(status_code=202)
-        return await Exchange(request, asked, caller).respond()
+        message = mcp.read(await request.body(), request.headers)
+        if isinstance(message, mcp.Reply):
+            server.take(message, caller)
+        elif message.id is not None:
+            return await Exchange(request, message.takes_stream).respond(server, message, caller)
+        return Response(status_code=202)
     except mcp.Fault as fault:
         return JSONResponse(fault.body, fault.status)
+    except _Gone:
+        return Response(status_code=499)
 
 
 class _Gone(Exception):
@@ -53,28 +61,33 @@ class _Gone(Exception):
 class Exchange:
     """One request and its answer. A client that closes the connection cancels the call."""
 
-    def __init__(self, request: Request, asked: mcp.Request, caller: Caller) -> None:
+    def __init__(self, request: Request, takes_stream: bool) -> None:
         self._request = request
-        self._asked = asked
-        self._caller = caller
-        #: Notifications; None once the answer is there.
+        self._takes_stream = takes_stream
+        #: What is told before the answer; None once that is there.
         self._news: asyncio.Queue[Json | None] = asyncio.Queue()
 
-    async def respond(self) -> Response:
-        """A stream if something is told before the answer is there, else the answer alone."""
-        server: Server = self._request.app.state.mcp
-        work = asyncio.ensure_future(server.handle(self._asked, self._caller, self._news.put))
+    async def respond(self, server: Server, asked: mcp.Request, caller: Caller) -> Response:
+        """A stream if something is told before the answer is there, else the answer alone.
+
+        Raises:
+            mcp.Fault: that is the answer.
+            _Gone: the client left before there was one.
+        """
+        work = server.start(asked, caller, self._tell)
         work.add_done_callback(lambda _: self._news.put_nowait(None))
         try:
             news = await self._first()
-            if news is None or "text/event-stream" not in self._request.headers.get("accept", ""):
-                return JSONResponse(await work)
-        except BaseException as error:
+        except BaseException:
             work.cancel()
-            if isinstance(error, _Gone):
-                return Response(status_code=499)
             raise
+        if news is None:
+            return JSONResponse(await work)
         return event_stream(self._frames(work, news), self._request)
+
+    async def _tell(self, message: Json) -> None:
+        if self._takes_stream:
+            self._news.put_nowait(message)
 
     async def _first(self) -> Json | None:
         news, left = asyncio.ensure_future(self._news.get()), asyncio.ensure_future(self._left())
@@ -93,22 +106,19 @@ class Exchange:
 
     async def _frames(self, work: "asyncio.Task[Json]", news: Json | None) -> AsyncIterator[bytes]:
         seconds = self._request.app.state.settings.keep_alive_seconds
+        coming: asyncio.Future[Json | None] | None = None
         try:
             while news is not None:
                 yield _sse(news)
-                while not self._news.qsize() and not await self._is_told(seconds):
+                coming = asyncio.ensure_future(self._news.get())
+                while not (await asyncio.wait([coming], timeout=seconds))[0]:
                     yield KEEP_ALIVE
-                news = self._news.get_nowait()
+                news = coming.result()
             yield _sse(await _message(work))
         finally:
             work.cancel()
-
-    async def _is_told(self, seconds: float) -> bool:
-        """Whether something was told within so many seconds; it stays in the queue."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                self._news.put_nowait(await self._news.get())
-        return bool(self._news.qsize())
+            if coming:
+                coming.cancel()
 
 
 async def _message(work: "asyncio.Task[Json]") -> Json:
@@ -132,16 +142,16 @@ def _is_from_here(request: Request) -> bool:
     """Whether Host and Origin are those of who may call: a page a browser was lured to is neither (DNS rebinding)."""
     settings = request.app.state.settings
     hosts, origins = _names(settings.mcp_allowed_hosts), _names(settings.mcp_allowed_origins)
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    host = _host(f"//{request.headers.get('host', '')}")
     origin = request.headers.get("origin")
     is_host = any(host == name or (name[:1] == "." and host.endswith(name)) for name in hosts)
-    return is_host and (origin is None or origin in origins or _is_loopback(origin))
+    return is_host and (origin is None or origin in origins or _host(origin) in _LOOPBACK)
 
 
-def _is_loopback(origin: str) -> bool:
+def _host(address: str) -> str:
     with suppress(ValueError):
-        return urlsplit(origin).hostname in ("127.0.0.1", "localhost", "::1")
-    return False
+        return urlsplit(address).hostname or ""
+    return ""
 
 
 def _names(text: str) -> list[str]:
@@ -154,18 +164,18 @@ async def tools(app: FastAPI) -> AsyncIterator[None]:
     settings = app.state.settings
     try:
         app.state.callers = CallerVerifier(function="tools", keys=settings.internal_public_keys)
+        app.state.mcp = Server(found_tools(), Calls(app.state.database, settings))
     except ValueError as error:
         raise InvalidSettings(str(error)) from None
-    app.state.mcp = Server(found_tools(), Calls(app.state.database, settings))
     yield
+    await app.state.mcp.close()
 
 
 def found_tools() -> dict[str, Tool]:
     """The tools of all modules beside this one."""
-    own = {"app", "mcp", "server", "calls", "tool", "arithmetic"}
     names = [found.name for found in pkgutil.iter_modules(functions.tools.__path__)]
     modules: list[Any] = [
-        importlib.import_module(f"functions.tools.{name}") for name in names if name not in own
+        importlib.import_module(f"functions.tools.{name}") for name in names if name != "app"
     ]
     return tools_of(*modules)
 

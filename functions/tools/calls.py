@@ -1,9 +1,10 @@
 """Running a tool: who calls and with what is checked, credentials are lent, an end is seen to, an audit is left."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+import traceback
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,23 +12,29 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from functions.tools.tool import Ask, Caller, Context, Denied, Progress, Tool, ToolError
-from shared.contracts import OUTCOME, Json, clean_json
-from shared.database import Database
+from shared.contracts import OUTCOME, Json, clean, clean_json
+from shared.database import Database, Refused
 from shared.log import logger
 from shared.problems import Unavailable
 from shared.settings import Settings
 
+#: A larger result is none: clients stop reading at some point, ours at four times as much.
+_MAX_BYTES = 1024 * 1024
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A call as it was asked for. `key` is its idempotency key, where the caller gave one."""
+    """A call as it was asked for. `key` is its idempotency key, where the caller gave one; `answers` is None where the
+    user was asked, and said no."""
 
     tool: Tool
     arguments: Json
     caller: Caller
-    key: str | None
-    answers: Mapping[str, Json]
     progress: Progress
+    key: str | None = None
+    answers: Mapping[str, Json] | None
+    state: Json | None = None
+    capabilities: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +47,35 @@ class Calls:
     async def run(self, asked: Asked) -> Json | Ask:
         """A call's result: what goes wrong in it is one too. Or what its tool asks its user first."""
         try:
-            result = await self._result(asked)
+            result, outcome = await self._result(asked), "ok"
         except Ask as questions:
             return questions
-        except Denied as denied:
-            result = {**_error(str(denied)), "_meta": {OUTCOME: "denied"}}
-        except ToolError as error:
-            result = _error(str(error))
-        except TimeoutError:
-            result = _error("The tool took too long and was stopped.")
-        except Unavailable:
-            result = _error("The tool's database cannot be reached. Try again later.")
-        except Exception:
-            logger.exception("tool.crashed", extra={"tool": asked.tool.name})
-            result = _error("The tool failed.")
-        await self._audit(asked, result)
+        except asyncio.CancelledError:
+            # The client is gone; what the call did by now is done.
+            await self.audit(asked.caller, asked.tool.name, asked.arguments, "unknown")
+            raise
+        except Exception as error:
+            result, outcome = _failed(asked.tool, error)
+        await self.audit(asked.caller, asked.tool.name, asked.arguments, outcome)
         return result
 
     async def _result(self, asked: Asked) -> Json:
         tool = asked.tool
         if not tool.is_for(asked.caller):
             raise Denied(f"This tool is for the role {tool.required_role} only.")
+        settings, arguments = self._lend(tool), _read(tool, asked.arguments)
+        if asked.answers is None:
+            raise ToolError("The user was asked, and did not answer.")
         context = Context(
             caller=asked.caller,
             database=self.database,
             key=asked.key or str(uuid4()),
-            settings=self._lend(tool),
+            settings=settings,
             answers=asked.answers,
+            state=asked.state,
+            capabilities=asked.capabilities,
             progress=asked.progress,
         )
-        arguments = _read(tool, asked.arguments)
         async with asyncio.timeout(self.settings.tool_seconds):
             return _written(tool, await tool.run(arguments, context))
 
@@ -80,17 +86,51 @@ class Calls:
             raise ToolError(f"This tool is not set up here: {', '.join(missing)} is not set.")
         return found
 
-    async def _audit(self, asked: Asked, result: Json) -> None:
-        """A call that no run made leaves its row here; those of runs are in their logs, with what came of them."""
-        caller = asked.caller
-        is_denied = (result.get("_meta") or {}).get(OUTCOME) == "denied"
-        if caller.run_id is not None and not is_denied:
+    async def audit(self, caller: Caller, tool: str, arguments: Json, outcome: str) -> None:
+        """Leave a row of a denial, or of a call that no run made: those of runs are in their logs.
+
+        It is written to its end, even when the client leaves meanwhile.
+        """
+        if caller.run_id is not None and outcome != "denied":
             return
-        outcome = "denied" if is_denied else "error" if result.get("isError") else "ok"
-        named = asked.tool.name, outcome, caller.run_id, caller.request_id
-        arguments = orjson.dumps(clean_json(asked.arguments), option=orjson.OPT_SORT_KEYS).decode()
-        with suppress(Unavailable):
-            await self.database.call("audit_call", dict(caller.claims), *named, arguments)
+        hashed = orjson.dumps(clean_json(arguments), option=orjson.OPT_SORT_KEYS).decode()
+        named = clean(tool)[:128], outcome, caller.run_id, caller.request_id
+        writing = asyncio.ensure_future(self._write(dict(caller.claims), *named, hashed))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
+
+    async def _write(self, *row: Any) -> None:
+        try:
+            await self.database.call("audit_call", *row)
+        except Exception as error:
+            # The call has happened: what is lost is its row, and somebody must know.
+            logger.error("audit.lost", extra={"tool": row[1], "error": type(error).__name__})
+
+
+def _failed(tool: Tool, error: Exception) -> tuple[Json, str]:
+    """The result and the outcome of a call that went wrong."""
+    match error:
+        case Denied():
+            return {**error_result(str(error)), "_meta": {OUTCOME: "denied"}}, "denied"
+        case ToolError():
+            return error_result(str(error)), "error"
+        case TimeoutError() if tool.read_only:
+            return error_result("The tool took too long and was stopped."), "error"
+        case TimeoutError():
+            slow = "The tool took too long and was stopped; it may or may not have had its effect."
+            return {**error_result(slow), "_meta": {OUTCOME: "unknown"}}, "unknown"
+        case Unavailable():
+            return error_result("The tool's database cannot be reached. Try again later."), "error"
+        case Refused():
+            return error_result("The tool's database refused this."), "error"
+    # Where and of what kind, never the message: it may quote arguments, or a secret.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    facts = {"error": type(error).__name__, "at": f"{Path(place.filename).name}:{place.lineno}"}
+    logger.error("tool.crashed", extra={"tool": tool.name, **facts})
+    return error_result("The tool failed."), "error"
 
 
 def _read(tool: Tool, arguments: Json) -> BaseModel:
@@ -103,6 +143,13 @@ def _read(tool: Tool, arguments: Json) -> BaseModel:
 
 
 def _written(tool: Tool, value: Any) -> Json:
+    result = _shaped(tool, value)
+    if len(orjson.dumps(result)) > _MAX_BYTES:
+        raise ToolError("The result is too large. Ask for less.")
+    return result
+
+
+def _shaped(tool: Tool, value: Any) -> Json:
     if tool.result is None:
         return value if isinstance(value, dict) else _text(str(value))
     structured = tool.result.dump_python(value, mode="json")
@@ -113,5 +160,6 @@ def _text(text: str) -> Json:
     return {"content": [{"type": "text", "text": text}]}
 
 
-def _error(text: str) -> Json:
+def error_result(text: str) -> Json:
+    """The result that says what went wrong."""
     return {**_text(text), "isError": True}

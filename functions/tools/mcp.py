@@ -1,14 +1,14 @@
 """MCP as a server speaks it: JSON-RPC of 2026-07-28, and of 2025-11-25 and before on the same endpoint. Pure.
 
-`read` makes a Request of a POST or raises a Fault; what a method answers is wrapped by `answer`. No session is kept, so
-any replica answers any request. docs: modelcontextprotocol.io/specification/2026-07-28.
+`read` makes a Request or a Reply of a POST, or raises a Fault; what a method answers is wrapped by `answer`. No session
+is kept, so any replica answers any request. docs: modelcontextprotocol.io/specification/2026-07-28.
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeGuard
 
 import orjson
 
@@ -19,6 +19,17 @@ LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
 _META = "io.modelcontextprotocol/"
 _VERSION, _CAPABILITIES = f"{_META}protocolVersion", f"{_META}clientCapabilities"
 _SERVER = {"name": "agent-functions", "version": "1"}
+#: Methods of one era: to the other they do not exist.
+_OF_TODAY = frozenset(("server/discover",))
+_OF_BEFORE = frozenset(
+    ("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe")
+)
+#: What a client must be able to do to be asked this.
+_NEEDS = {
+    "elicitation/create": "elicitation",
+    "sampling/createMessage": "sampling",
+    "roots/list": "roots",
+}
 #: Methods whose target is a header too.
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
@@ -49,6 +60,12 @@ class Request:
     method: str
     params: Json
     is_modern: bool
+    takes_stream: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the method exists in this request's era."""
+        return self.method not in (_OF_BEFORE if self.is_modern else _OF_TODAY)
 
     @property
     def meta(self) -> Json:
@@ -58,11 +75,24 @@ class Request:
     @property
     def progress_token(self) -> str | int | None:
         token = self.meta.get("progressToken")
-        return token if isinstance(token, str | int) else None
+        return token if _is_id(token) else None
 
-    def can(self, capability: str) -> bool:
-        """Whether the client declared it."""
-        return capability in (self.meta.get(_CAPABILITIES) or {})
+    def cannot(self, questions: Mapping[str, Json]) -> frozenset[str]:
+        """The capabilities these questions need and the client did not declare."""
+        needed = {_NEEDS[question["method"]] for question in questions.values()}
+        return frozenset(needed - self.capabilities)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the client can be asked."""
+        if not self.is_modern:
+            # It said so in a handshake that nobody kept: it is asked, and may refuse.
+            return frozenset(_NEEDS.values()) if self.takes_stream else frozenset()
+        declared = self.meta.get(_CAPABILITIES) or {}
+        forms = declared.get("elicitation")
+        # `elicitation: {}` is forms; a client may know addresses alone.
+        without = () if not forms or "form" in forms else ("elicitation",)
+        return frozenset(declared) - frozenset(without)
 
     def fault(self, code: int, message: str, data: Any = None) -> Fault:
         """An error of this request: of before 2026-07-28 all have status 200."""
@@ -70,36 +100,68 @@ class Request:
         return Fault(status if self.is_modern else 200, code, message, data, self.id)
 
 
-def read(body: bytes, headers: Mapping[str, str]) -> Request:
-    """The request of a POST; header names in lower case.
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a client of before 2026-07-28 answers to a question on its stream; None where it refused to."""
+
+    id: str
+    result: Json | None
+
+
+def read(body: bytes, headers: Mapping[str, str]) -> Request | Reply:
+    """The message of a POST; header names in lower case.
 
     Raises:
         Fault: it is none, or its headers say other things than its body.
     """
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Fault(400, PARSE_ERROR, "The body is not JSON.") from None
-    if not isinstance(message, dict):
-        raise Fault(400, INVALID_REQUEST, "A body is one JSON-RPC message.")
+    message = _load(body)
+    named = headers.get("mcp-protocol-version")
     id_, method, params = message.get("id"), message.get("method"), message.get("params", {})
-    is_id = id_ is None or (isinstance(id_, str | int) and not isinstance(id_, bool))
-    if message.get("jsonrpc") != "2.0" or not isinstance(method, str) or not is_id:
+    if method is None and isinstance(id_, str) and {"result", "error"} & message.keys():
+        return _reply(id_, message, named)
+    if not isinstance(method, str) or not (_is_id(id_) or "id" not in message):
         raise Fault(400, INVALID_REQUEST, "The body is not a JSON-RPC request.")
     if not isinstance(params, dict):
         raise Fault(400, INVALID_PARAMS, "`params` is an object.", id_=id_)
-    named = headers.get("mcp-protocol-version")
-    meta = params.get("_meta") if isinstance(params.get("_meta"), dict) else {}
-    is_modern = _VERSION in (meta or {}) or not (named is None or named in LEGACY)
-    request = Request(id_, method, params, is_modern)
-    if is_modern and id_ is not None:
+    is_older = named is None or named in LEGACY
+    takes_stream = "text/event-stream" in headers.get("accept", "")
+    request = Request(id_, method, params, not is_older, takes_stream)
+    if _VERSION in request.meta:
+        request = replace(request, is_modern=True)
+    if request.is_modern and id_ is not None:
         _check(request, headers)
     return request
 
 
+def _load(body: bytes) -> Json:
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Fault(400, PARSE_ERROR, "The body is not JSON.") from None
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+        raise Fault(400, INVALID_REQUEST, "A body is one JSON-RPC message.")
+    try:
+        # What nests too deep to be written again can be neither audited nor repeated; a row adds levels of its own.
+        orjson.dumps([[[[message]]]])
+    except TypeError:
+        raise Fault(400, INVALID_REQUEST, "The body nests too deep.") from None
+    return message
+
+
+def _reply(id_: str, message: Json, named: str | None) -> Reply:
+    if named == MODERN:
+        raise Fault(400, INVALID_REQUEST, "The body is not a JSON-RPC request.")
+    result = message.get("result")
+    return Reply(id_, result if isinstance(result, dict) else None)
+
+
+def _is_id(value: object) -> TypeGuard[str | int]:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
 def _check(request: Request, headers: Mapping[str, str]) -> None:
     """What 2026-07-28 asks of every request: its version and capabilities, and headers that repeat the body."""
-    given, wanted = headers.get("mcp-protocol-version"), request.meta.get(_VERSION)
+    given, wanted = _header(headers, "mcp-protocol-version"), request.meta.get(_VERSION)
     if wanted is None or not isinstance(request.meta.get(_CAPABILITIES), dict):
         raise Fault(
             400, INVALID_PARAMS, f"`_meta` has {_VERSION} and {_CAPABILITIES}.", None, request.id
@@ -109,10 +171,10 @@ def _check(request: Request, headers: Mapping[str, str]) -> None:
     if wanted != MODERN:
         data = {"supported": [MODERN, *LEGACY], "requested": wanted}
         raise Fault(400, UNKNOWN_VERSION, "Unsupported protocol version.", data, request.id)
-    if headers.get("mcp-method") != request.method:
+    if _header(headers, "mcp-method") != request.method:
         raise _mismatch(request, "Mcp-Method")
     if name := _NAMED.get(request.method):
-        told = _decoded(headers.get("mcp-name"))
+        told = _decoded(_header(headers, "mcp-name"))
         if told is None or told != request.params.get(name):
             raise _mismatch(request, "Mcp-Name")
 
@@ -120,6 +182,12 @@ def _check(request: Request, headers: Mapping[str, str]) -> None:
 def _mismatch(request: Request, header: str) -> Fault:
     message = f"Header mismatch: {header} is missing, or is not what the body says."
     return Fault(400, HEADER_MISMATCH, message, None, request.id)
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    # White space around a value is not part of it (RFC 9110 §5.5); the server leaves it there.
+    value = headers.get(name)
+    return None if value is None else value.strip(" \t")
 
 
 def _decoded(value: str | None) -> str | None:
@@ -148,6 +216,17 @@ def progress(request: Request, done: float, total: float | None, message: str | 
         **{name: value for name, value in more.items() if value is not None},
     }
     return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+
+
+def input_required(questions: Mapping[str, Json], state: str | None) -> Json:
+    """The result that asks the client first: it makes the call again, with answers and the state."""
+    result: Json = {"resultType": "input_required", "inputRequests": {**questions}}
+    return result if state is None else {**result, "requestState": state}
+
+
+def asked(id_: str, question: Json) -> Json:
+    """The same for a client of before 2026-07-28: a request on its stream."""
+    return {"jsonrpc": "2.0", "id": id_, **question}
 
 
 def cached(request: Request, result: Json, *, seconds: int = 0) -> Json:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from functions.tools.tool import Context, ToolError, tool
+from functions.tools.tool import Context, tool
 
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
 Limit = Annotated[int, Field(ge=1, le=100)]
@@ -43,7 +43,7 @@ class Which(BaseModel):
 
 
 class Deleted(BaseModel):
-    deleted: bool
+    deleted: bool = Field(description="False: there was no such note, or none any more.")
 
 
 @tool(idempotent=True)
@@ -73,6 +73,4 @@ async def list_notes(arguments: Page, context: Context) -> Notes:
 async def delete_note(arguments: Which, context: Context) -> Deleted:
     """Delete one of the user's notes. It cannot be brought back."""
     claims = dict(context.caller.claims)
-    if not await context.database.call("delete_note", claims, arguments.id):
-        raise ToolError("There is no such note.")
-    return Deleted(deleted=True)
+    return Deleted(deleted=await context.database.call("delete_note", claims, arguments.id))

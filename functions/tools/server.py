@@ -1,18 +1,25 @@
 """The methods of the server: what tools there are for a caller, and calling them."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from functions.tools import mcp
-from functions.tools.calls import Asked, Calls
-from functions.tools.tool import Ask, Caller, Tool
+from functions.tools.asking import Notify, Questions, answers_of
+from functions.tools.calls import Asked, Calls, error_result
+from functions.tools.state import States
+from functions.tools.tool import Ask, Caller, Progress, Tool
 from shared.contracts import APPROVAL, CALL_ID, Json, clean
+from shared.problems import Unauthorized
 
-#: Sends a notification about the request that is being answered.
-Notify = Callable[[Json], Awaitable[None]]
 #: Answers one method: its result.
 Method = Callable[[mcp.Request, Caller, Notify], Awaitable[Json]]
 
 _LIST_SECONDS = 30
+#: How often a tool may ask in one call on a stream.
+_ROUNDS = 8
 
 
 class Server:
@@ -27,6 +34,9 @@ class Server:
     ) -> None:
         self._tools = tools
         self._calls = calls
+        self._states = States(calls.settings)
+        self._questions = Questions()
+        self._running: set[asyncio.Task[Json]] = set()
         self._capabilities: Json = {"tools": {}, **(capabilities or {})}
         self._methods: dict[str, Method] = {
             "initialize": self._initialize,
@@ -37,13 +47,27 @@ class Server:
             **(methods or {}),
         }
 
-    async def handle(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
-        """The message that answers a request.
+    def start(self, request: mcp.Request, caller: Caller, notify: Notify) -> asyncio.Task[Json]:
+        """Begin to answer a request: a task for the message, or the `mcp.Fault` it is. To cancel it ends the call."""
+        task = asyncio.ensure_future(self._handle(request, caller, notify))
+        # A call whose client left is still there until it has seen to its end.
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
-        Raises:
-            mcp.Fault: it names no method, or its parameters have not the method's shape.
-        """
-        method = self._methods.get(request.method)
+    def take(self, reply: mcp.Reply, caller: Caller) -> None:
+        """Give a client's reply to the call that asked."""
+        self._questions.take(reply, caller)
+
+    async def close(self) -> None:
+        """End all calls."""
+        running = [*self._running]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _handle(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
+        method = self._methods.get(request.method) if request.is_known else None
         if method is None:
             raise request.fault(mcp.UNKNOWN_METHOD, "Method not found.")
         return mcp.answer(request, await method(request, caller, notify))
@@ -67,55 +91,86 @@ class Server:
         return mcp.cached(request, {"tools": mine}, seconds=_LIST_SECONDS)
 
     async def _call(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
+        asked = await self._asked(request, caller, notify)
+        for _ in range(_ROUNDS):
+            outcome = await self._calls.run(asked)
+            if not isinstance(outcome, Ask):
+                return outcome
+            if request.is_modern:
+                return self._in_a_round(request, asked, outcome)
+            asked = await self._on_the_stream(request, asked, outcome, notify)
+        return error_result("The tool asks its user again and again.")
+
+    async def _asked(self, request: mcp.Request, caller: Caller, notify: Notify) -> Asked:
         name, arguments = request.params.get("name"), request.params.get("arguments", {})
-        tool = self._tools.get(name) if isinstance(name, str) else None
-        if tool is None:
+        responses = request.params.get("inputResponses", {})
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            raise request.fault(mcp.INVALID_PARAMS, "`name` is a text, `arguments` an object.")
+        if not isinstance(responses, dict):
+            raise request.fault(mcp.INVALID_PARAMS, "`inputResponses` is an object.")
+        if (tool := self._tools.get(name)) is None:
+            await self._calls.audit(caller, name, arguments, "error")
             raise request.fault(mcp.INVALID_PARAMS, "Unknown tool.")
-        if not isinstance(arguments, dict):
-            raise request.fault(mcp.INVALID_PARAMS, "`arguments` is an object.")
+        return Asked(
+            tool=tool,
+            arguments=arguments,
+            caller=caller,
+            progress=_progress(request, notify),
+            key=_key(request),
+            answers=answers_of(responses),
+            state=self._state(request, caller, name, arguments),
+            capabilities=request.capabilities,
+        )
 
-        async def progress(done: float, total: float | None, message: str | None) -> None:
-            if request.progress_token is not None:
-                await notify(mcp.progress(request, done, total, message))
+    def _state(self, request: mcp.Request, caller: Caller, tool: str, arguments: Json) -> Any:
+        sealed = request.params.get("requestState")
+        if sealed is None:
+            return None
+        try:
+            return self._states.open(sealed, caller.user, tool, arguments)
+        except Unauthorized:
+            message = "`requestState` is not of this call, or too old."
+            raise request.fault(mcp.INVALID_PARAMS, message) from None
 
-        asked = Asked(tool, arguments, caller, _key(request), _answers(request), progress)
-        outcome = await self._calls.run(asked)
-        if isinstance(outcome, Ask):
-            return _questions(request, outcome)
-        return outcome
+    def _in_a_round(self, request: mcp.Request, asked: Asked, ask: Ask) -> Json:
+        """The result that has the client make the call again, with answers."""
+        if missing := request.cannot(ask.questions):
+            data: Json = {"requiredCapabilities": {name: {} for name in sorted(missing)}}
+            message = "The tool asks for something that the client cannot give."
+            raise request.fault(mcp.MISSING_CAPABILITY, message, data)
+        if ask.state is None:
+            return mcp.input_required(ask.questions, None)
+        if not self._states.can_sign:
+            return error_result("This tool is not set up here: INTERNAL_SIGNING_KEY is not set.")
+        state = self._states.seal(ask.state, asked.caller.user, asked.tool.name, asked.arguments)
+        return mcp.input_required(ask.questions, state)
+
+    async def _on_the_stream(
+        self, request: mcp.Request, asked: Asked, ask: Ask, notify: Notify
+    ) -> Asked:
+        """The call again, with the answers of a client that was asked meanwhile."""
+        answers = None
+        if not request.cannot(ask.questions):
+            answers = await self._questions.ask(ask.questions, asked.caller, notify)
+        return replace(asked, answers=answers, state=ask.state)
+
+
+def _progress(request: mcp.Request, notify: Notify) -> Progress:
+    told = -math.inf
+
+    async def progress(done: float, total: float | None = None, message: str | None = None) -> None:
+        nonlocal told
+        # A client may end what goes backwards; the specification has it only increase.
+        if request.progress_token is not None and done > told:
+            told = done
+            await notify(mcp.progress(request, done, total, message))
+
+    return progress
 
 
 def _key(request: mcp.Request) -> str | None:
     key = request.meta.get(CALL_ID)
     return clean(key)[:128] if isinstance(key, str) and key else None
-
-
-def _answers(request: mcp.Request) -> dict[str, Json]:
-    """What the user said to the tool's questions, where they said something."""
-    given = request.params.get("inputResponses")
-    return {
-        key: response.get("content") or {}
-        for key, response in (given.items() if isinstance(given, dict) else ())
-        if isinstance(response, dict) and response.get("action") == "accept"
-    }
-
-
-def _questions(request: mcp.Request, asked: Ask) -> Json:
-    if not request.is_modern or not request.can("elicitation"):
-        data: Json = {"requiredCapabilities": {"elicitation": {"form": {}}}}
-        raise request.fault(
-            mcp.MISSING_CAPABILITY, "The tool asks its user, and the client cannot.", data
-        )
-    return {
-        "resultType": "input_required",
-        "inputRequests": {
-            key: {
-                "method": "elicitation/create",
-                "params": {"mode": "form", "message": message, "requestedSchema": schema},
-            }
-            for key, (message, schema) in asked.questions.items()
-        },
-    }
 
 
 def _described(tool: Tool) -> Json:

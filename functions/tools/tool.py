@@ -7,7 +7,7 @@ async def shout(arguments: Shout, context: Context) -> str:
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
@@ -29,14 +29,27 @@ class Denied(ToolError):
 
 
 class Ask(Exception):
-    """The tool wants to know something of the user first: {key: (message, JSON Schema of an object)}.
+    """The tool wants to know something first: of its user, {key: (message, JSON Schema of an object)}, or of the
+    client, {key: a request of MCP (method, params)}.
 
-    The call comes again, with the answers in its context.
+    The call comes again from its start, with the answers and the state in its context. The client keeps the state
+    meanwhile: it can read it, and not change it. A user who says no ends the call.
     """
 
-    def __init__(self, **questions: tuple[str, Json]) -> None:
+    def __init__(
+        self, questions: Mapping[str, tuple[str, Json] | Json], state: Json | None = None
+    ) -> None:
         super().__init__("the user is asked")
-        self.questions = questions
+        self.questions: dict[str, Json] = {
+            key: asked if isinstance(asked, dict) else _form(*asked)
+            for key, asked in questions.items()
+        }
+        self.state = state
+
+
+def _form(message: str, schema: Json) -> Json:
+    params = {"mode": "form", "message": message, "requestedSchema": schema}
+    return {"method": "elicitation/create", "params": params}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,10 @@ class Caller:
     claims: Mapping[str, object]
     run_id: str | None = None
     request_id: str | None = None
+
+    @property
+    def user(self) -> str:
+        return str(self.claims["sub"])
 
     @property
     def role(self) -> str | None:
@@ -62,7 +79,8 @@ async def _silent(done: float, total: float | None, message: str | None) -> None
 class Context:
     """What a call has beside its arguments. `key` is its idempotency key: the same call made again has the same.
 
-    `settings` are those the tool declared, and no others; `answers` those to its questions.
+    `settings` are those the tool declared, and no others. `answers` are those to its questions, as unchecked as they
+    came; `state` is what its last `Ask` kept; `capabilities` says what the client can be asked for.
     """
 
     caller: Caller
@@ -70,6 +88,8 @@ class Context:
     key: str
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
     answers: Mapping[str, Json] = field(default_factory=dict)
+    state: Json | None = None
+    capabilities: Collection[str] = ()
     progress: Progress = _silent
 
 

@@ -1,0 +1,68 @@
+"""What a tool keeps while its user is asked: with the client, signed, so that any replica goes on with it."""
+
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from shared.claims import text_of
+from shared.contracts import Json, clean_json
+from shared.problems import Unauthorized
+from shared.settings import Settings
+from shared.tokens import Key, check_times, claims_of, header_of, private_key, sign
+
+_TYPE = "state+jwt"
+_HOUR = 3600
+
+
+class States:
+    """Signs states with this function's own key (INTERNAL_SIGNING_KEY); they are good as long as an approval is.
+
+    Raises:
+        ValueError: there is a key, and it is not a private ES256 key with a kid.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        text = settings.internal_signing_key
+        self._key: Key | None = None
+        self._kid = ""
+        if text:
+            self._key, self._kid = private_key("INTERNAL_SIGNING_KEY", text)
+        self._seconds = int(settings.approval_hours * _HOUR)
+        self._clock = clock
+
+    @property
+    def can_sign(self) -> bool:
+        return self._key is not None
+
+    def seal(self, state: Json, user: str, tool: str, arguments: Json) -> str:
+        """The state of this user's call, for its client to send back."""
+        if self._key is None:
+            raise ValueError("INTERNAL_SIGNING_KEY is not set")
+        now = int(self._clock())
+        claims = {**_call(user, tool, arguments), "iat": now, "exp": now + self._seconds}
+        return sign({**claims, "state": state}, self._key, {"typ": _TYPE, "kid": self._kid})
+
+    def open(self, sealed: Any, user: str, tool: str, arguments: Json) -> Json:
+        """The state that was sealed for this user's call.
+
+        Raises:
+            Unauthorized: it was not, or too long ago.
+        """
+        sealed = text_of(sealed)
+        if header_of(sealed).get("typ") != _TYPE:
+            raise Unauthorized
+        claims = claims_of(sealed, self._key)
+        check_times(claims, self._clock())
+        call, state = _call(user, tool, arguments), claims.get("state")
+        if {name: claims.get(name) for name in call} != call or not isinstance(state, dict):
+            raise Unauthorized
+        return state
+
+
+def _call(user: str, tool: str, arguments: Json) -> dict[str, str]:
+    """What a state is bound to: another call cannot go on with it."""
+    written = orjson.dumps(clean_json(arguments), option=orjson.OPT_SORT_KEYS)
+    return {"sub": user, "tool": tool, "arguments": sha256(written).hexdigest()}

@@ -1,0 +1,60 @@
+"""`python -m tests.conformance tools`: the function `tools` with the suite's tools beside its own, on $PORT.
+
+The suite sends no token: a request without one gets it here, as if a function had sent it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from functions.tools import mcp
+from functions.tools.app import found_tools, router, tools
+from functions.tools.asking import Notify
+from functions.tools.calls import Calls
+from functions.tools.server import Server
+from functions.tools.tool import Caller
+from shared.callers import Minter
+from shared.contracts import Json
+from shared.settings import Settings
+from shared.web import create_app, database
+from tests.conformance.everything import TOOLS, notify
+from tests.conformance.methods import CAPABILITIES, METHODS
+from tests.conformance.samples import USER
+
+
+class Everything(Server):
+    """The server, whose tools may log."""
+
+    def start(self, request: mcp.Request, caller: Caller, tell: Notify) -> "asyncio.Task[Json]":
+        notify.set(tell)
+        return super().start(request, caller, tell)
+
+
+@asynccontextmanager
+async def everything(app: FastAPI) -> AsyncIterator[None]:
+    calls = Calls(app.state.database, app.state.settings)
+    app.state.mcp = Everything({**found_tools(), **TOOLS}, calls, METHODS, CAPABILITIES)
+    yield
+
+
+def signed(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """The app, to which everybody without a token is the same user."""
+    minter = Minter("conformance", settings.internal_signing_key)
+    claims = {"sub": USER, "role": "authenticated", "session_id": USER, "is_anonymous": False}
+
+    async def with_token(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not any(n == b"authorization" for n, _ in scope["headers"]):
+            token = minter.mint("tools", claims, None)
+            scope["headers"] = [*scope["headers"], (b"authorization", f"Bearer {token}".encode())]
+        await app(scope, receive, send)
+
+    return with_token
+
+
+settings = Settings.from_env()
+served = create_app("tools", router, uses=(database, tools, everything), settings=settings)
+uvicorn.run(signed(served, settings), host=settings.host, port=settings.port, log_config=None)

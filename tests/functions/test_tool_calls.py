@@ -1,0 +1,223 @@
+"""Calls that go wrong: clients that leave, tools that hang, crash, flood or ask, and what nobody may find anywhere."""
+
+import asyncio
+import json
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from local.environment import ROOT
+from shared.contracts import Json
+from tests.doubles import ModelServer
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person
+from tests.fixtures.processes import Process, started
+from tests.fixtures.waiting import eventually, until_true
+from tests.functions.test_tools import call, post, user
+
+CANARY = "canary-of-a-key"
+
+
+@pytest.fixture
+async def odd(
+    database: TestDatabase,
+    model: ModelServer,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[Process]:
+    """A `tools` with odd ones; `request.param` has further settings."""
+    for package in ("functions", "shared"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    shutil.copy(ROOT / "tests/fixtures/odd_tools.py", tmp_path / "functions/tools/odd_tools.py")
+    more = {"openai_api_key": "", "tool_seconds": 20.0, **getattr(request, "param", {})}
+    with (tmp_path / "log").open("wb") as log:
+        async with started(
+            *("tools", database, model, tmp_path),
+            output=log,
+            mock_weather_tool_api_key=CANARY,
+            **more,
+        ) as process:
+            yield process
+
+
+@pytest.fixture
+async def person(odd: Process, database: TestDatabase) -> Person:
+    return await user(odd, database)
+
+
+async def audited(database: TestDatabase) -> list[tuple[str, str]]:
+    async with database.owner() as owner:
+        rows = await owner.fetch("select subject, outcome from agent.audit_event order by id")
+    return [tuple(row) for row in rows]
+
+
+def said(result: Json) -> str:
+    return str(result["content"][0]["text"])
+
+
+def events(answered: httpx.Response) -> list[Json]:
+    assert answered.headers["content-type"].startswith("text/event-stream")
+    return [json.loads(line[6:]) for line in answered.text.splitlines() if line[:6] == "data: "]
+
+
+@pytest.mark.parametrize("meta", [{}, {"progressToken": "p"}], ids=["plain", "stream"])
+async def test_a_client_that_leaves_cancels_its_call_which_is_audited_all_the_same(
+    person: Person, database: TestDatabase, meta: Json
+) -> None:
+    asking = asyncio.ensure_future(post(person, "tools/call", {"name": "hang", "_meta": meta}))
+    await until_true(database, "exists (select from agent.note where text = 'started')")
+    asking.cancel()
+
+    await until_true(database, "exists (select from agent.audit_event where outcome = 'unknown')")
+    assert await audited(database) == [("hang", "unknown")]
+
+
+@pytest.mark.parametrize("odd", [{"log_level": "INFO"}], indirect=True)
+async def test_a_client_that_leaves_while_its_call_is_audited_does_not_stop_that(
+    person: Person, database: TestDatabase, tmp_path: Path
+) -> None:
+    async def has_left() -> bool:
+        return '"status":499' in (tmp_path / "log").read_text()
+
+    async with database.owner() as owner:
+        await owner.execute("begin")
+        await owner.execute("lock table agent.audit_event in exclusive mode")
+        asking = asyncio.ensure_future(call(person, "count"))
+        await until_true(database, "exists (select from pg_locks where not granted)")
+        asking.cancel()
+        await eventually(has_left)
+        await owner.execute("rollback")
+
+    await until_true(database, "exists (select from agent.audit_event)")
+    assert await audited(database) == [("count", "ok")]
+
+
+async def test_a_function_that_stops_ends_its_calls(
+    odd: Process, person: Person, database: TestDatabase
+) -> None:
+    asking = asyncio.ensure_future(post(person, "tools/call", {"name": "hang"}))
+    await until_true(database, "exists (select from agent.note where text = 'started')")
+    await odd.signal(signal.SIGTERM)
+
+    await asyncio.wait([asking])
+    assert await audited(database) == [("hang", "unknown")]
+
+
+async def test_progress_comes_in_order_to_who_asked_for_it(person: Person) -> None:
+    params = {"name": "count", "_meta": {"progressToken": 7}}
+    frames = events(await post(person, "tools/call", params))
+
+    told = [frame["params"] for frame in frames[:-1]]
+    assert [(step["progress"], step["progressToken"], step["message"]) for step in told] == [
+        (1, 7, "step 1"),
+        (2, 7, "step 2"),
+        (3, 7, "step 3"),
+    ]
+    assert said(frames[-1]["result"]) == "counted"
+    plain = await post(person, "tools/call", {"name": "count"})
+    assert said(plain.json()["result"]) == "counted"
+    blind = await post(person, "tools/call", params, accept="application/json")
+    assert said(blind.json()["result"]) == "counted"
+
+
+@pytest.mark.parametrize("odd", [{"tool_seconds": 0.2}], indirect=True)
+async def test_a_tool_that_takes_too_long_is_stopped(
+    person: Person, database: TestDatabase
+) -> None:
+    looked, hung = await call(person, "look_for_ever"), await call(person, "hang")
+
+    assert looked["isError"]
+    assert said(looked) == "The tool took too long and was stopped."
+    assert "may or may not have had its effect" in said(hung)
+    assert await audited(database) == [("look_for_ever", "error"), ("hang", "unknown")]
+
+
+@pytest.mark.parametrize("odd", [{"log_level": "DEBUG"}], indirect=True)
+async def test_what_is_secret_is_nowhere(
+    person: Person, database: TestDatabase, tmp_path: Path
+) -> None:
+    crashed = await call(person, "crash", text="canary-of-an-argument")
+    wrong = await call(person, "crash", text=["canary-of-an-argument"])
+    await call(person, "add_note", text="canary-of-a-note")
+    listed = await call(person, "search_notes", query="canary-of-a-note")
+    token = f"Bearer {person.internal_token()}canary-of-a-token"
+    refused = await post(person, "tools/list", authorization=token)
+
+    assert said(crashed) == "The tool failed."
+    assert "canary-of-a-note" in said(listed)
+    assert refused.status_code == 401
+    async with database.owner() as owner:
+        rows = await owner.fetch("select * from agent.audit_event")
+    assert len(rows) == 4
+    logged = (tmp_path / "log").read_text()
+    assert '"tool.crashed"' in logged
+    found = [str([dict(row) for row in rows]), logged, refused.text]
+    assert "canary" not in json.dumps([*found, crashed, wrong])
+
+
+async def test_a_tool_has_the_settings_it_declared_and_needs(person: Person) -> None:
+    assert said(await call(person, "lent")) == (
+        "This tool is not set up here: OPENAI_API_KEY is not set."
+    )
+
+
+@pytest.mark.parametrize("odd", [{"openai_api_key": "k"}], indirect=True)
+async def test_a_tool_has_no_settings_it_did_not_declare(person: Person) -> None:
+    assert said(await call(person, "lent")) == "openai_api_key"
+
+
+async def test_a_tool_for_a_role_is_nobody_elses(
+    odd: Process, person: Person, database: TestDatabase
+) -> None:
+    admin = await user(odd, database, app_metadata={"role": "admin"})
+    listed = (await post(person, "tools/list")).json()["result"]["tools"]
+    run = {"authorization": f"Bearer {person.internal_token(str(uuid4()))}"}
+    in_a_run = await post(person, "tools/call", {"name": "rule"}, **run)
+
+    assert "rule" not in [tool["name"] for tool in listed]
+    assert said(await call(admin, "rule")) == "done"
+    assert said(await call(person, "rule")) == "This tool is for the role admin only."
+    assert in_a_run.json()["result"]["isError"]
+    denied = ("rule", "denied")
+    assert await audited(database) == [denied, ("rule", "ok"), denied], "denials of runs too"
+
+
+async def test_a_result_that_no_client_reads_is_an_error(person: Person) -> None:
+    flooded = await call(person, "flood")
+
+    assert flooded["isError"]
+    assert said(flooded) == "The result is too large. Ask for less."
+
+
+async def test_what_cannot_be_read_is_refused_and_what_is_not_there_is_audited(
+    person: Person, database: TestDatabase
+) -> None:
+    nested: Any = "x"
+    for _ in range(400):
+        nested = [nested]
+    deep = await post(person, "tools/call", {"name": "count", "arguments": {"a": nested}})
+    unknown = await post(person, "tools/call", {"name": "gone", "arguments": {"a": 1}})
+    lost = await post(person, "tools/list", host="[::1")
+
+    assert (deep.status_code, deep.json()["error"]["code"]) == (400, -32600)
+    assert unknown.json()["error"]["code"] == -32602
+    assert (lost.status_code, lost.json()["code"]) == (403, "forbidden")
+    assert await audited(database) == [("gone", "error")]
+
+
+async def test_a_call_whose_audit_is_lost_says_so_in_the_log(
+    person: Person, database: TestDatabase, tmp_path: Path
+) -> None:
+    async with database.owner() as owner:
+        await owner.execute("drop function agent.audit_call")
+
+    counted = await call(person, "count")
+
+    assert said(counted) == "counted"
+    assert '"audit.lost"' in (tmp_path / "log").read_text()

@@ -1,0 +1,113 @@
+"""Tools that ask their user: the answers, and the state a client keeps meanwhile and cannot change."""
+
+from typing import Any
+
+import pytest
+
+from shared.contracts import Json
+from tests.doubles import ModelServer, calls, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, says_user, serve
+from tests.fixtures.processes import Process
+from tests.functions.test_approvals import resumes, told
+from tests.functions.test_runs import text
+from tests.functions.test_tool_calls import audited, odd, person, said
+from tests.functions.test_tools import post, user
+
+__all__ = ["odd", "person"]
+
+YES = {"action": "accept", "content": {"yes": True}}
+
+
+async def pay(someone: Person, euros: int = 5, *, can: bool = True, **more: Any) -> Json:
+    """Call `pay`: its result, or its error."""
+    able: Json = {"elicitation": {}} if can else {}
+    meta = {"io.modelcontextprotocol/clientCapabilities": able}
+    params = {"name": "pay", "arguments": {"euros": euros}, "_meta": meta, **more}
+    answered: Json = (await post(someone, "tools/call", params)).json()
+    result: Json = answered.get("result") or answered["error"]
+    return result
+
+
+def sure(answer: Json, state: Any) -> Json:
+    return {"inputResponses": {"sure": answer}, "requestState": state}
+
+
+async def test_a_tool_goes_on_with_what_it_kept_and_was_told(
+    person: Person, database: TestDatabase
+) -> None:
+    first = await pay(person)
+    second = await pay(person, **sure(YES, first["requestState"]))
+    third = await pay(person, **sure(YES, second["requestState"]))
+
+    assert first["inputRequests"]["sure"]["params"]["message"] == "Pay 5 euros?"
+    assert [first["resultType"], second["resultType"]] == ["input_required"] * 2
+    assert said(third) == "paid 5"
+    assert await audited(database) == [("pay", "ok")], "once, when it was made"
+
+
+async def test_a_state_is_of_one_users_one_call(
+    odd: Process, person: Person, database: TestDatabase
+) -> None:
+    other = await user(odd, database)
+    asked = await pay(person)
+    state = (await pay(person, **sure(YES, asked["requestState"])))["requestState"]
+    head, _, rest = state.partition(".")
+
+    for forged in (f"{state}x", f"{head}.{rest[::-1]}", "", 5, person.internal_token()):
+        assert (await pay(person, **sure(YES, forged)))["code"] == -32602, forged
+    assert (await pay(person, 500, **sure(YES, state)))["code"] == -32602, "another call's"
+    assert (await pay(other, **sure(YES, state)))["code"] == -32602, "another user's"
+    replay = await pay(person, **sure(YES, asked["requestState"]))
+    assert replay["resultType"] == "input_required", "an older state is no further"
+
+
+async def test_the_agents_user_is_asked_and_its_run_goes_on_with_what_the_tool_kept(
+    odd: Process, database: TestDatabase, model: ModelServer
+) -> None:
+    async with serve(database, model, tools_url=f"{odd.base}/mcp") as agent:
+        person = await agent.person()
+        model.will(calls(("a", "pay", '{"euros": 5}')))
+        approval = (await person.run(says_user("pay", run="run-0")))[-1]["outcome"]["interrupts"]
+        seen = await person.run(resumes(approval[0], {"approved": True}, run="run-1"))
+        for run in ("run-2", "run-3"):
+            question = seen[-1]["outcome"]["interrupts"][0]
+            assert (question["reason"], question["message"]) == ("input_required", "Pay 5 euros?")
+            if run == "run-3":
+                model.will(says("paid"))
+            seen = await person.run(resumes(question, {"yes": True}, run=run))
+
+    assert text(seen) == "paid"
+    assert told(model) == ["paid 5"]
+
+
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_a_user_who_says_no_ends_the_call(
+    person: Person, database: TestDatabase, action: str
+) -> None:
+    state = (await pay(person))["requestState"]
+
+    refused = await pay(person, **sure({"action": action}, state))
+
+    assert refused["isError"]
+    assert said(refused) == "The user was asked, and did not answer."
+    assert await audited(database) == [("pay", "error")]
+
+
+async def test_who_cannot_be_asked_is_told_so(person: Person) -> None:
+    refused = await pay(person, can=False)
+
+    assert refused["code"] == -32021
+    assert refused["data"] == {"requiredCapabilities": {"elicitation": {}}}
+    older = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    answered = await person.client.post(
+        f"{person.base}/mcp",
+        json={**older, "params": {"name": "pay", "arguments": {"euros": 5}}},
+        headers={"authorization": f"Bearer {person.internal_token()}"},
+    )
+    assert said(answered.json()["result"]) == "The user was asked, and did not answer."
+
+
+@pytest.mark.parametrize("odd", [{"internal_signing_key": ""}], indirect=True)
+async def test_without_a_key_no_state_is_kept(person: Person) -> None:
+    assert "INTERNAL_SIGNING_KEY is not set" in said(await pay(person))

@@ -1,0 +1,186 @@
+"""The weather: of a service that is right, slow, broken, in pieces or away, and of a mock that knows its key."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from functions.tools.tool import ToolError
+from functions.tools.weather import MockWeather
+from functions.tools.weather import OpenMeteo as Client
+from tests.doubles import ModelServer
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.open_meteo import CURRENT, PLACES, OpenMeteo, open_meteo
+from tests.fixtures.processes import Process, started
+from tests.functions.test_tool_calls import said
+from tests.functions.test_tools import call, post, user
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[OpenMeteo]:
+    async with open_meteo() as running:
+        yield running
+
+
+def client(service: OpenMeteo) -> Client:
+    return Client(service.url, service.url)
+
+
+async def test_a_place_is_looked_up_and_its_weather_told(service: OpenMeteo) -> None:
+    told = await client(service).weather("Paris", "fahrenheit")
+
+    assert told.model_dump() == {
+        "location": "Paris, France",
+        "temperature": 7.5,
+        "unit": "fahrenheit",
+        "sky": "light rain",
+        "humidity_percent": 81,
+        "wind_kmh": 12.4,
+        "source": "open-meteo.com",
+    }
+    (_, search), (_, forecast) = service.asked
+    assert search["name"] == ["Paris"]
+    assert forecast["temperature_unit"] == ["fahrenheit"]
+    assert (forecast["latitude"], forecast["longitude"]) == (["48.85"], ["2.35"])
+
+
+@pytest.mark.parametrize("region", ["Texas", "us", "United States"])
+async def test_a_region_tells_places_of_one_name_apart(service: OpenMeteo, region: str) -> None:
+    told = await client(service).weather(f"Paris, {region}", "celsius")
+
+    assert told.location == "Paris, United States"
+    assert service.asked[0][1]["name"] == ["Paris"]
+
+
+async def test_an_answer_in_pieces_is_read_to_its_end(service: OpenMeteo) -> None:
+    service.piece = 40
+
+    assert (await client(service).weather("Paris", "celsius")).temperature == 7.5
+
+
+@pytest.mark.parametrize("answer", [(500, b""), (503, b"busy"), (429, b""), (0, None)])
+async def test_a_hiccup_is_asked_again(
+    service: OpenMeteo, answer: tuple[int, bytes | None]
+) -> None:
+    service.answers = [answer, answer]
+
+    assert (await client(service).weather("Paris", "celsius")).location == "Paris, France"
+    assert len(service.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([(200, b"{}")], "There is no place named 'Paris'."),
+        ([(200, b'{"results": []}')], "There is no place named 'Paris'."),
+        ([(200, b"<html>")], "The weather service answered 200."),
+        ([(404, b"{}")], "The weather service answered 404."),
+        ([(302, b"")], "The weather service answered 302."),
+        ([(200, b'{"results": [{}]}')], "something unexpected"),
+        ([(200, b'{"results": 5}')], "something unexpected"),
+        ([(200, b'{"results": "Paris"}')], "something unexpected"),
+        ([(200, b"x" * 300_000)], "something unexpected"),
+        ([(200, json.dumps(PLACES).encode()), (200, b'{"current": {}}')], "something unexpected"),
+        ([(500, b"")] * 3, "cannot be reached from here"),
+    ],
+)
+async def test_what_the_service_should_not_say_is_a_sentence(
+    service: OpenMeteo, answers: list[tuple[int, bytes | None]], told: str
+) -> None:
+    service.answers = answers
+
+    with pytest.raises(ToolError, match=told):
+        await client(service).weather("Paris", "celsius")
+
+
+async def test_a_sky_nobody_has_named_is_unknown(service: OpenMeteo) -> None:
+    current = {"current": {**CURRENT["current"], "weather_code": 1000}}
+    service.answers = [(200, json.dumps(each).encode()) for each in (PLACES, current)]
+
+    assert (await client(service).weather("Paris", "celsius")).sky == "unknown"
+
+
+async def test_a_service_that_says_nothing_is_given_up() -> None:
+    asked = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        with pytest.raises(ToolError, match="cannot be reached"):
+            await Client(url, url, seconds=0.05).weather("Paris", "celsius")
+    assert asked == 3
+
+
+async def test_the_same_question_is_asked_once_in_ten_minutes(
+    service: OpenMeteo, database: TestDatabase, model: ModelServer
+) -> None:
+    url = service.url
+    async with started(
+        "tools", database, model, open_meteo_url=url, open_meteo_geocoding_url=url
+    ) as process:
+        someone, other = await user(process, database), await user(process, database)
+        first = await call(someone, "get_weather", location="Paris")
+        second = await call(other, "get_weather", location="  PARIS ")
+        assert first == second
+        assert len(service.asked) == 2
+
+        async with database.owner() as owner:
+            await owner.execute("update agent.weather_cache set answer = '{\"a\": 1}'")
+        again = await call(someone, "get_weather", location="Paris")
+        assert again == first, "a row that cannot be read is asked for anew"
+        async with database.owner() as owner:
+            await owner.execute("update agent.weather_cache set asked_at = now() - interval '1 h'")
+        await call(someone, "get_weather", location="Paris")
+    assert len(service.asked) == 6
+
+
+async def test_without_a_way_out_the_tool_says_so(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    url = "http://127.0.0.1:9"
+    async with started(
+        "tools", database, model, open_meteo_url=url, open_meteo_geocoding_url=url
+    ) as process:
+        told = await call(await user(process, database), "get_weather", location="Paris")
+
+    assert told["isError"]
+    assert said(told) == "The weather service cannot be reached from here. Try again later."
+
+
+def test_the_mock_answers_who_has_its_key() -> None:
+    mock = MockWeather(accepts="key")
+
+    told = mock.weather(" Oslo ", "celsius", key="key")
+    assert (told.source, told.location) == ("mock", "Oslo")
+    assert mock.weather("oslo", "celsius", key="key").temperature == told.temperature
+    for wrong in ("", "KEY", "key "):
+        with pytest.raises(ToolError, match="refused its key"):
+            mock.weather("Oslo", "celsius", key=wrong)
+
+
+def mapped(process: Process) -> str:
+    """The files a process has mapped: compiled modules among them."""
+    return Path(f"/proc/{process.process.pid}/maps").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc on this system")
+async def test_what_wakes_the_function_is_light_and_a_client_comes_with_its_first_use(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    url = "http://127.0.0.1:9"
+    async with started(
+        "tools", database, model, open_meteo_url=url, open_meteo_geocoding_url=url
+    ) as process:
+        someone = await user(process, database)
+        assert (await post(someone, "tools/list")).status_code == 200
+        assert not re.search(r"/(aiohttp|jiter|rpds)/", mapped(process))
+        await call(someone, "get_weather", location="Berlin")
+        assert "/aiohttp/" in mapped(process)

@@ -1,0 +1,52 @@
+"""What the tools call: the weather of a moment ago, and figures that only admins see."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts import Json
+from shared.database import Database, Refused
+from tests.fixtures.database import TestDatabase
+
+_OLD = "insert into agent.weather_cache values ($1, 'celsius', '{}', now() - interval '2 days')"
+
+
+async def test_the_weather_of_old_places_goes_but_for_what_somebody_else_holds(
+    database: TestDatabase,
+) -> None:
+    async with database.owner() as owner, database.owner() as other:
+        for place in ("held", "old"):
+            await owner.execute(_OLD, place)
+        await other.execute("begin")
+        await other.execute("select from agent.weather_cache where place = 'held' for update")
+        # Whoever would wait for the other fails instead.
+        await owner.execute("set lock_timeout = '1ms'")
+        await owner.execute("select agent.keep_weather('new', 'celsius', '{}')")
+
+        places = await owner.fetch("select place from agent.weather_cache order by place")
+        assert [row["place"] for row in places] == ["held", "new"]
+        await other.execute("rollback")
+
+
+async def test_only_fresh_weather_of_the_same_unit_is_found(db: Database) -> None:
+    await db.call("keep_weather", "berlin", "celsius", {"sky": "clear"})
+
+    minutes = timedelta(minutes=10)
+    assert await db.call("cached_weather", "berlin", "celsius", minutes) == {"sky": "clear"}
+    assert await db.call("cached_weather", "berlin", "fahrenheit", minutes) is None
+    assert await db.call("cached_weather", "berlin", "celsius", timedelta(0)) is None
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"role": "user"}, {"role": ["admin"]}, "admin"])
+async def test_postgres_tells_its_figures_to_admins_alone(
+    db: Database, user: Json, metadata: object
+) -> None:
+    admin = {**user, "app_metadata": {"role": "admin"}}
+    assert (await db.call("diagnose", admin))["orphaned_leases"] == 0
+
+    for claims in (
+        {**user, "app_metadata": metadata},
+        {**user, "user_metadata": {"role": "admin"}},
+    ):
+        with pytest.raises(Refused, match="forbidden"):
+            await db.call("diagnose", claims)
