@@ -181,8 +181,8 @@ def _result(result: Json, characters: int, *, is_ours: bool) -> Result:
     if len(text) > characters:
         text = f"{text[:characters]}\n[cut here: {len(text)} characters in all]"
     outcome = (result.get("_meta") or {}).get(OUTCOME) if is_ours else None
-    if outcome == "denied":
-        return Result(text, "denied")
+    if outcome in ("denied", "unknown"):
+        return Result(text, outcome)
     return Result(text, "error" if result.get("isError") else "ok")
 
 

@@ -187,7 +187,10 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> Respon
 
 async def _on_http(request: Request, error: HTTPException) -> Response:
     codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-    return problem(request, codes.get(error.status_code, "invalid_request"), str(error.detail))
+    told = problem(request, codes.get(error.status_code, "invalid_request"), str(error.detail))
+    if allow := (error.headers or {}).get("Allow"):
+        told.headers["allow"] = allow
+    return told
 
 
 Body = TypeVar("Body", bound=BaseModel)

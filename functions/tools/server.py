@@ -52,8 +52,14 @@ class Server:
         task = asyncio.ensure_future(self._handle(request, caller, notify))
         # A call whose client left is still there until it has seen to its end.
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: asyncio.Task[Json]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # Seen, though its client may have left: else asyncio logs a fault that nobody was told.
+            task.exception()
 
     def take(self, reply: mcp.Reply, caller: Caller) -> None:
         """Give a client's reply to the call that asked."""

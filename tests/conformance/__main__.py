@@ -55,6 +55,11 @@ def signed(app: ASGIApp, settings: Settings) -> ASGIApp:
     return with_token
 
 
-settings = Settings.from_env()
-served = create_app("tools", router, uses=(database, tools, everything), settings=settings)
-uvicorn.run(signed(served, settings), host=settings.host, port=settings.port, log_config=None)
+def main() -> None:
+    settings = Settings.from_env()
+    served = create_app("tools", router, uses=(database, tools, everything), settings=settings)
+    uvicorn.run(signed(served, settings), host=settings.host, port=settings.port, log_config=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -33,14 +33,14 @@ def _install(folder: Path) -> None:
     shutil.copy(_PACKAGE, draft)
     options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
     command = [npm, "install", "--prefix", str(draft), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode == 0:
+    with suppress(subprocess.SubprocessError):
+        subprocess.run(command, capture_output=True, timeout=300, check=True)
         # Of two who install at once, the first wins.
         with suppress(OSError):
             draft.rename(folder)
     shutil.rmtree(draft, ignore_errors=True)
     if not folder.exists():
-        unavailable(f"npm did not bring MCP's suite: {done.stderr[-300:]}")
+        unavailable("npm did not bring MCP's suite")
 
 
 def node(folder: Path) -> str:

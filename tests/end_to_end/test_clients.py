@@ -90,9 +90,9 @@ def test_the_official_client_approves_a_call_and_sees_only_its_result(stack: Sta
     (result,) = [m for m in messages if m["role"] == "tool"]
     assert (result["toolCallId"], result["content"]) == (
         asked[0]["toolCallId"],
-        "There is no such note.",
+        '{"deleted":false}',
     )
-    assert messages[-1]["content"] == "it is There is no such note."
+    assert messages[-1]["content"] == 'it is {"deleted":false}'
 
 
 def test_the_official_client_survives_a_model_that_breaks_off(stack: Stack) -> None:

@@ -123,6 +123,7 @@ async def test_unknown_addresses_and_methods_are_problems_too(agent: Served) -> 
 
     assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not_found")
     assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+    assert method.headers["allow"] == "POST"
 
 
 async def test_a_cursor_that_cannot_be_read_is_refused(agent: Served, model: ModelServer) -> None:
