@@ -42,7 +42,7 @@ class Client:
         self._url = url
         self._http = http
         self._ids = count(1)
-        self._is_legacy = False
+        self._is_modern = self._is_legacy = False
         self._session_id: str | None = None
 
     async def list_tools(self, headers: Mapping[str, str]) -> list[Json]:
@@ -75,9 +75,12 @@ class Client:
         try:
             if not self._is_legacy:
                 try:
-                    return await self._modern(method, params, headers)
+                    result = await self._modern(method, params, headers)
+                    self._is_modern = True
+                    return result
                 except _Refused as refused:
-                    if method != "tools/list" or not _may_be_older(refused):
+                    # What is refused so was not done: it can be asked again, as the server may know it.
+                    if self._is_modern or not _may_be_older(refused):
                         raise
                     self._is_legacy = True
             return await self._older(method, params, headers)

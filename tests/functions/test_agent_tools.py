@@ -186,3 +186,22 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
     assert "did not answer in time" in by_length[1]
     assert "broke off" in by_length[2]
     assert by_length[3].endswith("[cut here: 3000000 characters in all]")
+
+
+async def test_a_process_that_remembers_an_older_servers_tools_calls_them_as_it_knows(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async with foreign(said) as (url, asked):
+        for nth in range(2):
+            # The second process begins with the list of the first: its first word to the server is a call.
+            async with serve(database, model, mcp_servers=servers(url)) as agent:
+                tools_ = agent.app.state.holder._execution._agent.tools
+                person = await agent.person()
+                await tools_.warm()
+                for listed in tools_._lists.values():
+                    listed.asked_at, listed.seconds = 1e12, 60.0
+                asked.clear()
+                model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
+                await person.run(says_user("go", run=f"run-{nth}"))
+                assert told(model) == ["found {'n': 1}"]
+    assert "tools/list" not in [request["method"] for request in asked]
