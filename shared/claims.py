@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -43,6 +44,13 @@ def time_of(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise Unauthorized
     return value
+
+
+def role_of(claims: Mapping[str, Any]) -> str | None:
+    """A user's role in the app, of claims that were verified: app_metadata's, which users cannot write."""
+    metadata = claims.get("app_metadata")
+    role = metadata.get("role") if isinstance(metadata, dict) else None
+    return role if isinstance(role, str) else None
 
 
 def _refuse(_: str) -> NoReturn:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
+import orjson
+
 from shared.problems import InvalidCursor
 
 Json = dict[str, Any]
@@ -195,6 +197,11 @@ class Usage:
         return {
             name: value for name in self.__slots__ if (value := getattr(self, name)) is not None
         }
+
+
+def canonical(value: Any) -> bytes:
+    """The one way to write this JSON, to be hashed."""
+    return orjson.dumps(clean_json(value), option=orjson.OPT_SORT_KEYS)
 
 
 def clean(text: str) -> str:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 
+from shared.claims import role_of
 from shared.contracts import Json
 from shared.database import Database
 from shared.log import logger
@@ -79,7 +80,7 @@ class McpTools:
         def headers(server: Server) -> Mapping[str, str]:
             return self._headers(server, claims, run_id, request_id)
 
-        role = _role(claims)
+        role = role_of(claims) or ""
         lists = await asyncio.gather(
             *(self._list(server, role, headers) for server in self._servers)
         )
@@ -150,8 +151,3 @@ class McpTools:
             asking.cancel()
         if self._session is not None:
             await self._session.close()
-
-
-def _role(claims: Json) -> str:
-    role = (claims.get("app_metadata") or {}).get("role")
-    return role if isinstance(role, str) else ""

@@ -3,6 +3,7 @@
 One request, one answer: no streams are kept, no server's requests are answered. docs: modelcontextprotocol.io.
 """
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import count
 from typing import Any, Final
@@ -167,8 +168,6 @@ def _may_be_older(refused: _Refused) -> bool:
 
 
 def _encoded(name: str) -> str:
-    from base64 import b64encode
-
     return f"=?base64?{b64encode(name.encode()).decode()}?="
 
 

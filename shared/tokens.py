@@ -8,13 +8,14 @@ from typing import Any
 
 import jwt
 
-from shared.claims import object_of, time_of
+from shared.claims import object_of, text_of, time_of
 from shared.jwks import public_keys
 from shared.problems import Unauthorized
 
 _MAX_TOKEN = 8192
 _MIN_SECRET = 32
 _TOLERANCE = 60
+_MAX_LIFETIME = 150
 
 _jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 Key = jwt.PyJWK
@@ -46,6 +47,30 @@ def claims_of(token: str, key: jwt.PyJWK | None) -> dict[str, Any]:
         return object_of(_jws.decode(token, key, algorithms=[key.algorithm_name]))
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise Unauthorized from None
+
+
+def statement_of(token: str, typ: str, keys: Keys, now: float) -> dict[str, Any]:
+    """What one of our own parts says to another: ES256, of this `typ`, of a key we know, in time, and not for long."""
+    header = header_of(token)
+    if header.get("typ") != typ or header.get("alg") != "ES256":
+        raise Unauthorized
+    claims = claims_of(token, keys.get(("ES256", text_of(header.get("kid")))))
+    check_times(claims, now)
+    if claims["exp"] - time_of(claims.get("iat")) > _MAX_LIFETIME:
+        raise Unauthorized
+    return claims
+
+
+def statement_keys(setting: str, text: str) -> Keys:
+    """The keys such statements are verified with.
+
+    Raises:
+        ValueError: there is no ES256 key among them.
+    """
+    keys = inline_keys(setting, text)
+    if not any(alg == "ES256" for alg, _ in keys):
+        raise ValueError(f"{setting} holds no ES256 public key with a kid")
+    return keys
 
 
 def inline_keys(setting: str, text: str) -> Keys:

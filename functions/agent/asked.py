@@ -3,7 +3,6 @@
 import hashlib
 from typing import Annotated, Any, Literal, Self
 
-import orjson
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -14,7 +13,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared.contracts import Json, clean_json
+from shared.contracts import Json, canonical, clean_json
 from shared.log import logger
 
 #: Ids that stand in paths: opaque, but for what a path would read otherwise.
@@ -166,5 +165,4 @@ def _is_content(content: Any) -> bool:
 
 
 def _digest(body: Json) -> str:
-    written = orjson.dumps(clean_json(body), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(written).hexdigest()
+    return hashlib.sha256(canonical(body)).hexdigest()

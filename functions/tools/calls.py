@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from functions.tools.tool import Ask, Caller, Context, Denied, Progress, Tool, ToolError
-from shared.contracts import OUTCOME, Json, clean, clean_json
+from shared.contracts import OUTCOME, Json, canonical, clean, clean_json
 from shared.database import Database, Refused
 from shared.log import logger
 from shared.problems import Unavailable
@@ -93,7 +93,7 @@ class Calls:
         """
         if caller.run_id is not None and outcome != "denied":
             return
-        hashed = orjson.dumps(clean_json(arguments), option=orjson.OPT_SORT_KEYS).decode()
+        hashed = canonical(arguments).decode()
         named = clean(tool)[:128], outcome, caller.run_id, caller.request_id
         writing = asyncio.ensure_future(self._write(dict(caller.claims), *named, hashed))
         try:

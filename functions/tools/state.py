@@ -5,10 +5,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-import orjson
-
 from shared.claims import text_of
-from shared.contracts import Json, clean_json
+from shared.contracts import Json, canonical
 from shared.problems import Unauthorized
 from shared.settings import Settings
 from shared.tokens import Key, check_times, claims_of, header_of, private_key, sign
@@ -64,5 +62,4 @@ class States:
 
 def _call(user: str, tool: str, arguments: Json) -> dict[str, str]:
     """What a state is bound to: another call cannot go on with it."""
-    written = orjson.dumps(clean_json(arguments), option=orjson.OPT_SORT_KEYS)
-    return {"sub": user, "tool": tool, "arguments": sha256(written).hexdigest()}
+    return {"sub": user, "tool": tool, "arguments": sha256(canonical(arguments)).hexdigest()}

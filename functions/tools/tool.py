@@ -14,6 +14,7 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter
 
+from shared.claims import role_of
 from shared.contracts import Json
 
 #: Tells the client how far a call is: done, of how much in all, and a sentence.
@@ -66,9 +67,7 @@ class Caller:
 
     @property
     def role(self) -> str | None:
-        metadata = self.claims.get("app_metadata")
-        role = metadata.get("role") if isinstance(metadata, dict) else None
-        return role if isinstance(role, str) else None
+        return role_of(self.claims)
 
 
 async def _silent(done: float, total: float | None, message: str | None) -> None:

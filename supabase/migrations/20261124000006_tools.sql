@@ -78,11 +78,15 @@ language sql stable security definer set search_path = '' as $$
   select answer from agent.weather_cache where place = p_place and unit = p_unit and asked_at > now() - p_age
 $$;
 
+-- The weather of old places goes with it; what another call is deleting is left to that.
 create function agent.keep_weather(p_place text, p_unit text, p_answer jsonb) returns void
 language sql security definer set search_path = '' as $$
   insert into agent.weather_cache (place, unit, answer) values (p_place, p_unit, p_answer)
   on conflict (place, unit) do update set answer = excluded.answer, asked_at = now();
-  delete from agent.weather_cache where asked_at < now() - interval '1 day'
+  delete from agent.weather_cache where (place, unit) in (
+    select place, unit from agent.weather_cache
+     where asked_at < now() - interval '1 day' order by asked_at limit 100 for update skip locked
+  )
 $$;
 
 -- How the bundle does, for admins. Runs and leases of everybody, by number only.

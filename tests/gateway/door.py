@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 
+from shared.identity import Verifier
 from tests.gateway.wire import caller
 from tests.golden.attacks import user
 from tests.golden.signing import Keyring, mint
@@ -123,6 +124,18 @@ def request(
 ) -> bytes:
     head = [f"{method} {target} HTTP/1.1", "host: gateway", bearer(token), *headers]
     return "\r\n".join([*head, "", body]).encode("latin-1")
+
+
+def verifier() -> Verifier:
+    """What the function `agent` verifies with that stands behind the door."""
+    return Verifier(
+        function="agent",
+        issuer=GOLDEN["issuer"],
+        gateway_keys=json.dumps(GOLDEN["gateway_jwks"]),
+        jwks=json.dumps(GOLDEN["jwks"]),
+        jwks_url="",
+        legacy_secret=None,
+    )
 
 
 async def answer(port: int, said: bytes) -> int:

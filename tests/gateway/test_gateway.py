@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from shared.identity import Verifier
 from tests.gateway.door import (
     BASE,
     FUNCTIONS,
@@ -20,6 +19,7 @@ from tests.gateway.door import (
     request,
     running,
     serve,
+    verifier,
 )
 from tests.gateway.wire import Upstream, caller
 from tests.golden.attacks import user
@@ -68,15 +68,7 @@ async def test_the_function_can_verify_what_the_gateway_forwards(
         status, _ = await client.head()
     received = function.received[0]
     assert (status, received.target) == (200, "/runs/a%20b%3Ac/events?after=1.2")
-    verifier = Verifier(
-        function="agent",
-        issuer=GOLDEN["issuer"],
-        gateway_keys=json.dumps(GOLDEN["gateway_jwks"]),
-        jwks=json.dumps(GOLDEN["jwks"]),
-        jwks_url="",
-        legacy_secret=None,
-    )
-    principal = await verifier.verify(
+    principal = await verifier().verify(
         authorization=received.values("authorization"),
         assertion=received.values("x-gateway-assertion"),
         method=received.method,

@@ -1,13 +1,11 @@
 """The schedule's way through the gateway, as it is deployed: by the secret alone, to one address."""
 
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.identity import Verifier
 from shared.problems import Unauthorized
-from tests.gateway.door import BASE, GOLDEN, answer, bearer, running
+from tests.gateway.door import BASE, answer, bearer, running, verifier
 from tests.gateway.wire import Upstream, caller
 
 KNOWN = "the schedule's, of 32 characters."
@@ -38,20 +36,12 @@ async def test_the_function_can_verify_that_the_schedule_asks(
     (received,) = function.received
     assert (received.method, received.target, received.body) == ("POST", "/sweep", b"")
     assert received.values("authorization") + received.values("cookie") == []
-    verifier = Verifier(
-        function="agent",
-        issuer=GOLDEN["issuer"],
-        gateway_keys=json.dumps(GOLDEN["gateway_jwks"]),
-        jwks=json.dumps(GOLDEN["jwks"]),
-        jwks_url="",
-        legacy_secret=None,
-    )
     word = received.values("x-gateway-assertion")
-    verifier.verify_schedule(assertion=word, method="POST", path="/sweep")
+    verifier().verify_schedule(assertion=word, method="POST", path="/sweep")
     # It is about nobody: with a user's token beside it, it opens nothing.
     token = [bearer().partition(": ")[2]]
     with pytest.raises(Unauthorized):
-        await verifier.verify(authorization=token, assertion=word, method="POST", path="/sweep")
+        await verifier().verify(authorization=token, assertion=word, method="POST", path="/sweep")
 
 
 async def test_nobody_else_reaches_anything(scheduled: int, function: Upstream) -> None:
