@@ -7,6 +7,7 @@ was appended but not confirmed is sent again, which the log's numbers make harml
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -32,6 +33,7 @@ class Journal:
         self._lease = settings.lease_seconds
         self._silence = settings.lease_seconds * 2 / 3
         self._wake = asyncio.Event()
+        self._ticked_at = monotonic()
         self._writing = asyncio.Lock()
         self.live: dict[str, LiveRun] = {}
 
@@ -76,9 +78,7 @@ class Journal:
         """Commit until cancelled."""
         while True:
             await self._next_tick()
-            now = monotonic()
-            due = [live for live in self.live.values() if self._is_due(live, now)]
-            if due:
+            if due := self._take_due(monotonic()):
                 try:
                     await self.flush(due)
                 except Exception:
@@ -86,17 +86,26 @@ class Journal:
                     logger.exception("journal.failed")
 
     async def _next_tick(self) -> None:
-        if not any(live.is_urgent for live in self.live.values()):
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(self._tick if self.live else None):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+        if any(live.is_urgent for live in self.live.values()):
+            return
+        self._wake.clear()
+        left = max(0.0, self._ticked_at + self._tick - monotonic())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left if self.live else None):
+                await self._wake.wait()
 
-    def _is_due(self, live: LiveRun, now: float) -> bool:
-        waited = bool(live.pending) and now - live.behind_since >= self._tick
-        return live.is_urgent or waited or now - live.polled_at >= _POLL_SECONDS
+    def _take_due(self, now: float) -> list[LiveRun]:
+        # The tick is the process's and not the run's: text of all streams waits for the same one, so that statements
+        # do not grow with streams.
+        is_tick = now - self._ticked_at >= self._tick
+        if is_tick:
+            self._ticked_at = now
+        return [
+            live
+            for live in self.live.values()
+            if live.is_urgent
+            or (is_tick and (live.pending or now - live.polled_at >= _POLL_SECONDS))
+        ]
 
     async def flush(self, due: Sequence[LiveRun]) -> None:
         """Append what these runs have pending. One append per run is in flight, so one at a time."""
