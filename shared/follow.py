@@ -59,18 +59,26 @@ class Follow:
         of the reader means nothing any more, or first of all where it asks for one (`afresh`).
 
         The user's right to the run was checked when `view` was read.
+
+        Raises:
+            RunNotFound: it was deleted meanwhile.
         """
         view, place = (view, None) if afresh else await self._place(claims, view, cursor)
+        # Only a snapshot has a cursor in a run that has not begun.
+        has_thread = cursor is not None and cursor.attempt == 0 and cursor.seq > 0
         while not self._is_stopping:
             if place is None:
-                snapshot = await self._runs.snapshot(claims, view.run_id)
+                if (snapshot := await self._snapshot(claims, view.run_id)) is None:
+                    yield []
+                    continue
                 yield snapshot
+                has_thread = True
                 place = Cursor(snapshot.attempt, snapshot.seq)
             if view.has_ended and place.seq >= view.last_seq:
                 return
             with self._feed(view.run_id, place) as feed:
                 async for news in feed.after(place.seq, self._keep_alive):
-                    sound = _sound(news, place.attempt)
+                    sound = _sound(news, place.attempt, has_thread=has_thread)
                     if sound or not news:
                         yield sound
                     if sound:
@@ -83,6 +91,14 @@ class Follow:
             # A feed that closed before the ending had a gap, or lost its run: what it sent last may be in no log.
             place = None
 
+    async def _snapshot(self, claims: Json, run_id: str) -> Snapshot | None:
+        """The thread as it stands; None, after a while, when the database cannot say now."""
+        try:
+            return await self._runs.snapshot(claims, run_id)
+        except Unavailable:
+            await asyncio.sleep(_TROUBLE_SECONDS)
+            return None
+
     async def _place(
         self, claims: Json, view: RunView, cursor: Cursor | None
     ) -> tuple[RunView, Cursor | None]:
@@ -94,7 +110,8 @@ class Follow:
         if cursor.seq > self._known(view):
             # Sent by its holder, and committed with the next tick, or never.
             await asyncio.sleep(self._tick)
-            view = await self._runs.find(claims, run_key=view.run_key)
+            with suppress(Unavailable):
+                view = await self._runs.find(claims, run_key=view.run_key)
             if cursor.attempt != view.attempt or cursor.seq > self._known(view):
                 return view, None
         # Some frames of an event: that event is read again, and whoever writes frames leaves those out.
@@ -182,10 +199,15 @@ def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
         feed.close()
 
 
-def _sound(news: list[Event], attempt: int) -> list[Event]:
-    """The events up to where the reader's picture breaks: another attempt, or an item taken back."""
+def _sound(news: list[Event], attempt: int, *, has_thread: bool) -> list[Event]:
+    """The events up to where the reader's picture breaks: another attempt, or an item taken back.
+
+    A reader that was shown the thread while its run waited is shown it again when the run begins: what the run before
+    had said by then may have been taken back.
+    """
     for place, event in enumerate(news):
-        if (attempt and event.attempt != attempt) or event.type == "item.aborted":
+        is_other = event.attempt != attempt and bool(attempt or has_thread)
+        if is_other or event.type == "item.aborted":
             return news[:place]
         attempt = event.attempt
     return news

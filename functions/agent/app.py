@@ -16,6 +16,7 @@ from shared.contracts import Cursor, Event, Json, Snapshot
 from shared.follow import Follow
 from shared.holder import Holder
 from shared.identity import Verifier
+from shared.problems import RunNotFound
 from shared.runs import Leased, RunView, Waiting
 from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
 
@@ -131,6 +132,9 @@ class Stream:
                     if frames:
                         has_written = True
                         yield frames
+        except RunNotFound:
+            # Deleted under its readers: one that comes back is told.
+            return
         except (asyncio.CancelledError, GeneratorExit):
             if self._leaves:
                 request_id = self._request.scope["request_id"]

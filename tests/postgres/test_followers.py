@@ -7,9 +7,12 @@ from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
-from shared.contracts import Json
+import pytest
+
+from shared.contracts import Json, Snapshot
 from shared.database import Database
 from shared.follow import Follow
+from shared.problems import RunNotFound, Unavailable
 from shared.runs import Runs
 from shared.settings import Settings
 from tests.fixtures.database import TestDatabase
@@ -124,3 +127,50 @@ async def test_who_follows_a_run_nobody_holds_is_told_within_a_tick(
             task.cancel()
 
     assert set(told) == {leased["run_id"]}
+
+
+class Failing:
+    """The runs of a database that is away for the first snapshots."""
+
+    def __init__(self, runs: Runs, times: int) -> None:
+        self._runs = runs
+        self._times = times
+
+    async def snapshot(self, claims: Json, run_id: str) -> Snapshot:
+        if self._times:
+            self._times -= 1
+            raise Unavailable
+        return await self._runs.snapshot(claims, run_id)
+
+
+async def test_a_reader_waits_for_a_database_that_is_away(database: TestDatabase) -> None:
+    user = await admit(database)
+    async with connected(database.url) as db:
+        runs = Runs(db, Settings(supabase_database_url=database.url))
+        leased = await begin(db, user, asks())
+        view = await runs.find(user, run_key=leased["run_key"])
+
+        async def first_parts(reader: Runs, count: int) -> list[object]:
+            follow = Follow(reader, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
+            async with aclosing(follow.follow(user, view, None, afresh=True)) as parts:
+                return [await anext(parts) for _ in range(count)]
+
+        failing = Failing(runs, times=2)
+        *waits, snapshot = await first_parts(failing, 3)  # type: ignore[arg-type]  # of Runs, what it uses
+
+    assert waits == [[], []], "keep-alives"
+    assert isinstance(snapshot, Snapshot)
+
+
+async def test_a_reader_of_a_run_that_is_gone_is_told(database: TestDatabase) -> None:
+    user = await admit(database)
+    async with connected(database.url) as db:
+        runs = Runs(db, Settings(supabase_database_url=database.url))
+        leased = await begin(db, user, asks())
+        view = await runs.find(user, run_key=leased["run_key"])
+        async with database.owner() as owner:
+            await owner.execute("delete from agent.run")
+        follow = Follow(runs, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
+        async with aclosing(follow.follow(user, view, None, afresh=True)) as parts:
+            with pytest.raises(RunNotFound):
+                await anext(parts)

@@ -12,16 +12,21 @@ def event(attempt: int, seq: int, type_: str = "item.delta") -> Event:
 def test_events_are_sound_up_to_another_attempt_or_an_item_taken_back() -> None:
     first, second = event(1, 1), event(1, 2)
 
-    assert _sound([first, second], 1) == [first, second]
-    assert _sound([first, event(2, 2)], 1) == [first]
-    assert _sound([event(2, 2)], 1) == []
-    assert _sound([first, event(1, 2, "item.aborted"), event(1, 3)], 1) == [first]
+    assert _sound([first, second], 1, has_thread=True) == [first, second]
+    assert _sound([first, event(2, 2)], 1, has_thread=True) == [first]
+    assert _sound([event(2, 2)], 1, has_thread=True) == []
+    taken_back = event(1, 2, "item.aborted")
+    assert _sound([first, taken_back, event(1, 3)], 1, has_thread=True) == [first]
 
 
 def test_a_reader_from_the_start_takes_the_first_attempt_it_sees() -> None:
     queued, begun = event(0, 1, "run.queued"), event(1, 2, "run.started")
 
-    assert _sound([queued, begun], 0) == [queued, begun]
+    assert _sound([queued, begun], 0, has_thread=False) == [queued, begun]
+
+
+def test_a_reader_that_was_shown_the_thread_before_its_run_began_is_shown_it_again() -> None:
+    assert _sound([event(1, 2, "run.started")], 0, has_thread=True) == []
 
 
 async def test_an_ending_closes_a_feed_and_nothing_else_does() -> None:
