@@ -18,6 +18,11 @@ CALL_ID = "agent-functions/call_id"
 OUTCOME = "agent-functions/outcome"
 APPROVAL = "agent-functions/approval"
 
+#: Ids that stand in paths: opaque, but for what a path would read otherwise.
+WIRE_ID = (
+    r"^([^/\\\x00-\x1f\x7f.]|\.[^/\\\x00-\x1f\x7f.]|\.\.[^/\\\x00-\x1f\x7f])[^/\\\x00-\x1f\x7f]*$"
+)
+
 Kind = Literal["message", "reasoning", "tool_call", "tool_result"]
 
 ENDINGS = frozenset(

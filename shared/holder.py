@@ -119,9 +119,13 @@ class Holder:
         swept = await self._database.rows("sweep_runs", _SWEEP)
         for row in swept:
             self._execution.spawn(self._dispatch.deliver(str(row["sweep_runs"])))
-        deltas, events = self._settings.keep_deltas_hours, self._settings.keep_events_hours
-        keep = timedelta(hours=deltas), timedelta(hours=events)
-        await self._database.call("prune_runs", *keep, _SWEEP)
+        settings = self._settings
+        hours = (
+            settings.keep_deltas_hours,
+            settings.keep_events_hours,
+            settings.keep_deleted_hours,
+        )
+        await self._database.call("prune", *(timedelta(hours=keep) for keep in hours), _SWEEP)
         return len(swept)
 
     def feed(self, run_id: str) -> Feed | None:

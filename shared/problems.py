@@ -1,6 +1,9 @@
 """What goes wrong and has a name on the wire: one class per stable code. This module imports nothing of ours."""
 
-from typing import ClassVar
+from time import time
+from typing import ClassVar, Final
+
+_DAY_SECONDS: Final = 86_400
 
 
 class Problem(Exception):
@@ -30,7 +33,7 @@ class Forbidden(Problem):
 
 
 class InvalidRequest(Problem):
-    """The request's body is not what this address takes."""
+    """The request is not what this address takes."""
 
     code = "invalid_request"
 
@@ -51,6 +54,36 @@ class RunNotFound(Problem):
     """There is no such run."""
 
     code = "run_not_found"
+
+
+class ThreadNotFound(Problem):
+    """There is no such thread."""
+
+    code = "thread_not_found"
+
+
+class ThreadExists(Problem):
+    """This threadId already names a thread."""
+
+    code = "thread_exists"
+
+
+class ThreadDeleted(Problem):
+    """This thread was deleted; its id can be used again once it was removed for good."""
+
+    code = "thread_deleted"
+
+
+class IdempotencyKeyReused(Problem):
+    """This Idempotency-Key was used for a thread with another body."""
+
+    code = "idempotency_key_reused"
+
+
+class PreconditionFailed(Problem):
+    """The thread is not as `If-Match` says any more: read it again."""
+
+    code = "precondition_failed"
 
 
 class RunIdReused(Problem):
@@ -101,6 +134,9 @@ class BudgetExceeded(Problem):
     """The user's tokens of today are spent; there are new ones tomorrow (UTC)."""
 
     code = "budget_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=_DAY_SECONDS - int(time()) % _DAY_SECONDS)
 
 
 class TooManyRuns(Problem):

@@ -21,6 +21,7 @@ from shared.problems import (
     RunIdReused,
     RunNotFound,
     ThreadBusy,
+    ThreadDeleted,
     Unauthorized,
 )
 from shared.settings import Settings
@@ -40,6 +41,7 @@ _PROBLEMS: dict[str, type[Problem]] = {
         RunIdReused,
         RunNotFound,
         ThreadBusy,
+        ThreadDeleted,
         Unauthorized,
     )
 }
@@ -171,7 +173,7 @@ class Runs:
 
         Raises:
             ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved,
-            InterruptExpired, BudgetExceeded: as named.
+            InterruptExpired, BudgetExceeded, ThreadDeleted: as named.
         """
         wanted = self._lease if lease else None
         row = await self._call("start_run", claims, request, wanted, self._limits)
@@ -192,6 +194,17 @@ class Runs:
         if not daily:
             return None
         return await self._call("tokens_left", UUID(claims["sub"]), daily)  # type: ignore[no-any-return]
+
+    async def limits(self, claims: Json, run_id: str) -> Json:
+        """What a run of the user's own has used of its limits: {tool_calls, tokens_left}, None where unlimited.
+
+        Raises:
+            RunNotFound: it was deleted meanwhile.
+        """
+        used = await self._call("limits_of", claims, UUID(run_id), self._limits)
+        if used is None:
+            raise RunNotFound
+        return used  # type: ignore[no-any-return]  # that JSON
 
     async def find(
         self, claims: Json, *, run_key: str | None, thread_key: str | None = None

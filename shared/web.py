@@ -1,51 +1,24 @@
-"""What every function has on the wire: an app, its health, problems, and server-sent events."""
+"""What every function has on the wire: an app, its health, who is asking, bodies, and server-sent events."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, StreamingResponse
-from starlette.types import Scope
 
 from shared import log
+from shared.answers import HANDLERS, crashed
 from shared.context import Context
 from shared.contracts import Json, clean_json
 from shared.database import Database
 from shared.identity import Principal, Verifier
-from shared.problems import InvalidRequest, Problem
+from shared.problems import InvalidRequest
 from shared.settings import Settings
-
-#: One table of what a code is in HTTP; docs/api.md lists it for clients.
-STATUS: Final = {
-    "invalid_request": 422,
-    "invalid_cursor": 400,
-    "invalid_event": 400,
-    "unsupported_media_type": 415,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "body_too_large": 413,
-    "run_not_found": 404,
-    "rewind_target_unknown": 404,
-    "run_id_reused": 409,
-    "thread_busy": 409,
-    "interrupt_open": 409,
-    "interrupt_resolved": 409,
-    "interrupt_expired": 409,
-    "budget_exceeded": 429,
-    "nothing_to_answer": 422,
-    "too_many_runs": 503,
-    "unavailable": 503,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "internal_error": 500,
-}
 
 #: A part of a function that lives as long as its process: it is entered before requests come, and puts itself
 #: into `app.state`.
@@ -89,8 +62,8 @@ def create_app(
     app.state.requires = requires
     app.include_router(_health)
     app.include_router(router)
-    app.add_middleware(Context, crashed=_crashed)
-    for kind, handler in _HANDLERS.items():
+    app.add_middleware(Context, crashed=crashed)
+    for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return app
 
@@ -155,44 +128,6 @@ async def _principal(request: Request) -> Principal:
 User = Annotated[Principal, Depends(_principal)]
 
 
-def problem(request: Request, code: str, detail: str, **more: Any) -> JSONResponse:
-    """An RFC 9457 problem with a stable `code`."""
-    status = STATUS[code]
-    retry_after = more.pop("retry_after", None)
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "request_id": request.scope.get("request_id", ""),
-        **more,
-    }
-    headers = {"retry-after": str(retry_after)} if retry_after else None
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
-
-
-async def _on_problem(request: Request, error: Problem) -> Response:
-    return problem(request, error.code, error.detail, retry_after=error.retry_after)
-
-
-async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
-    # Where and why; never the value, which may be private.
-    errors = [
-        {"at": ".".join(map(str, found["loc"][1:])), "error": found["msg"]}
-        for found in error.errors()
-    ]
-    return problem(request, InvalidRequest.code, InvalidRequest().detail, errors=errors[:20])
-
-
-async def _on_http(request: Request, error: HTTPException) -> Response:
-    codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-    told = problem(request, codes.get(error.status_code, "invalid_request"), str(error.detail))
-    if allow := (error.headers or {}).get("Allow"):
-        told.headers["allow"] = allow
-    return told
-
-
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -222,17 +157,6 @@ def _loads(raw: bytes) -> Any:
     # What cannot be written again, such as 300 levels of lists, cannot be kept either; a request adds a few of its own.
     orjson.dumps([[[[[[clean_json(body)]]]]]])
     return body
-
-
-def _crashed(scope: Scope) -> JSONResponse:
-    return problem(Request(scope), "internal_error", "Something went wrong on our side.")
-
-
-_HANDLERS: Final[dict[type[Exception], Any]] = {
-    Problem: _on_problem,
-    RequestValidationError: _on_invalid,
-    HTTPException: _on_http,
-}
 
 
 def event_stream(frames: AsyncIterator[bytes], request: Request) -> StreamingResponse:

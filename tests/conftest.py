@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.blocking",
     "tests.fixtures.functions",
     "tests.fixtures.stack",
+    "tests.fixtures.threads",
 ]

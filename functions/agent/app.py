@@ -9,10 +9,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from functions.agent import limits
 from functions.agent.agui import Projection, interrupts, leg_ended, usage
-from functions.agent.asked import WIRE_ID, ConnectInput, RunAgentInput
+from functions.agent.asked import ConnectInput, RunAgentInput
 from shared.answering import answering
-from shared.contracts import Cursor, Event, Json, Snapshot
+from shared.contracts import WIRE_ID, Cursor, Event, Json, Snapshot
 from shared.follow import Follow
 from shared.holder import Holder
 from shared.identity import Verifier
@@ -42,14 +43,21 @@ async def start(request: Request, user: User) -> Response:
         await holder.meet(view)
     stream = Stream(request, user.claims, view, leaves=props.on_disconnect == "cancel")
     is_known = isinstance(admitted, Waiting) and admitted.is_known
-    return stream.respond(None, afresh=is_known, in_legs=props.resumable)
+    response = stream.respond(None, afresh=is_known, in_legs=props.resumable)
+    if isinstance(admitted, Leased):
+        settings = request.app.state.settings
+        response.headers.update(limits.headers(settings, admitted.tokens_left))
+    return response
 
 
 @router.get("/runs/{run_id}")
 async def read(run_id: RunId, request: Request, user: User) -> Response:
-    """A run: its status, its place in the log, and what it ended with."""
-    view = await _holder(request).runs.find(user.claims, run_key=run_id)
-    return JSONResponse(_view(view))
+    """A run: its status, its place in the log, what it ended with, and what is left of its limits."""
+    runs = _holder(request).runs
+    view = await runs.find(user.claims, run_key=run_id)
+    used = await runs.limits(user.claims, view.run_id)
+    told = limits.shown(request.app.state.settings, used["tool_calls"], used["tokens_left"])
+    return JSONResponse({**_view(view), "limits": told})
 
 
 @router.get("/runs/{run_id}/events")

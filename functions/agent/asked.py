@@ -13,13 +13,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared.contracts import Json, canonical, clean_json
+from shared.contracts import WIRE_ID, Json, canonical, clean_json
 from shared.log import logger
-
-#: Ids that stand in paths: opaque, but for what a path would read otherwise.
-WIRE_ID = (
-    r"^([^/\\\x00-\x1f\x7f.]|\.[^/\\\x00-\x1f\x7f.]|\.\.[^/\\\x00-\x1f\x7f])[^/\\\x00-\x1f\x7f]*$"
-)
 
 MessageId = Annotated[
     str, StringConstraints(min_length=1, max_length=128), BeforeValidator(clean_json)

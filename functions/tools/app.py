@@ -17,11 +17,12 @@ from functions.tools import mcp
 from functions.tools.calls import Calls
 from functions.tools.server import Server
 from functions.tools.tool import Caller, Tool, tools_of
+from shared.answers import problem
 from shared.callers import CallerVerifier
 from shared.contracts import Json
-from shared.problems import Forbidden, Unauthorized
+from shared.problems import Forbidden, Unauthorized, Unavailable
 from shared.settings import InvalidSettings
-from shared.web import KEEP_ALIVE, create_app, database, event_stream, problem
+from shared.web import KEEP_ALIVE, create_app, database, event_stream
 
 router = APIRouter()
 
@@ -72,6 +73,7 @@ class Exchange:
 
         Raises:
             mcp.Fault: that is the answer.
+            Unavailable: this process stops.
             _Gone: the client left before there was one.
         """
         work = server.start(asked, caller, self._tell)
@@ -81,6 +83,9 @@ class Exchange:
         except BaseException:
             work.cancel()
             raise
+        if work.cancelled():
+            # This process stops; what the call did by now is done.
+            raise Unavailable
         if news is None:
             return JSONResponse(await work)
         return event_stream(self._frames(work, news), self._request)
@@ -167,6 +172,8 @@ async def tools(app: FastAPI) -> AsyncIterator[None]:
         app.state.mcp = Server(found_tools(), Calls(app.state.database, settings))
     except ValueError as error:
         raise InvalidSettings(str(error)) from None
+    # Before the server waits for its connections, which wait for their calls.
+    app.state.stop = app.state.mcp.close
     yield
     await app.state.mcp.close()
 

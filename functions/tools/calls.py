@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,8 @@ from shared.settings import Settings
 
 #: A larger result is none: clients stop reading at some point, ours at four times as much.
 _MAX_BYTES = 1024 * 1024
+#: Settings with a name of their own; any other is a tool's secret.
+_FIELDS = frozenset(field.name for field in fields(Settings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Calls:
         try:
             result, outcome = await self._result(asked), "ok"
         except Ask as questions:
+            await self.audit(asked.caller, asked.tool.name, asked.arguments, "input_required")
             return questions
         except asyncio.CancelledError:
             # The client is gone; what the call did by now is done.
@@ -81,10 +84,15 @@ class Calls:
 
     def _lend(self, tool: Tool) -> dict[str, str]:
         names = (*tool.required_credentials, *tool.optional_settings)
-        found = {name: str(getattr(self.settings, name, "")) for name in names}
-        if missing := [name.upper() for name in tool.required_credentials if not found[name]]:
+        found = {name: self._setting(name) for name in names}
+        if missing := [_variable(name) for name in tool.required_credentials if not found[name]]:
             raise ToolError(f"This tool is not set up here: {', '.join(missing)} is not set.")
         return found
+
+    def _setting(self, name: str) -> str:
+        if name in _FIELDS:
+            return str(getattr(self.settings, name))
+        return self.settings.tool_secrets.get(name.upper(), "")
 
     async def audit(self, caller: Caller, tool: str, arguments: Json, outcome: str) -> None:
         """Leave a row of a denial, or of a call that no run made: those of runs are in their logs.
@@ -108,6 +116,10 @@ class Calls:
         except Exception as error:
             # The call has happened: what is lost is its row, and somebody must know.
             logger.error("audit.lost", extra={"tool": row[1], "error": type(error).__name__})
+
+
+def _variable(name: str) -> str:
+    return name.upper() if name in _FIELDS else f"TOOL_SECRET_{name.upper()}"
 
 
 def _failed(tool: Tool, error: Exception) -> tuple[Json, str]:

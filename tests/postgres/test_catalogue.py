@@ -100,13 +100,13 @@ RULES = {
 #: Column by column, all a user's session may write.
 WRITABLE = {
     "insert": {
-        "thread": "owner key title metadata",
+        "thread": "owner key title metadata request_key request_hash",
         "run": "thread_id owner key request request_hash",
         "item": "thread_id run_id owner key kind data",
         "note": "owner key text",
     },
     "update": {
-        "thread": "title metadata updated_at",
+        "thread": "title metadata updated_at archived_at",
         "item": "superseded_at",
         "interrupt": "status payload resolved_by resolved_at",
     },

@@ -16,9 +16,9 @@ from tests.postgres.holders import admit, append, asks, begin, connected, entry,
 
 TABLES = (
     *("thread", "run", "lease", "run_secret", "run_event", "item", "interrupt", "audit_event"),
-    *("turn_usage", "note", "weather_cache", "tool_list"),
+    *("turn_usage", "note", "weather_cache", "tool_list", "day_usage", "call_slot"),
 )
-SECRET = ("lease", "run_secret", "weather_cache", "tool_list")
+SECRET = ("lease", "run_secret", "weather_cache", "tool_list", "call_slot")
 
 
 @dataclass
@@ -63,6 +63,9 @@ async def house(database: TestDatabase, postgres: MigratedServer) -> House:
         await db.call("add_note", alice, "call-1", "note of alice")
         await db.call("keep_weather", "berlin", "celsius", {"sky": "clear"})
         await db.call("keep_tools", "http://tools/mcp", "", [])
+        await db.call("take_call_slot", leased["run_id"], "call-1", 1, 60)
+    async with database.owner() as owner:
+        await owner.execute("insert into agent.day_usage values ($1, now(), 5)", alice["sub"])
     async with database.owner() as owner:
         for table in TABLES:
             assert await owner.fetchval(f"select count(*) from agent.{table}"), table
@@ -122,6 +125,10 @@ async def test_anon_and_service_role_have_no_way_in(house: House) -> None:
         "update agent.item set owner = auth.uid()",
         "update agent.thread set owner = auth.uid()",
         "update agent.thread set key = 'x'",
+        "update agent.thread set deleted_at = now()",
+        "update agent.day_usage set tokens = 0",
+        "delete from agent.day_usage",
+        "delete from agent.thread",
         "update agent.run_event set data = '{}'",
         "update agent.interrupt set reason = 'x'",
         "update agent.audit_event set outcome = 'x'",

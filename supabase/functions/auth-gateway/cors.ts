@@ -31,7 +31,10 @@ export const cors = (origins: readonly string[], routes: Routes): Cors => {
     const origin = request.headers.get("origin");
     if (origin === null || !origins.includes(origin)) return;
     headers.set("access-control-allow-origin", origin);
-    headers.set("access-control-expose-headers", "x-request-id, retry-after");
+    headers.set(
+      "access-control-expose-headers",
+      "x-request-id, retry-after, ratelimit, ratelimit-policy, etag, location, content-disposition",
+    );
   };
 
   const preflight = (request: Request): Response | undefined => {

@@ -13,10 +13,15 @@ const REQUEST_HEADERS = [
 const RESPONSE_HEADERS = [
   "content-type",
   "cache-control",
+  "content-disposition",
   "etag",
+  "ratelimit",
+  "ratelimit-policy",
   "retry-after",
   "x-accel-buffering",
 ];
+/** An address below the one that was asked for. Any other names a place only functions know. */
+const RELATIVE = /^[\w-]+(?:\/[\w.~%-]+)*$/;
 const REQUEST_ID = /^[A-Za-z0-9_.-]{1,64}$/;
 
 /** The caller's request id where it is short and clean, else a new one. */
@@ -35,7 +40,12 @@ export const requestHeaders = (caller: Headers, id: string, assertion: string): 
   return headers;
 };
 
-export const responseHeaders = (upstream: Headers): Headers => picked(upstream, RESPONSE_HEADERS);
+export const responseHeaders = (upstream: Headers): Headers => {
+  const headers = picked(upstream, RESPONSE_HEADERS);
+  const location = upstream.get("location") ?? "";
+  if (RELATIVE.test(location)) headers.set("location", location);
+  return headers;
+};
 
 const picked = (from: Headers, names: readonly string[]): Headers => {
   const headers = new Headers();

@@ -9,4 +9,16 @@ export const routes: Routes = {
     "/runs/{id}/cancel": ["POST"],
     "/connect": ["POST"],
   },
+  threads: {
+    "/threads": ["GET", "POST"],
+    "/threads/{id}": ["GET", "PATCH", "DELETE"],
+    "/threads/{id}/items": ["GET"],
+    "/threads/{id}/runs": ["GET"],
+    "/threads/{id}/runs/{id}/log": ["GET"],
+    "/threads/{id}/export": ["GET"],
+    "/search": ["GET"],
+    "/me": ["DELETE"],
+    "/me/export": ["GET"],
+    "/openapi.json": ["GET"],
+  },
 };

@@ -41,6 +41,30 @@ for (
   });
 }
 
+for (
+  const [path, method] of [
+    ["/threads?metadata=%7B%7D", "GET"],
+    ["/threads", "POST"],
+    ["/threads/t", "GET"],
+    ["/threads/t", "PATCH"],
+    ["/threads/t", "DELETE"],
+    ["/threads/t/items?order=desc", "GET"],
+    ["/threads/t/runs", "GET"],
+    ["/threads/t/runs/r/log", "GET"],
+    ["/threads/t/export?format=markdown", "GET"],
+    ["/search?q=a%20b", "GET"],
+    ["/me", "DELETE"],
+    ["/me/export", "GET"],
+    ["/openapi.json", "GET"],
+  ] as const
+) {
+  Deno.test(`${method} ${path} of threads reaches it`, async () => {
+    const { response, url } = await send(`${HERE}/threads${path}`, method);
+    assert.equal(response.status, 200);
+    assert.equal(url, `https://threads.example.com${path}`);
+  });
+}
+
 const nowhere = [
   "",
   "/",

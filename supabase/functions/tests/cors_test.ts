@@ -14,7 +14,7 @@ Deno.test("a preflight of a listed origin needs no token", async () => {
   assert.equal(response.status, 204);
   assert.equal(response.headers.get("access-control-allow-origin"), APP);
   assert.equal(response.headers.get("vary"), "Origin");
-  assert.equal(response.headers.get("access-control-allow-methods"), "POST, GET");
+  assert.equal(response.headers.get("access-control-allow-methods"), "POST, GET, PATCH, DELETE");
   assert.equal(
     response.headers.get("access-control-allow-headers"),
     "authorization, x-client-info, apikey, content-type, last-event-id, idempotency-key, " +
@@ -59,7 +59,7 @@ Deno.test("answers and problems can be read by a listed origin", async () => {
     assert.equal(response.headers.get("access-control-allow-origin"), APP);
     assert.equal(
       response.headers.get("access-control-expose-headers"),
-      "x-request-id, retry-after",
+      "x-request-id, retry-after, ratelimit, ratelimit-policy, etag, location, content-disposition",
     );
     assert.equal(response.headers.get("vary"), "Origin");
     if (status !== 200) await problem(response);

@@ -60,7 +60,7 @@ export const door = async (changes: Changes = {}) => {
     mint,
     issuer: golden.issuer,
     routes,
-    origins: { agent: "https://agent.example.com" },
+    origins: { agent: "https://agent.example.com", threads: "https://threads.example.com" },
     allowedOrigins: [],
     fetch: upstream().fetch,
     log: (line) => changes.lines?.push(line),

@@ -69,6 +69,7 @@ Deno.test("only headers on the list come back", async () => {
   const kept = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache, no-transform",
+    "content-disposition": 'attachment; filename="t.md"',
     etag: '"1"',
     "retry-after": "3",
     "x-accel-buffering": "no",
@@ -93,6 +94,23 @@ Deno.test("only headers on the list come back", async () => {
     "x-content-type-options": "nosniff",
   });
 });
+
+for (
+  const [location, isKept] of [
+    ["threads/a%20b.c", true],
+    ["/threads/t", false],
+    ["//10.0.0.1/t", false],
+    ["http:t", false],
+    ["threads/t?x=1", false],
+    ["", false],
+  ] as const
+) {
+  Deno.test(`a place of ${location} is told: ${isKept}`, async () => {
+    const { fetch } = upstream(() => Response.json({}, { status: 201, headers: { location } }));
+    const response = await (await door({ fetch }))(ask());
+    assert.equal(response.headers.get("location"), isKept ? location : null);
+  });
+}
 
 for (const status of [300, 301, 302, 303, 307, 308]) {
   Deno.test(`a redirect (${status}) of a function goes no further`, async () => {

@@ -1,0 +1,204 @@
+"""A user's threads over REST: list, create, read, rename, archive, delete, search, export."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Annotated, Literal
+from urllib.parse import quote
+from uuid import uuid4
+
+from fastapi import FastAPI, Header, Query, Request, Response
+
+from functions.threads import export, reading
+from functions.threads.asked import (
+    PRIVATE,
+    After,
+    Store,
+    Tags,
+    ThreadId,
+    names,
+    private_router,
+    read_object,
+    tags_of,
+)
+from functions.threads.described import body, describe, problems, streamed, tagged
+from functions.threads.threads import Tagged, Threads
+from functions.threads.wire import NewThread, Thread, ThreadChanges, ThreadPage
+from shared.contracts import canonical, clean, clean_json
+from shared.web import User, create_app, database, identity, read_body
+
+#: How long an erasure removes rows before it answers; sweeps do the rest.
+_ERASE_SECONDS = 60.0
+
+router = private_router()
+
+
+@router.get(
+    "/threads", operation_id="listThreads", tags=["threads"], responses=problems("invalid_cursor")
+)
+async def list_threads(
+    user: User,
+    threads: Store,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
+    archived: Literal["false", "true", "all"] = "false",
+    metadata: Annotated[
+        str | None,
+        Query(description="A JSON object that is contained.", examples=['{"project": "travel"}']),
+    ] = None,
+) -> ThreadPage:
+    """A page of the user's threads, newest activity first."""
+    wanted = None if metadata is None else read_object(metadata)
+    which = None if archived == "all" else archived == "true"
+    return await threads.threads(
+        user.claims, metadata=wanted, archived=which, after=after, limit=limit
+    )
+
+
+@router.post(
+    "/threads",
+    operation_id="createThread",
+    tags=["threads"],
+    status_code=201,
+    response_model=Thread,
+    openapi_extra=body(NewThread),
+    responses={
+        **problems("thread_exists", "thread_deleted", "idempotency_key_reused", "body_too_large"),
+        **tagged(201, "ETag", "Location"),
+        200: {"model": Thread, "description": "It was created by this Idempotency-Key before."},
+    },
+)
+async def create_thread(
+    request: Request,
+    response: Response,
+    user: User,
+    threads: Store,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> Thread:
+    """Create a thread. The same `Idempotency-Key` and body again creates no other."""
+    new, sent = await read_body(request, NewThread)
+    named = {
+        **clean_json(new.model_dump(by_alias=False)),
+        "thread_id": new.thread_id or str(uuid4()),
+    }
+    key = None if idempotency_key is None else clean(idempotency_key)
+    digest = hashlib.sha256(canonical(sent)).hexdigest()
+    tagged_ = await threads.create(user.claims, named, key, digest)
+    response.status_code = 201 if tagged_.created else 200
+    # Relative: the gateway has an address of its own.
+    response.headers["location"] = f"threads/{quote(tagged_.thread.thread_id, safe='')}"
+    return _shown(tagged_, response)
+
+
+@router.get(
+    "/threads/{thread_id}",
+    operation_id="readThread",
+    tags=["threads"],
+    response_model=Thread,
+    responses={
+        **problems("thread_not_found", "not_found"),
+        **tagged(200, "ETag"),
+        304: {"description": "It is as `If-None-Match` says."},
+    },
+)
+async def read_thread(
+    thread_id: ThreadId,
+    response: Response,
+    user: User,
+    threads: Store,
+    if_none_match: Tags = None,
+) -> Thread | Response:
+    """A thread."""
+    found = await threads.read(user.claims, thread_id)
+    if names(if_none_match, found.etag):
+        return Response(status_code=304, headers={**PRIVATE, "etag": f'"{found.etag}"'})
+    return _shown(found, response)
+
+
+@router.patch(
+    "/threads/{thread_id}",
+    operation_id="updateThread",
+    tags=["threads"],
+    openapi_extra=body(ThreadChanges),
+    responses={
+        **problems("thread_not_found", "not_found", "precondition_failed", "body_too_large"),
+        **tagged(200, "ETag"),
+    },
+)
+async def update_thread(
+    thread_id: ThreadId,
+    request: Request,
+    response: Response,
+    user: User,
+    threads: Store,
+    if_match: Tags = None,
+) -> Thread:
+    """Rename a thread, replace its metadata, archive it or take it back."""
+    changes, _ = await read_body(request, ThreadChanges)
+    wanted = clean_json(changes.model_dump(by_alias=False, exclude_unset=True))
+    return _shown(await threads.update(user.claims, thread_id, wanted, tags_of(if_match)), response)
+
+
+@router.delete(
+    "/threads/{thread_id}",
+    operation_id="deleteThread",
+    tags=["threads"],
+    status_code=204,
+    responses=problems("thread_not_found", "not_found", "precondition_failed"),
+)
+async def delete_thread(
+    thread_id: ThreadId, request: Request, user: User, threads: Store, if_match: Tags = None
+) -> Response:
+    """Delete a thread, and cancel what runs in it. It is gone for every reader; retention removes it for good."""
+    request_id = request.scope["request_id"]
+    await threads.delete(user.claims, thread_id, tags_of(if_match), request_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/me/export",
+    operation_id="exportMine",
+    tags=["export"],
+    response_class=Response,
+    responses={**problems(), **streamed("application/x-ndjson")},
+)
+async def export_mine(user: User, threads: Store) -> Response:
+    """All a user has, as JSON Lines; the member `type` says what a line is."""
+    lines = export.user_as_lines(threads, user.claims)
+    return export.download(lines, "export.jsonl", "application/x-ndjson")
+
+
+@router.delete(
+    "/me", operation_id="deleteMine", tags=["export"], status_code=204, responses=problems()
+)
+async def delete_mine(request: Request, user: User, threads: Store) -> Response:
+    """Delete all a user has: threads, runs, notes. What stays is the audit, which has no content."""
+    await threads.erase(user.claims, request.scope["request_id"])
+    ends_at = monotonic() + _ERASE_SECONDS
+    while monotonic() < ends_at and await threads.remove_erased(user.claims):
+        pass
+    return Response(status_code=204)
+
+
+def _shown(found: Tagged, response: Response) -> Thread:
+    response.headers["etag"] = f'"{found.etag}"'
+    return found.thread
+
+
+@asynccontextmanager
+async def uses_threads(app: FastAPI) -> AsyncIterator[None]:
+    """Use the user's threads: `app.state.threads`."""
+    app.state.threads = Threads(app.state.database)
+    yield
+
+
+router.include_router(reading.router)
+
+app = create_app(
+    "threads",
+    router,
+    uses=(database, identity, uses_threads),
+    requires=("supabase_database_url", "supabase_url", "gateway_public_keys"),
+)
+describe(app)

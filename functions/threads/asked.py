@@ -1,0 +1,67 @@
+"""What requests carry besides bodies: ids, cursors, entity tags, and who asks."""
+
+import re
+from typing import Annotated, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+
+from functions.threads.threads import Threads
+from functions.threads.wire import Cursor
+from shared.contracts import WIRE_ID, Json, clean_json
+from shared.problems import InvalidRequest
+
+#: An entity tag (RFC 9110 §8.8.3).
+_ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+#: Answers are one user's, and asked for again before they are shown again.
+PRIVATE: Final = {"cache-control": "private, no-cache"}
+
+
+def _threads(request: Request) -> Threads:
+    threads: Threads = request.app.state.threads
+    return threads
+
+
+def _is_private(response: Response) -> None:
+    response.headers.update(PRIVATE)
+
+
+def private_router() -> APIRouter:
+    """Routes whose answers no shared cache may keep."""
+    return APIRouter(dependencies=[Depends(_is_private)])
+
+
+Store = Annotated[Threads, Depends(_threads)]
+ThreadId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
+RunId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
+After = Annotated[Cursor | None, Query(max_length=512)]
+Tags = Annotated[str | None, Header(max_length=1000)]
+
+
+def tags_of(if_match: str | None) -> list[str] | None:
+    """The entity tags of If-Match, compared strongly (RFC 9110 §13.1.1): None for any."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    return [tag for weak, tag in _ETAG.findall(if_match) if not weak]
+
+
+def names(if_none_match: str | None, etag: str) -> bool:
+    """Whether If-None-Match has this tag, compared weakly (RFC 9110 §13.1.2)."""
+    given = if_none_match or ""
+    return given.strip() == "*" or etag in [tag for _, tag in _ETAG.findall(given)]
+
+
+def read_object(text: str) -> Json:
+    """The JSON object in a query parameter.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    try:
+        value = clean_json(orjson.loads(text))
+        orjson.dumps(value)
+    except (ValueError, TypeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidRequest("`metadata` is not a JSON object.")
+    return value

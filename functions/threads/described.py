@@ -1,0 +1,113 @@
+"""What OpenAPI says of this function beyond what FastAPI finds out itself: problems, bodies, who may ask."""
+
+from collections import defaultdict
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from functions.threads.wire import NewThread, ProblemBody, ThreadChanges
+from shared import problems as known
+from shared.answers import STATUS
+from shared.contracts import Json
+
+_REFS = "#/components/schemas/{model}"
+_BODIES: Final[tuple[type[BaseModel], ...]] = (NewThread, ThreadChanges, ProblemBody)
+_SERVER: Final = "https://{project}.supabase.co/functions/v1/auth-gateway/threads"
+_ANYWHERE: Final = ("unauthorized", "invalid_request", "unavailable", "internal_error")
+_MEANINGS: Final = {
+    kind.code: (kind.__doc__ or "").strip()
+    for kind in vars(known).values()
+    if isinstance(kind, type) and issubclass(kind, known.Problem)
+} | {
+    "internal_error": "Something went wrong on our side.",
+    "not_found": "There is nothing at this address.",
+}
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def problems(*codes: str) -> Responses:
+    """The problems a route may answer with, besides those that every route may."""
+    by_status: dict[int | str, list[str]] = defaultdict(list)
+    for code in (*_ANYWHERE, *codes):
+        by_status[STATUS[code]].append(f"`{code}`: {_MEANINGS[code]}")
+    content = {"application/problem+json": {"schema": {"$ref": _ref(ProblemBody)}}}
+    return {
+        status: {"description": "\n\n".join(told), "content": content}
+        for status, told in by_status.items()
+    }
+
+
+def tagged(status: int, *headers: str) -> Responses:
+    """A success with an entity tag."""
+    described: Json = {"ETag": "What this representation is known by.", "Location": "Its address."}
+    shown = {n: {"description": described[n], "schema": {"type": "string"}} for n in headers}
+    return {status: {"headers": shown}}
+
+
+def streamed(*kinds: str) -> Responses:
+    """A success that is a file of one of these media types."""
+    header = {"description": "A name for the file.", "schema": {"type": "string"}}
+    return {
+        200: {
+            "description": "The file, as it is read.",
+            "content": {kind: {"schema": {"type": "string"}} for kind in kinds},
+            "headers": {"Content-Disposition": header},
+        }
+    }
+
+
+def body(model: type[BaseModel]) -> Json:
+    """A JSON body, which is read once it is known who sends it."""
+    content = {"application/json": {"schema": {"$ref": _ref(model)}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def describe(app: FastAPI) -> None:
+    """Have the app's `/openapi.json` say all of this."""
+
+    def openapi() -> Json:
+        if not app.openapi_schema:
+            app.openapi_schema = _whole(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _whole(app: FastAPI) -> Json:
+    written = get_openapi(
+        title="Threads",
+        version="1",
+        summary="A user's threads: list, read, rename, archive, search, export, delete.",
+        routes=app.routes,
+        servers=[{"url": _SERVER, "variables": {"project": {"default": "project"}}}],
+    )
+    components = written.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for model in _BODIES:
+        schemas[_name(model)] = model.model_json_schema(by_alias=True)
+    scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    components["securitySchemes"] = {"supabase": scheme}
+    written["security"] = [{"supabase": []}]
+    for operation in (found for path in written["paths"].values() for found in path.values()):
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _present(parameter["schema"])
+    return written
+
+
+def _present(schema: Json) -> Json:
+    """A parameter's schema where it is there: a query and a header know no null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **kinds[0]}
+
+
+def _name(model: type[BaseModel]) -> str:
+    return str(model.model_config.get("title") or model.__name__)
+
+
+def _ref(model: type[BaseModel]) -> str:
+    return _REFS.format(model=_name(model))

@@ -1,0 +1,119 @@
+"""Everything, as a stream: page after page, so that a slow reader holds neither a connection nor a transaction."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+import orjson
+from pydantic.alias_generators import to_camel
+from starlette.responses import StreamingResponse
+
+from functions.threads import pages
+from functions.threads.threads import Threads, Window
+from functions.threads.wire import Item, Thread
+from shared.contracts import Json
+
+_ITEMS = 200
+_ROWS = 200
+#: The kinds of rows a user has, and the place before the first of each.
+_KINDS: Final = {
+    "thread": "",
+    "run": "",
+    "item": "0",
+    "interrupt": "00000000-0000-0000-0000-000000000000",
+    "note": "",
+    "audit_event": "0",
+}
+_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
+
+
+def download(parts: AsyncIterator[bytes], name: str, kind: str) -> StreamingResponse:
+    """An answer that a browser saves as a file `name` (RFC 6266)."""
+    headers = {
+        "content-disposition": f'attachment; filename="{_UNSAFE.sub("_", name)}"',
+        "cache-control": "private, no-store",
+        "x-accel-buffering": "no",
+    }
+    return StreamingResponse(parts, media_type=kind, headers=headers)
+
+
+async def thread_as_lines(
+    threads: Threads, claims: Json, thread: Thread, *, superseded: bool
+) -> AsyncIterator[bytes]:
+    """JSON Lines: the thread, then its items."""
+    yield _line("thread", thread.model_dump(mode="json"))
+    async for items in _items(threads, claims, thread.thread_id, superseded=superseded):
+        yield b"".join(_line("item", item.model_dump(mode="json")) for item in items)
+
+
+async def thread_as_markdown(
+    threads: Threads, claims: Json, thread: Thread
+) -> AsyncIterator[bytes]:
+    """Markdown, to be read: what was said, and the calls between."""
+    title = " ".join((thread.title or thread.thread_id).split())
+    yield f"# {title}\n".encode()
+    async for items in _items(threads, claims, thread.thread_id, superseded=False):
+        yield "".join(map(_section, items)).encode()
+
+
+async def user_as_lines(threads: Threads, claims: Json) -> AsyncIterator[bytes]:
+    """JSON Lines: all a user has, kind by kind."""
+    for kind, after in _KINDS.items():
+        while rows := await threads.export(claims, kind, after, _ROWS):
+            after = str(rows[-1]["cursor"])
+            yield b"".join(_line(kind, _camel(row)) for row in rows)
+
+
+async def _items(
+    threads: Threads, claims: Json, key: str, *, superseded: bool
+) -> AsyncIterator[list[Item]]:
+    cursor: str | None = None
+    while True:
+        window = Window(after=pages.position(cursor), superseded=superseded)
+        page = await threads.items(claims, key, window, _ITEMS)
+        yield page.data
+        if (cursor := page.next) is None:
+            return
+
+
+def _line(kind: str, row: Json) -> bytes:
+    return orjson.dumps({"type": kind, **row}) + b"\n"
+
+
+def _camel(row: Json) -> Json:
+    return {to_camel(name): value for name, value in row.items() if name != "cursor"}
+
+
+def _section(item: Item) -> str:
+    """An item as Markdown; what the model thought is left out."""
+    data = item.data
+    match item.kind:
+        case "message":
+            return (
+                f"\n## {str(data.get('role', '')).capitalize()}\n\n{_text(data.get('content'))}\n"
+            )
+        case "tool_call":
+            return (
+                f"\n### Call of {data.get('name')}\n\n{_fenced(str(data.get('arguments', '')))}\n"
+            )
+        case "tool_result":
+            return f"\n### Result\n\n{_fenced(_text(data.get('content')))}\n"
+    return ""
+
+
+def _text(content: object) -> str:
+    """A content's text; other parts by their kind."""
+    if not isinstance(content, list):
+        return str(content or "")
+    return "\n\n".join(
+        str(part["text"]) if "text" in part else f"*({part.get('type', 'part')})*"
+        for part in content
+        if isinstance(part, dict)
+    )
+
+
+def _fenced(text: str) -> str:
+    """A code block that nothing in it can end."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"

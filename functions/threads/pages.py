@@ -1,0 +1,70 @@
+"""Cursors: places in a list, which clients give back as they got them."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from shared.contracts import Json
+from shared.problems import InvalidCursor
+
+
+class _Place(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Moment(_Place):
+    """Behind a row of a list in the order of time."""
+
+    at: AwareDatetime
+    id: UUID
+
+
+class Position(_Place):
+    """At an item."""
+
+    position: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+_MOMENT: TypeAdapter[Moment] = TypeAdapter(Moment)
+_POSITION: TypeAdapter[Position] = TypeAdapter(Position)
+_HIT: TypeAdapter[Moment | Position] = TypeAdapter(Moment | Position)
+
+
+def to_cursor(row: Json, *members: str) -> str:
+    """The cursor of a row's place, which these of its members are."""
+    place = {name: row[name] for name in members}
+    return urlsafe_b64encode(orjson.dumps(place)).rstrip(b"=").decode()
+
+
+def moment(cursor: str | None) -> Json | None:
+    """Read a cursor of a list in the order of time.
+
+    Raises:
+        InvalidCursor: it is none.
+    """
+    return _read(_MOMENT, cursor)
+
+
+def position(cursor: str | None) -> int | None:
+    """Read a cursor among items; raises as `moment` does."""
+    place = _read(_POSITION, cursor)
+    return None if place is None else int(place["position"])
+
+
+def hit(cursor: str | None) -> Json | None:
+    """Read a cursor among the hits of a search, titles or messages; raises as `moment` does."""
+    return _read(_HIT, cursor)
+
+
+def _read(kind: TypeAdapter[Any], cursor: str | None) -> Json | None:
+    if cursor is None:
+        return None
+    try:
+        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return kind.dump_python(kind.validate_json(text), mode="json")  # type: ignore[no-any-return]
+    except (ValidationError, binascii.Error, ValueError):
+        raise InvalidCursor("The cursor is not one this list gave.") from None

@@ -1,0 +1,206 @@
+"""A user's threads in Postgres: one statement each, as their user. What it returns is in the shapes of `wire`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from functions.threads import pages
+from functions.threads.wire import (
+    HitPage,
+    Item,
+    ItemPage,
+    LogPage,
+    LogRow,
+    Page,
+    Part,
+    RunPage,
+    Thread,
+    ThreadPage,
+)
+from shared.contracts import Json
+from shared.database import Database, Refused
+from shared.problems import (
+    IdempotencyKeyReused,
+    PreconditionFailed,
+    Problem,
+    RunNotFound,
+    ThreadDeleted,
+    ThreadExists,
+    ThreadNotFound,
+    Unauthorized,
+)
+
+_PROBLEMS: Mapping[str, type[Problem]] = {
+    kind.code: kind
+    for kind in (
+        IdempotencyKeyReused,
+        PreconditionFailed,
+        RunNotFound,
+        ThreadDeleted,
+        ThreadExists,
+        ThreadNotFound,
+        Unauthorized,
+    )
+}
+Paged = TypeVar("Paged", bound=Page[Any])
+_MATCH = re.compile("\ue000([^\ue001]*)\ue001")
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A thread and its entity tag, unquoted; `created`: it was not there before."""
+
+    thread: Thread
+    etag: str
+    created: bool = False
+
+    @classmethod
+    def from_row(cls, row: Json) -> "Tagged":
+        return cls(Thread.model_validate(row["thread"]), row["etag"], row.get("created", False))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which items of a thread: behind or before a place, in an order."""
+
+    after: int | None = None
+    before: int | None = None
+    descends: bool = False
+    superseded: bool = False
+
+    def arguments(self) -> tuple[int | None, int | None, bool, bool]:
+        """Between which positions, whether from the upper end, and whether with superseded ones."""
+        above, below = self.after, self.before
+        if self.descends:
+            above, below = below, above
+        goes_back = self.before is not None and self.after is None
+        return above, below, self.descends != goes_back, self.superseded
+
+
+class Threads:
+    """What a user may do with threads. Whatever is not theirs is not there: ThreadNotFound."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def threads(
+        self,
+        claims: Json,
+        *,
+        metadata: Json | None,
+        archived: bool | None,
+        after: str | None,
+        limit: int,
+    ) -> ThreadPage:
+        """Threads that contain `metadata`, newest activity first. `archived` None: all."""
+        place = pages.moment(after)
+        rows = await self._call("list_threads", claims, metadata, archived, place, limit + 1)
+        for row in rows:
+            row["at"] = row["updated_at"]
+        return _page(ThreadPage, rows, limit)
+
+    async def create(
+        self, claims: Json, new: Json, request_key: str | None, request_hash: str
+    ) -> Tagged:
+        """Create a thread; the same request key and hash again gives the same one.
+
+        Raises:
+            ThreadExists, ThreadDeleted, IdempotencyKeyReused: as named.
+        """
+        named = (new["thread_id"], new["title"], new["metadata"])
+        row = await self._call("create_thread", claims, *named, request_key, request_hash)
+        return Tagged.from_row(row)
+
+    async def read(self, claims: Json, key: str) -> Tagged:
+        return Tagged.from_row(await self._call("read_thread", claims, key))
+
+    async def update(
+        self, claims: Json, key: str, changes: Json, tags: Sequence[str] | None
+    ) -> Tagged:
+        """Change what `changes` names, if the thread still has one of these tags (None: whatever it has).
+
+        Raises:
+            PreconditionFailed: it has another.
+        """
+        return Tagged.from_row(await self._call("update_thread", claims, key, changes, tags))
+
+    async def delete(
+        self, claims: Json, key: str, tags: Sequence[str] | None, request_id: str
+    ) -> None:
+        """Hide a thread from its user and the agent, and cancel its runs; raises as `update` does."""
+        await self._call("delete_thread", claims, key, tags, request_id)
+
+    async def items(self, claims: Json, key: str, window: Window, limit: int) -> ItemPage:
+        """A page of a thread's items."""
+        row = await self._call("list_items", claims, key, *window.arguments(), limit)
+        items = row["items"]
+        more = {"next": row["has_higher"], "previous": row["has_lower"]}
+        if window.descends:
+            items.reverse()
+            more = {"next": row["has_lower"], "previous": row["has_higher"]}
+        ends = {"next": items[-1:], "previous": items[:1]}
+        return ItemPage(
+            data=[Item.model_validate(item) for item in items],
+            **{
+                end: pages.to_cursor(ends[end][0], "position") if more[end] else None
+                for end in ends
+            },
+        )
+
+    async def runs(self, claims: Json, key: str, after: str | None, limit: int) -> RunPage:
+        """A page of a thread's runs, newest first."""
+        rows = await self._call("list_runs", claims, key, pages.moment(after), limit + 1)
+        return _page(RunPage, rows, limit)
+
+    async def log(self, claims: Json, key: str, run_key: str, after: int, limit: int) -> LogPage:
+        """Rows of a run's log behind `after`.
+
+        Raises:
+            RunNotFound: the thread has no such run.
+        """
+        rows = await self._call("list_events", claims, key, run_key, after, limit + 1)
+        shown = [LogRow.model_validate(row) for row in rows[:limit]]
+        return LogPage(data=shown, next=shown[-1].seq if len(rows) > limit else None)
+
+    async def search(self, claims: Json, words: str, after: str | None, limit: int) -> HitPage:
+        """Messages and titles that hold the words, newest first; titles before messages."""
+        found = await self._call("search_threads", claims, words, pages.hit(after), limit + 1)
+        threads = {row["id"]: row for row in found["threads"]}
+        for row in found["hits"]:
+            row["thread"] = threads[row["thread"]]
+            row["snippet"] = _parts(row["snippet"])
+        return _page(HitPage, found["hits"], limit)
+
+    async def export(self, claims: Json, kind: str, after: str | None, limit: int) -> list[Json]:
+        """Rows of one kind of all the user has, each with its `cursor`."""
+        return await self._call("export_rows", claims, kind, after, limit)  # type: ignore[no-any-return]
+
+    async def erase(self, claims: Json, request_id: str) -> None:
+        """Hide everything of a user, and cancel their runs; `remove_erased` removes it."""
+        await self._call("erase_user", claims, request_id)
+
+    async def remove_erased(self, claims: Json) -> int:
+        """Remove some thousands of hidden rows. Returns how many; 0 once there are none."""
+        return await self._call("remove_erased", claims)  # type: ignore[no-any-return]
+
+    async def _call(self, function: str, *arguments: Any) -> Any:
+        try:
+            return await self._database.call(function, *arguments)
+        except Refused as refused:
+            raise _PROBLEMS.get(refused.code, Problem)() from None
+
+
+def _page(kind: type[Paged], rows: list[Json], limit: int) -> Paged:
+    """The first `limit` of rows, and the cursor of the last of them if there are more."""
+    shown, cursor = rows[:limit], None
+    if len(rows) > limit:
+        members = ("at", "id") if shown[-1].get("position") is None else ("position",)
+        cursor = pages.to_cursor(shown[-1], *members)
+    return kind.model_validate({"data": shown, "next": cursor})
+
+
+def _parts(snippet: str) -> list[Part]:
+    # Of what a split gives, every second piece is a match.
+    pieces = enumerate(_MATCH.split(snippet))
+    return [Part(text=text, match=nth % 2 == 1) for nth, text in pieces if text]

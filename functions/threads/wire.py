@@ -1,0 +1,182 @@
+"""The shapes of this API. Times are ISO 8601 in UTC; names are camelCase on the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic.alias_generators import to_camel
+
+from shared.contracts import WIRE_ID, Json, Kind, clean_json
+
+_MAX_METADATA_BYTES = 16 * 1024
+
+
+def _fits(metadata: Json) -> Json:
+    if len(orjson.dumps(metadata)) > _MAX_METADATA_BYTES:
+        raise ValueError(f"metadata is larger than {_MAX_METADATA_BYTES} bytes")
+    return metadata
+
+
+Id = Annotated[str, StringConstraints(pattern=WIRE_ID, max_length=128), BeforeValidator(clean_json)]
+Title = Annotated[str, StringConstraints(max_length=500), BeforeValidator(clean_json)]
+Metadata = Annotated[dict[str, Any], BeforeValidator(clean_json), AfterValidator(_fits)]
+Cursor = Annotated[
+    str, Field(description="Where to go on; opaque.", examples=["eyJwb3NpdGlvbiI6N30"])
+]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        frozen=True,
+    )
+
+
+class Asked(Wire):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewThread(Asked):
+    """A thread to create. Without an id it gets one."""
+
+    thread_id: Annotated[Id | None, Field(examples=["holiday"])] = None
+    title: Annotated[Title | None, Field(examples=["A week in Lisbon"])] = None
+    metadata: Annotated[Metadata, Field(examples=[{"project": "travel"}])] = {}
+
+
+class ThreadChanges(Asked):
+    """What is to change; what is left out stays. `metadata` is replaced as a whole."""
+
+    title: Annotated[Title | None, Field(examples=["Two weeks in Lisbon"])] = None
+    metadata: Annotated[Metadata, Field(examples=[{"project": "travel"}])] = {}
+    archived: bool = False
+
+
+class Thread(Wire):
+    """A thread. `updatedAt` is its last activity: its creation, or the beginning or end of a run.
+
+    `status`: a run answers it (running), waits (queued), or asked its user something (waiting).
+    """
+
+    thread_id: Annotated[str, Field(examples=["holiday"])]
+    title: Annotated[str | None, Field(examples=["A week in Lisbon"])]
+    metadata: Annotated[dict[str, Any], Field(examples=[{"project": "travel"}])]
+    created_at: datetime
+    updated_at: datetime
+    archived_at: datetime | None
+    status: Literal["idle", "running", "queued", "waiting"]
+
+
+class Item(Wire):
+    """An entry of a thread, as it is stored. `supersededAt`: an edit or a regeneration took its place."""
+
+    id: Annotated[str, Field(examples=["m1"])]
+    kind: Kind
+    run_id: str | None
+    created_at: datetime
+    superseded_at: datetime | None
+    data: Annotated[
+        dict[str, Any], Field(examples=[{"role": "user", "content": "Name three colours."}])
+    ]
+
+
+class Run(Wire):
+    """One answering of a thread. `ending`: what it ended with, by status (reason, code, interrupts)."""
+
+    run_id: Annotated[str, Field(examples=["r1"])]
+    status: Literal[
+        "queued", "in_progress", "interrupted", "completed", "incomplete", "cancelled", "failed"
+    ]
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    usage: dict[str, Any] | None
+    ending: dict[str, Any] | None
+
+
+class LogRow(Wire):
+    """One row of a run's log: `count` events from `seq` on (neighbouring deltas share a row)."""
+
+    attempt: int
+    seq: int
+    count: int
+    type: Annotated[str, Field(examples=["item.completed"])]
+    item_id: str | None
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class Part(Wire):
+    """A piece of a snippet; `match`: it is what was searched for."""
+
+    text: str
+    match: bool
+
+
+class Hit(Wire):
+    """A message that was found, or, without `itemId`, a title."""
+
+    thread: Thread
+    item_id: str | None
+    snippet: list[Part]
+
+
+Entry = TypeVar("Entry")
+
+
+class Page(Wire, Generic[Entry]):
+    """A page, and where the next one begins: null where there is none."""
+
+    data: list[Entry]
+    next: Cursor | None
+
+
+class ThreadPage(Page[Thread]):
+    """A page of threads."""
+
+
+class RunPage(Page[Run]):
+    """A page of runs."""
+
+
+class HitPage(Page[Hit]):
+    """A page of what was found."""
+
+
+class ItemPage(Page[Item]):
+    """A page of items, and where those behind it and before it begin."""
+
+    previous: Cursor | None
+
+
+class LogPage(Wire):
+    """Rows of a log, and the `seq` to go on after: null at the end of what is stored."""
+
+    data: list[LogRow]
+    next: int | None
+
+
+class ProblemBody(BaseModel):
+    """A problem (RFC 9457). `code` is stable; `errors` says where a request is wrong, and why."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    errors: list[dict[str, str]] = []

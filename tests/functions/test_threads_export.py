@@ -1,0 +1,189 @@
+"""Everything as a file, streamed; and everything gone."""
+
+import json
+
+import pytest
+
+from shared.contracts import Json
+from tests.fixtures.functions import Person
+from tests.fixtures.threads import Library
+from tests.fixtures.waiting import eventually
+from tests.postgres.holders import append, asks, entry, row, superuser
+
+_RESTS = """select count(*) > 0 and bool_and(state = 'idle') from pg_stat_activity
+  where usename = 'agent_api'"""
+
+
+@pytest.fixture
+async def person(threads: Library) -> Person:
+    someone = await threads.person()
+    await threads.talk(someone, "t", ("q", "a"))
+    return someone
+
+
+async def lines(person: Person, path: str) -> list[Json]:
+    answer = await person.ask("GET", path)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+async def fill(threads: Library, count: int) -> None:
+    """More items than a page of the export has."""
+    async with threads.database.owner() as owner:
+        await owner.execute(
+            "insert into agent.item (thread_id, owner, key, kind, data)"
+            " select id, owner, 'i' || n, 'message', jsonb_build_object('role', 'user', 'content', 'i' || n)"
+            "   from agent.thread, generate_series(1, $1) n",
+            count,
+        )
+
+
+async def test_a_thread_is_exported_whole_as_lines(threads: Library, person: Person) -> None:
+    await fill(threads, 450)
+
+    thread, *items = await lines(person, "/threads/t/export")
+
+    assert thread == {"type": "thread", **(await person.ask("GET", "/threads/t")).json()}
+    assert [item["data"]["content"] for item in items] == [
+        "q",
+        "a",
+        *(f"i{n}" for n in range(1, 451)),
+    ]
+    first = (await person.ask("GET", "/threads/t/items?limit=1")).json()["data"][0]
+    assert items[0] == {"type": "item", **first}
+
+
+async def test_a_thread_is_exported_to_be_read(threads: Library, person: Person) -> None:
+    await person.ask("PATCH", "/threads/t", {"title": "A\n# title"})
+    call = {"name": "run", "arguments": '{"code": "```"}'}
+    kinds = (("tool_call", call), ("reasoning", {"text": "hm"}), ("tool_result", {"content": "42"}))
+    async with threads.database.owner() as owner:
+        for kind, data in kinds:
+            await owner.execute(
+                "insert into agent.item (thread_id, owner, key, kind, data)"
+                " select id, owner, $1, $1, $2 from agent.thread",
+                kind,
+                json.dumps(data),
+            )
+
+    answer = await person.ask("GET", "/threads/t/export?format=markdown")
+
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="t.md"'
+    assert answer.text == (
+        "# A # title\n\n## User\n\nq\n\n## Assistant\n\na\n\n"
+        '### Call of run\n\n````\n{"code": "```"}\n````\n\n### Result\n\n```\n42\n```\n'
+    )
+
+
+async def test_a_name_that_no_header_can_have_is_made_safe(person: Person) -> None:
+    await person.ask("POST", "/threads", {"threadId": 'é";x'})
+
+    answer = await person.ask("GET", "/threads/%C3%A9%22%3Bx/export")
+
+    assert answer.headers["content-disposition"] == 'attachment; filename="_x.jsonl"'
+
+
+async def test_a_slow_reader_holds_no_connection(threads: Library, person: Person) -> None:
+    async with threads.database.owner() as owner:
+        await owner.execute(
+            "insert into agent.item (thread_id, owner, key, kind, data)"
+            " select id, owner, 'i' || n, 'message', jsonb_build_object('role', 'user', 'content', repeat('x', 20000))"
+            "   from agent.thread, generate_series(1, 1000) n"
+        )
+    headers = person.headers("GET", "/threads/t/export")
+    url = f"{person.base}/threads/t/export"
+    async with (
+        superuser(threads.database) as watcher,
+        person.client.stream("GET", url, headers=headers) as slow,
+    ):
+        pieces = slow.aiter_bytes(1000)
+        await anext(pieces)
+        # Nothing more is read: the answer stops where the buffers are full, between two statements.
+        await eventually(lambda: watcher.fetchval(_RESTS))
+        size = 1000
+        async for piece in pieces:
+            size += len(piece)
+    assert size > 20_000_000
+
+
+async def test_a_user_gets_everything_and_nothing_of_others(
+    threads: Library, person: Person
+) -> None:
+    other = await threads.person()
+    await threads.talk(other, "of-other", ("secret", "secret"))
+    await threads.db.call("add_note", other.claims, "k", "secret")
+    await threads.db.call("add_note", person.claims, "k", "my note")
+    leased = await threads.begin(person, "u", "r")
+    asked = {"id": "6b0f4f52-3f0e-4c39-9d2b-6a0f2f4f3f00", "reason": "tool_call", "state": "kept"}
+    spent = row(2, "step.finished", usage={"input_tokens": 5, "output_tokens": 2})
+    ending = row(3, "run.interrupted", interrupts=[asked])
+    assert await append(threads.db, entry(leased, spent, ending)) == ["ok"]
+    await fill(threads, 250)
+    await person.ask("DELETE", "/threads/gone")
+    await threads.db.call("cancel_run", person.claims, "r", "x")
+
+    found = await lines(person, "/me/export")
+
+    by_type: dict[str, list[Json]] = {}
+    for line in found:
+        by_type.setdefault(line["type"], []).append(line)
+    counts = {kind: len(rows) for kind, rows in by_type.items()}
+    assert counts == {"thread": 2, "run": 2, "item": 3 + 2 * 250, "interrupt": 1, "note": 1}
+    (run,) = (run for run in by_type["run"] if run["runId"] == "r")
+    assert run["turns"][0]["input_tokens"] == 5
+    assert run["threadId"] == "u"
+    text = json.dumps(found)
+    assert "secret" not in text
+    assert "kept" not in text
+    assert other.sub not in text
+
+
+async def test_a_user_deletes_everything_and_others_keep_theirs(
+    threads: Library, person: Person
+) -> None:
+    other = await threads.person()
+    await threads.talk(other, "t", ("q", "a"))
+    await threads.db.call("add_note", person.claims, "k", "my note")
+    leased = await threads.begin(person, "u", "ended")
+    spent = row(2, "step.finished", usage={"input_tokens": 5, "output_tokens": 2})
+    assert await append(threads.db, entry(leased, spent, row(3, "run.completed"))) == ["ok"]
+    await threads.db.call("begin_run", person.claims, asks(run="waits", thread="v"), None)
+    await fill(threads, 6000)
+    await person.ask("DELETE", "/threads/t")
+
+    assert (await person.ask("DELETE", "/me")).status_code == 204
+
+    assert (await person.ask("GET", "/threads?archived=all")).json()["data"] == []
+    async with threads.database.owner() as owner:
+        for table in ("thread", "run", "item", "interrupt", "note", "turn_usage"):
+            left = await owner.fetchval(
+                f"select count(*) from agent.{table} where owner = $1", person.sub
+            )
+            assert left == 0, table
+        audit = await owner.fetch(
+            "select action, subject from agent.audit_event where owner = $1 order by id", person.sub
+        )
+        deletions = [tuple(found) for found in audit if "run" not in found["action"]]
+        assert deletions == [("thread.delete", "t"), ("user.erase", None)]
+    assert await threads.db.call("tokens_left", person.sub, 100) == 93, "no new tokens for today"
+    assert len((await person.ask("GET", "/threads")).json()["data"]) == 0
+    assert len((await other.ask("GET", "/threads/t/items?limit=5")).json()["data"]) == 5
+    assert (await person.ask("POST", "/threads", {"threadId": "t"})).status_code == 201
+
+
+async def test_a_run_that_is_held_is_told_to_stop_before_it_is_removed(
+    threads: Library, person: Person
+) -> None:
+    leased = await threads.begin(person, "u", "live")
+
+    assert (await person.ask("DELETE", "/me")).status_code == 204
+
+    verdicts = await threads.db.rows("append_events", [entry(leased)])
+    assert verdicts[0]["verdict"] == "cancel"
+    assert await append(threads.db, entry(leased, row(2, "run.cancelled"))) == ["cancel"]
+    assert (await person.ask("DELETE", "/me")).status_code == 204
+    async with threads.database.owner() as owner:
+        assert (
+            await owner.fetchval("select count(*) from agent.run where owner = $1", person.sub) == 0
+        )
