@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,7 +23,8 @@ from shared.mcp import Client, ServerFailed
 from shared.problems import Unavailable
 from shared.servers import Server, servers_of
 from shared.settings import Settings
-from shared.toolbox import Headers, McpToolbox, Users
+from shared.slots import Slots
+from shared.toolbox import Headers, McpToolbox
 
 #: A list is asked for anew when it is older, and a server that failed is left alone for so long.
 _FRESH_SECONDS = 30.0
@@ -61,7 +63,7 @@ class McpTools:
         self._clients = {server.name: Client(server.url, self._http) for server in self._servers}
         self._lists: dict[tuple[str, str], _Listed] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._users = Users(settings.tool_calls_at_once)
+        self._slots = Slots(database, settings)
         self._session: Any = None
 
     async def warm(self) -> None:
@@ -88,8 +90,8 @@ class McpTools:
             (server, self._clients[server.name], tools)
             for server, tools in zip(self._servers, lists, strict=True)
         ]
-        turn = self._users.turn(str(UUID(claims["sub"])))
-        return McpToolbox(listed, headers, turn, self._settings)
+        slot = partial(self._slots.hold, str(UUID(claims["sub"])), run_id)
+        return McpToolbox(listed, headers, slot, self._settings)
 
     async def _list(self, server: Server, role: str, headers: Headers) -> Sequence[Json]:
         key = (server.name, role if server.is_ours else "")

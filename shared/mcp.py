@@ -138,6 +138,9 @@ class Client:
         body = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
         async with self._send(body, headers) as response:
             answer = await _answer(response, id_)
+            if answer is None and response.status >= 500:
+                # Whoever stands between may have passed the request on: as good as a connection that broke.
+                response.raise_for_status()
             if answer is None:
                 raise _Refused(response.status, None, f"The server answered {response.status}.")
             if error := answer.get("error"):

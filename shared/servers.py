@@ -5,7 +5,7 @@ repeatable, or free of its user's yes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -19,6 +19,8 @@ OURS = "tools"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 _SECRET = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _MEMBERS = {"url", "headers", "tools", "approval", "repeatable"}
+#: What there is to say of our own function, whose address and word are known.
+_OUR_MEMBERS = {"tools", "approval"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,23 +48,28 @@ def servers_of(settings: Settings) -> list[Server]:
     Raises:
         InvalidSettings: MCP_SERVERS is not what docs/configuration.md says.
     """
-    ours = [Server(name=OURS, url=settings.tools_url)] if settings.tools_url else []
-    if not settings.mcp_servers:
-        return ours
     try:
-        named = orjson.loads(settings.mcp_servers)
+        named = orjson.loads(settings.mcp_servers or "{}")
     except orjson.JSONDecodeError:
         raise InvalidSettings("MCP_SERVERS is not JSON.") from None
     if not isinstance(named, dict):
         raise InvalidSettings("MCP_SERVERS must be an object: a name and its server.")
-    return ours + [_server(name, value, settings.mcp_secrets) for name, value in named.items()]
+    policy = named.pop(OURS, {})
+    _check_members(OURS, policy, _OUR_MEMBERS)
+    ours = _server(OURS, {**policy, "url": settings.tools_url}, {}) if settings.tools_url else None
+    others = [_server(name, value, settings.mcp_secrets) for name, value in named.items()]
+    return [ours, *others] if ours else others
+
+
+def _check_members(name: str, value: Any, members: Set[str]) -> None:
+    if not isinstance(value, dict) or value.keys() - members:
+        raise InvalidSettings(f"MCP_SERVERS: {name} has the members {', '.join(sorted(members))}.")
 
 
 def _server(name: str, value: Any, secrets: Mapping[str, str]) -> Server:
-    if not _NAME.match(name) or name == OURS:
+    if not _NAME.match(name):
         raise InvalidSettings(f"MCP_SERVERS: {name[:40]!r} cannot be a server's name.")
-    if not isinstance(value, dict) or value.keys() - _MEMBERS:
-        raise InvalidSettings(f"MCP_SERVERS: {name} has the members {', '.join(sorted(_MEMBERS))}.")
+    _check_members(name, value, _MEMBERS)
     url = value.get("url")
     if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
         raise InvalidSettings(f"MCP_SERVERS: {name} needs a url.")

@@ -61,14 +61,18 @@ class Settings:
     mcp_servers: str = ""
     #: What `${NAME}` in their headers stands for: the variables MCP_SECRET_NAME.
     mcp_secrets: Mapping[str, str] = field(
-        default_factory=dict, repr=False, metadata={"variable": "MCP_SECRET_<NAME>"}
+        default_factory=dict, repr=False, metadata={"prefix": "MCP_SECRET_"}
+    )
+    #: The credentials of our own tools, by name: the variables TOOL_SECRET_NAME.
+    tool_secrets: Mapping[str, str] = field(
+        default_factory=dict, repr=False, metadata={"prefix": "TOOL_SECRET_"}
     )
     #: One call's limit, and that of asking a server for its tools, seconds.
     tool_seconds: float = 30.0
     tool_list_seconds: float = 10.0
     #: A result's limit, characters; what is beyond is cut, and says so.
     tool_result_characters: int = 50_000
-    #: Calls of one user at the same time, in one process; more wait.
+    #: Calls of one user at the same time, in all processes together; more wait.
     tool_calls_at_once: int = 8
 
     #: Connections of this process; each pod holds as many.
@@ -99,6 +103,8 @@ class Settings:
     #: Ended runs keep their deltas so long (an hour at least), and all their events so long, hours.
     keep_deltas_hours: float = 1.0
     keep_events_hours: float = 720.0
+    #: Deleted threads are removed for good after so long, hours.
+    keep_deleted_hours: float = 720.0
     keep_alive_seconds: float = 15.0
     #: `/events` ends by itself after so long (0: never).
     stream_leg_seconds: float = 0.0
@@ -118,12 +124,9 @@ class Settings:
         if level and level not in _LEVELS:
             raise InvalidSettings(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}.")
         read: dict[str, Any] = {n: _read(n, kinds[n], text) for n, text in given.items() if text}
-        secrets = {
-            name.removeprefix(_SECRETS): value
-            for name, value in environ.items()
-            if name.startswith(_SECRETS)
-        }
-        return cls(**{**read, "mcp_secrets": secrets})
+        for many in (f for f in fields(cls) if f.metadata):
+            read[many.name] = _below(many.metadata["prefix"], environ)
+        return cls(**read)
 
     def require(self, *names: str) -> None:
         """Check that settings are there.
@@ -136,7 +139,14 @@ class Settings:
             raise InvalidSettings(f"Set {', '.join(missing)}; docs/configuration.md says to what.")
 
 
-_SECRETS = "MCP_SECRET_"
+def _below(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in environ.items()
+        if name.startswith(prefix) and value
+    }
+
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 

@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
-from weakref import WeakValueDictionary
 
 import orjson
 
@@ -24,20 +24,8 @@ _LOST = "The tool's server broke off; the call may or may not have had its effec
 _SLOW = "The tool did not answer in time; the call may or may not have had its effect."
 #: The headers of a request to this server, in the name of the run's user.
 Headers = Callable[[Server], Mapping[str, str]]
-
-
-class Users:
-    """How many calls of one user run at the same time in this process; more wait their turn."""
-
-    def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-
-    def turn(self, user: str) -> asyncio.Semaphore:
-        turn = self._turns.get(user)
-        if turn is None:
-            turn = self._turns[user] = asyncio.Semaphore(self._at_once)
-        return turn
+#: Held while a call runs: a user has a few at a time.
+Slot = Callable[[str], AbstractAsyncContextManager[None]]
 
 
 class McpToolbox:
@@ -47,13 +35,13 @@ class McpToolbox:
         self,
         listed: Sequence[tuple[Server, Client, Sequence[Json]]],
         headers: Headers,
-        turn: asyncio.Semaphore,
+        slot: Slot,
         settings: Settings,
     ) -> None:
         self.tools: dict[str, Tool] = {}
         self._routes: dict[str, tuple[Server, Client, str]] = {}
         self._headers = headers
-        self._turn = turn
+        self._slot = slot
         self._seconds = settings.tool_seconds
         self._characters = settings.tool_result_characters
         for server, client, tools in listed:
@@ -82,7 +70,7 @@ class McpToolbox:
             params.update(_response(answer))
         is_repeatable = self.tools[name].is_repeatable
         try:
-            async with self._turn, asyncio.timeout(self._seconds):
+            async with self._slot(call_id), asyncio.timeout(self._seconds):
                 result = await self._ask(server, client, params, again=is_repeatable)
         except TimeoutError:
             return Result(_SLOW, "error" if is_repeatable else "unknown")
@@ -137,6 +125,8 @@ def _is_repeatable(server: Server, remote: str, found: Json) -> bool:
 def _approval(server: Server, remote: str, found: Json) -> Approval:
     if not server.is_ours:
         return server.approval_of(remote)
+    if policy := server.approval.get(remote) or server.approval.get("*"):
+        return policy
     hints, meta = found.get("annotations") or {}, found.get("_meta") or {}
     if (own := meta.get(APPROVAL)) in ("never", "ask", "edit"):
         return own  # type: ignore[no-any-return]  # one of the three

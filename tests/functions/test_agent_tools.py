@@ -157,6 +157,21 @@ async def test_what_a_foreign_server_says_of_its_tools_is_not_believed(
     assert "tools/call" not in [request["method"] for request in asked]
 
 
+async def test_the_operators_word_on_our_own_tools_is_above_theirs(
+    database: TestDatabase, model: ModelServer, tools: Process
+) -> None:
+    policy = json.dumps({"tools": {"approval": {"calculator": "ask"}, "tools": ["calculator"]}})
+    url = f"{tools.base}/mcp"
+    async with serve(database, model, tools_url=url, mcp_servers=policy) as agent:
+        person = await agent.person()
+        model.will(calls(("a", "calculator", '{"expression": "1+1"}')))
+        seen = await person.run(says_user("go"))
+
+    assert seen[-1]["outcome"]["type"] == "interrupt"
+    offered = [tool["function"]["name"] for tool in model.requests[0]["tools"]]
+    assert offered == ["calculator"]
+
+
 async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
     database: TestDatabase, model: ModelServer
 ) -> None:
@@ -168,6 +183,8 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
                 return {"content": [{"type": "text", "text": "x" * 3_000_000}]}
             case "flood":
                 return {"content": [{"type": "text", "text": "x" * 10_000_000}]}
+            case "stop":
+                return {"status": 503}
         return {}
 
     async with (
@@ -176,7 +193,8 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
     ):
         person = await agent.person()
         wanted = [
-            (how, "look_up", json.dumps({"how": how})) for how in ("hang", "talk", "flood", "die")
+            (how, "look_up", json.dumps({"how": how}))
+            for how in ("hang", "talk", "flood", "die", "stop")
         ]
         model.will(calls(*wanted), says("done"))
         await person.run(says_user("go"))
@@ -185,7 +203,8 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
     assert by_length[0] == "The server's answer is too large."
     assert "did not answer in time" in by_length[1]
     assert "broke off" in by_length[2]
-    assert by_length[3].endswith("[cut here: 3000000 characters in all]")
+    assert "broke off" in by_length[3], "whoever answered may have passed the call on"
+    assert by_length[4].endswith("[cut here: 3000000 characters in all]")
 
 
 async def test_a_process_that_remembers_an_older_servers_tools_calls_them_as_it_knows(

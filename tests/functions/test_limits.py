@@ -1,8 +1,13 @@
-"""A user's limits: tokens of a day, refused before a run and between its turns, and told as what they are."""
+"""A user's limits: tokens of a day, refused before a run and between its turns, calls, and what is told of them."""
 
-from tests.doubles import CountingTools, ModelServer, calls, says
+import asyncio
+import json
+
+from shared.contracts import Json
+from tests.doubles import CountingTools, ModelServer, Reply, calls, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import says_user, serve
+from tests.fixtures.foreign import foreign
+from tests.fixtures.functions import Person, says_user, serve
 from tests.functions.test_approvals import ask, resumes
 from tests.functions.test_runs import text, types
 
@@ -19,6 +24,7 @@ async def test_a_user_whose_tokens_are_spent_is_refused_and_others_are_not(
 
         refused = await person.ask("POST", "/runs", says_user("more", run="run-2"))
         assert (refused.status_code, refused.json()["code"]) == (429, "budget_exceeded")
+        assert 0 < int(refused.headers["retry-after"]) <= 86_400, "until there are new ones"
         known = await person.ask("GET", "/runs/run-2")
         assert known.status_code == 404, "what is refused leaves nothing behind"
         again = await person.run(first)
@@ -53,3 +59,74 @@ async def test_cancelling_a_run_that_waits_for_its_user_changes_nothing(
         await person.run(resumes(asked, {"approved": True}))
 
     assert tools.calls == [("pay", {})]
+
+
+async def test_a_client_is_told_what_is_left(database: TestDatabase, model: ModelServer) -> None:
+    tools = CountingTools({"look": "seen"})
+    async with serve(database, model, tools, daily_tokens_per_user=100, max_tool_calls=5) as agent:
+        person, other = await agent.person(), await agent.person()
+        model.will(calls(("a", "look", "{}"), ("b", "look", "{}")), says("done"))
+        async with person.stream("POST", "/runs", says_user("go")) as frames:
+            headers = frames.response.headers
+            await frames.rest()
+        known = (await person.ask("GET", "/runs/run-1")).json()
+        strange = await other.ask("GET", "/runs/run-1")
+
+    assert headers["ratelimit-policy"] == '"daily-tokens";q=100;w=86400'
+    assert headers["ratelimit"].startswith('"daily-tokens";r=100;t=')
+    assert known["limits"] == {
+        "toolCalls": {"limit": 5, "left": 3},
+        "dailyTokens": {"limit": 100, "left": 80},
+    }
+    assert strange.status_code == 404
+
+
+async def test_without_a_budget_nothing_is_told_of_one(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async with serve(database, model) as agent:
+        person = await agent.person()
+        model.will(says("hi"))
+        async with person.stream("POST", "/runs", says_user("go")) as frames:
+            assert "ratelimit" not in frames.response.headers
+            await frames.rest()
+        known = (await person.ask("GET", "/runs/run-1")).json()
+
+    assert known["limits"] == {"toolCalls": {"limit": 64, "left": 64}}
+
+
+async def test_a_users_calls_wait_for_each_other_in_whichever_process(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    running, most = 0, 0
+
+    async def work(params: Json) -> Json:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+        return {"content": [{"type": "text", "text": "worked"}]}
+
+    def answer(request: Json) -> Reply:
+        asked = [(str(n), "look_up", "{}") for n in range(4)]
+        return Reply(says("done") if request["messages"][-1]["role"] == "tool" else calls(*asked))
+
+    model.answer_all = answer
+    async with foreign(work) as (url, _):
+        named = json.dumps({"other": {"url": url, "approval": "never"}})
+        limits: Json = {"mcp_servers": named, "tool_calls_at_once": 2}
+        async with (
+            serve(database, model, **limits) as one,
+            serve(database, model, **limits) as two,
+        ):
+            person = await one.person()
+            there = Person(two.client, two.base, person.sub, person.session_id)
+            seen = await asyncio.gather(
+                person.run(says_user("go", run="run-1", thread="one")),
+                there.run(says_user("go", run="run-2", thread="two")),
+            )
+
+    results = [frame for frames in seen for frame in frames if frame["type"] == "TOOL_CALL_RESULT"]
+    assert [frame["content"] for frame in results] == ["worked"] * 8
+    assert most == 2

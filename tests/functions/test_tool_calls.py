@@ -105,7 +105,8 @@ async def test_a_function_that_stops_ends_its_calls(
     await until_true(database, "exists (select from agent.note where text = 'started')")
     await odd.signal(signal.SIGTERM)
 
-    await asyncio.wait([asking])
+    stopped = await asking
+    assert (stopped.status_code, stopped.json()["code"]) == (503, "unavailable")
     assert await audited(database) == [("hang", "unknown")]
 
 
@@ -170,6 +171,17 @@ async def test_a_tool_has_the_settings_it_declared_and_needs(person: Person) -> 
 @pytest.mark.parametrize("odd", [{"openai_api_key": "k"}], indirect=True)
 async def test_a_tool_has_no_settings_it_did_not_declare(person: Person) -> None:
     assert said(await call(person, "lent")) == "openai_api_key"
+
+
+async def test_a_tool_without_its_own_secret_says_which(person: Person) -> None:
+    assert said(await call(person, "look_up_customer")) == (
+        "This tool is not set up here: TOOL_SECRET_CRM_KEY is not set."
+    )
+
+
+@pytest.mark.parametrize("odd", [{"tool_secrets": {"CRM_KEY": "12345"}}], indirect=True)
+async def test_a_tool_of_ones_own_has_its_secret(person: Person) -> None:
+    assert said(await call(person, "look_up_customer")) == "5 characters"
 
 
 async def test_a_tool_for_a_role_is_nobody_elses(

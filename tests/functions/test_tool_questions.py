@@ -43,7 +43,8 @@ async def test_a_tool_goes_on_with_what_it_kept_and_was_told(
     assert first["inputRequests"]["sure"]["params"]["message"] == "Pay 5 euros?"
     assert [first["resultType"], second["resultType"]] == ["input_required"] * 2
     assert said(third) == "paid 5"
-    assert await audited(database) == [("pay", "ok")], "once, when it was made"
+    asked, made = [("pay", "input_required")] * 2, [("pay", "ok")]
+    assert await audited(database) == [*asked, *made], "and once when it was made"
 
 
 async def test_a_state_is_of_one_users_one_call(
@@ -91,7 +92,7 @@ async def test_a_user_who_says_no_ends_the_call(
 
     assert refused["isError"]
     assert said(refused) == "The user was asked, and did not answer."
-    assert await audited(database) == [("pay", "error")]
+    assert await audited(database) == [("pay", "input_required"), ("pay", "error")]
 
 
 async def test_who_cannot_be_asked_is_told_so(person: Person) -> None:

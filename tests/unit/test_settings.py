@@ -39,7 +39,8 @@ def test_what_is_missing_is_named_all_at_once() -> None:
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = (ROOT / "docs/configuration.md").read_text()
     for field in fields(Settings):
-        variable = field.metadata.get("variable", field.name.upper())
+        prefix = field.metadata.get("prefix")
+        variable = f"{prefix}<NAME>" if prefix else field.name.upper()
         row = re.search(rf"^\|[^|]*`{re.escape(variable)}`.*$", documented, re.MULTILINE)
         assert row, field.name
         if field.default not in ("", False, 0, 0.0, MISSING):

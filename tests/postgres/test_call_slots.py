@@ -1,0 +1,73 @@
+"""A user's calls that run at the same time are counted in Postgres: whichever process makes them, however it ends."""
+
+import asyncio
+
+from shared.database import Database
+from tests.fixtures.database import TestDatabase
+from tests.postgres.holders import LEASE, admit, append, asks, begin, connected, entry, expire, row
+
+
+async def take(
+    db: Database, run_id: str, call: str, *, slots: int = 2, seconds: float = 60
+) -> bool:
+    return bool(await db.call("take_call_slot", run_id, call, slots, seconds))
+
+
+async def test_a_user_has_so_many_slots_in_all_runs_together(database: TestDatabase) -> None:
+    user, other = await admit(database), await admit(database)
+    async with connected(database.url) as db:
+        first = (await begin(db, user, asks(run="r1", thread="t1")))["run_id"]
+        second = (await begin(db, user, asks(run="r2", thread="t2")))["run_id"]
+        others = (await begin(db, other))["run_id"]
+
+        assert await take(db, first, "a")
+        assert await take(db, second, "b")
+        assert not await take(db, second, "c")
+        assert await take(db, others, "d")
+        await db.call("free_call_slot", first, "a")
+        assert await take(db, second, "c")
+
+
+async def test_many_that_ask_at_once_never_have_more(database: TestDatabase) -> None:
+    user = await admit(database)
+    async with connected(database.url, database_connections=8) as db:
+        run_id = (await begin(db, user))["run_id"]
+        taken = await asyncio.gather(*(take(db, run_id, f"call-{n}", slots=3) for n in range(24)))
+
+    assert 1 <= sum(taken) <= 3
+
+
+async def test_the_slots_of_a_holder_that_died_are_free_once_its_run_was_taken_up(
+    database: TestDatabase,
+) -> None:
+    user = await admit(database)
+    async with connected(database.url) as db:
+        leased = await begin(db, user)
+        assert await take(db, leased["run_id"], "a", slots=1)
+        await expire(database, leased)
+        assert not await take(db, leased["run_id"], "b", slots=1), "it may only be late"
+
+        again = await db.call(
+            "take_run", leased["run_id"], {**LEASE, "grace": 0}, {"max_hours": 24}
+        )
+        if "suspected" in again:
+            again = await db.call(
+                "take_run", leased["run_id"], {**LEASE, "grace": 0}, {"max_hours": 24}
+            )
+        assert again["attempt"] == 2
+        assert await take(db, leased["run_id"], "b", slots=1)
+
+
+async def test_an_ended_run_and_a_call_that_took_too_long_hold_nothing(
+    database: TestDatabase,
+) -> None:
+    user = await admit(database)
+    async with connected(database.url) as db:
+        first = await begin(db, user, asks(run="r1", thread="t1"))
+        second = (await begin(db, user, asks(run="r2", thread="t2")))["run_id"]
+        assert await take(db, first["run_id"], "a", slots=1)
+        ended = entry(first, row(first["last_seq"] + 1, "run.completed", usage={}), closes=True)
+        assert await append(db, ended) == ["ok"]
+
+        assert await take(db, second, "b", slots=1, seconds=0)
+        assert await take(db, second, "c", slots=1)
