@@ -7,6 +7,7 @@ from typing import Any
 
 import uvicorn
 
+from shared.garbage import loading
 from shared.settings import InvalidSettings, Settings
 
 
@@ -16,6 +17,10 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, state: Any) -> None:
         super().__init__(config)
         self._state = state
+
+    async def startup(self, sockets: Any = None) -> None:
+        with loading():
+            await super().startup(sockets)
 
     async def shutdown(self, sockets: Any = None) -> None:
         if stop := getattr(self._state, "stop", None):
@@ -31,7 +36,8 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         settings = Settings.from_env()
-        app = importlib.import_module(f"functions.{arguments[0]}.app").app
+        with loading():
+            app = importlib.import_module(f"functions.{arguments[0]}.app").app
         settings.require(*app.state.requires)
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")

@@ -11,6 +11,7 @@ from shared.assistant import assistant
 from shared.callers import Minter
 from shared.discovery import McpTools
 from shared.follow import Follow
+from shared.garbage import loading
 from shared.holder import Holder
 from shared.loop import Agent
 from shared.model import OpenAIModel
@@ -79,5 +80,6 @@ def _minter(app: Any) -> Minter | None:
 async def _warm(model: OpenAIModel) -> None:
     # Once the server listens: being ready must not wait for the SDK's import, nor share the interpreter with it.
     await asyncio.sleep(_WARM_SECONDS)
-    await model.warm()
-    await asyncio.to_thread(schemas.warm)
+    with loading():
+        await model.warm()
+        await asyncio.to_thread(schemas.warm)

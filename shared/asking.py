@@ -5,9 +5,10 @@ import random
 from collections.abc import AsyncIterator, Container
 from contextlib import aclosing
 
+from shared.completions import ModelFailed
 from shared.contracts import Json, Step
 from shared.log import logger
-from shared.model import Model, ModelFailed
+from shared.model import Model
 from shared.turn import Turn
 
 
@@ -29,10 +30,9 @@ class Asking:
         for attempt in range(1, self._attempts + 1):
             self.turn = Turn(self._client_tools)
             try:
-                async with aclosing(self._model.stream(messages, specs)) as parts:
-                    async for part in parts:
-                        drafts = self.turn.take(part)
-                        yield Step(drafts)
+                async with aclosing(self._model.stream(messages, specs)) as batches:
+                    async for parts in batches:
+                        yield Step([draft for part in parts for draft in self.turn.take(part)])
                 return
             except ModelFailed as failed:
                 logger.warning("model.failed", extra={"code": failed.code, "attempt": attempt})

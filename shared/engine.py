@@ -5,12 +5,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import monotonic
 
+from shared.completions import ModelFailed
 from shared.contracts import Draft, Step
 from shared.journal import Journal
 from shared.live import LeaseLost, LiveRun
 from shared.log import logger
 from shared.loop import Agent, Loop, TokensLeft, unlimited
-from shared.model import Model, ModelFailed
+from shared.model import Model
 from shared.runs import Leased
 
 

@@ -50,22 +50,25 @@ class Feed:
         """What comes behind `seq`, as it comes; an empty list each time nothing came for `keep_alive` seconds."""
         loop = asyncio.get_running_loop()
         said_at = loop.time()
-        while True:
-            if news := self.events[seq - self.base :]:
-                seq = news[-1].seq
-                yield news
-                said_at = loop.time()
-            elif self.is_closed:
-                return
-            elif loop.time() - said_at >= keep_alive:
-                yield []
-                said_at = loop.time()
-            else:
-                waiter = loop.create_future()
-                self._waiters.append(waiter)
-                # A timer per silence, not per event: it is only there to wake us for the keep-alive.
-                timer = loop.call_at(said_at + keep_alive, self.wake)
-                try:
+        timer: asyncio.TimerHandle | None = None
+        try:
+            while True:
+                if news := self.events[seq - self.base :]:
+                    seq = news[-1].seq
+                    yield news
+                    said_at = loop.time()
+                elif self.is_closed:
+                    return
+                elif loop.time() - said_at >= keep_alive:
+                    yield []
+                    said_at = loop.time()
+                else:
+                    # A timer per silence, not per event: while events come it wakes us now and then, for nothing.
+                    if timer is None or timer.when() <= loop.time():
+                        timer = loop.call_at(said_at + keep_alive, self.wake)
+                    waiter = loop.create_future()
+                    self._waiters.append(waiter)
                     await waiter
-                finally:
-                    timer.cancel()
+        finally:
+            if timer:
+                timer.cancel()

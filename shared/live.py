@@ -82,14 +82,17 @@ class LiveRun:
         """Number drafts and put them in line; `free` ones need no commit before they are seen. Returns the last seq."""
         if not self.pending and not self.in_flight:
             self.behind_since = monotonic()
-        for type_, item_id, data in drafts:
-            self._last += 1
-            event = Event(self.leased.attempt, self._last, type_, item_id, data)
-            self.pending.append(event)
-            self._unpublished.append((event, free))
-            self.has_ending = self.has_ending or event.ends_run
+        attempt, last = self.leased.attempt, self._last
+        events = [Event(attempt, last + nth, *draft) for nth, draft in enumerate(drafts, 1)]
+        self._last += len(events)
+        self.pending += events
+        self.has_ending = self.has_ending or any(event.ends_run for event in events)
         self.open.note(drafts)
-        self._publish()
+        if free and not self._unpublished:
+            self.feed.publish(events)
+        else:
+            self._unpublished += [(event, free) for event in events]
+            self._publish()
         return self._last
 
     def _publish(self) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from shared.completions import CallPart, Finish, Part, Text
 from shared.contracts import Draft, Item, Json, Kind, Usage
-from shared.model import CallPart, Finish, Part, Text
 
 
 @dataclass(slots=True)

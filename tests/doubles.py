@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from shared.completions import Part
 from shared.contracts import Json
-from shared.model import Part
 from shared.tools import Question, Result, Tool
 
 #: A piece of an answer: bytes to send, seconds to wait, or an event to wait for.
@@ -203,13 +203,13 @@ class ScriptedModel:
 
     async def stream(
         self, messages: Sequence[Json], tools: Sequence[Json]
-    ) -> AsyncGenerator[Part, None]:
+    ) -> AsyncGenerator[list[Part], None]:
         del tools
         self.asked.append(list(messages))
         for part in self._turns.pop(0):
             if isinstance(part, Exception):
                 raise part
-            yield part
+            yield [part]
 
     def assert_done(self) -> None:
         assert not self._turns, "turns nobody asked for"

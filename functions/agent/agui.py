@@ -29,10 +29,11 @@ _CLOSES = {
     "tool_call": ("TOOL_CALL_END",),
 }
 _DELTAS = {
-    "text": ("TEXT_MESSAGE_CONTENT", "messageId"),
-    "reasoning": ("REASONING_MESSAGE_CONTENT", "messageId"),
-    "arguments": ("TOOL_CALL_ARGS", "toolCallId"),
+    "text": (b"TEXT_MESSAGE_CONTENT", b"messageId"),
+    "reasoning": (b"REASONING_MESSAGE_CONTENT", b"messageId"),
+    "arguments": (b"TOOL_CALL_ARGS", b"toolCallId"),
 }
+_DELTA: Final = b'id: %d.%d\ndata: {"type":"%b","%b":%b,"delta":%b}\n\n'
 _USAGE = {
     "model": "model",
     "input_tokens": "inputTokens",
@@ -67,11 +68,12 @@ class Projection:
             if event.ends_run and not self._has_begun:
                 written.append(_sse(self._started()))
             # The same for all who follow, so it is encoded once.
-            event.wire = event.wire or _encode(event, self._frames(event))
+            event.wire = event.wire or self._encode(event)
             written += event.wire[skip:]
             skip = 0
             self._has_begun = self._has_begun or event.type != "run.queued"
-            self._note(event)
+            if event.type != "item.delta":
+                self._note(event)
         return b"".join(written)
 
     def write_snapshot(self, snapshot: Snapshot) -> bytes:
@@ -91,6 +93,11 @@ class Projection:
         cursor = Cursor(snapshot.attempt, snapshot.seq)
         # A client that is cut off in the middle has forgotten what its cursor stood for: it gets the snapshot again.
         return b"".join([*(_sse(frame, _NOWHERE) for frame in head), _sse(last, cursor)])
+
+    def _encode(self, event: Event) -> list[bytes]:
+        if event.type == "item.delta":
+            return [_delta(event)]
+        return _encode(event, self._frames(event))
 
     def _note(self, event: Event) -> None:
         match event.type:
@@ -116,9 +123,6 @@ class Projection:
                 return [self._started()]
             case "item.started":
                 return [_boundary(name, item_id, data) for name in _OPENS.get(data["kind"], ())]
-            case "item.delta":
-                name, key = _DELTAS[data["channel"]]
-                return [{"type": name, key: item_id, "delta": data["delta"]}]
             case "item.completed" if data["kind"] == "tool_result":
                 return [_tool_result(item_id, data["item"])]
             case "item.completed":
@@ -140,6 +144,13 @@ def leg_ended(cursor: Cursor) -> bytes:
     """The last frame of a leg: the run goes on, and the client asks for more from this cursor."""
     frame = {"type": "CUSTOM", "name": "stream.leg_ended", "value": {"cursor": str(cursor)}}
     return _sse(frame)
+
+
+def _delta(event: Event) -> bytes:
+    # Nearly all that is ever written, and so by hand: 1 µs instead of 4.
+    name, key = _DELTAS[event.data["channel"]]
+    item_id, text = orjson.dumps(event.item_id), orjson.dumps(event.data["delta"])
+    return _DELTA % (event.attempt, event.seq, name, key, item_id, text)
 
 
 def _encode(event: Event, frames: Sequence[Json]) -> list[bytes]:

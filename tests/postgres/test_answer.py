@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from shared.completions import CallPart, Finish, ModelFailed, Part, Text
 from shared.contracts import Json, Usage
 from shared.database import Database
 from shared.engine import answer
 from shared.journal import Journal
 from shared.live import LiveRun
 from shared.loop import Agent
-from shared.model import CallPart, Finish, ModelFailed, Part, Text
 from shared.runs import Leased, Runs
 from shared.settings import Settings
 from tests.doubles import CountingTools, ScriptedModel

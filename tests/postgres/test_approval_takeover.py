@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from shared.completions import CallPart, Finish, Text
 from shared.contracts import Json, Usage
 from shared.database import Database
 from shared.journal import Journal
 from shared.loop import Agent, Loop
-from shared.model import CallPart, Finish, Text
 from shared.runs import Leased, Runs
 from shared.settings import Settings
 from tests.doubles import CountingTools, ScriptedModel

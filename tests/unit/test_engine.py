@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from shared.completions import CallPart, Finish, ModelFailed, Part, Text
 from shared.contracts import Draft, Item, Json, Step, Usage
 from shared.loop import Agent, Loop
-from shared.model import CallPart, Finish, ModelFailed, Part, Text
 from shared.runs import Leased
 from tests.doubles import CountingTools, ScriptedModel
 

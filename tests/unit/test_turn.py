@@ -1,7 +1,7 @@
 """A model's stream becomes events, whatever its provider's habits."""
 
+from shared.completions import CallPart, Finish, Part, Text
 from shared.contracts import Draft, Usage
-from shared.model import CallPart, Finish, Part, Text
 from shared.turn import Turn
 
 
