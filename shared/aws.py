@@ -1,0 +1,47 @@
+"""A function on AWS Lambda, behind API Gateway (payload 2.0) or a Function URL.
+
+Answers are whole there: a stream is sent when it has ended, so that a run's frames come all at once. What goes on
+behind an answer is frozen with its container: runs in the background need `runner` on something that stays awake.
+"""
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+from mangum import Mangum
+from starlette.types import Receive, Scope, Send
+
+from shared.contracts import Json
+
+#: What is sent as it is; anything else goes in base64.
+_TEXTS = ["text/", "application/json", "application/problem+json", "application/x-ndjson"]
+
+
+class LambdaHandler:
+    """The handler of one app: `handler = LambdaHandler(app)` in the module that Lambda is told of.
+
+    What the app uses is entered once per container, here, where Lambda gives a container its start-up time.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._loop = asyncio.new_event_loop()
+        # Mangum runs each request on the thread's current loop.
+        asyncio.set_event_loop(self._loop)
+        self._lifespan = app.router.lifespan_context(app)
+        self._loop.run_until_complete(self._lifespan.__aenter__())
+
+        async def with_raw_path(scope: Scope, receive: Receive, send: Send) -> None:
+            # The gateway signed the path as it was sent; Mangum keeps the decoded one only.
+            scope["raw_path"] = scope["aws.event"]["rawPath"].encode()
+            await app(scope, receive, send)
+
+        self._answer = Mangum(with_raw_path, lifespan="off", text_mime_types=_TEXTS)
+
+    def __call__(self, event: Json, context: Any) -> Json:
+        """The response to one event: {statusCode, headers, body, isBase64Encoded}."""
+        return self._answer(event, context)
+
+    def close(self) -> None:
+        """Leave what the app uses. Lambda does not ask for it: it freezes a container, and then forgets it."""
+        self._loop.run_until_complete(self._lifespan.__aexit__(None, None, None))
+        self._loop.close()

@@ -1,0 +1,102 @@
+"""Functions on AWS Lambda, given the events that API Gateway and Function URLs send."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from fastapi import FastAPI
+
+from functions.agent.app import router as agent_router
+from functions.threads.app import router as threads_router
+from functions.threads.app import uses_threads
+from shared.answering import answering
+from shared.aws import LambdaHandler
+from shared.contracts import Json
+from shared.web import create_app, identity
+from shared.web import database as uses_database
+from tests.doubles import ModelServer, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Served, says_user, settings_for
+
+
+def api_gateway(method: str, path: str, headers: Json, query: str = "") -> Json:
+    """An event of an HTTP API, payload 2.0."""
+    http = {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"}
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {"host": "id.execute-api.eu-central-1.amazonaws.com", **headers},
+        "requestContext": {"http": {**http, "userAgent": "test"}, "stage": "$default"},
+        "isBase64Encoded": False,
+    }
+
+
+def function_url(method: str, path: str, headers: Json, body: Json) -> Json:
+    """An event of a Function URL, whose body comes encoded."""
+    event = api_gateway(method, path, {**headers, "content-type": "application/json"})
+    encoded = base64.b64encode(json.dumps(body).encode()).decode()
+    event["headers"]["host"] = "id.lambda-url.eu-central-1.on.aws"
+    return {**event, "body": encoded, "isBase64Encoded": True}
+
+
+@contextmanager
+def container(app: FastAPI) -> Iterator[Callable[[Json], Json]]:
+    """A container of Lambda: one thread, in which the handler is made once and then called."""
+    with ThreadPoolExecutor(1) as thread:
+        handler = thread.submit(LambdaHandler, app).result()
+        try:
+            yield lambda event: thread.submit(handler, event, None).result()
+        finally:
+            thread.submit(handler.close).result()
+
+
+async def test_a_threads_function_answers_an_api_gateway(
+    database: TestDatabase, model: ModelServer, agent: Served
+) -> None:
+    person = await agent.person()
+    person.function = "threads"
+    app = create_app(
+        "threads",
+        threads_router,
+        uses=(uses_database, identity, uses_threads),
+        settings=settings_for(database, model),
+    )
+    with container(app) as call:
+        for _ in range(2):
+            headers = person.headers("GET", "/threads")
+            answer = await asyncio.to_thread(
+                call, api_gateway("GET", "/threads", headers, "limit=5")
+            )
+            assert (answer["statusCode"], json.loads(answer["body"])["data"]) == (200, [])
+        refused = await asyncio.to_thread(call, api_gateway("GET", "/threads", {}))
+
+    assert refused["statusCode"] == 401
+    assert json.loads(refused["body"])["code"] == "unauthorized"
+
+
+async def test_an_agent_function_answers_a_function_url_with_a_whole_run(
+    database: TestDatabase, model: ModelServer, agent: Served
+) -> None:
+    model.will(says("Hel", "lo"))
+    person = await agent.person()
+    app = create_app(
+        "agent",
+        agent_router,
+        uses=(uses_database, identity, answering),
+        settings=settings_for(database, model),
+    )
+    with container(app) as call:
+        event = function_url("POST", "/runs", person.headers("POST", "/runs"), says_user("hi"))
+        answer = await asyncio.to_thread(call, event)
+
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["content-type"].startswith("text/event-stream")
+    lines = answer["body"].splitlines()
+    frames = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    assert frames[-1]["type"] == "RUN_FINISHED"
+    assert "".join(frame.get("delta", "") for frame in frames) == "Hello"
