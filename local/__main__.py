@@ -156,6 +156,7 @@ def _summary(running: Running, home: Path, seconds: float) -> str:
     return f"""
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 
+  page       {running.page_url}
   gateway    {running.gateway_url}/agent/runs
   tools      {running.tools_url}
   database   {running.owner_url}

@@ -3,10 +3,11 @@
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from pwd import struct_passwd
+from threading import Lock
 from time import monotonic
 from typing import Self, TypedDict
 
@@ -29,11 +30,15 @@ _LINE_LENGTH = 300
 class Child:
     """A started process, the leader of its own group, with its output in a log file."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
         self.name = name
         self.log = log
-        self._process = process
+        #: How often it was started.
+        self.starts = 1
+        self._spawn = spawn
+        self._process = spawn()
         self._began = monotonic()
+        self._changing = Lock()
 
     @property
     def pid(self) -> int:
@@ -49,7 +54,8 @@ class Child:
         Raises:
             CannotStart: with its exit code and the last lines of its log.
         """
-        code = self._process.poll()
+        with self._changing:
+            code = self._process.poll()
         if code is not None:
             raise CannotStart(
                 f"{self.name} ended with exit code {code}; {self.log} ends with:\n{self.last_lines()}"
@@ -58,6 +64,15 @@ class Child:
     def last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
         return "\n".join(f"    {line[:_LINE_LENGTH]}" for line in lines)
+
+    def kill_and_start_again(self) -> None:
+        """Kill it hard, as a failing machine would, and start it anew; who checks it does not see it gone."""
+        with self._changing:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = self._spawn()
+            self._began = monotonic()
+            self.starts += 1
 
     def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 10.0) -> None:
         """Ask it to end, wait, and kill its group if it does not."""
@@ -110,23 +125,14 @@ class Children:
             CannotStart: it cannot be executed.
         """
         log = self._logs / f"{name}.log"
-        with log.open("wb") as output:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    **(as_user(user) or {"cwd": str(ROOT)}),
-                )
-            except OSError as error:
-                raise CannotStart(
-                    f"{name} cannot be started: {command[0]}: {error.strerror}."
-                ) from None
-        self._guard_too(process.pid, stop)
-        child = Child(name, process, log)
+        log.unlink(missing_ok=True)
+
+        def spawn() -> subprocess.Popen[bytes]:
+            process = _spawn(name, command, env, user, log)
+            self._guard_too(process.pid, stop)
+            return process
+
+        child = Child(name, spawn, log)
         self._started.append((child, stop))
         return child
 
@@ -138,6 +144,30 @@ class Children:
         if pipe := self._guard.stdin:
             pipe.write(f"{stop.name.removeprefix('SIG')} {group}\n".encode())
             pipe.flush()
+
+
+def _spawn(
+    name: str,
+    command: Sequence[str | Path],
+    env: Mapping[str, str],
+    user: struct_passwd | None,
+    log: Path,
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        try:
+            return subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **(as_user(user) or {"cwd": str(ROOT)}),
+            )
+        except OSError as error:
+            raise CannotStart(
+                f"{name} cannot be started: {command[0]}: {error.strerror}."
+            ) from None
 
 
 class Credentials(TypedDict, total=False):

@@ -13,6 +13,10 @@ from local.children import Children
 from local.migrate import bootstrap, changed, migrate
 from local.postgres import Server
 
+_LIVE_RUNS = """
+select status, count(*) as runs from agent.run where status in ('queued', 'in_progress') group by status
+"""
+
 
 @dataclass(frozen=True)
 class Logins:
@@ -56,6 +60,22 @@ def sign_in(who: SignIn, owner_url: str) -> None:
         asyncio.run(who.record(owner_url))
     except (OSError, asyncpg.PostgresError) as error:
         raise CannotStart(f"The user cannot be written into auth.users: {error}.") from None
+
+
+def live_runs(owner_url: str) -> dict[str, int]:
+    """How many runs wait, and how many are in somebody's hands; nothing when the database is away."""
+    try:
+        return asyncio.run(_live_runs(owner_url))
+    except (OSError, asyncpg.PostgresError):
+        return {}
+
+
+async def _live_runs(owner_url: str) -> dict[str, int]:
+    connection = await asyncpg.connect(owner_url)
+    try:
+        return {row["status"]: row["runs"] for row in await connection.fetch(_LIVE_RUNS)}
+    finally:
+        await connection.close()
 
 
 async def _prepare(

@@ -12,7 +12,9 @@ from local.keys import Keys
 
 #: Supabase's own local address shape.
 PATH = "/functions/v1/auth-gateway"
-_ENTRY = ROOT / "supabase" / "functions" / "auth-gateway" / "index.ts"
+_EDGE = ROOT / "supabase" / "functions" / "auth-gateway"
+#: The same code, with the page beside it: PAGE_URL says where that is.
+FRONT = ROOT / "local" / "front.ts"
 _BROWSER_ORIGINS = (
     "http://127.0.0.1:3000,http://localhost:3000,http://127.0.0.1:5173,http://localhost:5173"
 )
@@ -31,7 +33,7 @@ def find_deno() -> str:
     raise CannotStart("Deno is not installed: run `make bootstrap`.")
 
 
-def command() -> list[str | Path]:
+def command(entry: Path = _EDGE / "index.ts") -> list[str | Path]:
     """What runs the gateway, allowed to reach this machine only."""
     return [
         find_deno(),
@@ -40,7 +42,9 @@ def command() -> list[str | Path]:
         "--no-lock",
         "--allow-net=127.0.0.1",
         "--allow-env",
-        _ENTRY,
+        "--config",
+        _EDGE / "deno.json",
+        entry,
     ]
 
 

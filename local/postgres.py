@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,13 @@ class Server:
 
 
 def start(
-    children: Children, home: Path, *, port: int = 0, pg_bin: str = "", is_safe: bool = True
+    children: Children,
+    home: Path,
+    *,
+    port: int = 0,
+    pg_bin: str = "",
+    is_safe: bool = True,
+    options: Mapping[str, str] | None = None,
 ) -> Server:
     """Start the server of `home`, initialised if need be, on the port (0: a free one). Not safe: lost with the machine.
 
@@ -67,7 +74,7 @@ def start(
     port = port or free_port()
     child = children.start(
         "postgres",
-        [binaries / "postgres", "-D", folder / "data", *_options(port, is_safe)],
+        [binaries / "postgres", "-D", folder / "data", *_options(port, is_safe, options or {})],
         env={"LC_ALL": "C", "TZ": "UTC"},
         user=user,
         # Fast shutdown: ends the sessions that are open.
@@ -141,7 +148,7 @@ def _initialise(binaries: Path, folder: Path, user: struct_passwd | None) -> Non
     half.rename(folder / "data")
 
 
-def _options(port: int, is_safe: bool) -> list[str]:
+def _options(port: int, is_safe: bool, more: Mapping[str, str]) -> list[str]:
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -151,6 +158,7 @@ def _options(port: int, is_safe: bool) -> list[str]:
         "max_connections": "200",
         "timezone": "UTC",
         **({} if is_safe else _UNSAFE),
+        **more,
     }
     return [f"--{name}={value}" for name, value in settings.items()]
 

@@ -5,12 +5,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 
-from local import CannotStart, database, gateway, model
+from local import CannotStart, database, gateway, model, page
 from local.accounts import SUPABASE_URL
 from local.binaries import find_binaries
 from local.children import Child, Children
@@ -19,11 +19,13 @@ from local.keys import Keys
 from local.probe import free_port, require_free, wait_until_answers
 from shared.settings import InvalidSettings, Settings
 
-FUNCTIONS = ("agent", "runner", "tools")
+FUNCTIONS = ("agent", "runner", "threads", "tools")
 _READY_SECONDS = 30.0
 #: The first start fetches the gateway's one package.
 _GATEWAY_SECONDS = 120.0
 _ANY_ANSWER = range(100, 600)
+#: Somebody who kills a process here wants to see its runs go on, and not to wait for half a minute.
+_QUICK = {"LEASE_SECONDS": "6", "LEASE_RENEW_SECONDS": "2"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Running:
     """A stack that answers."""
 
     children: Children
+    #: Where a person looks at it.
+    page_url: str
     gateway_url: str
     #: Where an MCP client finds `tools`.
     tools_url: str
@@ -80,8 +84,9 @@ def started(plan: Plan) -> Iterator[Running]:
     plan.folder.mkdir(parents=True, exist_ok=True)
     with _alone(plan.folder):
         _check(plan)
-        with Children(plan.folder / "logs") as children:
-            yield _start(plan, children)
+        with ExitStack() as parts:
+            children = parts.enter_context(Children(plan.folder / "logs"))
+            yield _start(plan, children, parts)
 
 
 @contextmanager
@@ -118,7 +123,7 @@ def _check(plan: Plan) -> None:
         raise CannotStart(str(error)) from None
 
 
-def _start(plan: Plan, children: Children) -> Running:
+def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
     # The model loads while the database starts, and the gateway while the functions do.
     chosen, local_model = _model(plan, children)
     logins = _logins(plan, children)
@@ -127,9 +132,11 @@ def _start(plan: Plan, children: Children) -> Running:
         "RUNNER_URL": f"http://127.0.0.1:{ports['runner']}/",
         "TOOLS_URL": f"http://127.0.0.1:{ports['tools']}/mcp",
     }
-    settings = {**plan.environ, **chosen.settings, **_settings(logins, plan.keys), **urls}
+    settings = {**_QUICK, **plan.environ, **chosen.settings, **_settings(logins, plan.keys), **urls}
     functions = [_function(plan, children, name, ports[name], settings) for name in FUNCTIONS]
-    front = _gateway(plan, children, ports)
+    shown = page.Page(plan.keys, logins.owner, children, ports)
+    page_url = parts.enter_context(page.served(shown, plan.gateway_port))
+    front = _gateway(plan, children, ports, page_url)
     if local_model:
         wait_until_answers(local_model, chosen.port, "/health", seconds=_READY_SECONDS)
         _say_ready(plan, local_model)
@@ -140,8 +147,15 @@ def _start(plan: Plan, children: Children) -> Running:
         front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
     )
     _say_ready(plan, front)
-    url = f"http://127.0.0.1:{plan.gateway_port}{gateway.PATH}"
-    return Running(children, url, urls["TOOLS_URL"], logins.owner, chosen.title)
+    origin = f"http://127.0.0.1:{plan.gateway_port}"
+    return Running(
+        children,
+        f"{origin}/",
+        f"{origin}{gateway.PATH}",
+        urls["TOOLS_URL"],
+        logins.owner,
+        chosen.title,
+    )
 
 
 def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
@@ -177,10 +191,11 @@ def _function(
     return children.start(name, command, env={**settings, "PORT": str(port)})
 
 
-def _gateway(plan: Plan, children: Children, ports: Mapping[str, int]) -> Child:
+def _gateway(plan: Plan, children: Children, ports: Mapping[str, int], page_url: str) -> Child:
     plan.say("  starting   gateway")
     settings = gateway.settings(plan.keys, plan.environ, plan.gateway_port, ports)
-    return children.start("gateway", gateway.command(), env=settings)
+    command = gateway.command(gateway.FRONT)
+    return children.start("gateway", command, env={**settings, "PAGE_URL": page_url})
 
 
 def _settings(logins: Logins, keys: Keys) -> dict[str, str]:

@@ -15,6 +15,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from local.children import Children
 from local.environment import ROOT
 from local.probe import answer, free_port
 
@@ -167,3 +168,19 @@ def test_the_demo_streams_a_reply_of_the_local_model(place: Place) -> None:
     assert "a toy that cannot call tools" in shown.stdout
     last = shown.stdout.splitlines()[-1]
     assert re.fullmatch(r"RUN_FINISHED in \d+ ms, \d+ text events, first token \d+ ms", last)
+
+
+def test_a_killed_part_is_started_anew_and_ends_with_the_rest(tmp_path: Path) -> None:
+    with Children(tmp_path) as children:
+        part = children.start("part", ["sh", "-c", "echo begun; sleep 60"], env={})
+        first = part.pid
+        while "begun" not in part.last_lines():
+            sleep(0.01)
+        part.kill_and_start_again()
+        part.check()
+        second = part.pid
+        assert living({first, second}) == {second}
+        assert part.starts == 2
+        while part.last_lines().count("begun") < 2:
+            sleep(0.01)
+    assert living({second}) == set()

@@ -1,0 +1,27 @@
+// A page that asks, shows the answer as it is written, and goes on with it after a reload: all of it.
+// With supabase-js, `token` is: async () => (await supabase.auth.getSession()).data.session.access_token
+import { connect } from "../agent.js";
+import { Conversation } from "../messages.js";
+
+const { url, token } = JSON.parse(localStorage.getItem("backend") ?? "{}");
+const agent = connect({ url, token: () => token });
+const threadId = (sessionStorage.threadId ??= crypto.randomUUID());
+const output = document.querySelector("pre");
+
+const show = async (events) => {
+  const conversation = new Conversation();
+  for await (const received of events) {
+    conversation.apply(received);
+    output.textContent = conversation.messages.map(({ role, content }) => `${role}: ${content}`)
+      .join("\n");
+  }
+};
+
+document.querySelector("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const content = new FormData(event.target).get("question");
+  show(agent.run({ threadId, messages: [{ id: crypto.randomUUID(), role: "user", content }] }));
+});
+
+// Behind a reload there may be a run that goes on; a new thread has none.
+show(agent.connectThread(threadId)).catch(({ code }) => code === "run_not_found" || alert(code));

@@ -1,0 +1,116 @@
+// @ts-check
+/** `HttpAgent` of @ag-ui/client, for runs that outlive their connection. Needs that package; `agent.js` does not. */
+import { HttpAgent } from "@ag-ui/client";
+import { connect } from "./agent.js";
+
+/** @typedef {import("./agent.js").Received} Received */
+/** @typedef {import("./agent.js").AgUiEvent} AgUiEvent */
+/** @typedef {import("@ag-ui/client").RunAgentInput} RunAgentInput */
+/**
+ * What HttpAgent takes, and how to reach the backend: `gateway` is its address, as `url` of `connect`.
+ * @typedef {Omit<ConstructorParameters<typeof HttpAgent>[0], "url" | "fetch">
+ *   & Omit<import("./agent.js").Options, "url"> & { gateway: string }} Config
+ */
+
+/** An HttpAgent whose runs go on behind a cut, and whose `connectAgent` shows a thread as it stands and what comes. */
+export class ResumableHttpAgent extends HttpAgent {
+  /** @param {Config} config */
+  constructor({ gateway, ...config }) {
+    const backend = connect({ ...config, url: gateway });
+    super({
+      ...config,
+      url: `${backend.url}/agent/runs`,
+      fetch: (_, { body, signal }) => respond(backend.run(JSON.parse(String(body)), heed(signal))),
+    });
+    this.backend = backend;
+  }
+
+  /**
+   * @override
+   * @returns {ResumableHttpAgent}
+   */
+  clone() {
+    const copy = super.clone();
+    return Object.assign(/** @type {ResumableHttpAgent} */ (copy), { backend: this.backend });
+  }
+
+  /**
+   * Ask for the end of a run: `abortRun` only stops listening.
+   * @param {string} runId
+   */
+  async cancelRun(runId) {
+    return await this.backend.cancel(runId);
+  }
+
+  /**
+   * @override
+   * @protected
+   * @param {RunAgentInput} input
+   */
+  connect(input) {
+    this.abortController = new AbortController();
+    const { signal } = this.abortController;
+    const attached = new HttpAgent({
+      url: `${this.backend.url}/agent/connect`,
+      fetch: () => respond(this.backend.connectThread(input.threadId, { signal })),
+    });
+    return attached.run(input);
+  }
+}
+
+/** @param {AbortSignal | null | undefined} signal */
+const heed = (signal) => signal ? { signal } : {};
+
+/**
+ * The events as one answer that was never cut. What the backend refuses is thrown before there is an answer.
+ * @param {AsyncGenerator<Received, void>} received
+ */
+const respond = async (received) => {
+  const events = mended(received);
+  let next = await events.next();
+  const encoder = new TextEncoder();
+  const body = new ReadableStream({
+    async pull(controller) {
+      if (next.done) return controller.close();
+      controller.enqueue(encoder.encode(`data: ${JSON.stringify(next.value)}\n\n`));
+      next = await events.next();
+    },
+    async cancel() {
+      await received.return();
+    },
+  });
+  return new Response(body, { headers: { "content-type": "text/event-stream" } });
+};
+
+/**
+ * One run, begun once: where the backend starts over with a snapshot, what was open is closed first.
+ * @param {AsyncIterable<Received>} received
+ * @returns {AsyncGenerator<AgUiEvent, void>}
+ */
+async function* mended(received) {
+  /** @type {Map<string, AgUiEvent>} */
+  const closing = new Map();
+  let hasBegun = false;
+  for await (const { event, restarts } of received) {
+    if (restarts && hasBegun) {
+      yield* closing.values();
+      closing.clear();
+      continue;
+    }
+    hasBegun = true;
+    note(closing, event);
+    yield event;
+  }
+}
+
+/**
+ * @param {Map<string, AgUiEvent>} closing
+ * @param {AgUiEvent} event
+ */
+const note = (closing, { type, messageId, toolCallId }) => {
+  const id = type.startsWith("TOOL_CALL") ? { toolCallId } : { messageId };
+  const end = type.replace(/_START$/, "_END");
+  const key = `${end} ${toolCallId ?? messageId}`;
+  if (type !== end) closing.set(key, { type: end, ...id });
+  else closing.delete(key);
+};

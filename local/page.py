@@ -1,0 +1,172 @@
+"""The page at `/` of the stack's port, and what only a person at this machine may ask: tokens, health, a kill."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic, time
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from local import CannotStart
+from local.accounts import SignIn
+from local.children import Child, Children
+from local.database import live_runs, sign_in
+from local.environment import ROOT
+from local.keys import Keys
+from local.probe import answer, free_port
+
+#: Who can sign in on the page, and with which role.
+USERS: Final = {"alice": "", "bob": "", "admin": "admin"}
+_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+_START_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page may know and do."""
+
+    keys: Keys
+    owner_url: str
+    children: Children
+    #: The functions and their ports.
+    ports: dict[str, int]
+
+    def token(self, request: Request) -> Response:
+        """Sign a made-up user in."""
+        user = request.path_params["user"]
+        if user not in USERS:
+            return _refused(404, "There is no such user.")
+        who = SignIn(user, USERS[user])
+        try:
+            sign_in(who, self.owner_url)
+        except CannotStart as error:
+            return _refused(503, str(error))
+        token = who.token(self.keys.user)
+        return JSONResponse({"user": user, "token": token, "expiresAt": time() + who.seconds})
+
+    def functions(self, _: Request) -> Response:
+        """Each function's process and health, and how many runs there are that have not ended."""
+        shown = [self._shown(child) for child in self._functions()]
+        return JSONResponse({"functions": shown, "runs": live_runs(self.owner_url)})
+
+    def kill(self, request: Request) -> Response:
+        """Kill the process of a function; another one takes its place."""
+        for child in self._functions():
+            if child.name == request.path_params["name"]:
+                killed = child.pid
+                child.kill_and_start_again()
+                return JSONResponse({"killed": killed, "started": child.pid})
+        return _refused(404, "There is no such function.")
+
+    def _functions(self) -> list[Child]:
+        return [child for child in self.children.all if child.name in self.ports]
+
+    def _shown(self, child: Child) -> dict[str, object]:
+        port = self.ports[child.name]
+        return {
+            "name": child.name,
+            "pid": child.pid,
+            "starts": child.starts,
+            "seconds": round(child.age_ms / 1000, 1),
+            "isAlive": answer(port, "/health") == 200,
+            "isReady": answer(port, "/readiness") == 200,
+        }
+
+
+class Guard:
+    """Answers to the names of the stack's own port only, and to its own pages where something can be done."""
+
+    def __init__(self, app: ASGIApp, *, own_port: int, public_port: int) -> None:
+        self._app = app
+        self._own = f"127.0.0.1:{own_port}"
+        self._names = {f"{host}:{public_port}" for host in ("127.0.0.1", "localhost")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        may_pass = self._may_pass(Headers(scope=scope), scope)
+        app = self._app if may_pass else _refused(403, "Not for this page.")
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    def _may_pass(self, headers: Headers, scope: Scope) -> bool:
+        # A page elsewhere can point a name of its own at this machine, so the name counts, not the address.
+        name = headers.get("x-forwarded-host", "")
+        if headers.get("host") != self._own or name not in self._names:
+            return False
+        if not scope["path"].startswith("/local/"):
+            return True
+        # No other page can send this header, and none but ours has this origin.
+        origin = headers.get("origin")
+        is_ours = origin == f"http://{name}" or (origin is None and scope["method"] == "GET")
+        return is_ours and headers.get("x-playground") == "1"
+
+
+def application(page: Page, *, own_port: int, public_port: int) -> ASGIApp:
+    routes = [
+        Route("/local/token/{user}", page.token, methods=["POST"]),
+        Route("/local/functions", page.functions, methods=["GET"]),
+        Route("/local/functions/{name}/kill", page.kill, methods=["POST"]),
+        Mount("/client", StaticFiles(directory=ROOT / "clients" / "js")),
+        Mount("/", StaticFiles(directory=ROOT / "local" / "page", html=True)),
+    ]
+    return Guard(Starlette(routes=routes), own_port=own_port, public_port=public_port)
+
+
+@contextmanager
+def served(page: Page, public_port: int) -> Iterator[str]:
+    """Serve the page from a thread, for the front; gives its address.
+
+    Raises:
+        CannotStart: it cannot listen.
+    """
+    port = free_port()
+    app = application(page, own_port=port, public_port=public_port)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_config=None, ws="none", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="page", daemon=True)
+    thread.start()
+    try:
+        _wait_for(server, thread)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(_START_SECONDS)
+
+
+def _wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = monotonic() + _START_SECONDS
+    while not server.started:
+        thread.join(0.01)
+        if not thread.is_alive() or monotonic() > deadline:
+            raise CannotStart("The page cannot be served; another program took its port.")
+
+
+def _refused(status: int, why: str) -> Response:
+    return PlainTextResponse(f"{why}\n", status)

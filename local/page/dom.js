@@ -1,0 +1,62 @@
+// @ts-check
+/** Elements, made one by one: nothing here, or anywhere on the page, reads text as HTML. */
+
+/** @typedef {Node | string | null | undefined | false} Child */
+/** @typedef {Record<string, string | number | boolean | ((event: any) => unknown) | undefined>} Attributes */
+
+/**
+ * An element with its attributes, its listeners (`onclick` and so on) and its children.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export const el = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== false) {
+      element.setAttribute(name, value === true ? "" : String(value));
+    }
+  }
+  element.append(
+    ...children.filter((child) => child !== null && child !== undefined && child !== false),
+  );
+  return element;
+};
+
+/**
+ * The element with that id, of that kind.
+ * @template {HTMLElement} Kind
+ * @param {string} id
+ * @param {new () => Kind} kind
+ * @returns {Kind}
+ */
+export const byId = (id, kind) => {
+  const found = document.getElementById(id);
+  if (found instanceof kind) return found;
+  throw new Error(`The page has no ${id}.`);
+};
+
+/**
+ * Nodes for a tree as `markdown` gives it.
+ * @param {import("./markdown.js").Tree[]} trees
+ * @returns {Child[]}
+ */
+export const nodes = (trees) =>
+  trees.map((tree) =>
+    typeof tree === "string" ? tree : el(tree.tag, tree.attributes, ...nodes(tree.children))
+  );
+
+/** @param {string} iso */
+export const clock = (iso) => new Date(iso).toLocaleTimeString([], { timeStyle: "medium" });
+
+/**
+ * What went wrong, in a sentence for a person.
+ * @param {unknown} error
+ */
+export const told = (error) => {
+  const { code, message } = Object(error);
+  return code ? `${message} (${code})` : String(message ?? error);
+};

@@ -1,0 +1,102 @@
+// @ts-check
+/** The functions of this machine: their processes, their health, and a way to see what happens when one dies. */
+import { byId, el, told } from "./dom.js";
+import { local } from "./session.js";
+
+/** @typedef {{ name: string, pid: number, starts: number, seconds: number, isAlive: boolean, isReady: boolean }} Process */
+
+const EVERY_MS = 1500;
+
+export class FunctionsView {
+  #section = byId("functions", HTMLElement);
+  #rows = el("tbody");
+  #runs = el("p", { class: "note", role: "status" });
+  #problem = el("p", { class: "problem", role: "alert" });
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #isWatched = false;
+  /** @type {Map<string, HTMLTableRowElement>} */
+  #shown = new Map();
+
+  constructor() {
+    const heads = ["Function", "Process", "Starts", "Health", "Try"].map((head) =>
+      el("th", { scope: "col" }, head)
+    );
+    this.#section.append(
+      el("h2", {}, "Functions"),
+      el(
+        "p",
+        {},
+        "Kill the agent in the middle of an answer: the run goes on in another process, from the last closed turn.",
+      ),
+      this.#runs,
+      el(
+        "div",
+        { class: "wide", tabindex: "0", role: "group", "aria-label": "Processes" },
+        el("table", {}, el("thead", {}, el("tr", {}, ...heads)), this.#rows),
+      ),
+      this.#problem,
+    );
+  }
+
+  /** @param {boolean} isWatched */
+  watch(isWatched) {
+    this.#isWatched = isWatched;
+    clearTimeout(this.#timer);
+    if (isWatched) this.#look();
+  }
+
+  async #look() {
+    try {
+      const { functions, runs } = await local("/functions");
+      for (const process of functions) this.#show(process);
+      this.#runs.textContent = `Runs in progress: ${runs.in_progress ?? 0}. Waiting: ${
+        runs.queued ?? 0
+      }.`;
+      this.#problem.textContent = "";
+    } catch (error) {
+      this.#problem.textContent = told(error);
+    }
+    clearTimeout(this.#timer);
+    if (this.#isWatched) this.#timer = setTimeout(() => this.#look(), EVERY_MS);
+  }
+
+  /** @param {Process} process */
+  #show(process) {
+    const health = process.isReady ? "ready" : process.isAlive ? "not ready" : "does not answer";
+    const texts = [process.name, String(process.pid), String(process.starts), health];
+    const row = this.#shown.get(process.name) ?? this.#row(process.name);
+    for (const [at, text] of texts.entries()) {
+      // What does not change is not said again by a screen reader.
+      if (row.cells[at].textContent !== text) row.cells[at].textContent = text;
+    }
+    row.dataset.health = health;
+  }
+
+  /** @param {string} name */
+  #row(name) {
+    const kill = el("button", { class: "danger", onclick: () => this.#kill(name) }, `Kill ${name}`);
+    const row = el(
+      "tr",
+      { "data-function": name },
+      el("th", { scope: "row" }),
+      el("td"),
+      el("td"),
+      el("td"),
+      el("td", {}, kill),
+    );
+    this.#shown.set(name, row);
+    this.#rows.append(row);
+    return row;
+  }
+
+  /** @param {string} name */
+  async #kill(name) {
+    try {
+      await local(`/functions/${name}/kill`, "POST");
+    } catch (error) {
+      this.#problem.textContent = told(error);
+    }
+    this.#look();
+  }
+}

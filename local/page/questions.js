@@ -1,0 +1,129 @@
+// @ts-check
+/** What a run asks of its user: a yes or a no to a call, or what a tool wants to know. */
+import { answer, approve, dismiss, mayChange, refuse } from "/client/agent.js";
+import { el } from "./dom.js";
+import { fields } from "./fields.js";
+import { pretty } from "./tools.js";
+
+/** @typedef {import("/client/agent.js").Answer} Answer */
+/** @typedef {import("/client/resume.js").Interrupt} Interrupt */
+/** @typedef {import("/client/messages.js").Conversation} Conversation */
+
+export class Questions {
+  /** @type {Map<string, HTMLElement>} */
+  #cards = new Map();
+  /** @type {Map<string, Answer>} */
+  #answers = new Map();
+  /** @type {string} */
+  #asked = "";
+
+  /** @param {(resume: Answer[]) => void} onAnswered all questions have their answers */
+  constructor(onAnswered) {
+    this.onAnswered = onAnswered;
+  }
+
+  /**
+   * A card for each open question; the same one as long as it is open.
+   * @param {Conversation} conversation
+   */
+  cards(conversation) {
+    const { interrupts } = conversation;
+    const asked = interrupts.map(({ id }) => id).join(" ");
+    if (asked !== this.#asked) {
+      this.#asked = asked;
+      this.#answers.clear();
+      this.#cards = new Map(interrupts.map((one) => [one.id, this.#card(one, conversation)]));
+    }
+    return [...this.#cards.values()];
+  }
+
+  /** @param {Answer} given */
+  #take(given) {
+    this.#answers.set(given.interruptId, given);
+    const card = this.#cards.get(given.interruptId);
+    for (const control of card?.querySelectorAll("button, textarea, input, select") ?? []) {
+      control.setAttribute("disabled", "");
+    }
+    if (this.#answers.size === this.#cards.size) this.onAnswered([...this.#answers.values()]);
+  }
+
+  /**
+   * @param {Interrupt} interrupt
+   * @param {Conversation} conversation
+   */
+  #card(interrupt, conversation) {
+    const isCall = interrupt.reason === "tool_call";
+    const body = isCall ? this.#approval(interrupt, conversation) : this.#input(interrupt);
+    const expires = interrupt.expiresAt &&
+      `Until ${new Date(interrupt.expiresAt).toLocaleString()}`;
+    return el(
+      "section",
+      {
+        class: "card question",
+        "aria-label": isCall ? "Approval" : "Question",
+        "data-interrupt": interrupt.id,
+      },
+      el("p", {}, el("strong", {}, interrupt.message ?? "May this go on?")),
+      body,
+      expires ? el("p", { class: "note" }, expires) : null,
+    );
+  }
+
+  /**
+   * @param {Interrupt} interrupt
+   * @param {Conversation} conversation
+   */
+  #approval(interrupt, conversation) {
+    const call = conversation.call(interrupt.toolCallId ?? "");
+    const given = pretty(call?.function.arguments ?? "{}");
+    const field = mayChange(interrupt)
+      ? el("textarea", { rows: 5, "aria-label": "Arguments" }, given)
+      : undefined;
+    const wrong = el("p", { class: "problem", role: "alert" });
+    const yes = () => {
+      try {
+        const changed = field && field.value !== given ? JSON.parse(field.value) : undefined;
+        this.#take(approve(interrupt, changed));
+      } catch {
+        wrong.textContent = "The arguments are not JSON.";
+      }
+    };
+    const reason = el("input", {
+      placeholder: "Why not?",
+      "aria-label": "Why not",
+    });
+    const no = () => this.#take(refuse(interrupt, reason.value.trim()));
+    return el(
+      "div",
+      {},
+      // Arguments that may not be changed stand in the card of the call.
+      field,
+      wrong,
+      el(
+        "div",
+        { class: "answers" },
+        el("button", { onclick: yes }, "Approve"),
+        el("button", { class: "danger", onclick: no }, "Refuse"),
+        reason,
+      ),
+    );
+  }
+
+  /** @param {Interrupt} interrupt */
+  #input(interrupt) {
+    const form = fields(interrupt.responseSchema);
+    /** @param {Event} event */
+    const submit = (event) => {
+      event.preventDefault();
+      this.#take(answer(interrupt, form.read()));
+    };
+    const skip = () => this.#take(dismiss(interrupt));
+    const buttons = el(
+      "div",
+      { class: "answers" },
+      el("button", {}, "Answer"),
+      el("button", { type: "button", class: "danger", onclick: skip }, "Do not answer"),
+    );
+    return el("form", { onsubmit: submit }, ...form.elements, buttons);
+  }
+}

@@ -1,0 +1,108 @@
+// @ts-check
+/** The user's threads, newest activity first, or what a search finds in them. */
+import { byId, el, told } from "./dom.js";
+
+/** @typedef {import("./session.js").Session} Session */
+/** @typedef {{ threadId: string, title: string | null, updatedAt: string, status: string }} Thread */
+/** @typedef {{ thread: Thread, snippet: { text: string, match: boolean }[] }} Hit */
+
+const SEARCH_AFTER_MS = 200;
+
+export class ThreadList {
+  #list = byId("thread-list", HTMLUListElement);
+  #search = byId("search", HTMLInputElement);
+  #more = byId("more", HTMLButtonElement);
+  #problem = byId("threads-problem", HTMLElement);
+  #selected = "";
+  /** @type {string | null} */
+  #next = null;
+  #asked = 0;
+
+  /** @param {Session} session */
+  constructor(session) {
+    this.session = session;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    this.#search.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => this.refresh(), SEARCH_AFTER_MS);
+    });
+    this.#more.addEventListener("click", () => this.#load(this.#next ?? ""));
+  }
+
+  /** @param {Session} session */
+  become(session) {
+    this.session = session;
+    this.#search.value = "";
+    this.#list.replaceChildren();
+    this.refresh();
+  }
+
+  /** @param {string} threadId */
+  select(threadId) {
+    this.#selected = threadId;
+    for (const link of this.#list.querySelectorAll("a")) this.#mark(link);
+  }
+
+  refresh() {
+    return this.#load("");
+  }
+
+  /** @param {string} after */
+  async #load(after) {
+    const asked = ++this.#asked;
+    const query = this.#search.value.trim();
+    try {
+      const page = await this.#page(query, after);
+      // The answer to an earlier question, or to another user.
+      if (asked !== this.#asked) return;
+      const shown = page.data.map((/** @type {Thread | Hit} */ found) => this.#entry(found));
+      if (after) this.#list.append(...shown);
+      else this.#list.replaceChildren(...shown);
+      this.#next = page.next;
+      this.#more.hidden = !page.next;
+      this.#problem.textContent = query && !page.data.length && !after ? "Nothing found." : "";
+    } catch (error) {
+      if (asked === this.#asked) this.#problem.textContent = told(error);
+    }
+  }
+
+  /**
+   * @param {string} query
+   * @param {string} after
+   */
+  async #page(query, after) {
+    const parameters = new URLSearchParams({
+      limit: "30",
+      ...(after ? { after } : {}),
+      ...(query ? { q: query } : {}),
+    });
+    return await this.session.backend.json(
+      `/threads/${query ? "search" : "threads"}?${parameters}`,
+    );
+  }
+
+  /** @param {Thread | Hit} found */
+  #entry(found) {
+    const thread = "thread" in found ? found.thread : found;
+    const snippet = "snippet" in found ? found.snippet : [];
+    const link = el(
+      "a",
+      { href: `#/chat/${encodeURIComponent(thread.threadId)}`, "data-thread": thread.threadId },
+      el("span", { class: "title" }, thread.title || thread.threadId),
+      thread.status !== "idle" && el("span", { class: `badge ${thread.status}` }, thread.status),
+      snippet.length > 0 && el("span", { class: "snippet" }, ...snippet.map(piece)),
+    );
+    this.#mark(link);
+    return el("li", {}, link);
+  }
+
+  /** @param {HTMLAnchorElement} link */
+  #mark(link) {
+    if (link.dataset.thread === this.#selected) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/** @param {Hit["snippet"][number]} found */
+const piece = ({ text, match }) => match ? el("mark", {}, text) : text;

@@ -1,0 +1,159 @@
+// @ts-check
+/** What a run's log says of its course: spans and moments on one line of time. Pure. */
+
+/** @typedef {{ attempt: number, seq: number, count: number, type: string, itemId: string | null, data: any, createdAt: string }} Row */
+/** Times are ms since the run's first event. @typedef {{ kind: "wait" | "turn" | "call", label: string, from: number, to: number, note: string }} Span */
+/** @typedef {{ label: string, at: number, isBad: boolean }} Moment */
+/**
+ * `firstToken` in ms, where there was one. Times are those of commits: text may have been seen a tick earlier.
+ * @typedef {{ spans: Span[], moments: Moment[], length: number, attempts: number, turns: number, calls: number,
+ *   firstToken: number | undefined, inputTokens: number, outputTokens: number, ending: string }} Course
+ */
+
+const BAD = /takes over|taken back|failed/;
+const ENDING = /^run\.(completed|interrupted|incomplete|cancelled|failed)$/;
+
+/**
+ * @param {Row[]} rows in order
+ * @returns {Course}
+ */
+export const course = (rows) => {
+  const reader = new Reader(Date.parse(rows[0]?.createdAt ?? ""));
+  for (const row of rows) reader.read(row);
+  return reader.finish();
+};
+
+class Reader {
+  /** @type {Course} */
+  #course = {
+    spans: [],
+    moments: [],
+    length: 0,
+    attempts: 0,
+    turns: 0,
+    calls: 0,
+    firstToken: undefined,
+    inputTokens: 0,
+    outputTokens: 0,
+    ending: "",
+  };
+  /** Calls that run: their names, and when they began. @type {Map<string, { label: string, from: number }>} */
+  #running = new Map();
+  /** @type {Map<string, string>} */
+  #names = new Map();
+  /** Where the turn that is being written began. @type {number | undefined} */
+  #turn;
+  #at = 0;
+
+  /** @param {number} began */
+  constructor(began) {
+    this.began = began;
+  }
+
+  /** @param {Row} row */
+  read(row) {
+    this.#at = Date.parse(row.createdAt) - this.began;
+    this.#course.length = Math.max(this.#course.length, this.#at);
+    if (row.attempt > this.#course.attempts) this.#attempt(row.attempt);
+    const { type, data } = row;
+    if (type === "run.started") this.#started();
+    if (type === "item.started") this.#opened(row);
+    if (type === "item.delta" && data.channel === "text") this.#course.firstToken ??= this.#at;
+    if (type === "item.completed") this.#closed(row);
+    if (type === "item.aborted") this.#mark("taken back");
+    if (type === "step.finished") this.#closeTurn(data.usage ?? {});
+    if (type === "interrupt.resolved") this.#mark(`answered: ${data.status}`);
+    if (ENDING.test(type)) this.#end(type.slice("run.".length), data);
+  }
+
+  finish() {
+    for (const { label, from } of this.#running.values()) {
+      this.#span("call", label, from, "no result");
+    }
+    if (this.#turn !== undefined) this.#span("turn", "turn", this.#turn, "open");
+    return this.#course;
+  }
+
+  /** @param {number} attempt */
+  #attempt(attempt) {
+    this.#course.attempts = attempt;
+    if (attempt === 1) return;
+    this.#mark(`attempt ${attempt} takes over`);
+    if (this.#turn !== undefined) this.#span("turn", "turn", this.#turn, "lost");
+    this.#turn = this.#at;
+  }
+
+  #started() {
+    if (this.#at > 0) this.#span("wait", "waits", 0, "");
+    this.#turn = this.#at;
+  }
+
+  /** @param {Row} row */
+  #opened({ itemId, data }) {
+    if (data.kind === "tool_call") this.#names.set(itemId ?? "", data.name);
+    if (data.kind !== "tool_result") return this.#begin();
+    this.#course.calls++;
+    this.#running.set(data.call_id, {
+      label: this.#names.get(data.call_id) ?? "call",
+      from: this.#at,
+    });
+  }
+
+  /** A turn begins when the one before has its results. */
+  #begin() {
+    this.#turn ??= this.#at;
+  }
+
+  /** @param {Row} row */
+  #closed({ data }) {
+    if (data.kind !== "tool_result") return;
+    const call = this.#running.get(data.item.call_id);
+    if (!call) return;
+    this.#running.delete(data.item.call_id);
+    this.#span("call", call.label, call.from, data.item.error ? "failed" : "");
+    if (this.#running.size === 0) this.#turn = this.#at;
+  }
+
+  /** @param {{ input_tokens?: number, output_tokens?: number }} usage */
+  #closeTurn({ input_tokens = 0, output_tokens = 0 }) {
+    this.#course.turns++;
+    this.#course.inputTokens += input_tokens;
+    this.#course.outputTokens += output_tokens;
+    const tokens = input_tokens || output_tokens
+      ? `${input_tokens} tokens in, ${output_tokens} out`
+      : "";
+    this.#span("turn", `turn ${this.#course.turns}`, this.#turn ?? this.#at, tokens);
+    this.#turn = undefined;
+  }
+
+  /**
+   * @param {string} ending
+   * @param {any} data
+   */
+  #end(ending, data) {
+    this.#course.ending = ending;
+    this.#turn = undefined;
+    this.#mark(
+      data.code ? `${ending}: ${data.code}` : data.reason ? `${ending}: ${data.reason}` : ending,
+    );
+  }
+
+  /** @param {string} label */
+  #mark(label) {
+    const { moments } = this.#course;
+    const last = moments.at(-1);
+    if (last?.label !== label || last.at !== this.#at) {
+      moments.push({ label, at: this.#at, isBad: BAD.test(label) });
+    }
+  }
+
+  /**
+   * @param {Span["kind"]} kind
+   * @param {string} label
+   * @param {number} from
+   * @param {string} note
+   */
+  #span(kind, label, from, note) {
+    this.#course.spans.push({ kind, label, from, to: this.#at, note });
+  }
+}

@@ -1,0 +1,81 @@
+"""The page of the local stack in a real browser: Debian's Chromium, driven by Playwright."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from local.environment import ROOT, environment
+from local.keys import Keys
+from local.probe import free_port
+from local.stack import Plan, started
+from tests.browser.visitor import Visitor
+from tests.fixtures.stack import Stack, outside
+from tests.gateway.door import unavailable
+
+#: Kept by whoever runs the tests, to be looked at.
+SCREENSHOTS = ROOT / ".local" / "screenshots"
+_QUICK = {"LEASE_SECONDS": "1", "LEASE_RENEW_SECONDS": "0.2", "TAKEOVER_GRACE_SECONDS": "0.2"}
+
+
+@pytest.fixture(scope="package")
+def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A bundle of its own: these tests kill its processes."""
+    folder = tmp_path_factory.mktemp("page")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o711)
+    with outside() as (model, _):
+        settings = {
+            **_QUICK,
+            "OPENAI_API_KEY": "test",
+            "OPENAI_BASE_URL": model.url,
+            "OPENAI_MODEL": "obedient",
+            "SUPABASE_DATABASE_URL": "",
+            "MOCK_WEATHER_TOOL_API_KEY": "test",
+            "MCP_SERVERS": '{"tools": {"approval": {"calculator": "edit"}}}',
+        }
+        plan = Plan(
+            folder=folder,
+            keys=Keys.of(folder / "keys.json"),
+            environ={**environment(Path("none")), **settings},
+            gateway_port=free_port(),
+            postgres_port=free_port(),
+            keeps_data=False,
+            say=print,
+        )
+        with started(plan) as running:
+            yield Stack(running, plan.keys, model)
+
+
+@pytest.fixture(scope="package")
+def browser(page_stack: Stack) -> Iterator[Browser]:
+    """Started last and ended first: while Playwright runs, no other event loop can in this thread."""
+    del page_stack
+    chromium = shutil.which("chromium") or unavailable("chromium is not installed")
+    # Root has no sandbox, and nothing here is on the web.
+    options = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        started_browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield started_browser
+        started_browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visitor(context: BrowserContext, page_stack: Stack) -> Iterator[Visitor]:
+    """A person at the page, signed in as alice. At the end, nothing was written to the console."""
+    page: Page = context.new_page()
+    visitor = Visitor(page, page_stack.project)
+    visitor.open()
+    yield visitor
+    assert visitor.complaints == []

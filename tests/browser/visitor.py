@@ -1,0 +1,64 @@
+"""A person at the page, who reads and clicks."""
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+
+class Visitor:
+    """What a person sees of the page, and does with it."""
+
+    def __init__(self, page: Page, project: str) -> None:
+        self.page = page
+        self.project = project
+        #: What the browser complained about: errors, refusals of the policy, scripts that failed.
+        self.complaints: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, path: str = "/") -> None:
+        self.page.goto(self.project + path)
+
+    def sign_in(self, user: str) -> None:
+        self.page.get_by_label("Signed in as").select_option(user)
+
+    def say(self, text: str) -> None:
+        self.page.get_by_label("Message", exact=True).fill(text)
+        self.page.get_by_role("button", name="Send", exact=True).click()
+
+    @property
+    def log(self) -> Locator:
+        return self.page.get_by_role("log")
+
+    @property
+    def answers(self) -> Locator:
+        return self.log.get_by_role("article", name="Assistant")
+
+    @property
+    def send(self) -> Locator:
+        return self.page.get_by_role("button", name="Send", exact=True)
+
+    @property
+    def threads(self) -> Locator:
+        return self.page.locator("#thread-list a")
+
+    def wait_until_answered(self, text: str) -> None:
+        """Wait for a whole answer."""
+        expect(self.answers.last).to_have_text(text)
+        expect(self.send).to_be_visible()
+
+    def thread_id(self) -> str:
+        self.page.wait_for_url("**/#/chat/*")
+        return self.page.url.rpartition("/")[2]
+
+    def token(self, user: str) -> str:
+        """A token, as the page gets it."""
+        asked = {"headers": {"x-playground": "1"}, "method": "POST"}
+        script = "([user, asked]) => fetch(`/local/token/${user}`, asked).then(a => a.json())"
+        return str(self.page.evaluate(script, [user, asked])["token"])
+
+    def forgive(self, *texts: str) -> None:
+        """Let complaints pass that are about what the test did."""
+        self.complaints[:] = [c for c in self.complaints if not any(text in c for text in texts)]
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.text} ({message.location.get('url')})")
