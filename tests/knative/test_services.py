@@ -1,0 +1,200 @@
+"""The manifests, the code and the gateway say the same of each function."""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import yaml
+
+from local.environment import ROOT
+from shared.contracts import Json
+from shared.settings import Settings
+from tests.knative.rendering import FOLDER, container, overlays, render, scaling, services
+
+FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
+#: Those whose requests are runs.
+ANSWERING = ("agent", "runner")
+#: The most a cluster allows unless told otherwise (`max-revision-timeout-seconds`).
+_LONGEST_SECONDS = 600
+#: Clients of the smallest pooler.
+_POOLER_CLIENTS = 200
+#: An Edge Function's response is cut after so long.
+_EDGE_SECONDS = 150
+_SETTINGS = {each.name.upper(): each for each in fields(Settings)}
+
+
+class Overlay:
+    """One overlay, rendered."""
+
+    def __init__(self, name: str) -> None:
+        objects = render(FOLDER / "overlays" / name)
+        self.services = services(objects)
+        [self.plain] = [each["data"] for each in objects if each["kind"] == "ConfigMap"]
+
+    def spec(self, function: str) -> Json:
+        return self.services[function]["spec"]["template"]["spec"]  # type: ignore[no-any-return]
+
+    def secrets(self, function: str) -> dict[str, Json]:
+        """What a function gets of the Secret, by variable."""
+        return {
+            each["name"]: each["valueFrom"]["secretKeyRef"]
+            for each in container(self.services[function])["env"]
+        }
+
+    def seconds(self, setting: str) -> float:
+        """A setting, or its default."""
+        default = getattr(Settings(), setting.lower())
+        return float(self.plain.get(setting, default))
+
+
+@pytest.fixture(scope="module", params=overlays())
+def overlay(request: pytest.FixtureRequest) -> Overlay:
+    return Overlay(request.param)
+
+
+def test_every_function_has_a_service_and_what_the_gateway_routes_is_public(
+    overlay: Overlay,
+) -> None:
+    routes = (ROOT / "supabase/functions/auth-gateway/routes.ts").read_text()
+    routed = set(re.findall(r"^  (\w+): \{$", routes, re.MULTILINE))
+    assert sorted(overlay.services) == FUNCTIONS
+    assert {n for n, each in overlay.services.items() if _is_public(each)} == routed
+    mappings = yaml.safe_load_all(
+        (FOLDER / "components/domain-mapping/domain-mappings.yaml").read_text()
+    )
+    assert {each["spec"]["ref"]["name"] for each in mappings} == routed
+
+
+def _is_public(service: Json) -> bool:
+    label = "networking.knative.dev/visibility"
+    return bool(service["metadata"]["labels"].get(label) != "cluster-local")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_gets_what_it_requires(overlay: Overlay, function: str) -> None:
+    app = importlib.import_module(f"functions.{function}.app").app
+    secrets = overlay.secrets(function)
+    required = {name.upper() for name in app.state.requires}
+    if function in ANSWERING:
+        # What TOOLS_URL, which they all get, asks of them.
+        required.add("INTERNAL_SIGNING_KEY")
+    certain = {name for name, key in secrets.items() if not key.get("optional")}
+    assert required <= certain | {name for name, value in overlay.plain.items() if value}
+
+
+def test_a_function_gets_no_secret_of_another(overlay: Overlay) -> None:
+    holders = {
+        "SUPABASE_DATABASE_URL": set(FUNCTIONS),
+        "OPENAI_API_KEY": set(ANSWERING),
+        "INTERNAL_SIGNING_KEY": {*ANSWERING, "tools"},
+        "LEGACY_JWT_SECRET": {"agent", "threads"} & set(FUNCTIONS),
+        "MOCK_WEATHER_TOOL_API_KEY": {"tools"},
+    }
+    held = {
+        variable: {f for f in FUNCTIONS if variable in overlay.secrets(f)} for variable in holders
+    }
+    assert held == holders
+    assert {v for f in FUNCTIONS for v in overlay.secrets(f)} == holders.keys()
+    signing = [overlay.secrets(f)["INTERNAL_SIGNING_KEY"]["key"] for f in (*ANSWERING, "tools")]
+    assert len(set(signing)) == 3, "each signs with a key of its own"
+
+
+def test_the_example_has_the_keys_that_are_asked_for(overlay: Overlay) -> None:
+    example = yaml.safe_load((FOLDER / "secrets.example.yaml").read_text())
+    asked = [each for f in FUNCTIONS for each in overlay.secrets(f).values()]
+    assert {each["name"] for each in asked} == {example["metadata"]["name"]}
+    assert {each["key"] for each in asked} == example["stringData"].keys()
+    command = (ROOT / "docs/knative.md").read_text()
+    assert all(f"--from-literal={key}=" in command for key in example["stringData"])
+
+
+def test_the_configmap_has_settings_and_no_secret(overlay: Overlay) -> None:
+    assert overlay.plain.keys() <= _SETTINGS.keys()
+    assert not [name for name in overlay.plain if not _SETTINGS[name].repr]
+    Settings.from_env(overlay.plain)
+
+
+def test_deadlines_are_below_timeouts(overlay: Overlay) -> None:
+    deadline = overlay.seconds("RUN_DEADLINE_SECONDS")
+    for function in ANSWERING:
+        # A caller of runner waits for 30 s more than the run may take.
+        assert deadline + 30 < overlay.spec(function)["timeoutSeconds"]
+    assert overlay.seconds("MODEL_TURN_SECONDS") < deadline
+    assert overlay.seconds("TOOL_SECONDS") < overlay.spec("tools")["responseStartTimeoutSeconds"]
+    assert overlay.seconds("STREAM_LEG_SECONDS") < _EDGE_SECONDS
+    trigger = yaml.safe_load((FOLDER / "components/eventing/trigger.yaml").read_text())
+    held_open = int(trigger["spec"]["delivery"]["timeout"].strip("PTS"))
+    assert held_open > overlay.spec("runner")["timeoutSeconds"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_timeouts_are_in_order(overlay: Overlay, function: str) -> None:
+    spec = overlay.spec(function)
+    whole, idle = spec["timeoutSeconds"], spec["idleTimeoutSeconds"]
+    start = spec["responseStartTimeoutSeconds"]
+    # Knative counts idleness from the request's arrival, when there was no byte yet.
+    assert start <= idle <= whole <= _LONGEST_SECONDS
+    assert start > overlay.seconds("DATABASE_SECONDS") * 2
+    assert idle > overlay.seconds("KEEP_ALIVE_SECONDS") * 3
+    if _is_public(overlay.services[function]):
+        assert start > _gateway_seconds()
+
+
+def _gateway_seconds() -> float:
+    documented = (ROOT / "docs/configuration.md").read_text()
+    [seconds] = re.findall(r"^\| `HEADER_TIMEOUT_SECONDS` \| (\d+) \|", documented, re.MULTILINE)
+    return float(seconds)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_concurrency_is_what_was_measured(overlay: Overlay, function: str) -> None:
+    measured = json.loads((ROOT / "bench/capacity.json").read_text())[function]
+    scale, limit = scaling(overlay.services[function]), overlay.spec(function)
+    assert int(scale["target"]) == measured["target"]
+    assert limit["containerConcurrency"] == measured["concurrency"]
+    assert measured["target"] < measured["concurrency"]
+    if function in ANSWERING:
+        assert limit["containerConcurrency"] <= overlay.seconds("MAX_LIVE_RUNS")
+
+
+def test_nothing_runs_while_nothing_happens(overlay: Overlay) -> None:
+    scales = [scaling(service) for service in overlay.services.values()]
+    assert {each["min-scale"] for each in scales} == {"0"}
+    pods = sum(int(each["max-scale"]) for each in scales)
+    assert pods * overlay.seconds("DATABASE_CONNECTIONS") <= _POOLER_CLIENTS
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_key_is_law_or_the_functions_own(function: str) -> None:
+    law = _values("every-function")
+    own = _values(function)
+    assert not {key for key in law & own if not key.endswith((".kind", ".apiVersion", ".name"))}
+
+
+def _values(file: str) -> set[str]:
+    return set(_keys("", yaml.safe_load((FOLDER / f"base/{file}.yaml").read_text())))
+
+
+def _keys(place: str, value: Any) -> Iterator[str]:
+    match value:
+        case dict():
+            for name, each in value.items():
+                yield from _keys(f"{place}.{name}", each)
+        case [{"name": _}, *_]:
+            for each in value:
+                yield from _keys(f"{place}[{each['name']}]", each)
+        case _:
+            yield place
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_number_has_its_reason(function: str) -> None:
+    text = (FOLDER / f"base/{function}.yaml").read_text()
+    numbers = re.findall(r'^ *[\w./-]+: "?-?\d.*$', text, re.MULTILINE)
+    assert len(numbers) == 9
+    for line in numbers:
+        assert re.search(r" # \w.{9}", line), line
