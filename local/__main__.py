@@ -1,18 +1,21 @@
-"""`python -m local dev | demo | token | migrate`; `--help` after each."""
+"""`python -m local dev | demo | chat | token | migrate`; `--help` after each."""
 
 import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from local import CannotStart, demo, postgres
 from local.accounts import SignIn
+from local.agent import Agent
+from local.chat import Chat, Screen
 from local.database import local_logins, sign_in
 from local.environment import environment, folder, port
+from local.gateway import PATH
 from local.keys import Keys
 from local.migrate import migrate
 from local.probe import free_port
@@ -29,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     try:
-        chosen.run(chosen)
+        code: int | None = chosen.run(chosen)
     except KeyboardInterrupt:
         return 0 if chosen.run is _dev else 130
     except (CannotStart, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, summary in (
         ("dev", _dev, "start everything and keep it running until Ctrl-C"),
         ("demo", _demo, "start everything, send one message, print the reply"),
+        ("chat", _chat, "talk to the agent of a running `make dev`, or of --url"),
         ("token", _token, "print an access token for a made-up user"),
         ("migrate", _migrate, "apply supabase/migrations to the local or a given database"),
     ):
@@ -53,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if run is _token:
             _add_token_options(command)
+        if run is _chat:
+            _add_chat_options(command)
         if run is _migrate:
             command.add_argument("--url", help="a database, as the login that owns its schemas")
     return parser
@@ -71,6 +77,15 @@ def _add_token_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--expires", type=int, default=3600, metavar="SECONDS", help="how long it is good for"
     )
+
+
+def _add_chat_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("message", nargs="?", help="say this, print the answer, and leave")
+    command.add_argument("--url", help="another gateway, as https://…/functions/v1/auth-gateway")
+    command.add_argument("--token", help="an access token for it; else that of a made-up user")
+    command.add_argument("--user", default="demo", help="who asks on this machine")
+    command.add_argument("--thread", default="", metavar="ID", help="go on with this thread")
+    command.add_argument("--json", action="store_true", help="print the events, one a line")
 
 
 def _dev(_: argparse.Namespace) -> None:
@@ -103,6 +118,28 @@ def _demo(_: argparse.Namespace) -> None:
     for kind, count in transcript.counts.items():
         _say(f"  {count:>5} {kind}")
     _say(f"\n{transcript.summary()}")
+
+
+def _chat(chosen: argparse.Namespace) -> int:
+    screen = Screen(as_json=chosen.json)
+    url, token = chosen.url, lambda: str(chosen.token)
+    if not chosen.token:
+        if url:
+            raise CannotStart("--url needs --token: made-up users exist on this machine only.")
+        url, token = _local_agent(SignIn(chosen.user))
+    chat = Chat(Agent(url, token, lambda: screen.note("Reconnecting.")), screen, chosen.thread)
+    message = chosen.message or (
+        "" if screen.is_terminal or sys.stdin.isatty() else sys.stdin.read()
+    )
+    return chat.say(message) if message.strip() else chat.talk()
+
+
+def _local_agent(who: SignIn) -> tuple[str, Callable[[], str]]:
+    environ = environment()
+    home = folder(environ)
+    sign_in(who, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
+    at = port(environ, "GATEWAY_PORT", _GATEWAY_PORT)
+    return f"http://127.0.0.1:{at}{PATH}", lambda: who.token(_keys(home).user)
 
 
 def _token(chosen: argparse.Namespace) -> None:

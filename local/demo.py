@@ -1,19 +1,15 @@
 """One message through the whole stack, as any client would send it, and what came back."""
 
-import http.client
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from local import CannotStart
+from local.agent import Agent
 
 MESSAGE = "What is a database? Answer in two sentences."
-#: The functions send a comment each 15 s.
-_SILENCE_SECONDS = 60.0
 
 
 class Transcript:
@@ -51,35 +47,17 @@ def ask(gateway_url: str, token: str, write: Callable[[str], None]) -> Transcrip
     """
     transcript = Transcript()
     try:
-        for event in _events(gateway_url, token):
+        for event in Agent(gateway_url, lambda: token).run(_input()):
             transcript.add(event["type"])
             if event["type"] == "TEXT_MESSAGE_CONTENT":
                 write(event["delta"])
             if event["type"] == "RUN_ERROR":
                 raise CannotStart(f"The run failed: {event.get('message')} ({event.get('code')}).")
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError) as error:
         raise CannotStart(f"The stream broke off: {error!r}.") from None
     if not transcript.finished_ms:
         raise CannotStart("The stream ended without RUN_FINISHED.")
     return transcript
-
-
-def _events(gateway_url: str, token: str) -> Iterator[dict[str, Any]]:
-    address = urlsplit(f"{gateway_url}/agent/runs")
-    connection = http.client.HTTPConnection(address.netloc, timeout=_SILENCE_SECONDS)
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream",
-    }
-    connection.request("POST", address.path, json.dumps(_input()), headers)
-    response = connection.getresponse()
-    if response.status != 200:
-        said = response.read(2000).decode(errors="replace")
-        raise CannotStart(f"The run was refused with {response.status}: {said}")
-    for line in response:
-        if line.startswith(b"data:"):
-            yield json.loads(line[5:])
 
 
 def _input() -> dict[str, Any]:

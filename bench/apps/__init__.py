@@ -1,0 +1,1 @@
+"""What is compared: small servers, each as its field would write it."""

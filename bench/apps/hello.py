@@ -1,0 +1,11 @@
+"""Bare FastAPI: what any function of it has to load."""
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}

@@ -1,0 +1,151 @@
+"""Who is measured: ours, the floor, what one writes first, and the peers; each in an environment of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from uuid import uuid4
+
+from bench.load import request
+from bench.machine import SERVER_CORE, Process, process
+from bench.site import FOLDER, Site
+from local.environment import ROOT
+from local.probe import free_port
+
+Kind = Literal["ours", "floor", "naive", "peer"]
+JSON: Final = {"content-type": "application/json"}
+WEB: Final = ("fastapi", "uvicorn", "uvloop", "httptools")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One system under measurement.
+
+    `command` starts it on a port with the environment `environ`; `ask` is a whole request whose answer has the model's
+    text, asked for as `<tokens>x<ms>`. `packages` are installed into an environment of its own, ours from constraints.
+    `python` is the version it needs, if not ours.
+    """
+
+    name: str
+    kind: Kind
+    packages: tuple[str, ...]
+    command: Callable[[int], list[str]]
+    environ: Callable[[Site], dict[str, str]]
+    ask: Callable[[Site, str], bytes]
+    ready: str = "/health"
+    is_durable: bool = False
+    python: str = ""
+    is_pinned_here: bool = False
+
+    @property
+    def home(self) -> Path:
+        return FOLDER / "venvs" / ("ours" if self.kind == "ours" else self.name)
+
+    def install(self) -> Path:
+        """Its Python, in an environment of its own, byte-compiled; made once."""
+        python, done = self.home / "bin" / "python", self.home / "installed"
+        if not done.exists() or done.read_text() != repr(self.packages):
+            interpreter = f"python{self.python}" if self.python else sys.executable
+            # Where pyenv's shim is first on the path, it has to be told which of its Pythons this is.
+            environ = {**os.environ, "PYENV_VERSION": self.python} if self.python else None
+            make = [interpreter, "-m", "venv", "--clear", str(self.home)]
+            subprocess.run(make, check=True, env=environ)
+            pinned = ["-c", str(ROOT / "constraints.txt")] if not self.is_pinned_here else []
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, *pinned, *self.packages], check=True)
+            compiled = [str(python), "-m", "compileall", "-q", "-j", "2", str(self.home / "lib")]
+            # Some packages ship files that are no Python; they are not compiled, and not imported.
+            subprocess.run(compiled, check=False, stdout=subprocess.DEVNULL)
+            done.write_text(repr(self.packages))
+        return python
+
+    @contextmanager
+    def running(
+        self, site: Site, *, core: int = SERVER_CORE, **more: str
+    ) -> Iterator[tuple[Process, int, float]]:
+        """Its process, its port, and the milliseconds from exec to ready."""
+        port = free_port()
+        command = [str(self.install()), *self.command(port)]
+        environ = {"PORT": str(port), "PYTHONPATH": str(ROOT), **self.environ(site), **more}
+        log = site.logs / f"{self.name}-{port}.log"
+        with process(command, environ, log, core=core, folder=ROOT) as started:
+            yield started, port, started.wait_ready(port, self.ready)
+
+
+def app(module: str) -> Callable[[int], list[str]]:
+    return lambda port: ["-m", "bench.apps.serve", f"bench.apps.{module}", str(port)]
+
+
+def model_port(site: Site) -> dict[str, str]:
+    return {"BENCH_MODEL_PORT": str(site.model_port)}
+
+
+def _with_database(site: Site) -> dict[str, str]:
+    return {**model_port(site), "BENCH_DATABASE_URL": site.database("naive")}
+
+
+def chat(_: Site, wanted: str) -> bytes:
+    return request("POST", "/chat", json.dumps({"message": wanted}).encode(), JSON)
+
+
+def _completions(_: Site, wanted: str) -> bytes:
+    body = {"model": "bench", "stream": True, "messages": [{"role": "user", "content": wanted}]}
+    return request("POST", "/v1/chat/completions", json.dumps(body).encode(), JSON)
+
+
+def run_input(wanted: str, **more: object) -> bytes:
+    """A RunAgentInput of a new thread."""
+    message = {"id": str(uuid4()), "role": "user", "content": wanted}
+    ids = {"threadId": str(uuid4()), "runId": str(uuid4())}
+    return json.dumps({**ids, "messages": [message], **more}).encode()
+
+
+def _run(site: Site, wanted: str) -> bytes:
+    signed = site.signed("bench", "agent", "POST", "/runs")
+    return request("POST", "/runs", run_input(wanted), {**JSON, **signed})
+
+
+def _packages() -> tuple[str, ...]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tuple(project["dependencies"])
+
+
+def _ours(name: str) -> Contender:
+    return Contender(
+        name=name,
+        kind="ours",
+        packages=_packages(),
+        command=lambda port: ["-m", "functions", name],
+        environ=lambda site: site.settings(),
+        ask=_run,
+        ready="/readiness",
+        is_durable=True,
+    )
+
+
+AGENT, THREADS, TOOLS, RUNNER = map(_ours, ("agent", "threads", "tools", "runner"))
+HELLO = Contender("hello", "floor", WEB, app("hello"), model_port, chat)
+PASSTHROUGH = Contender(
+    "passthrough",
+    "floor",
+    ("uvloop",),
+    lambda port: ["-m", "bench.apps.passthrough", str(port)],
+    model_port,
+    _completions,
+)
+NAIVE = Contender("naive", "naive", (*WEB, "openai"), app("naive"), model_port, chat)
+NAIVE_POSTGRES = Contender(
+    "naive+postgres",
+    "naive",
+    (*WEB, "openai", "asyncpg"),
+    app("naive_postgres"),
+    _with_database,
+    chat,
+    is_durable=True,
+)

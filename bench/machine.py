@@ -1,0 +1,106 @@
+"""What the kernel says of processes: CPU of a tree, memory of its own; and where they may run."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import clock_gettime, monotonic, sleep
+from typing import Final
+
+from local.probe import answer
+
+#: The measured process has one core; clients, the model and Postgres have the other.
+SERVER_CORE: Final = 0
+OTHER_CORE: Final = 1
+
+
+@dataclass(frozen=True)
+class Process:
+    """A started process."""
+
+    popen: "subprocess.Popen[bytes]"
+    began: float
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def cpu_ms(self) -> float:
+        """CPU of it and its children, user and system."""
+        return sum(_cpu_ms(pid) for pid in self._tree())
+
+    def pss_mb(self) -> float:
+        """Memory of its own: what is shared counts in part."""
+        return sum(_pss_kb(pid) for pid in self._tree()) / 1024
+
+    def _tree(self) -> list[int]:
+        found = [self.pid]
+        for pid in found:
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            with suppress(OSError):
+                found += [int(child) for child in children.read_text().split()]
+        return found
+
+    def wait_ready(self, port: int, path: str, seconds: float = 60.0) -> float:
+        """Milliseconds from exec to the first 200."""
+        while answer(port, path) != 200:
+            if self.popen.poll() is not None or monotonic() - self.began > seconds:
+                raise SystemExit(f"not ready; {self.log} ends with:\n{self.last_lines()}")
+            sleep(0.002)
+        return (monotonic() - self.began) * 1000
+
+    def last_lines(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+
+
+@contextmanager
+def process(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    log: Path,
+    *,
+    core: int = SERVER_CORE,
+    folder: Path | None = None,
+) -> Iterator[Process]:
+    """A process pinned to one core, killed with its children at the end."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        began = monotonic()
+        popen = subprocess.Popen(
+            ["taskset", "-c", str(core), *command],
+            env={**_inherited(), **environ},
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,
+        )
+    try:
+        yield Process(popen, began, log)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait()
+
+
+def _inherited() -> dict[str, str]:
+    # Without it each start would compile all it imports, which no image does.
+    return {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def _cpu_ms(pid: int) -> float:
+    # The process's CPU clock (clock_getcpuclockid(3)): nanoseconds of all its threads, the ended ones too.
+    with suppress(OSError):
+        return clock_gettime(~pid << 3 | 2) * 1000
+    return 0.0
+
+
+def _pss_kb(pid: int) -> float:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return float(line.split()[1])
+    return 0.0

@@ -1,0 +1,215 @@
+"""`python -m bench.tune`: how much of its work one pod of each function serves within the latency goal, by measuring.
+
+One core and one process, as the manifests give a pod. The load is raised until the goal is missed. `bench/capacity.json`
+keeps the steps, and two numbers made of the last good one: two thirds of it as the pod's hard limit
+(`containerConcurrency`), half of it as what the autoscaler aims at (`target`), as streams arrive unevenly, and a start
+takes a second or two.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import Final
+
+import asyncpg
+import uvloop
+
+from bench.contenders import AGENT, RUNNER, THREADS, TOOLS, Contender, run_input
+from bench.load import Answer, at_once, in_turn, percentile, request
+from bench.machine import OTHER_CORE, Process
+from bench.rows.streaming import warm_up
+from bench.site import Site, site
+from local.environment import ROOT
+from shared.callers import Minter
+
+FILE: Final = ROOT / "bench" / "capacity.json"
+_GOAL_MS: Final = 250.0
+_BUSY_PERCENT: Final = 85.0
+_MEMORY_MB: Final = 768.0
+_STEPS: Final = (10, 25, 50, 75, 100, 150, 200, 300, 400, 500)
+#: Twenty tokens a second: what a fast model says.
+_SECONDS, _PAUSE_MS = 8, 50
+
+
+@dataclass(frozen=True)
+class Step:
+    """One load, and what it did to the pod. `p99_ms`: an event's or an answer's delay."""
+
+    load: int
+    p99_ms: float
+    cpu_percent: float
+    memory_mb: float
+    failed: int
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all was answered, in time, with room to spare."""
+        is_quick = self.p99_ms <= _GOAL_MS and self.cpu_percent <= _BUSY_PERCENT
+        return is_quick and self.memory_mb <= _MEMORY_MB and not self.failed
+
+
+Load = Callable[[Site, Process, int, int], Step]
+
+
+def streams(site: Site, process: Process, port: int, load: int) -> Step:
+    """Open streams that say twenty tokens a second each."""
+    tokens = _SECONDS * 1000 // _PAUSE_MS
+    requests = [AGENT.ask(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
+    return _seen(
+        process,
+        load,
+        lambda: uvloop.run(at_once(port, requests, stamps=True, spread_seconds=2)),
+        lambda answer: answer.delays_ms,
+        lambda answer: answer.tokens == tokens,
+    )
+
+
+def pages(site: Site, process: Process, port: int, load: int) -> Step:
+    """Requests at the same time for a page of threads."""
+
+    def ask(_: int) -> bytes:
+        return request("GET", "/threads", b"", site.signed("bench", "threads", "GET", "/threads"))
+
+    return _asked(process, port, load, ask)
+
+
+def calls(site: Site, process: Process, port: int, load: int) -> Step:
+    """Calls at the same time of a tool that reads the database."""
+    minter = Minter("agent", site.keys.internal.private_text)
+    token = minter.mint("tools", site.users["bench"].claims, None)
+    version = "2025-11-25"
+    call = {"name": "list_notes", "arguments": {}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}).encode()
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": version,
+    }
+    return _asked(process, port, load, lambda _: request("POST", "/mcp", body, headers))
+
+
+def _asked(process: Process, port: int, load: int, ask: Callable[[int], bytes]) -> Step:
+    uvloop.run(in_turn(port, ask, 50, 2))
+    return _seen(
+        process,
+        load,
+        lambda: uvloop.run(in_turn(port, ask, load * 20, load)),
+        lambda answer: [answer.total_ms],
+        lambda _: True,
+    )
+
+
+def _seen(
+    process: Process,
+    load: int,
+    work: Callable[[], Sequence[Answer]],
+    delays: Callable[[Answer], Sequence[float]],
+    is_whole: Callable[[Answer], bool],
+    status: int = 200,
+) -> Step:
+    began, before = monotonic(), process.cpu_ms()
+    answers = work()
+    busy = (process.cpu_ms() - before) / (monotonic() - began) / 10
+    late = [delay for answer in answers for delay in delays(answer)]
+    failed = sum(answer.status != status or not is_whole(answer) for answer in answers)
+    return Step(
+        load, round(percentile(late, 0.99), 1), round(busy, 1), round(process.pss_mb()), failed
+    )
+
+
+def runs(site: Site, process: Process, port: int, load: int) -> Step:
+    """Runs at the same time, each in the request that delivers it; late is what ends behind its model."""
+    tokens = _SECONDS * 1000 // _PAUSE_MS
+    # Admitted elsewhere, by a process whose own deliveries come to nothing.
+    with AGENT.running(site, core=OTHER_CORE, K_SINK="http://127.0.0.1:9/") as (_, agent, _):
+        warm_up(site, AGENT, agent)
+        asked = [_background(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
+        expect(uvloop.run(at_once(agent, asked, spread_seconds=2)), 202)
+    waiting = uvloop.run(_newest(site, load))
+    return _seen(
+        process,
+        load,
+        lambda: uvloop.run(at_once(port, [_event(run) for run in waiting], spread_seconds=2)),
+        lambda answer: [answer.total_ms - _SECONDS * 1000],
+        lambda _: True,
+        status=204,
+    )
+
+
+def expect(answers: Sequence[Answer], status: int) -> None:
+    """Nothing is measured of what was refused."""
+    if refused := [answer.status for answer in answers if answer.status != status]:
+        raise SystemExit(f"{len(refused)} of {len(answers)} answered {refused[0]}")
+
+
+def _background(site: Site, wanted: str) -> bytes:
+    signed = site.signed("bench", "agent", "POST", "/runs")
+    body = run_input(wanted, forwardedProps={"background": True})
+    return request("POST", "/runs", body, {"content-type": "application/json", **signed})
+
+
+def _event(run_id: str) -> bytes:
+    event = {"ce-specversion": "1.0", "ce-id": run_id, "ce-source": "/bench"}
+    headers = {**event, "ce-type": "agent.run.waiting", "content-type": "application/json"}
+    return request("POST", "/", json.dumps({"run_id": run_id}).encode(), headers)
+
+
+async def _newest(site: Site, count: int) -> list[str]:
+    connection = await asyncpg.connect(site.server.url("postgres"))
+    try:
+        rows = await connection.fetch(
+            "select id::text from agent.run order by created_at desc limit $1", count
+        )
+        return [row[0] for row in rows]
+    finally:
+        await connection.close()
+
+
+WORK: Final[dict[str, tuple[Contender, Load, str]]] = {
+    "agent": (AGENT, streams, "open streams"),
+    "threads": (THREADS, pages, "requests"),
+    "tools": (TOOLS, calls, "calls"),
+    "runner": (RUNNER, runs, "live runs"),
+}
+
+
+def tuned(site: Site, name: str) -> dict[str, object]:
+    """One function's capacity, with the steps that led to it."""
+    contender, work, unit = WORK[name]
+    steps: list[Step] = []
+    for load in _STEPS:
+        with contender.running(site) as (process, port, _):
+            if name == "agent":
+                warm_up(site, AGENT, port)
+            steps.append(step := work(site, process, port, load))
+        sys.stderr.write(
+            f"  {name:<8} {load:>4} {unit:<13} p99 {step.p99_ms:7.1f} ms   CPU {step.cpu_percent:5.1f} %"
+            f"   {step.memory_mb:4.0f} MB   {'ok' if step.is_good else 'too much'}\n"
+        )
+        if not step.is_good:
+            break
+    good = max((step.load for step in steps if step.is_good), default=_STEPS[0])
+    kept = {"concurrency": max(2, good * 2 // 3), "target": max(1, good // 2), "unit": unit}
+    return {**kept, "measured": [asdict(step) for step in steps]}
+
+
+def main() -> int:
+    """Measure all functions, or those named, and write what was found."""
+    names = sys.argv[1:] or [*WORK]
+    found = json.loads(FILE.read_text()) if FILE.exists() else {}
+    with site() as here:
+        for name in names:
+            found[name] = tuned(here, name)
+    FILE.write_text(json.dumps(found, indent=1) + "\n")
+    for name in names:
+        print(
+            f"{name:<8} containerConcurrency {found[name]['concurrency']}, target {found[name]['target']}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
