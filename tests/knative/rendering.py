@@ -1,7 +1,6 @@
-"""`knative/` as kustomize renders it: any overlay, with any components in it."""
+"""Any overlay of `knative/`, with any components in it."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +8,10 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from local.environment import ROOT
+from knative.rendering import FOLDER, CannotRender, render, services
 from shared.contracts import Json
 
-FOLDER = ROOT / "knative"
-#: Debian's is too old for components.
-_KUBECTL = ROOT / ".venv/bin/kubectl"
-
-
-class CannotRender(Exception):
-    """kustomize refused; the message is its own."""
+__all__ = ["FOLDER", "CannotRender", "render", "services"]
 
 
 def overlays() -> list[str]:
@@ -27,19 +20,6 @@ def overlays() -> list[str]:
 
 def components() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("components/*/kustomization.yaml"))
-
-
-def render(folder: Path) -> list[Json]:
-    """The objects of a folder with a kustomization.
-
-    Raises:
-        CannotRender: it has none, or a wrong one.
-    """
-    done = subprocess.run([_KUBECTL, "kustomize", folder], capture_output=True, text=True)
-    # What is deprecated is said on stderr, with exit code 0.
-    if done.returncode or done.stderr:
-        raise CannotRender(done.stderr)
-    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 @contextmanager
@@ -58,15 +38,6 @@ def combine(folder: Path, overlay: str, chosen: Sequence[str]) -> Path:
     kustomization["components"] = [f"../../components/{name}" for name in chosen]
     path.write_text(yaml.safe_dump(kustomization))
     return made
-
-
-def services(objects: Sequence[Json]) -> dict[str, Json]:
-    """The Knative Services, by name."""
-    return {
-        each["metadata"]["name"]: each
-        for each in objects
-        if each["apiVersion"] == "serving.knative.dev/v1" and each["kind"] == "Service"
-    }
 
 
 def container(service: Json) -> Json:

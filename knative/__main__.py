@@ -1,0 +1,169 @@
+"""`python -m knative`: deploy, look, and go back."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+
+from knative import changes, deploying, status
+from knative.asking import invoke, logs
+from knative.cluster import Cluster
+from knative.errors import Refused
+from knative.rendering import overlay, services
+from shared.contracts import Json
+
+_NAMESPACE = "agent-backend"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1, and why, when a command cannot do what it was asked to."""
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.run(given) or 0)
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _deploy(given: argparse.Namespace) -> None:
+    cluster, objects = _overlay(given)
+    deploying.deploy(cluster, objects, canary=given.canary, seconds=given.timeout)
+
+
+def _diff(given: argparse.Namespace) -> int:
+    cluster, objects = _overlay(given)
+    deploying.prepare(cluster, objects, given.canary)
+    found = False
+    for each in changes.differences(cluster, objects):
+        found = True
+        print(each)
+    return int(found and given.exit_code)
+
+
+def _overlay(given: argparse.Namespace) -> tuple[Cluster, list[Json]]:
+    # Also before the cluster is asked for: what is wrong with a file needs none.
+    objects = deploying.rendered(overlay(given.overlay), given.image)
+    [namespace] = {each["metadata"]["namespace"] for each in services(objects).values()}
+    return Cluster.of(given.kubeconfig, given.context, namespace), objects
+
+
+def _promote(given: argparse.Namespace) -> None:
+    deploying.promote(_cluster(given), given.functions, given.timeout)
+
+
+def _rollback(given: argparse.Namespace) -> None:
+    deploying.roll_back(_cluster(given), given.functions, given.to, given.timeout)
+
+
+def _status(given: argparse.Namespace) -> None:
+    rows = status.rows(_cluster(given))
+    print(json.dumps(rows, indent=2) if given.json else status.table(rows))
+
+
+def _logs(given: argparse.Namespace) -> None:
+    logs(_cluster(given), given.function, follow=given.follow, lines=given.tail)
+
+
+def _invoke(given: argparse.Namespace) -> int:
+    return invoke(
+        _cluster(given),
+        given.function,
+        path=given.path,
+        method=given.method or ("GET" if given.data is None else "POST"),
+        body=given.data,
+        headers=given.header,
+        address=given.address,
+    )
+
+
+def _cluster(given: argparse.Namespace) -> Cluster:
+    return Cluster.of(given.kubeconfig, given.context, given.namespace)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m knative", description=__doc__)
+    parser.add_argument("--kubeconfig", help="a file; else KUBECONFIG's, else ~/.kube/config")
+    parser.add_argument("--context", help="another context of it than the current one")
+    commands = parser.add_subparsers(required=True)
+
+    def add(
+        run: Callable[[argparse.Namespace], int | None], summary: str
+    ) -> argparse.ArgumentParser:
+        name = run.__name__.removeprefix("_")
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=run)
+        return command
+
+    for run, summary in (
+        (_deploy, "apply an overlay, and wait until its functions are ready"),
+        (_diff, "show what deploy would change, without the values of Secrets"),
+    ):
+        _add_overlay(add(run, summary))
+    for move, summary in (
+        (_promote, "give the latest revision all of the traffic"),
+        (_rollback, "give what served before the last deploy all of the traffic"),
+    ):
+        _add_moving(add(move, summary))
+    _add_looking(add)
+    return parser
+
+
+def _add_overlay(command: argparse.ArgumentParser) -> None:
+    command.add_argument("overlay", nargs="?", default="production", help="a name, or a folder")
+    command.add_argument("--image", help="instead of the overlay's: name@sha256:..., or name:tag")
+    command.add_argument(
+        "--canary", type=_percent, metavar="PERCENT", help="of the traffic, for the new revision"
+    )
+    if command.prog.endswith("deploy"):
+        _add_timeout(command)
+    else:
+        command.add_argument("--exit-code", action="store_true", help="1 if there is a difference")
+
+
+def _add_moving(command: argparse.ArgumentParser) -> None:
+    command.add_argument("functions", nargs="*", metavar="function", help="all, if none is named")
+    _add_namespace(command)
+    _add_timeout(command)
+    if command.prog.endswith("rollback"):
+        command.add_argument("--to", metavar="REVISION", help="another one than what served before")
+
+
+def _add_looking(add: Callable[..., argparse.ArgumentParser]) -> None:
+    show = add(_status, "show what runs")
+    show.add_argument("--json", action="store_true", help="for programs")
+    read = add(_logs, "print the logs of a function's pods")
+    read.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")
+    read.add_argument("--tail", type=int, metavar="LINES", help="the last lines only")
+    ask = add(_invoke, "send a request to a public function and print the answer as it comes")
+    for command in (read, ask):
+        command.add_argument("function")
+    ask.add_argument("path", nargs="?", default="/health")
+    ask.add_argument("--method", help="GET, or POST where there is a body")
+    ask.add_argument("--data", help="the body")
+    ask.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
+    ask.add_argument("--address", help="of an ingress, where the function's name does not resolve")
+    for command in (show, read, ask):
+        _add_namespace(command)
+
+
+def _add_namespace(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--namespace", "-n", default=_NAMESPACE)
+
+
+def _add_timeout(command: argparse.ArgumentParser) -> None:
+    # Knative gives up on a revision after 600 s, and says why.
+    command.add_argument(
+        "--timeout", type=float, default=660, metavar="SECONDS", help="to wait; 660 unless told"
+    )
+
+
+def _percent(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 100:
+        return int(text)
+    raise argparse.ArgumentTypeError("a number from 1 to 99")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""`knative/` as kustomize renders it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from knative.errors import Refused
+from shared.contracts import Json
+
+FOLDER = Path(__file__).parent
+#: Under `latest`, or no tag at all, two builds have one name, and a revision is not what it was.
+_NAMED = re.compile(r"^[^\s@]+(@sha256:[0-9a-f]{64}|:(?!latest$)[\w][\w.-]{0,127})$")
+
+
+class CannotRender(Refused):
+    """kustomize refused; the message is its own."""
+
+
+def render(folder: Path) -> list[Json]:
+    """The objects of a folder with a kustomization.
+
+    Raises:
+        CannotRender: it has none, or a wrong one; or there is no kubectl.
+    """
+    done = subprocess.run([_kubectl(), "kustomize", folder], capture_output=True, text=True)
+    # What is deprecated is said on stderr, with exit code 0.
+    if done.returncode or done.stderr:
+        raise CannotRender(done.stderr.strip())
+    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
+
+
+def _kubectl() -> str:
+    """The wheel's, beside this Python: Debian's is too old for components."""
+    found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which(
+        "kubectl"
+    )
+    if not found:
+        raise CannotRender("kubectl is not installed: `make bootstrap`, or pip install kubectl.")
+    return found
+
+
+def overlay(name_or_folder: str) -> Path:
+    """The folder of one of our overlays, or of any other.
+
+    Raises:
+        Refused: neither is there.
+    """
+    for folder in (FOLDER / "overlays" / name_or_folder, Path(name_or_folder)):
+        if (folder / "kustomization.yaml").is_file():
+            return folder
+    ours = ", ".join(sorted(path.name for path in (FOLDER / "overlays").iterdir()))
+    raise Refused(f"{name_or_folder!r} is no overlay: {ours}, or a folder of your own.")
+
+
+def services(objects: Sequence[Json]) -> dict[str, Json]:
+    """The Knative Services, by name."""
+    return {
+        each["metadata"]["name"]: each
+        for each in objects
+        if each["apiVersion"] == "serving.knative.dev/v1" and each["kind"] == "Service"
+    }
+
+
+def use_image(objects: Sequence[Json], image: str) -> None:
+    """Give every container of the bundle this image.
+
+    Raises:
+        Refused: it names no single build.
+    """
+    if not _NAMED.match(image):
+        raise Refused(f"{image!r} names no single build: give it a digest, or a tag of its own.")
+    ours = {each["image"] for one in services(objects).values() for each in containers(one)}
+    for each in containers(list(objects)):
+        if each["image"] in ours:
+            each["image"] = image
+
+
+def containers(value: Any) -> Iterator[Json]:
+    """All containers in whatever kind of object."""
+    if isinstance(value, dict):
+        yield from value.get("containers", ())
+        value = list(value.values())
+    for each in value if isinstance(value, list) else ():
+        yield from containers(each)

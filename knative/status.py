@@ -1,0 +1,72 @@
+"""What runs: a row for each revision that has traffic or was made last."""
+
+from collections.abc import Iterator, Sequence
+
+from knative.cluster import REVISION, SERVICE, Cluster
+from knative.rollout import newest, state
+from knative.traffic import shares
+from shared.contracts import Json
+
+_COLUMNS = {
+    "service": "service",
+    "revision": "revision",
+    "ready": "ready",
+    "replicas": "replicas",
+    "traffic": "traffic",
+    "concurrency": "concurrency",
+    "error": "last error",
+}
+
+
+def rows(cluster: Cluster) -> list[dict[str, str]]:
+    """By service, the newest revision first. `replicas` are those that run, of those wanted; `concurrency` is the
+    autoscaler's target and the limit of a pod."""
+    return [
+        row
+        for service in cluster.list(SERVICE)
+        for row in _rows(service, cluster.list(REVISION, service["metadata"]["name"]))
+    ]
+
+
+def table(found: Sequence[dict[str, str]]) -> str:
+    """The rows as text, in columns."""
+    every = [_COLUMNS, *found]
+    widths = {key: max(len(row[key]) for row in every) for key in _COLUMNS}
+    lines = ["  ".join(row[key].ljust(widths[key]) for key in _COLUMNS).rstrip() for row in every]
+    return "\n".join(lines)
+
+
+def _rows(service: Json, revisions: Sequence[Json]) -> Iterator[dict[str, str]]:
+    name, traffic, last = service["metadata"]["name"], shares(service), newest(service)
+    by_name = {each["metadata"]["name"]: each for each in revisions}
+    shown = [each for each in sorted(by_name, reverse=True) if each in traffic or each == last]
+    if not shown:
+        yield _row(name, "-", service, "")
+    for each in shown:
+        yield _row(name, each, by_name[each], f"{traffic.get(each, 0)}%")
+
+
+def _row(service: str, revision: str, thing: Json, traffic: str) -> dict[str, str]:
+    standing = state(thing)
+    return {
+        "service": service,
+        "revision": revision,
+        "ready": {True: "yes", False: "no", None: "..."}[standing.ready],
+        "replicas": _replicas(thing.get("status", {})),
+        "traffic": traffic,
+        "concurrency": _concurrency(thing),
+        "error": standing.said if standing.ready is False else "",
+    }
+
+
+def _replicas(status: Json) -> str:
+    return f"{status.get('actualReplicas', 0)}/{status.get('desiredReplicas', 0)}"
+
+
+def _concurrency(thing: Json) -> str:
+    # A Service has its template's, a revision its own.
+    spec = thing.get("spec", {})
+    template = spec.get("template", thing)
+    annotations = template.get("metadata", {}).get("annotations", {})
+    limit = template.get("spec", {}).get("containerConcurrency", 0)
+    return f"{annotations.get('autoscaling.knative.dev/target', '-')}/{limit or 'no limit'}"

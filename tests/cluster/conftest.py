@@ -1,0 +1,44 @@
+"""The bundle on the cluster that KUBECONFIG points to. docs/cluster-test.md."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.bundle import Bundle, Choice
+from tests.cluster.people import Meet, meeting
+
+_MISSING = [name for name in ("KUBECONFIG", "CLUSTER_IMAGE") if not os.environ.get(name)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a cluster there is nothing to test."""
+    here = Path(__file__).parent
+    if _MISSING:
+        skip = pytest.mark.skip(reason=f"needs a cluster: set {' and '.join(_MISSING)}")
+        for item in items:
+            if here in item.path.parents:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    """The bundle, deployed once for all tests; removed at the end, unless CLUSTER_KEEP says otherwise."""
+    bundle = Bundle(tmp_path_factory.mktemp("cluster"), Choice.of(os.environ))
+    if foreign := bundle.is_foreign():
+        pytest.exit(
+            f"The namespace {foreign} is there, and not of this suite: use another cluster."
+        )
+    bundle.remove()
+    bundle.write()
+    bundle.install()
+    yield bundle
+    if not bundle.choice.keep:
+        bundle.remove()
+
+
+@pytest.fixture
+async def meet(bundle: Bundle) -> AsyncIterator[Meet]:
+    async with meeting(bundle) as meet:
+        yield meet

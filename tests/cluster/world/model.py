@@ -1,0 +1,72 @@
+"""A model's server of the standard library alone, to be run in any Python image: what its user says is what it does.
+
+`count 40 250` streams `1 2 ... 40`, a number every 250 ms; all else is answered at once.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Model(BaseHTTPRequestHandler):
+    """OpenAI's Chat Completions, streamed."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = [each["content"] for each in request["messages"] if each["role"] == "user"]
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        # The end of the connection is the end of the answer.
+        self.send_header("connection", "close")
+        self.end_headers()
+        for event in _events(_text(said[-1])):
+            self.wfile.write(b"data: " + event.encode() + b"\n\n")
+            self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: thousands of answers say the same."""
+
+
+def _text(content: object) -> str:
+    """Of a message that is text, or a list of parts."""
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content)
+    return str(content)
+
+
+def _events(said: str) -> Iterator[str]:
+    for word in _words(said):
+        yield _chunk({"content": word}, None)
+    yield _chunk({}, "stop")
+    yield json.dumps({**_HEAD, "choices": [], "usage": _USAGE})
+    yield "[DONE]"
+
+
+def _words(said: str) -> Iterator[str]:
+    match said.split():
+        case ["count", last, pause]:
+            for number in range(1, int(last) + 1):
+                yield str(number) if number == 1 else f" {number}"
+                time.sleep(int(pause) / 1000)
+        case _:
+            yield "Hello."
+
+
+_HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "counting"}
+_USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+
+
+def _chunk(delta: dict[str, str], finish: str | None) -> str:
+    return json.dumps({**_HEAD, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("", int(sys.argv[1])), Model).serve_forever()

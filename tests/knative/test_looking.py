@@ -1,0 +1,215 @@
+"""What `python -m knative` shows of a cluster, what it never shows, and what it says when there is none."""
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import yaml
+
+from knative.__main__ import main
+from knative.rollout import Progress, State
+from local.environment import ROOT
+from shared.contracts import Json
+from tests.fixtures.kubernetes import FIRST, SECOND, FakeCluster, Run, fake_cluster
+from tests.knative.rendering import copied
+
+_SPACE = "/api/v1/namespaces/agent-backend"
+
+
+def test_status_has_a_row_for_each_revision_with_traffic_and_for_the_last(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.controllers.bad_images[SECOND] = "cannot be pulled"
+    deployed("deploy", "--image", SECOND)
+    capsys.readouterr()
+    assert deployed("status", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 8
+    new, old = rows[:2]
+    assert new | {"replicas": ""} == {
+        "service": "agent",
+        "revision": "agent-00002",
+        "ready": "no",
+        "replicas": "",
+        "traffic": "0%",
+        "concurrency": "80/100",
+        "error": "cannot be pulled",
+    }
+    assert (old["ready"], old["replicas"], old["traffic"]) == ("yes", "1/1", "100%")
+    assert deployed("status") == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == [
+        *("service", "revision", "ready", "replicas", "traffic", "concurrency", "last", "error"),
+    ]
+    assert table[2].split() == ["agent", "agent-00001", "yes", "1/1", "100%", "80/100"]
+
+
+def test_status_before_the_first_deploy_is_empty(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("status", "--json") == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_diff_shows_what_deploy_would_change_and_changes_nothing(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed("deploy", "--image", FIRST)
+    before = json.dumps(cluster.objects)
+    capsys.readouterr()
+    assert deployed("diff", "--image", FIRST, "--exit-code") == 0
+    assert capsys.readouterr().out == ""
+    assert deployed("diff", "--image", SECOND, "--exit-code") == 1
+    said = capsys.readouterr().out.splitlines()
+    assert f"-        image: {FIRST}" in said
+    assert f"+        image: {SECOND}" in said
+    assert not [line for line in said if "managedFields" in line or "resourceVersion" in line]
+    assert json.dumps(cluster.objects) == before
+
+
+def test_diff_of_an_empty_cluster_is_everything(
+    run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("diff") == 0
+    said = capsys.readouterr().out
+    assert "Namespace agent-backend\n" in said
+    assert "Service runner\n" in said
+    assert not cluster.applied
+
+
+def test_the_values_of_a_secret_are_never_shown(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = (base64.b64encode(word).decode() for word in (b"yesterday's", b"today's"))
+    secret: Json = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "more"}}
+    applied = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"data": {"K": old}})}
+    live = {**secret, "metadata": {"name": "more", "annotations": applied}, "data": {"K": old}}
+    cluster.put(f"{_SPACE}/secrets/more", live)
+    secret["metadata"]["namespace"] = "agent-backend"
+    with copied() as folder:
+        overlay = folder / "overlays/production"
+        made = {**secret, "data": {"K": new}, "stringData": {"L": "plain"}}
+        (overlay / "secret.yaml").write_text(yaml.safe_dump(made))
+        kustomization = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+        kustomization["resources"].append("secret.yaml")
+        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        for command in ("diff", "deploy"):
+            assert deployed(command, str(overlay)) == 0
+        cluster.controllers.bad_images[FIRST] = "no"
+    assert deployed("status") == 0
+    said = "".join(capsys.readouterr())
+    assert "+  K: (hidden), another one" in said
+    assert not [word for word in (old, new, "plain", "yesterday", "today") if word in said]
+
+
+@pytest.fixture
+def pods(cluster: FakeCluster) -> None:
+    """Two of `agent`."""
+    for name in ("agent-1", "agent-2"):
+        labels = {"serving.knative.dev/service": "agent"}
+        cluster.put(f"{_SPACE}/pods/{name}", {"metadata": {"name": name, "labels": labels}})
+        cluster.logs[name] = ["one", "two"]
+
+
+@pytest.mark.usefixtures("pods")
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_logs_are_of_the_functions_container_in_every_pod(
+    run: Run, cluster: FakeCluster, follow: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.pods_end.set()
+    assert run("logs", "agent", *follow) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert sorted(said) == ["agent-1 one", "agent-1 two", "agent-2 one", "agent-2 two"]
+
+
+@pytest.mark.usefixtures("pods")
+def test_logs_that_are_followed_come_from_all_pods_at_once_and_end_with_ctrl_c(
+    cluster: FakeCluster,
+) -> None:
+    command = [sys.executable, "-m", "knative", "--kubeconfig", str(cluster.kubeconfig)]
+    with subprocess.Popen(
+        [*command, "logs", "agent", "--follow"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout
+        said = [process.stdout.readline() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    assert {line.split()[0] for line in said} == {"agent-1", "agent-2"}
+
+
+def test_a_function_without_a_pod_has_no_logs(
+    deployed: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deployed("logs", "agent") == 1
+    assert "agent has no pod" in capsys.readouterr().err
+
+
+def test_invoke_goes_through_an_ingress_by_the_functions_name(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    assert deployed("invoke", "agent", f"{_SPACE}", "--address", address) == 0
+    said = capsys.readouterr()
+    assert cluster.hosts[-1] == "agent.agent-backend.example.com"
+    assert json.loads(said.out)["kind"] == "Namespace"
+    assert said.err == "200 OK\n"
+    assert deployed("invoke", "agent", "/nowhere", "--address", address) == 1
+    assert deployed("invoke", "tools", "--address", address) == 1
+    assert "tools has no address outside the cluster" in capsys.readouterr().err
+
+
+def test_without_a_kubeconfig_there_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    assert main(["status"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("No cluster is chosen: ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "a: [", "current-context: x\nclusters: []\ncontexts: []"]
+)
+def test_a_kubeconfig_that_is_none_is_told(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").write_text(text)
+    assert main(["--kubeconfig", str(tmp_path / "config"), "status"]) == 1
+    assert "cannot be used as a kubeconfig" in capsys.readouterr().err
+
+
+def test_a_cluster_without_knative_is_told(
+    run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.has_knative = False
+    assert run("status") == 1
+    assert "Is Knative installed?" in capsys.readouterr().err
+
+
+def test_a_cluster_that_is_gone_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with fake_cluster(tmp_path) as gone:
+        pass
+    assert main(["--kubeconfig", str(gone.kubeconfig), "status"]) == 1
+    assert "The cluster cannot be reached" in capsys.readouterr().err
+
+
+class _Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_a_line_a_function_and_draws_it_again() -> None:
+    progress = Progress(out := _Terminal())
+    services: dict[str, Json] = {"agent": {}, "threads": {}}
+    progress.show(services, {name: State(None, "waiting") for name in services})
+    progress.show(services, {"agent": State(True, "ready"), "threads": State(None, "x" * 200)})
+    first, _, second = out.getvalue().partition("\x1b[2A")
+    assert first.count("waiting\n") == 2
+    assert "agent      -                  ready\n" in second
+    assert max(map(len, second.split("\x1b[2K"))) <= 101
