@@ -1,9 +1,9 @@
 """`python -m bench.tune`: how much of its work one pod of each function serves within the latency goal, by measuring.
 
-One core and one process, as the manifests give a pod. The load is raised until the goal is missed. `bench/capacity.json`
-keeps the steps, and two numbers made of the last good one: two thirds of it as the pod's hard limit
-(`containerConcurrency`), half of it as what the autoscaler aims at (`target`), as streams arrive unevenly, and a start
-takes a second or two.
+One core and one process, as the manifests give a pod. The load is raised until the goal is missed. `capacity.json`
+keeps the steps, and two numbers made of the last good one: two thirds of it as the pod's hard limit, which is
+`containerConcurrency`, and half of it as what the autoscaler aims at, which is `target`: streams arrive unevenly, and a
+start takes a second or two.
 """
 
 import json

@@ -189,13 +189,14 @@ class Answer:
                 self._catch_up(event["messages"])
 
     def _catch_up(self, messages: list[Event]) -> None:
-        """Write what was said meanwhile of the messages that were on their way; anew where they begin otherwise."""
-        for message in messages:
+        """Write what was said meanwhile: the rest of a message, or all of one that begins otherwise, or anew."""
+        asked = max((nth for nth, m in enumerate(messages) if m["role"] == "user"), default=-1)
+        for message in messages[asked + 1 :]:
             name, said = message["id"], message.get("content")
-            if name not in self._written or not isinstance(said, str):
+            if message["role"] != "assistant" or not isinstance(said, str):
                 continue
-            seen = self._written[name]
-            if not said.startswith(seen):
+            seen = self._written.get(name, "")
+            if not seen or not said.startswith(seen):
                 self._screen.end_line()
                 seen = ""
             self._screen.text(said[len(seen) :])

@@ -1,0 +1,164 @@
+"""The terminal that talks: for scripts through pipes, for people on a real (pseudo) terminal."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from uuid import uuid4
+
+import pytest
+
+from local.environment import ROOT
+from tests.fixtures.stack import Stack
+
+
+def command(stack: Stack, *more: str, user: str = "ann") -> list[str]:
+    where = ("--url", stack.gateway, "--token", stack.token(user=user))
+    return [sys.executable, "-m", "local", "chat", *where, *more]
+
+
+def script(stack: Stack, *more: str, said: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(stack, *more), cwd=ROOT, input=said, capture_output=True, text=True, timeout=60
+    )
+
+
+class Terminal:
+    """A person's side of a pseudo terminal."""
+
+    def __init__(self, file: int, process: "subprocess.Popen[bytes]") -> None:
+        self.process = process
+        self._file = file
+        self._seen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._file, text.encode())
+
+    def until(self, pattern: str) -> "re.Match[str]":
+        """Read on until this is on the screen."""
+        deadline = monotonic() + 30
+        while not (found := re.search(pattern, self._seen)):
+            ready, _, _ = select.select([self._file], [], [], deadline - monotonic())
+            assert ready, f"{pattern!r} is not in {self._seen!r}"
+            self._seen += os.read(self._file, 65536).decode(errors="replace")
+        self._seen = self._seen[found.end() :]
+        return found
+
+
+@contextmanager
+def terminal(stack: Stack, user: str) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(stack, user=user),
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        # Its own terminal, so that Ctrl-C reaches it as a key does.
+        start_new_session=True,
+        preexec_fn=lambda: os.close(ours),
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(ours, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_script_gets_the_answer_and_nothing_else(stack: Stack) -> None:
+    asked = script(stack, "say: Hel|lo")
+    piped = script(stack, said="say: from a pipe\n")
+
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, "Hello\n", "")
+    assert (piped.returncode, piped.stdout) == (0, "from a pipe\n")
+
+
+def test_events_come_one_a_line_and_a_thread_goes_on(stack: Stack) -> None:
+    thread = str(uuid4())
+    first = script(stack, "--json", "--thread", thread, "say: one")
+    script(stack, "--thread", thread, "say: two")
+
+    events = [json.loads(line) for line in first.stdout.splitlines()]
+    assert [event["type"] for event in events][:1] == ["RUN_STARTED"]
+    assert events[-1]["type"] == "RUN_FINISHED"
+    assert events[0]["threadId"] == thread
+    contents = [message["content"] for message in stack.model.requests[-1]["messages"]]
+    assert contents[-3:] == ["say: one", "one", "say: two"]
+
+
+def test_exit_codes_are_for_scripts(stack: Stack) -> None:
+    waits = script(stack, f'call: delete_note {{"id": "{uuid4()}"}}')
+    refused = subprocess.run(
+        [*command(stack)[:-1], "not-a-token", "say: hi"], cwd=ROOT, capture_output=True, text=True
+    )
+    nowhere = subprocess.run(
+        [sys.executable, "-m", "local", "chat", "--url", stack.gateway, "hi"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert waits.returncode == 3
+    assert (refused.returncode, "(unauthorized)" in refused.stderr) == (1, True)
+    assert (nowhere.returncode, "needs --token" in nowhere.stderr) == (1, True)
+
+
+def test_a_person_approves_in_place_and_finds_threads_again(stack: Stack) -> None:
+    user = f"person-{uuid4()}"
+    with terminal(stack, user) as person:
+        person.until("/threads lists")
+        person.type('call: add_note {"text": "old"}\n')
+        note = person.until(r'= \{"id":"([0-9a-f-]{36})"')[1]
+        person.until("> ")
+        person.type(f'call: delete_note {{"id": "{note}"}}\n')
+        person.until(r"\[y/N")
+        person.type("y\n")
+        person.until("it is ")
+        person.until("> ")
+        person.type("/threads\n")
+        person.until(r"  1  20\d\d-")
+        person.type("/resume 1\n")
+        person.until("Going on with")
+        person.type("/resume 7\n")
+        person.until("takes a number")
+        person.type("/quit\n")
+        assert person.process.wait(20) == 0
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(stack: Stack) -> None:
+    with terminal(stack, f"person-{uuid4()}") as person:
+        person.until("/threads lists")
+        person.type("say: begun|" + "|".join(["more"] * 200) + "\n")
+        person.until("\nbegun|begunmore")
+        person.process.send_signal(signal.SIGINT)
+        person.until("Stopping")
+        person.until("> ")
+        person.type("say: still here\n")
+        person.until("\nstill here")
+
+
+@pytest.mark.parametrize("name", ["agent"])
+def test_an_answer_survives_its_process(stack: Stack, name: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    texts = [f"{nth}," for nth in range(30)]
+    with out.open("wb") as output:
+        process = subprocess.Popen(
+            command(stack, "say: " + "|".join(texts)), cwd=ROOT, stdout=output, stderr=output
+        )
+        deadline = monotonic() + 30
+        while b"3," not in out.read_bytes():
+            assert monotonic() < deadline
+        (child,) = [child for child in stack.running.children.all if child.name == name]
+        child.kill_and_start_again()
+        assert process.wait(60) == 0
+    assert "".join(texts) in out.read_text().replace("\n", "")
