@@ -9,6 +9,7 @@ from typing import Any
 from shared import schemas
 from shared.assistant import assistant
 from shared.callers import Minter
+from shared.database import Database
 from shared.discovery import McpTools
 from shared.follow import Follow
 from shared.garbage import loading
@@ -46,7 +47,7 @@ async def answering(
     app.state.holder, app.state.follow = holder, follow
     working = [
         asyncio.ensure_future(work)
-        for work in (holder.journal.run(), follow.run(), tools.warm(), _warm(model))
+        for work in (holder.journal.run(), follow.run(), _warm(app.state.database, tools, model))
     ]
 
     async def stop() -> None:
@@ -77,9 +78,12 @@ def _minter(app: Any) -> Minter | None:
         raise InvalidSettings(str(error)) from None
 
 
-async def _warm(model: OpenAIModel) -> None:
-    # Once the server listens: being ready must not wait for the SDK's import, nor share the interpreter with it.
+async def _warm(database: Database, tools: McpTools, model: OpenAIModel) -> None:
+    # Once the server listens: being ready must not wait for the SDK's import, nor share the interpreter with it. First
+    # what the first statement needs, then what the first token does.
     await asyncio.sleep(_WARM_SECONDS)
+    await database.warm()
+    await tools.warm()
     with loading():
         await model.warm()
         await asyncio.to_thread(schemas.warm)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -11,10 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.log import bound, logger
 from shared.problems import BodyTooLarge
+from shared.telemetry import Span, serving
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
-#: W3C Trace Context: version, trace id, parent id, flags.
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _QUIET = frozenset(("/health", "/readiness"))
 
 
@@ -43,7 +43,7 @@ class Context:
                 status = message["status"]
             await send(message)
 
-        with bound(request_id=request_id, trace_id=_trace_id(headers)):
+        with _traced(scope, headers) as span, bound(request_id=request_id):
             try:
                 await self._app(scope, _limited(receive, scope["app"].state), sent)
             except Exception:
@@ -55,11 +55,11 @@ class Context:
             finally:
                 if scope["path"] not in _QUIET:
                     _log(scope, status, perf_counter() - started)
+                span.answered(scope["method"], _route(scope), status)
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", None)
-    facts: dict[str, Any] = {"method": scope["method"], "route": route, "status": status}
+    facts: dict[str, Any] = {"method": scope["method"], "route": _route(scope), "status": status}
     logger.info("request.ended", extra={**facts, "ms": round(seconds * 1000, 1)})
 
 
@@ -68,9 +68,13 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return given if _REQUEST_ID.match(given) else str(uuid4())
 
 
-def _trace_id(headers: dict[bytes, bytes]) -> str | None:
-    match = _TRACEPARENT.match(headers.get(b"traceparent", b"").decode("latin-1"))
-    return match[1] if match else None
+def _traced(scope: Scope, headers: dict[bytes, bytes]) -> AbstractContextManager[Span]:
+    is_quiet = scope["path"] in _QUIET
+    return nullcontext(Span()) if is_quiet else serving(scope["method"], headers)
+
+
+def _route(scope: Scope) -> str | None:
+    return getattr(scope.get("route"), "path", None)
 
 
 def _limited(receive: Receive, state: Any) -> Receive:

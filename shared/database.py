@@ -3,28 +3,28 @@
 The library is `databases`, of which this module uses the pool and the connection and nothing that is bound to the
 calling task: children of a request share its session, and no query can run outside the row-level security that was
 asked for. docs/decisions.md lists the traps this avoids; tests/postgres/test_database.py holds each of them shut.
+
+It brings SQLAlchemy, half as much again as all else a small function imports, so it is imported in a thread once the
+server is up: until then a plain connection says whether Postgres is there.
 """
 
 import asyncio
-import json
-import re
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
-from databases import Database as Pool
-from databases.core import Connection
 
+from shared.finishing import to_the_end
 from shared.log import logger
 from shared.problems import Unavailable
 from shared.settings import InvalidSettings, Settings
+from shared.statements import call_of, session_of, written
 
 _READY_SECONDS = 2.0
-_FUNCTION = re.compile(r"[a-z_]+\Z")
 _TRANSACTION_POOLER_PORT = 6543
 _REFUSED = "AF001"
 
@@ -58,35 +58,54 @@ class Database:
         self._may_bypass = settings.allow_bypassrls_login
         self._checked = False
         self._ready_until = 0.0
-        url = settings.supabase_database_url
-        # The url goes to asyncpg whole: `databases` drops sslmode and most other options without a word.
-        self._pool = Pool(
-            url,
-            dsn=url,
-            min_size=0,
-            max_size=settings.database_connections,
-            timeout=self._seconds,
-            command_timeout=self._seconds,
-            max_inactive_connection_lifetime=45.0,
-            # A transaction pooler gives each statement to another server, which never saw it prepared.
-            statement_cache_size=0 if urlsplit(url).port == _TRANSACTION_POOLER_PORT else 256,
-            # Every setting is local to its transaction, so there is nothing to reset: half the trips of a run.
-            reset=_keep,
-            init=self._check_login,
-        )
+        self._url = url = settings.supabase_database_url
+        # A transaction pooler gives each statement to another server, which never saw it prepared.
+        self._cached = 0 if urlsplit(url).port == _TRANSACTION_POOLER_PORT else 256
+        self._connections = settings.database_connections
+        self._opening: asyncio.Future[tuple[Any, type]] | None = None
 
     async def connect(self) -> None:
-        """Open the pool. A database that is away is reported by `is_ready`, not here.
+        """Look whether Postgres is there. One that is away is reported by `is_ready`, not here.
 
         Raises:
             InvalidSettings: the login bypasses row-level security and nobody allowed it.
         """
-        await self._pool.connect()
         if not await self.is_ready():
             logger.warning("database.away")
 
+    async def warm(self) -> None:
+        """Open the pool, which imports its library off the event loop; whoever comes first does it otherwise."""
+        await self._open()
+
     async def close(self) -> None:
-        await self._pool.disconnect()
+        if self._opening:
+            await asyncio.wait([self._opening])
+            if not self._opening.exception():
+                await self._opening.result()[0].disconnect()
+
+    async def _open(self) -> tuple[Any, type]:
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._opened())
+        return await asyncio.shield(self._opening)
+
+    async def _opened(self) -> tuple[Any, type]:
+        pool_type, connection_type = await asyncio.to_thread(_import)
+        # The url goes to asyncpg whole: `databases` drops sslmode and most other options without a word.
+        pool = pool_type(
+            self._url,
+            dsn=self._url,
+            min_size=0,
+            max_size=self._connections,
+            timeout=self._seconds,
+            command_timeout=self._seconds,
+            max_inactive_connection_lifetime=45.0,
+            statement_cache_size=self._cached,
+            # Every setting is local to its transaction, so there is nothing to reset: half the trips of a run.
+            reset=_keep,
+            init=self._check_login,
+        )
+        await pool.connect()
+        return pool, connection_type
 
     async def call(self, function: str, *arguments: Any) -> Any:
         """Call `agent.<function>`: one statement, one trip. Returns its value, JSON decoded.
@@ -97,15 +116,15 @@ class Database:
         """
         async with self._connection() as connection:
             value = await connection.fetchval(
-                f"select {_sql(function, arguments)}", *_json(arguments)
+                f"select {call_of(function, arguments)}", *written(arguments)
             )
         return orjson.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
 
     async def rows(self, function: str, *arguments: Any) -> list[Mapping[str, Any]]:
         """Call `agent.<function>` for its rows; raises as `call` does."""
-        sql = "select * from " + _sql(function, arguments)  # noqa: S608  # the name is checked
+        sql = "select * from " + call_of(function, arguments)  # noqa: S608  # the name is checked
         async with self._connection() as connection:
-            rows = await connection.fetch(sql, *_json(arguments))
+            rows = await connection.fetch(sql, *written(arguments))
         return list(rows)
 
     @asynccontextmanager
@@ -119,11 +138,11 @@ class Database:
         """
         async with self._connection() as connection:
             try:
-                await connection.execute(_claimed(claims, self._seconds))
+                await connection.execute(session_of(claims, self._seconds))
                 yield connection
                 await connection.execute("commit")
             except BaseException:
-                await _finish(_roll_back(connection))
+                await to_the_end(_roll_back(connection))
                 raise
 
     async def is_ready(self) -> bool:
@@ -131,24 +150,44 @@ class Database:
         if monotonic() < self._ready_until:
             return True
         try:
-            async with self._connection() as connection:
-                await connection.fetchval("select 1")
+            if self._opening and self._opening.done():
+                async with self._connection() as connection:
+                    await connection.fetchval("select 1")
+            else:
+                await self._look()
         except Unavailable:
             return False
         self._ready_until = monotonic() + _READY_SECONDS
         return True
 
+    async def _look(self) -> None:
+        """See whether Postgres answers, without a pool."""
+        with self._translated():
+            async with asyncio.timeout(self._seconds):
+                connection = await asyncpg.connect(self._url, statement_cache_size=0)
+                try:
+                    await self._check_login(connection)
+                finally:
+                    connection.terminate()
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
+        pool, connection_type = await self._open()
         # An explicit Connection: the one `databases` hands out is bound to the task that asked for it.
-        connection = Connection(self._pool, self._pool._backend)
-        try:
+        connection = connection_type(pool, pool._backend)
+        with self._translated():
             async with asyncio.timeout(self._seconds):
                 await connection.__aenter__()
             try:
                 yield connection.raw_connection
             finally:
-                await _finish(connection.__aexit__())
+                await to_the_end(connection.__aexit__())
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What Postgres and the way to it raise, as what callers know."""
+        try:
+            yield
         except _AWAY as error:
             self._ready_until = 0.0
             logger.warning("database.unavailable", extra={"error": type(error).__name__})
@@ -173,6 +212,13 @@ class Database:
         self._checked = True
 
 
+def _import() -> tuple[type, type]:
+    from databases import Database as Pool
+    from databases.core import Connection
+
+    return Pool, Connection
+
+
 def _refusal(error: asyncpg.PostgresError) -> str | None:
     """The code by which the schema refuses, if it does."""
     if error.sqlstate == _REFUSED:
@@ -182,31 +228,6 @@ def _refusal(error: asyncpg.PostgresError) -> str | None:
     is_orphan = isinstance(error, asyncpg.ForeignKeyViolationError)
     return (
         "unauthorized" if is_orphan and str(error.constraint_name).endswith("_owner_fkey") else None
-    )
-
-
-def _sql(function: str, arguments: tuple[Any, ...]) -> str:
-    if not _FUNCTION.match(function):
-        raise ValueError(f"{function!r} is not the name of a function")
-    return f"agent.{function}({', '.join(f'${n}' for n in range(1, len(arguments) + 1))})"
-
-
-def _json(arguments: tuple[Any, ...]) -> list[Any]:
-    return [orjson.dumps(a).decode() if isinstance(a, dict | list) else a for a in arguments]
-
-
-def _claimed(claims: Mapping[str, object], seconds: float) -> str:
-    """Begin and become the user in one trip: a simple query, so its values are literals.
-
-    The role is not the caller's to choose. The claims are JSON in ASCII, with quotes doubled, which no literal can
-    escape while standard_conforming_strings is on (the default since Postgres 9.1).
-    """
-    literal = json.dumps(claims, ensure_ascii=True).replace("'", "''")
-    return (
-        "begin; select set_config('role', 'authenticated', true),"
-        f" set_config('request.jwt.claims', '{literal}', true),"
-        " set_config('request.jwt.claim', '', true), set_config('request.jwt.claim.sub', '', true),"
-        f" set_config('statement_timeout', '{int(seconds * 1000)}', true)"
     )
 
 
@@ -221,17 +242,3 @@ async def _roll_back(connection: Any) -> None:
     except (*_AWAY, asyncpg.PostgresError):
         # In doubt it is thrown away; the pool opens another.
         connection.terminate()
-
-
-async def _finish(work: Coroutine[Any, Any, None]) -> None:
-    """Await to the end, however often the caller is cancelled meanwhile; then be cancelled."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled
-    task.result()

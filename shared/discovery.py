@@ -24,6 +24,7 @@ from shared.problems import Unavailable
 from shared.servers import Server, servers_of
 from shared.settings import Settings
 from shared.slots import Slots
+from shared.telemetry import carried
 from shared.toolbox import Headers, McpToolbox
 
 #: A list is asked for anew when it is older, and a server that failed is left alone for so long.
@@ -64,12 +65,18 @@ class McpTools:
         self._lists: dict[tuple[str, str], _Listed] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._slots = Slots(database, settings)
+        self._recalling: asyncio.Future[None] | None = None
         self._session: Any = None
 
     async def warm(self) -> None:
-        """Read what was remembered."""
+        """Read what was remembered, once."""
         if not self._servers:
             return
+        if self._recalling is None:
+            self._recalling = asyncio.ensure_future(self._recall())
+        await asyncio.shield(self._recalling)
+
+    async def _recall(self) -> None:
         names = {server.url: server.name for server in self._servers}
         with suppress(Unavailable):
             for row in await self._database.rows("kept_tools", [*names]):
@@ -78,6 +85,7 @@ class McpTools:
 
     async def open(self, claims: Json, run_id: str, request_id: str | None) -> McpToolbox:
         """The tools a run has that acts with these claims. A server that does not answer costs its tools only."""
+        await self.warm()
 
         def headers(server: Server) -> Mapping[str, str]:
             return self._headers(server, claims, run_id, request_id)
@@ -129,7 +137,7 @@ class McpTools:
     def _headers(
         self, server: Server, claims: Json, run_id: str, request_id: str | None
     ) -> Mapping[str, str]:
-        named = {"x-request-id": request_id} if request_id else {}
+        named = {**({"x-request-id": request_id} if request_id else {}), **carried()}
         if server.is_ours and self._mint:
             return {
                 "authorization": f"Bearer {self._mint.mint(server.name, claims, run_id)}",

@@ -15,6 +15,7 @@ from shared.database import Database
 from shared.log import logger
 from shared.problems import Unavailable
 from shared.settings import Settings
+from shared.telemetry import carried, doing
 
 EVENT_TYPE = "agent.run.waiting"
 #: Without a Broker, a delivery is held open while the run is executed: few at a time.
@@ -61,6 +62,16 @@ class Dispatch:
             await self._post(run_id)
 
     async def _post(self, run_id: str) -> None:
+        facts = {"cloudevents.event_type": EVENT_TYPE, "messaging.operation.type": "send"}
+        with doing(f"send {EVENT_TYPE}", facts, "PRODUCER") as span:
+            if failure := await self._try_post(run_id):
+                span.fail(failure)
+                logger.warning("run.not_dispatched", extra={"run": run_id, "error": failure})
+                with suppress(Unavailable):
+                    await self._database.call("unmark_dispatched", run_id)
+
+    async def _try_post(self, run_id: str) -> str | None:
+        """What went wrong, if anything did."""
         import aiohttp
 
         if self._session is None:
@@ -77,10 +88,8 @@ class Dispatch:
             ) as response:
                 response.raise_for_status()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            name = type(error).__name__
-            logger.warning("run.not_dispatched", extra={"run": run_id, "error": name})
-            with suppress(Unavailable):
-                await self._database.call("unmark_dispatched", run_id)
+            return type(error).__name__
+        return None
 
     async def close(self) -> None:
         if self._session is not None:
@@ -88,8 +97,14 @@ class Dispatch:
 
 
 def _headers() -> dict[str, str]:
-    """A CloudEvent in binary mode (CloudEvents 1.0.2, HTTP protocol binding §3.1)."""
+    """A CloudEvent in binary mode (CloudEvents 1.0.2, HTTP protocol binding §3.1).
+
+    Its trace is told twice (extension Distributed Tracing): a Broker may have traces of its own on the way.
+    """
+    trace = carried()
     return {
+        **trace,
+        **{f"ce-{name}": value for name, value in trace.items()},
         "content-type": "application/json",
         "ce-specversion": "1.0",
         "ce-id": str(uuid4()),

@@ -13,6 +13,7 @@ from shared.log import logger
 from shared.loop import Agent, Loop, TokensLeft, unlimited
 from shared.model import Model
 from shared.runs import Leased
+from shared.telemetry import failed
 
 
 class DeadlineReached(Exception):
@@ -52,8 +53,8 @@ async def answer(
         raise DeadlineReached from None
     except DeadlineReached:
         raise
-    except ModelFailed as failed:
-        ending = _failed(failed.code, failed.message, retryable=failed.retryable)
+    except ModelFailed as error:
+        ending = _failed(error.code, error.message, retryable=error.retryable)
     except Exception:
         logger.exception("run.crashed")
         ending = _failed("internal_error", "Something went wrong on our side.", retryable=False)
@@ -86,6 +87,8 @@ async def _end(live: LiveRun, journal: Journal, ending: Draft) -> None:
         # Cancelled while its own ending was on its way: the first one counts.
         await journal.settle(live)
         return
+    if ending.type == "run.failed":
+        failed(ending.data["code"])
     reason = ending.type.removeprefix("run.")
     await journal.commit(live, [*live.open.close(reason), ending])
 

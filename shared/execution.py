@@ -8,6 +8,7 @@ from typing import Any
 from shared.database import Database
 from shared.dispatch import Dispatch
 from shared.engine import DeadlineReached, answer
+from shared.genai import run
 from shared.journal import Journal
 from shared.live import LiveRun
 from shared.log import bound, logger
@@ -66,14 +67,19 @@ class Execution:
         leased = live.leased
         task = asyncio.current_task()
         live.on_stop = task.cancel if task else None
-        user_id = leased.claims.get("sub")
-        with bound(run_id=leased.run_key, thread_id=leased.thread_key, user_id=user_id):
+        ids = {"run_id": leased.run_key, "thread_id": leased.thread_key}
+        with (
+            run(leased.run_key, leased.thread_key, leased.attempt, leased.request) as span,
+            bound(**ids, user_id=leased.claims.get("sub")),
+        ):
             logger.info("run.started", extra={"attempt": leased.attempt})
             try:
                 await self._drive(live)
             finally:
                 if not self.is_stopping:
                     self.journal.close(live)
+                if live.is_lost:
+                    span.fail("lease_lost")
             logger.info(
                 "run.left" if live.is_lost else "run.ended", extra={"events": live.committed}
             )

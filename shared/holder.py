@@ -10,6 +10,7 @@ from shared.database import Database
 from shared.dispatch import Dispatch
 from shared.execution import Execution
 from shared.feed import Feed
+from shared.genai import mark, taken_up
 from shared.log import logger
 from shared.loop import Agent
 from shared.model import Model
@@ -63,7 +64,8 @@ class Holder:
             raise TooManyRuns(retry_after=2)
         try:
             with self._slot():
-                admitted = await self.runs.begin(claims, request, lease=not in_background)
+                wanted = {**request, **mark()}
+                admitted = await self.runs.begin(claims, wanted, lease=not in_background)
                 if isinstance(admitted, Leased):
                     await self._execution.hold(admitted)
                     return admitted
@@ -170,6 +172,7 @@ class Holder:
             if not isinstance(claimed, Leased):
                 return claimed
             logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
+            taken_up(claimed.attempt, claimed.request)
             return await self._execution.hold(claimed)
 
     async def _look_again(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":

@@ -18,6 +18,7 @@ from shared.log import logger
 from shared.problems import Unavailable
 from shared.runs import Leased
 from shared.settings import Settings
+from shared.telemetry import measure
 
 #: A quiet run asks this often whether it was cancelled.
 _POLL_SECONDS = 1.0
@@ -40,6 +41,7 @@ class Journal:
     def open(self, leased: Leased) -> LiveRun:
         """Start to keep a run whose lease this process has."""
         live = self.live[leased.run_id] = LiveRun(leased)
+        measure("agent.run.live", 1)
         self._wake.set()
         return live
 
@@ -48,6 +50,7 @@ class Journal:
         live.feed.close()
         if self.live.get(live.leased.run_id) is live:
             del self.live[live.leased.run_id]
+            measure("agent.run.live", -1)
 
     async def send(self, live: LiveRun, drafts: Sequence[Draft]) -> None:
         """Publish events without consequence now, commit them with the next tick."""
@@ -173,6 +176,7 @@ class Journal:
 
     def _stop(self, live: LiveRun, *, lost: bool) -> None:
         if lost:
+            measure("agent.lease.losses", 1)
             live.lose()
         if live.on_stop:
             live.on_stop()

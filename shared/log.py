@@ -13,6 +13,8 @@ from typing import Any
 
 from pythonjsonlogger.orjson import OrjsonFormatter
 
+from shared import telemetry
+
 _bound: ContextVar[dict[str, Any]] = ContextVar("bound", default={})  # noqa: B039  # never written to
 
 logger = logging.getLogger("agent_functions")
@@ -23,7 +25,7 @@ class _Formatter(OrjsonFormatter):
         log_data["event"] = log_data.pop("message", "")
         # Uvicorn's second copy of its line, for terminals.
         log_data.pop("color_message", None)
-        return {**_bound.get(), **log_data}
+        return {**_bound.get(), **telemetry.ids(), **log_data}
 
 
 def configure(function: str, level: str) -> None:
@@ -40,7 +42,7 @@ def configure(function: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # One line per fact: the request line is ours, with ids.
     logging.getLogger("uvicorn.access").disabled = True
-    for name in ("databases", "asyncio", "httpx2", "openai", "aiohttp"):
+    for name in ("databases", "asyncio", "httpx2", "openai", "aiohttp", "opentelemetry", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -7,11 +7,12 @@ wait for it, and on Knative the first request arrives after it is done.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Protocol, Self
 
-from shared.completions import ModelFailed, Part, Reader
+from shared.completions import Finish, ModelFailed, Part, Reader
 from shared.contracts import Json
+from shared.genai import ModelCall, model_call
 from shared.settings import Settings
 
 #: Compressed frames would wait for each other.
@@ -43,8 +44,6 @@ class OpenAIModel:
         #: What the SDK lets through when a raw response breaks off: its HTTP library's own error.
         self._transport_error: type[Exception] = OSError
         self._response: Any = None
-        self._limits: Any = None
-        self._timeout: Any = None
         self._loading: asyncio.Future[Any] | None = None
 
     async def warm(self) -> None:
@@ -58,22 +57,26 @@ class OpenAIModel:
     async def stream(
         self, messages: Sequence[Json], tools: Sequence[Json]
     ) -> AsyncGenerator[list[Part], None]:
-        sdk = await self._load()
-        with self._translated(sdk):
+        sdk, settings = await self._load(), self._settings
+        observed = model_call(settings.openai_model, settings.openai_base_url)
+        with observed as call, self._translated(sdk):
             async with (
-                asyncio.timeout(self._settings.model_turn_seconds) as timer,
+                asyncio.timeout(settings.model_turn_seconds) as timer,
                 self._asked(sdk, messages, tools) as chunks,
             ):
-                reader, silence = Reader(), _Silence(timer, self._settings.model_silence_seconds)
+                reader, silence = Reader(), _Silence(timer, settings.model_silence_seconds)
                 with silence:
                     async for chunk in chunks:
                         silence.heard()
                         if parts := reader.feed(chunk):
+                            if not call.is_heard:
+                                call.hear()
                             yield parts
                         if reader.is_over:
                             break
                         silence.wait()
-                yield reader.finish()
+                yield _finished(reader, call)
+                await _drain(chunks)
 
     @asynccontextmanager
     async def _asked(
@@ -121,33 +124,43 @@ class OpenAIModel:
             raise ModelFailed("model_unreachable", message, retryable=True) from error
 
     async def _load(self) -> Any:
-        """The SDK, imported once; its client is made with it."""
+        """The SDK, imported once, and its client made, off the event loop: certificates are read from files."""
         if self._loading is None:
             self._loading = asyncio.ensure_future(asyncio.to_thread(self._import))
-        sdk = await asyncio.shield(self._loading)
-        if self._client is None:
-            self._client = sdk.AsyncOpenAI(
-                api_key=self._settings.openai_api_key or "none",
-                base_url=self._settings.openai_base_url or None,
-                max_retries=2,
-                # The turn and its silences are timed here: a timer of the HTTP library's would be set with each read.
-                timeout=self._timeout,
-                # As many streams at once as this process takes runs; the SDK's own limit is 1,000.
-                http_client=sdk.DefaultAioHttpClient(limits=self._limits),
-            )
-        return sdk
+        return await asyncio.shield(self._loading)
 
     def _import(self) -> Any:
         import httpx2
         import openai
 
-        self._transport_error = httpx2.TransportError
-        self._response = httpx2.Response
-        self._timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
-        self._limits = httpx2.Limits(
-            max_connections=self._settings.max_live_runs + _SPARE, max_keepalive_connections=100
+        self._transport_error, self._response = httpx2.TransportError, httpx2.Response
+        # As many streams at once as this process takes runs; the SDK's own limit is 1,000.
+        most = self._settings.max_live_runs + _SPARE
+        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=100)
+        self._client = openai.AsyncOpenAI(
+            api_key=self._settings.openai_api_key or "none",
+            base_url=self._settings.openai_base_url or None,
+            max_retries=2,
+            # The turn and its silences are timed here: a timer of the HTTP library's would be set with each read.
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+            http_client=openai.DefaultAioHttpClient(limits=limits),
         )
         return openai
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read to the end, which is here already: a connection with something unread is closed, and TLS costs anew."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK_SECONDS):
+            async for _ in chunks:
+                pass
+
+
+def _finished(reader: Reader, call: ModelCall) -> list[Part]:
+    parts = reader.finish()
+    if isinstance(finish := parts[-1], Finish):
+        call.finish(finish.reason, finish.usage)
+    return parts
 
 
 class _Silence:

@@ -30,6 +30,8 @@ class Settings:
     host: str = "0.0.0.0"  # noqa: S104  # a container's only way to be reached
     port: int = 8080
     log_level: str = "INFO"
+    #: Where traces and metrics go, over OTLP/HTTP (http://collector:4318); empty: nowhere.
+    otel_exporter_otlp_endpoint: str = ""
     max_body_bytes: int = 4 * 1024 * 1024
 
     openai_api_key: str = field(default="", repr=False)

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from shared.contracts import APPROVAL, CALL_ID, OUTCOME, Json
+from shared.genai import tool_call
 from shared.log import logger
 from shared.mcp import Client, ServerFailed
 from shared.servers import Server
@@ -63,6 +64,15 @@ class McpToolbox:
 
     async def call(
         self, name: str, arguments: Json, call_id: str, answer: Json | None = None
+    ) -> Result | Question:
+        with tool_call(name, call_id) as span:
+            outcome = await self._call(name, arguments, call_id, answer)
+            if isinstance(outcome, Result) and outcome.status != "ok":
+                span.fail(outcome.status)
+            return outcome
+
+    async def _call(
+        self, name: str, arguments: Json, call_id: str, answer: Json | None
     ) -> Result | Question:
         server, client, remote = self._routes[name]
         params: Json = {"name": remote, "arguments": arguments, "_meta": {CALL_ID: call_id}}

@@ -1,5 +1,6 @@
 """What every function has on the wire: an app, its health, who is asking, bodies, and server-sent events."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -8,14 +9,17 @@ from typing import Annotated, Any, Final, Protocol, TypeVar
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel, ValidationError
 from starlette.responses import JSONResponse, StreamingResponse
 
-from shared import log
+from shared import log, telemetry
 from shared.answers import HANDLERS, crashed
 from shared.context import Context
 from shared.contracts import Json, clean_json
 from shared.database import Database
+from shared.garbage import loading
+from shared.genai import METRICS
 from shared.identity import Principal, Verifier
 from shared.problems import InvalidRequest
 from shared.settings import Settings
@@ -23,6 +27,17 @@ from shared.settings import Settings
 #: A part of a function that lives as long as its process: it is entered before requests come, and puts itself
 #: into `app.state`.
 Use = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+_WARM_SECONDS: Final = 0.05
+#: FastAPI would tell what exceptions say, and a variable of its own would turn it on. Ours is `shared/telemetry.py`.
+_NOT_FASTAPIS: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 class Checked(Protocol):
@@ -51,12 +66,17 @@ def create_app(
         app.state.settings.require(*requires)
         log.configure(name, app.state.settings.log_level)
         async with AsyncExitStack() as stack:
+            # Before all the others, and so after them at the end.
+            exporting = telemetry.exporting(name, app.state.settings, METRICS)
+            await stack.enter_async_context(exporting)
             for use in uses:
                 await stack.enter_async_context(use(app))
             log.logger.info("function.ready")
             yield
 
-    app = FastAPI(title=name, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=name, lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=_NOT_FASTAPIS
+    )
     app.state.name = name
     app.state.checks = {}
     app.state.requires = requires
@@ -73,10 +93,20 @@ async def database(app: FastAPI) -> AsyncIterator[None]:
     """Use Postgres: `app.state.database`, which readiness asks for."""
     app.state.database = app.state.checks["database"] = Database(app.state.settings)
     await app.state.database.connect()
+    warming = asyncio.ensure_future(_warm(app.state.database))
     try:
         yield
     finally:
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
         await app.state.database.close()
+
+
+async def _warm(database: Database) -> None:
+    # Once the server listens: being ready must not wait for the import, nor share the interpreter with it.
+    await asyncio.sleep(_WARM_SECONDS)
+    with loading():
+        await database.warm()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from functions.tools.tool import Ask, Caller, Context, Denied, Progress, Tool, ToolError
 from shared.contracts import OUTCOME, Json, canonical, clean, clean_json
 from shared.database import Database, Refused
+from shared.finishing import to_the_end
 from shared.log import logger
 from shared.problems import Unavailable
 from shared.settings import Settings
@@ -103,12 +104,7 @@ class Calls:
             return
         hashed = canonical(arguments).decode()
         named = clean(tool)[:128], outcome, caller.run_id, caller.request_id
-        writing = asyncio.ensure_future(self._write(dict(caller.claims), *named, hashed))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])
-            raise
+        await to_the_end(self._write(dict(caller.claims), *named, hashed))
 
     async def _write(self, *row: Any) -> None:
         try:

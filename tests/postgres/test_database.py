@@ -148,10 +148,25 @@ async def test_a_password_of_any_characters_is_percent_encoded(
 
 
 @pytest.mark.parametrize(("port", "size"), [(6543, 0), (5432, 256)])
-def test_only_a_transaction_pooler_gets_no_prepared_statements(port: int, size: int) -> None:
+async def test_only_a_transaction_pooler_gets_no_prepared_statements(port: int, size: int) -> None:
     db = Database(Settings(supabase_database_url=f"postgresql://a:b@127.0.0.1:{port}/postgres"))
+    pool, _ = await db._open()
+    await db.close()
 
-    assert db._pool.options["statement_cache_size"] == size
+    assert pool.options["statement_cache_size"] == size
+
+
+async def test_a_database_is_ready_before_its_pool_is_there_and_after(
+    database: TestDatabase,
+) -> None:
+    db = Database(Settings(supabase_database_url=database.url))
+    await db.connect()
+    assert await db.is_ready()
+    assert db._opening is None, "readiness waits for no import"
+    await db.warm()
+    db._ready_until = 0.0
+    assert await db.is_ready()
+    await db.close()
 
 
 async def test_child_tasks_of_a_session_are_inside_it(one: Database) -> None:

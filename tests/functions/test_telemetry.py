@@ -1,0 +1,366 @@
+"""Traces and metrics as a collector gets them, of functions in processes of their own."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import telemetry
+from shared.contracts import Json
+from tests.doubles import ModelServer, Reply, calls, chunk, says
+from tests.fixtures.collector import Collector, Seen, collecting
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, says_user
+from tests.fixtures.processes import Process, started
+from tests.fixtures.waiting import until_true
+from tests.functions.test_runs import text
+from tests.functions.test_survival import all_legs, expired
+
+TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+FROM_GATEWAY = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+SERVER, CLIENT, PRODUCER = 2, 3, 4
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    async with collecting() as collector:
+        yield collector
+
+
+async def signed_in(database: TestDatabase, process: Process) -> Person:
+    person = Person(process.client, process.base)
+    async with database.owner() as owner:
+        await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+    return person
+
+
+async def stopped(*processes: Process) -> None:
+    """Terminate them, which is when they send what is left."""
+    for process in processes:
+        await process.signal(signal.SIGTERM)
+
+
+def only(spans: list[Seen]) -> Seen:
+    assert len(spans) == 1, spans
+    return spans[0]
+
+
+def only_point(collector: Collector, name: str) -> Any:
+    points = collector.points(name)
+    assert len(points) == 1, points
+    return points[0]
+
+
+async def until(what: Any) -> None:
+    async with asyncio.timeout(5):
+        while not what():  # noqa: ASYNC110  # what another process sends has no event
+            await asyncio.sleep(0.01)
+
+
+async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
+    database: TestDatabase, model: ModelServer, collector: Collector
+) -> None:
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
+    model.will(calls(("a", "calculator", '{"expression": "6*7"}')), says("it is ", "42"))
+    async with (
+        started("tools", database, model, **to) as tools,
+        started("runner", database, model, tools_url=f"{tools.base}/mcp", **to) as runner,
+        started("agent", database, model, runner_url=runner.base + "/", **to) as agent,
+    ):
+        person = await signed_in(database, agent)
+        wanted = says_user("go", forwardedProps={"background": True})
+        accepted = await person.ask("POST", "/runs", wanted, **FROM_GATEWAY)
+        assert accepted.status_code == 202
+        await until_true(database, "(select status = 'completed' from agent.run)")
+        await stopped(agent, runner, tools)
+
+    assert {span.trace for span in collector.spans} == {TRACE}
+    asked = only(collector.named("POST /runs", "agent"))
+    sent = only(collector.named("send agent.run.waiting", "agent"))
+    delivered = only(collector.named("POST /", "runner"))
+    run = only(collector.named("invoke_agent", "runner"))
+    call = only(collector.named("execute_tool calculator", "runner"))
+    turns = collector.named("chat fake-1", "runner")
+    served = [s for s in collector.named("POST /mcp", "tools") if s.parent == call.id]
+    chain = [asked, sent, delivered, run, call]
+    assert [span.parent for span in chain] == [CALLER, *(span.id for span in chain[:-1])]
+    assert [turn.parent for turn in turns] == [run.id, run.id]
+    assert [served[0].kind, sent.kind, turns[0].kind] == [SERVER, PRODUCER, CLIENT]
+    assert not any(span.failed for span in collector.spans)
+    assert run.links == [], "it is this trace"
+
+
+async def test_spans_say_what_genai_conventions_ask_for(
+    database: TestDatabase, model: ModelServer, collector: Collector
+) -> None:
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
+    model.will(says("it is ", "42"))
+    async with started("agent", database, model, **to) as agent:
+        person = await signed_in(database, agent)
+        await person.run(says_user("go"))
+        await stopped(agent)
+
+    said = only(collector.named("chat fake-1")).attributes
+    first = said.pop("gen_ai.response.time_to_first_chunk")
+    assert 0 < first < 10
+    assert said == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "fake-1",
+        "gen_ai.request.stream": True,
+        "gen_ai.response.model": "fake-1",
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.usage.input_tokens": 7,
+        "gen_ai.usage.output_tokens": 3,
+        "server.address": "127.0.0.1",
+        "server.port": model.port,
+    }
+    assert only(collector.named("invoke_agent")).attributes == {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.conversation.id": "thread-1",
+        "agent.run.id": "run-1",
+        "agent.run.attempt": 1,
+    }
+
+
+async def test_metrics_arrive_with_what_was_done(
+    database: TestDatabase,
+    model: ModelServer,
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
+    goes_on = asyncio.Event()
+    model.will(calls(("a", "calculator", '{"expression": "6*7"}')))
+    model.will([chunk({"content": "it is "}), goes_on, *says("42")])
+    async with (
+        started("tools", database, model, **to) as tools,
+        started("agent", database, model, tools_url=f"{tools.base}/mcp", **to) as agent,
+    ):
+        person = await signed_in(database, agent)
+        async with person.stream("POST", "/runs", says_user("go")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            await until(lambda: [p.as_int for p in collector.points("agent.run.live")] == [1])
+            goes_on.set()
+            await frames.rest()
+        await stopped(agent, tools)
+
+    assert [p.as_int for p in collector.points("agent.run.live")] == [0]
+    tokens = "gen_ai.client.token.usage"
+    assert [p.sum for p in collector.points(tokens, "gen_ai.token.type", "input")] == [14]
+    assert [p.sum for p in collector.points(tokens, "gen_ai.token.type", "output")] == [6]
+    for name in ("operation.duration", "operation.time_to_first_chunk"):
+        point = only_point(collector, f"gen_ai.client.{name}")
+        assert (point.count, 0 < point.sum < 10) == (2, True), name
+    called = only_point(collector, "gen_ai.execute_tool.duration")
+    assert (called.count, 0 < called.sum < 10) == (1, True)
+    assert not collector.points("agent.run.takeovers")
+
+
+async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_came_from(
+    database: TestDatabase, model: ModelServer, collector: Collector
+) -> None:
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url, "keep_alive_seconds": 0.2}
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never], says("who", "le"))
+    async with started("agent", database, model, **to) as first:
+        person = await signed_in(database, first)
+        async with person.stream("POST", "/runs", says_user("hi"), **FROM_GATEWAY) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            cursor = frames.ids[-1]
+            await first.signal(signal.SIGKILL)
+    await expired(database)
+    async with started("agent", database, model, **to) as second:
+        await all_legs(second.person(person), cursor)
+        await stopped(second)
+    never.set()
+
+    run = only(collector.named("invoke_agent"))
+    assert run.trace != TRACE
+    assert run.links == [TRACE]
+    assert run.attributes["agent.run.attempt"] == 2
+    assert [p.as_int for p in collector.points("agent.run.takeovers")] == [1]
+
+
+async def test_a_run_that_waited_says_how_long(
+    database: TestDatabase, model: ModelServer, collector: Collector
+) -> None:
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
+    goes_on = asyncio.Event()
+    model.will([chunk({"content": "one"}), goes_on, *says()], says("two"))
+    async with started("agent", database, model, **to) as agent:
+        person = await signed_in(database, agent)
+        later = says_user("and?", run="run-2", forwardedProps={"busyPolicy": "enqueue"})
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            async with person.stream("POST", "/runs", later) as queued:
+                await until_true(database, "(select count(*) = 2 from agent.run)")
+                goes_on.set()
+                assert text(await queued.rest()) == "two"
+        await stopped(agent)
+
+    waited = only_point(collector, "agent.run.queue.duration")
+    assert (waited.count, 0 < waited.sum < 10) == (1, True)
+
+
+async def test_a_lease_that_was_lost_is_counted(
+    database: TestDatabase, model: ModelServer, collector: Collector
+) -> None:
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never], says("whole"))
+    async with (
+        started("agent", database, model, **to) as first,
+        started("agent", database, model, keep_alive_seconds=0.2) as second,
+    ):
+        person = await signed_in(database, first)
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            cursor = frames.ids[-1]
+            await first.signal(signal.SIGSTOP)
+            await expired(database)
+            await all_legs(second.person(person), cursor)
+            await first.signal(signal.SIGCONT)
+            await frames.rest()
+        await stopped(first)
+    never.set()
+
+    assert only_point(collector, "agent.lease.losses").as_int == 1
+    run = only(collector.named("invoke_agent"))
+    assert (run.failed, run.attributes["error.type"]) == (True, "lease_lost")
+
+
+async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_told_at_all(
+    database: TestDatabase,
+    model: ModelServer,
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # FastAPI's own telemetry stays off: it tells what exceptions say.
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
+    refusal = b'{"error": {"message": "canary of a provider"}}'
+    model.will(
+        calls(
+            ("a", "add_note", '{"text": "canary of a note"}'),
+            ("b", "calculator", '{"expression": "canary / 0"}'),
+        ),
+        Reply([chunk({"content": "canary of an answer"}), refusal], status=400),
+    )
+    async with (
+        started("tools", database, model, **to) as tools,
+        started("agent", database, model, tools_url=f"{tools.base}/mcp", **to) as agent,
+    ):
+        person = await signed_in(database, agent)
+        seen = await person.run(says_user("canary of a question"))
+        assert seen[-1]["code"] == "model_rejected"
+        await person.ask("GET", "/runs/canary-of-a-path?after=canary")
+        await stopped(agent, tools)
+
+    turns = collector.named("chat fake-1")
+    assert [turn.attributes.get("error.type") for turn in turns] == [None, "model_rejected"]
+    run = only(collector.named("invoke_agent"))
+    assert (run.failed, run.attributes["error.type"]) == (True, "model_rejected")
+    wrong = only(collector.named("execute_tool calculator"))
+    assert (wrong.failed, wrong.attributes["error.type"]) == (True, "error")
+    assert not only(collector.named("execute_tool add_note")).failed
+    assert collector.named("GET /runs/{run_id}")
+    only(collector.named("POST /runs"))
+    for body in collector.raw:
+        assert b"canary" not in body
+        assert person.sub.encode() not in body
+
+
+async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
+    database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than a test waits for the end of a process.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    asked: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: asked.append(writer), "127.0.0.1", 0)
+    nowhere = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    model.will(says("hi"))
+    async with started("agent", database, model, otel_exporter_otlp_endpoint=nowhere) as agent:
+        person = await signed_in(database, agent)
+        assert text(await person.run(says_user("go"))) == "hi"
+        await stopped(agent)
+
+    assert asked, "it was tried"
+    server.close()
+    for writer in asked:
+        writer.close()
+
+
+async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_on(
+    database: TestDatabase,
+    model: ModelServer,
+    collector: Collector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
+    model.will(calls(("a", "calculator", '{"expression": "6*7"}')), says("42"))
+    with (tmp_path / "tools").open("wb") as its, (tmp_path / "agent").open("wb") as ours:
+        async with (
+            started("tools", database, model, output=its, **to) as tools,
+            started("agent", database, model, output=ours, tools_url=f"{tools.base}/mcp") as agent,
+        ):
+            person = await signed_in(database, agent)
+            async with person.stream("POST", "/runs", says_user("go"), **FROM_GATEWAY) as frames:
+                await frames.rest()
+            await stopped(agent, tools)
+
+    there, here = ((tmp_path / name).read_text() for name in ("tools", "agent"))
+    assert "openai" in here
+    for package in ("opentelemetry.sdk", "opentelemetry.exporter", "requests"):
+        assert f" {package}" in there
+        assert f" {package}" not in here
+    served = [span for span in collector.named("POST /mcp") if span.trace == TRACE]
+    assert {span.parent for span in served} == {CALLER}
+
+
+async def test_log_lines_have_the_ids_of_their_span(
+    database: TestDatabase, model: ModelServer, collector: Collector, tmp_path: Path
+) -> None:
+    to: Json = {"otel_exporter_otlp_endpoint": collector.url, "log_level": "INFO"}
+    model.will(says("hi"))
+    with (tmp_path / "agent").open("wb") as output:
+        async with started("agent", database, model, output=output, **to) as agent:
+            person = await signed_in(database, agent)
+            async with person.stream("POST", "/runs", says_user("go"), **FROM_GATEWAY) as frames:
+                await frames.rest()
+            await stopped(agent)
+
+    lines = [json.loads(line) for line in (tmp_path / "agent").read_text().splitlines()]
+    by_event = {line["event"]: line for line in lines}
+    for event, span in (("run.ended", "invoke_agent"), ("request.ended", "POST /runs")):
+        line = next(x for x in lines if x["event"] == event and "trace_id" in x)
+        assert (line["trace_id"], line["span_id"]) == (TRACE, only(collector.named(span)).id)
+    assert "trace_id" not in by_event["function.ready"]
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"),
+    [
+        ({"traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": "a=1"}, {"tracestate": "a=1"}),
+        ({"ce-traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": "other=1"}, {}),
+        ({"traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": "\xe4"}, {}),
+        ({"traceparent": f"00-{TRACE}-{CALLER}-01\r\nx: y"}, None),
+        ({"traceparent": "canary", "tracestate": "a=1"}, None),
+    ],
+)
+def test_only_a_whole_traceparent_is_passed_on_with_its_own_state(
+    given: dict[str, str], carried: dict[str, str] | None
+) -> None:
+    headers = {name.encode(): value.encode("latin-1") for name, value in given.items()}
+    with telemetry.serving("GET", headers):
+        wanted = {} if carried is None else {**FROM_GATEWAY, **carried}
+        assert telemetry.carried() == wanted
+        assert telemetry.ids() == ({"trace_id": TRACE} if wanted else {})
+    assert telemetry.carried() == {}
