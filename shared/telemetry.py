@@ -106,7 +106,8 @@ async def exporting(function: str, settings: Settings, metrics: Metrics) -> Asyn
         return
     if not endpoint.startswith(("http://", "https://")):
         raise InvalidSettings("OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) address.")
-    exporter = _exporter = _Exporter(function, endpoint, metrics)
+    # It imports, and waits for threads.
+    exporter = _exporter = await asyncio.to_thread(_Exporter, function, endpoint, metrics)
     try:
         yield
     finally:

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from shared import telemetry
+from shared.completions import ModelFailed
 from shared.contracts import Json
+from shared.genai import METRICS, model_call, tool_call
+from shared.settings import Settings
 from tests.doubles import ModelServer, Reply, calls, chunk, says
 from tests.fixtures.collector import Collector, Seen, collecting
 from tests.fixtures.database import TestDatabase
@@ -274,6 +277,21 @@ async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_
     for body in collector.raw:
         assert b"canary" not in body
         assert person.sub.encode() not in body
+
+
+async def test_an_exception_is_told_by_its_type_or_code_and_never_by_its_message(
+    collector: Collector,
+) -> None:
+    settings = Settings(otel_exporter_otlp_endpoint=collector.url)
+    async with telemetry.exporting("agent", settings, METRICS):
+        with pytest.raises(ValueError, match="canary"), tool_call("look_up", "call-1"):
+            raise ValueError("canary of an argument")
+        with pytest.raises(ModelFailed), model_call("fake-1", ""):
+            raise ModelFailed("model_timeout", "canary of a model", retryable=True)
+
+    kinds = {span.name: span.attributes["error.type"] for span in collector.spans}
+    assert kinds == {"execute_tool look_up": "ValueError", "chat fake-1": "model_timeout"}
+    assert not [body for body in collector.raw if b"canary" in body]
 
 
 async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
