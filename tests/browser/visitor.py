@@ -10,9 +10,10 @@ class Visitor:
         self.page = page
         self.project = project
         #: What the browser complained about: errors, refusals of the policy, scripts that failed.
-        self.complaints: list[str] = []
+        self._heard: list[str] = []
+        self._forgiven: list[str] = []
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self._heard.append(str(error)))
 
     def open(self, path: str = "/") -> None:
         self.page.goto(self.project + path)
@@ -56,9 +57,14 @@ class Visitor:
         return str(self.page.evaluate(script, [user, asked])["token"])
 
     def forgive(self, *texts: str) -> None:
-        """Let complaints pass that are about what the test did."""
-        self.complaints[:] = [c for c in self.complaints if not any(text in c for text in texts)]
+        """Let complaints pass that are about what the test did, however late they come."""
+        self._forgiven += texts
+
+    @property
+    def complaints(self) -> list[str]:
+        """What was written to the console and not forgiven."""
+        return [c for c in self._heard if not any(text in c for text in self._forgiven)]
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.text} ({message.location.get('url')})")
+            self._heard.append(f"{message.text} ({message.location.get('url')})")

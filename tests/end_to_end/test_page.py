@@ -81,7 +81,7 @@ def test_the_functions_are_told_with_their_health(stack: Stack) -> None:
     assert status == 200
     told: list[dict[str, Any]] = json.loads(body)["functions"]
     assert {"agent", "runner", "tools"} <= {one["name"] for one in told}
-    assert all(one["isReady"] and one["starts"] == 1 for one in told)
+    assert all(one["isReady"] and one["starts"] >= 1 for one in told)
 
 
 @pytest.mark.parametrize("path", ["/local/token/alice", "/local/functions/agent/kill"])
