@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from shared.contracts import Event
 
+#: uvloop rounds to milliseconds.
+_EARLY_SECONDS = 0.005
+
 
 class Feed:
     """The events of one run as this process learns of them, from behind `base` on. Any number may follow."""
@@ -50,7 +53,8 @@ class Feed:
         """What comes behind `seq`, as it comes; an empty list each time nothing came for `keep_alive` seconds."""
         loop = asyncio.get_running_loop()
         said_at = loop.time()
-        timer: asyncio.TimerHandle | None = None
+        timer: asyncio.Handle | None = None
+        wakes_at = 0.0
         try:
             while True:
                 if news := self.events[seq - self.base :]:
@@ -63,9 +67,11 @@ class Feed:
                     yield []
                     said_at = loop.time()
                 else:
-                    # A timer per silence, not per event: while events come it wakes us now and then, for nothing.
-                    if timer is None or timer.when() <= loop.time():
-                        timer = loop.call_at(said_at + keep_alive, self.wake)
+                    # A timer per silence, not per event: while events come it wakes us now and then, for nothing. It
+                    # may wake us a moment too early, and is not to be the last one then.
+                    if wakes_at <= loop.time() + _EARLY_SECONDS:
+                        wakes_at = said_at + keep_alive
+                        timer = loop.call_at(wakes_at, self.wake)
                     waiter = loop.create_future()
                     self._waiters.append(waiter)
                     await waiter
