@@ -21,6 +21,15 @@ from tests.knative.rendering import copied
 _SPACE = "/api/v1/namespaces/agent-backend"
 
 
+def _concurrency(function: str) -> str:
+    """The target and the limit its manifest sets."""
+    template = yaml.safe_load((ROOT / f"knative/base/{function}.yaml").read_text())["spec"][
+        "template"
+    ]
+    target = template["metadata"]["annotations"]["autoscaling.knative.dev/target"]
+    return f"{target}/{template['spec']['containerConcurrency']}"
+
+
 def test_status_has_a_row_for_each_revision_with_traffic_and_for_the_last(
     deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,7 +46,7 @@ def test_status_has_a_row_for_each_revision_with_traffic_and_for_the_last(
         "ready": "no",
         "replicas": "",
         "traffic": "0%",
-        "concurrency": "80/100",
+        "concurrency": _concurrency("agent"),
         "error": "cannot be pulled",
     }
     assert (old["ready"], old["replicas"], old["traffic"]) == ("yes", "1/1", "100%")
@@ -46,7 +55,7 @@ def test_status_has_a_row_for_each_revision_with_traffic_and_for_the_last(
     assert table[0].split() == [
         *("service", "revision", "ready", "replicas", "traffic", "concurrency", "last", "error"),
     ]
-    assert table[2].split() == ["agent", "agent-00001", "yes", "1/1", "100%", "80/100"]
+    assert table[2].split() == ["agent", "agent-00001", "yes", "1/1", "100%", _concurrency("agent")]
 
 
 def test_status_before_the_first_deploy_is_empty(
