@@ -76,7 +76,7 @@ class OpenAIModel:
                             break
                         silence.wait()
                 yield _finished(reader, call)
-                await _drain(chunks)
+                await self._drain(chunks)
 
     @asynccontextmanager
     async def _asked(
@@ -106,6 +106,16 @@ class OpenAIModel:
             yield response.aiter_bytes() if is_packed else response.stream
         finally:
             await response.aclose()
+
+    async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
+        """Read to the end, which is here already: a connection with something unread is closed, and TLS costs anew.
+
+        The answer is whole by now, so that one that breaks instead has lost nothing.
+        """
+        with suppress(TimeoutError, OSError, self._transport_error):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                async for _ in chunks:
+                    pass
 
     @contextmanager
     def _translated(self, sdk: Any) -> Iterator[None]:
@@ -146,14 +156,6 @@ class OpenAIModel:
             http_client=openai.DefaultAioHttpClient(limits=limits),
         )
         return openai
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read to the end, which is here already: a connection with something unread is closed, and TLS costs anew."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_LOOK_SECONDS):
-            async for _ in chunks:
-                pass
 
 
 def _finished(reader: Reader, call: ModelCall) -> list[Part]:

@@ -284,3 +284,14 @@ async def test_a_turn_whose_time_is_over_while_the_database_stalls_is_asked_agai
 
     assert types(rest)[-1] == "RUN_FINISHED"
     assert rest[-3]["delta"] == "whole"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02])
+async def test_a_connection_that_breaks_behind_the_answers_end_changes_nothing(
+    agent: Served, model: ModelServer, pause: float
+) -> None:
+    model.will(Reply([*says("done"), pause], cuts=True))
+    person = await agent.person()
+
+    assert text(await person.run(says_user("hi"))) == "done"
+    assert len(model.requests) == 1, "what was said is not asked, and paid, again"
