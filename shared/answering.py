@@ -4,22 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from shared import schemas
 from shared.assistant import assistant
 from shared.callers import Minter
-from shared.database import Database
 from shared.discovery import McpTools
 from shared.follow import Follow
-from shared.garbage import loading
 from shared.holder import Holder
 from shared.loop import Agent
 from shared.model import OpenAIModel
 from shared.settings import InvalidSettings, Settings
 from shared.tools import NoTools
-
-_WARM_SECONDS = 0.05
 
 
 @asynccontextmanager
@@ -45,10 +42,9 @@ async def answering(
         keep_alive=settings.keep_alive_seconds,
     )
     app.state.holder, app.state.follow = holder, follow
-    working = [
-        asyncio.ensure_future(work)
-        for work in (holder.journal.run(), follow.run(), _warm(app.state.database, tools, model))
-    ]
+    # Behind the pool, which the first statement needs: what the first token does.
+    app.state.warm += [tools.warm, model.warm, partial(asyncio.to_thread, schemas.warm)]
+    working = [asyncio.ensure_future(work) for work in (holder.journal.run(), follow.run())]
 
     async def stop() -> None:
         # Readers first: they get what is still committed, and do not look elsewhere for more.
@@ -76,14 +72,3 @@ def _minter(app: Any) -> Minter | None:
         return Minter(app.state.name, settings.internal_signing_key)
     except ValueError as error:
         raise InvalidSettings(str(error)) from None
-
-
-async def _warm(database: Database, tools: McpTools, model: OpenAIModel) -> None:
-    # Once the server listens: being ready must not wait for the SDK's import, nor share the interpreter with it. First
-    # what the first statement needs, then what the first token does.
-    await asyncio.sleep(_WARM_SECONDS)
-    await database.warm()
-    await tools.warm()
-    with loading():
-        await model.warm()
-        await asyncio.to_thread(schemas.warm)

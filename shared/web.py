@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from shared.problems import InvalidRequest
 from shared.settings import Settings
 
 #: A part of a function that lives as long as its process: it is entered before requests come, and puts itself
-#: into `app.state`.
+#: into `app.state`. What it needs and being ready does not wait for it adds to `app.state.warm`.
 Use = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -69,8 +69,10 @@ def create_app(
             # Before all the others, and so after them at the end.
             exporting = telemetry.exporting(name, app.state.settings, METRICS)
             await stack.enter_async_context(exporting)
+            app.state.warm = []
             for use in uses:
                 await stack.enter_async_context(use(app))
+            await stack.enter_async_context(_warming(app.state.warm))
             log.logger.info("function.ready")
             yield
 
@@ -89,24 +91,34 @@ def create_app(
 
 
 @asynccontextmanager
-async def database(app: FastAPI) -> AsyncIterator[None]:
-    """Use Postgres: `app.state.database`, which readiness asks for."""
-    app.state.database = app.state.checks["database"] = Database(app.state.settings)
-    await app.state.database.connect()
-    warming = asyncio.ensure_future(_warm(app.state.database))
+async def _warming(works: Sequence[Callable[[], Awaitable[object]]]) -> AsyncIterator[None]:
+    """Load, in this order and once the server listens, what was put off until then."""
+    warming = asyncio.ensure_future(_warm(works))
     try:
         yield
     finally:
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
-        await app.state.database.close()
 
 
-async def _warm(database: Database) -> None:
-    # Once the server listens: being ready must not wait for the import, nor share the interpreter with it.
+async def _warm(works: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    # Being ready must not wait for imports, nor share the interpreter with them.
     await asyncio.sleep(_WARM_SECONDS)
     with loading():
-        await database.warm()
+        for work in works:
+            await work()
+
+
+@asynccontextmanager
+async def database(app: FastAPI) -> AsyncIterator[None]:
+    """Use Postgres: `app.state.database`, which readiness asks for."""
+    app.state.database = app.state.checks["database"] = Database(app.state.settings)
+    await app.state.database.connect()
+    app.state.warm.append(app.state.database.warm)
+    try:
+        yield
+    finally:
+        await app.state.database.close()
 
 
 @asynccontextmanager
