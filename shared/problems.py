@@ -3,7 +3,12 @@
 from time import time
 from typing import ClassVar, Final
 
-_DAY_SECONDS: Final = 86_400
+DAY_SECONDS: Final = 86_400
+
+
+def seconds_to_tomorrow() -> int:
+    """Until the day's tokens are new ones: the day is UTC's."""
+    return DAY_SECONDS - int(time()) % DAY_SECONDS
 
 
 class Problem(Exception):
@@ -136,7 +141,7 @@ class BudgetExceeded(Problem):
     code = "budget_exceeded"
 
     def __init__(self) -> None:
-        super().__init__(retry_after=_DAY_SECONDS - int(time()) % _DAY_SECONDS)
+        super().__init__(retry_after=seconds_to_tomorrow())
 
 
 class TooManyRuns(Problem):
@@ -161,3 +166,8 @@ class UnsupportedMediaType(Problem):
     """Events come one by one, in binary mode or as application/cloudevents+json."""
 
     code = "unsupported_media_type"
+
+
+def problem_of(code: str) -> Problem:
+    """The problem with this code, as the database raised it; one of ours to mend where none has it."""
+    return next((kind for kind in Problem.__subclasses__() if kind.code == code), Problem)()

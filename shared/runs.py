@@ -10,41 +10,11 @@ from uuid import UUID
 
 from shared.contracts import Answer, Event, Item, Json, Snapshot, Usage, expand
 from shared.database import Database, Refused
-from shared.problems import (
-    BudgetExceeded,
-    InterruptExpired,
-    InterruptOpen,
-    InterruptResolved,
-    NothingToAnswer,
-    Problem,
-    RewindTargetUnknown,
-    RunIdReused,
-    RunNotFound,
-    ThreadBusy,
-    ThreadDeleted,
-    Unauthorized,
-)
+from shared.problems import RunNotFound, ThreadBusy, problem_of
 from shared.settings import Settings
 
 #: A thread's newest items, of which the model gets what fits its context.
 _HISTORY_ITEMS = 1000
-
-_PROBLEMS: dict[str, type[Problem]] = {
-    kind.code: kind
-    for kind in (
-        BudgetExceeded,
-        InterruptExpired,
-        InterruptOpen,
-        InterruptResolved,
-        NothingToAnswer,
-        RewindTargetUnknown,
-        RunIdReused,
-        RunNotFound,
-        ThreadBusy,
-        ThreadDeleted,
-        Unauthorized,
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +206,7 @@ class Runs:
         try:
             return await self._database.call(function, *arguments)
         except Refused as refused:
-            problem = _PROBLEMS.get(refused.code, Problem)()
+            problem = problem_of(refused.code)
             if isinstance(problem, ThreadBusy):
                 problem.orphan = refused.detail or None
             raise problem from None

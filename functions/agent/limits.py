@@ -1,23 +1,19 @@
 """What is left of a user's and a run's limits, as clients are told."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Final
 
 from shared.contracts import Json
+from shared.problems import DAY_SECONDS, seconds_to_tomorrow
 from shared.settings import Settings
-
-_DAY_SECONDS: Final = 86_400
 
 
 def headers(settings: Settings, tokens_left: int | None) -> Mapping[str, str]:
     """What is left of the day's tokens (draft-ietf-httpapi-ratelimit-headers-10); nothing where there is no limit."""
     if tokens_left is None:
         return {}
-    until = _DAY_SECONDS - int(datetime.now(UTC).timestamp()) % _DAY_SECONDS
     return {
-        "ratelimit-policy": f'"daily-tokens";q={settings.daily_tokens_per_user};w={_DAY_SECONDS}',
-        "ratelimit": f'"daily-tokens";r={max(0, tokens_left)};t={until}',
+        "ratelimit-policy": f'"daily-tokens";q={settings.daily_tokens_per_user};w={DAY_SECONDS}',
+        "ratelimit": f'"daily-tokens";r={max(0, tokens_left)};t={seconds_to_tomorrow()}',
     }
 
 

@@ -1,7 +1,7 @@
 """A user's threads in Postgres: one statement each, as their user. What it returns is in the shapes of `wire`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,29 +20,8 @@ from functions.threads.wire import (
 )
 from shared.contracts import Json
 from shared.database import Database, Refused
-from shared.problems import (
-    IdempotencyKeyReused,
-    PreconditionFailed,
-    Problem,
-    RunNotFound,
-    ThreadDeleted,
-    ThreadExists,
-    ThreadNotFound,
-    Unauthorized,
-)
+from shared.problems import problem_of
 
-_PROBLEMS: Mapping[str, type[Problem]] = {
-    kind.code: kind
-    for kind in (
-        IdempotencyKeyReused,
-        PreconditionFailed,
-        RunNotFound,
-        ThreadDeleted,
-        ThreadExists,
-        ThreadNotFound,
-        Unauthorized,
-    )
-}
 Paged = TypeVar("Paged", bound=Page[Any])
 _MATCH = re.compile("\ue000([^\ue001]*)\ue001")
 
@@ -188,7 +167,7 @@ class Threads:
         try:
             return await self._database.call(function, *arguments)
         except Refused as refused:
-            raise _PROBLEMS.get(refused.code, Problem)() from None
+            raise problem_of(refused.code) from None
 
 
 def _page(kind: type[Paged], rows: list[Json], limit: int) -> Paged:
