@@ -38,8 +38,12 @@ class Server:
     def is_ours(self) -> bool:
         return self.name == OURS
 
+    def policy_of(self, tool: str) -> Approval | None:
+        """What the operator says of a tool, or of all; None where they say nothing."""
+        return self.approval.get(tool) or self.approval.get("*")
+
     def approval_of(self, tool: str) -> Approval:
-        return self.approval.get(tool) or self.approval.get("*", "ask")
+        return self.policy_of(tool) or "ask"
 
 
 def servers_of(settings: Settings) -> list[Server]:

@@ -135,7 +135,7 @@ def _is_repeatable(server: Server, remote: str, found: Json) -> bool:
 def _approval(server: Server, remote: str, found: Json) -> Approval:
     if not server.is_ours:
         return server.approval_of(remote)
-    if policy := server.approval.get(remote) or server.approval.get("*"):
+    if policy := server.policy_of(remote):
         return policy
     hints, meta = found.get("annotations") or {}, found.get("_meta") or {}
     if (own := meta.get(APPROVAL)) in ("never", "ask", "edit"):

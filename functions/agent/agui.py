@@ -3,7 +3,7 @@
 A frame is a server-sent event with its cursor as `id:`. Optional members are left out, never null: clients reject it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import orjson
@@ -95,9 +95,15 @@ class Projection:
         return b"".join([*(_sse(frame, _NOWHERE) for frame in head), _sse(last, cursor)])
 
     def _encode(self, event: Event) -> list[bytes]:
+        """Its frames as bytes. The last carries the event's own cursor: with it the client has all of the event."""
         if event.type == "item.delta":
             return [_delta(event)]
-        return _encode(event, self._frames(event))
+        frames = self._frames(event)
+        last = len(frames) - 1
+        places = (
+            Cursor(event.attempt, event.seq, None if n == last else n) for n in range(last + 1)
+        )
+        return [_sse(frame, place) for frame, place in zip(frames, places, strict=True)]
 
     def _note(self, event: Event) -> None:
         match event.type:
@@ -151,13 +157,6 @@ def _delta(event: Event) -> bytes:
     name, key = _DELTAS[event.data["channel"]]
     item_id, text = orjson.dumps(event.item_id), orjson.dumps(event.data["delta"])
     return _DELTA % (event.attempt, event.seq, name, key, item_id, text)
-
-
-def _encode(event: Event, frames: Sequence[Json]) -> list[bytes]:
-    """Frames as bytes. The last carries the event's own cursor: with it the client has all of the event."""
-    last = len(frames) - 1
-    places = (Cursor(event.attempt, event.seq, None if n == last else n) for n in range(last + 1))
-    return [_sse(frame, place) for frame, place in zip(frames, places, strict=True)]
 
 
 def _sse(frame: Json, cursor: Cursor | None = None) -> bytes:
