@@ -2,17 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from local.environment import ROOT, environment
-from local.keys import Keys
-from local.probe import free_port
-from local.stack import Plan, started
+from local.environment import ROOT
+from local.stack import started
 from tests.browser.visitor import Visitor
-from tests.fixtures.stack import Stack, outside
+from tests.fixtures.stack import Stack, outside, plan_of
 from tests.gateway.door import unavailable
 
 #: Kept by whoever runs the tests, to be looked at.
@@ -23,28 +20,13 @@ _QUICK = {"LEASE_SECONDS": "1", "LEASE_RENEW_SECONDS": "0.2", "TAKEOVER_GRACE_SE
 @pytest.fixture(scope="package")
 def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A bundle of its own: these tests kill its processes."""
-    folder = tmp_path_factory.mktemp("page")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o711)
     with outside() as (model, _):
         settings = {
             **_QUICK,
-            "OPENAI_API_KEY": "test",
-            "OPENAI_BASE_URL": model.url,
-            "OPENAI_MODEL": "obedient",
-            "SUPABASE_DATABASE_URL": "",
             "MOCK_WEATHER_TOOL_API_KEY": "test",
             "MCP_SERVERS": '{"tools": {"approval": {"calculator": "edit"}}}',
         }
-        plan = Plan(
-            folder=folder,
-            keys=Keys.of(folder / "keys.json"),
-            environ={**environment(Path("none")), **settings},
-            gateway_port=free_port(),
-            postgres_port=free_port(),
-            keeps_data=False,
-            say=print,
-        )
+        plan = plan_of(tmp_path_factory.mktemp("page"), model, settings)
         with started(plan) as running:
             yield Stack(running, plan.keys, model)
 

@@ -12,12 +12,9 @@ import asyncpg
 import httpx
 import pytest
 
-from local.environment import environment
-from local.keys import Keys
-from local.probe import free_port
 from local.stack import Plan, started
 from shared.contracts import Json
-from tests.fixtures.stack import Stack, outside
+from tests.fixtures.stack import Stack, outside, plan_of
 
 CREDENTIALS = ("canary-of-the-model", "canary-of-the-weather", "canary-of-the-server")
 ODD = "call: look_up "
@@ -81,19 +78,8 @@ def test_a_tool_that_fails_its_run_is_a_result(stack: Stack, how: str, told: str
 @pytest.fixture
 def plan(tmp_path: Path) -> Iterator[Plan]:
     """A bundle that keeps its data when it is stopped."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o711)
     with outside() as (model, _):
-        own = {"OPENAI_API_KEY": "key", "OPENAI_BASE_URL": model.url, "SUPABASE_DATABASE_URL": ""}
-        yield Plan(
-            folder=tmp_path,
-            keys=Keys.of(tmp_path / "keys.json"),
-            environ={**environment(Path("none")), **own},
-            gateway_port=free_port(),
-            postgres_port=free_port(),
-            keeps_data=True,
-            say=print,
-        )
+        yield plan_of(tmp_path, model, {}, keeps_data=True)
 
 
 def test_an_approval_waits_while_every_process_is_gone(plan: Plan, stack: Stack) -> None:

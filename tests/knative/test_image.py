@@ -20,6 +20,7 @@ from local.probe import free_port
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, says_user, settings_for
+from tests.fixtures.processes import until_ready
 from tests.knative.building import Builder, Image, checkout, make_base
 
 _IS_POSSIBLE = shutil.which("buildah") and os.geteuid() == 0
@@ -140,7 +141,7 @@ async def _started(
     base = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(timeout=20) as client:
-            await _until_ready(process, client, base)
+            await until_ready(process, client, base, seconds=30)
             yield Person(client, base)
             process.send_signal(signal.Signals[image.config["StopSignal"]])
             async with asyncio.timeout(10):
@@ -149,16 +150,3 @@ async def _started(
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def _until_ready(
-    process: asyncio.subprocess.Process, client: httpx.AsyncClient, base: str
-) -> None:
-    async with asyncio.timeout(30):
-        while process.returncode is None:
-            try:
-                if (await client.get(base + "/readiness")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.02)
-    raise AssertionError("the function ended before it was ready")
