@@ -75,6 +75,9 @@ class Reader:
                     self._take(line[5:].strip(), parts)
         except ModelFailed as failed:
             self._failed, self.is_over = failed, True
+        except (AttributeError, TypeError):
+            # JSON, and not in this API's shapes.
+            self._failed, self.is_over = _garbage(), True
         return parts
 
     def finish(self) -> list[Part]:
@@ -111,7 +114,7 @@ def _add(delta: Json, parts: list[Part]) -> None:
     if thought := delta.get("reasoning_content") or delta.get("reasoning"):
         parts.append(Text("reasoning", clean(thought)))
     if text := delta.get("content"):
-        parts.append(Text("text", clean(text)))
+        parts.append(Text("text", clean(text if isinstance(text, str) else _text_of(text))))
     for call in delta.get("tool_calls") or ():
         function = call.get("function") or {}
         parts.append(
@@ -124,6 +127,11 @@ def _add(delta: Json, parts: list[Part]) -> None:
         )
 
 
+def _text_of(content: list[Json]) -> str:
+    """Mistral's spelling of what its reasoning models say: a list, whose other entries are thoughts."""
+    return "".join(entry.get("text", "") for entry in content if entry.get("type") == "text")
+
+
 def _load(data: bytes) -> Json:
     try:
         loaded = orjson.loads(data)
@@ -134,15 +142,23 @@ def _load(data: bytes) -> Json:
         except ValueError:
             loaded = None
     if not isinstance(loaded, dict):
-        raise ModelFailed("model_broke_off", "The model sent garbage.", retryable=True)
+        raise _garbage()
     return loaded
+
+
+def _garbage() -> ModelFailed:
+    return ModelFailed("model_broke_off", "The model sent garbage.", retryable=True)
 
 
 def _usage(counted: Json, model: str | None) -> Usage:
     return Usage(
-        counted.get("prompt_tokens"),
-        counted.get("completion_tokens"),
-        (counted.get("prompt_tokens_details") or {}).get("cached_tokens"),
-        (counted.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        _count(counted.get("prompt_tokens")),
+        _count(counted.get("completion_tokens")),
+        _count((counted.get("prompt_tokens_details") or {}).get("cached_tokens")),
+        _count((counted.get("completion_tokens_details") or {}).get("reasoning_tokens")),
         clean(model or "") or None,
     )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import orjson
 
-from shared.finishing import to_the_end
+from shared.finishing import Once, to_the_end
 from shared.log import logger
 from shared.problems import Unavailable
 from shared.settings import InvalidSettings, Settings
@@ -62,7 +62,8 @@ class Database:
         # A transaction pooler gives each statement to another server, which never saw it prepared.
         self._cached = 0 if urlsplit(url).port == _TRANSACTION_POOLER_PORT else 256
         self._connections = settings.database_connections
-        self._opening: asyncio.Future[tuple[Any, type]] | None = None
+        #: Opens the pool, which imports its library off the event loop: whoever comes first has it done.
+        self._open: Once[tuple[Any, type]] = Once(self._opened)
 
     async def connect(self) -> None:
         """Look whether Postgres is there. One that is away is reported by `is_ready`, not here.
@@ -74,19 +75,13 @@ class Database:
             logger.warning("database.away")
 
     async def warm(self) -> None:
-        """Open the pool, which imports its library off the event loop; whoever comes first does it otherwise."""
+        """Open the pool before somebody needs it."""
         await self._open()
 
     async def close(self) -> None:
-        if self._opening:
-            await asyncio.wait([self._opening])
-            if not self._opening.exception():
-                await self._opening.result()[0].disconnect()
-
-    async def _open(self) -> tuple[Any, type]:
-        if self._opening is None:
-            self._opening = asyncio.ensure_future(self._opened())
-        return await asyncio.shield(self._opening)
+        if await self._open.settled():
+            pool, _ = await self._open()
+            await pool.disconnect()
 
     async def _opened(self) -> tuple[Any, type]:
         pool_type, connection_type = await asyncio.to_thread(_import)
@@ -150,7 +145,7 @@ class Database:
         if monotonic() < self._ready_until:
             return True
         try:
-            if self._opening and self._opening.done():
+            if self._open.is_done:
                 async with self._connection() as connection:
                     await connection.fetchval("select 1")
             else:

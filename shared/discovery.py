@@ -18,6 +18,7 @@ import orjson
 from shared.claims import role_of
 from shared.contracts import Json
 from shared.database import Database
+from shared.finishing import Once
 from shared.log import logger
 from shared.mcp import Client, ServerFailed
 from shared.problems import Unavailable
@@ -65,23 +66,22 @@ class McpTools:
         self._lists: dict[tuple[str, str], _Listed] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._slots = Slots(database, settings)
-        self._recalling: asyncio.Future[None] | None = None
+        self._recall = Once(self._remembered)
         self._session: Any = None
 
     async def warm(self) -> None:
-        """Read what was remembered, once."""
-        if not self._servers:
-            return
-        if self._recalling is None:
-            self._recalling = asyncio.ensure_future(self._recall())
-        await asyncio.shield(self._recalling)
+        """Read what was remembered, once. Without it servers are asked: what goes wrong here fails nothing."""
+        if self._servers:
+            try:
+                await self._recall()
+            except Exception as error:
+                logger.warning("tools.not_recalled", extra={"error": type(error).__name__})
 
-    async def _recall(self) -> None:
+    async def _remembered(self) -> None:
         names = {server.url: server.name for server in self._servers}
-        with suppress(Unavailable):
-            for row in await self._database.rows("kept_tools", [*names]):
-                key = (names[row["server"]], row["role"])
-                self._lists.setdefault(key, _Listed(orjson.loads(row["tools"]), 0.0, 0.0))
+        for row in await self._database.rows("kept_tools", [*names]):
+            key = (names[row["server"]], row["role"])
+            self._lists.setdefault(key, _Listed(orjson.loads(row["tools"]), 0.0, 0.0))
 
     async def open(self, claims: Json, run_id: str, request_id: str | None) -> McpToolbox:
         """The tools a run has that acts with these claims. A server that does not answer costs its tools only."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, Self
 
 from shared.completions import Finish, ModelFailed, Part, Reader
 from shared.contracts import Json
+from shared.finishing import Once
 from shared.genai import ModelCall, model_call
 from shared.settings import Settings
 
@@ -41,13 +42,14 @@ class OpenAIModel:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Any = None
+        #: The SDK, imported and its client made off the event loop: certificates are read from files.
+        self._load: Once[Any] = Once(lambda: asyncio.to_thread(self._import))
         #: What the SDK lets through when a raw response breaks off: its HTTP library's own error.
         self._transport_error: type[Exception] = OSError
         self._response: Any = None
-        self._loading: asyncio.Future[Any] | None = None
 
     async def warm(self) -> None:
-        """Import the SDK and make its client, off the event loop."""
+        """Import the SDK and make its client before somebody needs them."""
         await self._load()
 
     async def close(self) -> None:
@@ -133,12 +135,6 @@ class OpenAIModel:
             message = "The model's API broke off."
             raise ModelFailed("model_unreachable", message, retryable=True) from error
 
-    async def _load(self) -> Any:
-        """The SDK, imported once, and its client made, off the event loop: certificates are read from files."""
-        if self._loading is None:
-            self._loading = asyncio.ensure_future(asyncio.to_thread(self._import))
-        return await asyncio.shield(self._loading)
-
     def _import(self) -> Any:
         import httpx2
         import openai
@@ -191,6 +187,10 @@ class _Silence:
     def heard(self) -> None:
         """One came, and is worked on."""
         self._waits_since = None
+        if self._timer.when() is not None:
+            # It came when the end was already on its way.
+            self._timer.reschedule(None)
+            self._next = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()

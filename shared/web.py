@@ -106,7 +106,11 @@ async def _warm(works: Sequence[Callable[[], Awaitable[object]]]) -> None:
     await asyncio.sleep(_WARM_SECONDS)
     with loading():
         for work in works:
-            await work()
+            try:
+                await work()
+            except Exception as error:
+                # Whoever needs it has it tried again, and is told.
+                log.logger.warning("function.not_warm", extra={"error": type(error).__name__})
 
 
 @asynccontextmanager

@@ -162,7 +162,7 @@ async def test_a_database_is_ready_before_its_pool_is_there_and_after(
     db = Database(Settings(supabase_database_url=database.url))
     await db.connect()
     assert await db.is_ready()
-    assert db._opening is None, "readiness waits for no import"
+    assert not db._open.is_done, "readiness waits for no import"
     await db.warm()
     db._ready_until = 0.0
     assert await db.is_ready()
