@@ -134,6 +134,17 @@ begin
   return agent.with_limits(v_taken, p_limits);
 end $$;
 
+-- As `follow_runs`, and a row `run.gone` for each reader of a run that is not there any more.
+create function agent.poll_runs(p_reads jsonb)
+returns table (reader integer, seq integer, count integer, attempt integer, type text, item_id uuid, data jsonb)
+language sql stable security definer set search_path = '' as $$
+  select * from agent.follow_runs(p_reads)
+  union all
+  select wanted.reader, 0, 0, 0, 'run.gone', null, 'null'
+    from jsonb_to_recordset(p_reads) as wanted (reader integer, run_id uuid)
+   where not exists (select from agent.run where id = wanted.run_id)
+$$;
+
 create function agent.wire_time(p_at timestamptz) returns text
 language sql immutable set search_path = '' as $$
   select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
@@ -256,7 +267,7 @@ begin
   end loop;
 end $$;
 
-create function agent.audit_deletion(p_owner uuid, p_action text, p_subject text, p_request_id text) returns void
+create function agent.audit_request(p_owner uuid, p_action text, p_subject text, p_request_id text) returns void
 language sql security definer set search_path = '' as $$
   insert into agent.audit_event (owner, action, outcome, subject, request_id)
   values (p_owner, p_action, 'ok', p_subject, p_request_id)
@@ -268,7 +279,7 @@ declare
   v_thread agent.thread := agent.own_thread(p_claims, p_key, true, p_tags);
 begin
   perform agent.bury_threads(array[v_thread.id], now(), p_request_id);
-  perform agent.audit_deletion(v_thread.owner, 'thread.delete', p_key, p_request_id);
+  perform agent.audit_request(v_thread.owner, 'thread.delete', p_key, p_request_id);
 end $$;
 
 -- Remove rows of deleted threads, so many items at most and a tenth as many runs, and the threads that have none left.
@@ -335,14 +346,31 @@ declare
 begin
   perform agent.act_as(p_claims);
   v_owner := auth.uid();
-  delete from agent.note where owner = v_owner;
   select coalesce(array_agg(id), '{}') into v_threads from (
     select id from agent.thread where owner = v_owner order by id for no key update
   ) mine;
+  -- A statement of its own, behind the locks: it sees the note of a call that they waited for.
+  delete from agent.note where owner = v_owner;
   perform set_config('role', 'none', true);
   perform agent.bury_threads(v_threads, '-infinity', p_request_id);
   perform agent.hasten_removal(v_owner);
-  perform agent.audit_deletion(v_owner, 'user.erase', null, p_request_id);
+  perform agent.audit_request(v_owner, 'user.erase', null, p_request_id);
+end $$;
+
+-- Write a note for a call of a run, or, without one, for its user. A run's is there before its thread is deleted, or not
+-- at all: the deletion waits for a call that is writing, and behind it there is no run.
+create function agent.write_note(p_claims jsonb, p_run uuid, p_key text, p_text text) returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+  perform agent.act_as(p_claims);
+  if p_run is not null then
+    perform from agent.thread where id = (select thread_id from agent.run where id = p_run) for share;
+    if not found then
+      raise exception using errcode = 'AF001', message = 'run_not_found';
+    end if;
+  end if;
+  perform set_config('role', 'none', true);
+  return agent.add_note(p_claims, p_key, p_text);
 end $$;
 
 -- What was deleted before is due too.

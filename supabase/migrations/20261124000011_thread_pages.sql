@@ -323,7 +323,8 @@ language sql stable set search_path = '' as $$
     select id as thread, id, created_at as at, null::bigint as position, null as item_key, title as words
       from unnest(p_threads) where id = any (p_titles)
     union all
-    select thread_id, id, created_at, position, key, agent.text_of(data) from unnest(p_items)
+    -- What is found by the words it has not may have none.
+    select thread_id, id, created_at, position, key, coalesce(agent.text_of(data), '') from unnest(p_items)
   )
   select coalesce(jsonb_agg(jsonb_build_object(
            'thread', thread, 'id', id, 'at', agent.wire_time(at), 'position', position, 'item_id', item_key,
@@ -336,6 +337,21 @@ language sql stable set search_path = '' as $$
              end)
          ) order by position desc nulls first, at desc, id desc), '[]')
     from hit
+$$;
+
+-- The thread that is about to be exported. Who takes data out leaves a trace before the first byte.
+create function agent.export_thread(p_claims jsonb, p_key text, p_request_id text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_thread agent.thread := agent.own_thread(p_claims, p_key, false, null);
+begin
+  perform agent.audit_request(v_thread.owner, 'thread.export', p_key, p_request_id);
+  return agent.show_thread(v_thread);
+end $$;
+
+create function agent.export_user(p_claims jsonb, p_request_id text) returns void
+language sql set search_path = '' as $$
+  select agent.audit_request((p_claims ->> 'sub')::uuid, 'user.export', null, p_request_id)
 $$;
 
 -- All a user has, kind by kind, a page at a time, each row with the `cursor` to go on behind.

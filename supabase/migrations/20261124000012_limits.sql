@@ -8,6 +8,8 @@ create table agent.call_slot (
   run_id uuid not null references agent.run (id) on delete cascade,
   attempt integer not null,
   call_id text not null,
+  -- Whose it is: after a takeover the same call may run twice, and each gives back its own.
+  token uuid not null,
   until timestamptz not null,
   primary key (owner, slot)
 ) with (fillfactor = 50);
@@ -21,26 +23,29 @@ language sql stable set search_path = '' as $$
   )
 $$;
 
--- Take one of a user's slots for a call of a run. False: all are taken, or another call was faster; ask again.
-create function agent.take_call_slot(p_run uuid, p_call text, p_slots integer, p_seconds numeric) returns boolean
+-- Take one of a user's slots for a call of a run, under a token to give it back by. False: all are taken, or another call
+-- was faster; ask again.
+create function agent.take_call_slot(p_run uuid, p_call text, p_token uuid, p_slots integer, p_seconds numeric)
+returns boolean
 language plpgsql security definer set search_path = '' as $$
 begin
-  insert into agent.call_slot as taken (owner, slot, run_id, attempt, call_id, until)
-  select run.owner, free, run.id, lease.attempt, p_call, now() + make_interval(secs => p_seconds)
+  insert into agent.call_slot as taken (owner, slot, run_id, attempt, call_id, token, until)
+  select run.owner, free, run.id, lease.attempt, p_call, p_token, now() + make_interval(secs => p_seconds)
     from agent.run join agent.lease on lease.run_id = run.id
          cross join generate_series(1, p_slots) free
    where run.id = p_run
      and not exists (select from agent.call_slot held where held.owner = run.owner and slot = free and agent.is_held(held))
    order by free limit 1
   on conflict (owner, slot) do update
-     set run_id = excluded.run_id, attempt = excluded.attempt, call_id = excluded.call_id, until = excluded.until
+     set run_id = excluded.run_id, attempt = excluded.attempt, call_id = excluded.call_id, token = excluded.token,
+         until = excluded.until
    where not agent.is_held(taken);
   return found;
 end $$;
 
-create function agent.free_call_slot(p_run uuid, p_call text) returns void
+create function agent.free_call_slot(p_run uuid, p_token uuid) returns void
 language sql security definer set search_path = '' as $$
-  delete from agent.call_slot where run_id = p_run and call_id = p_call
+  delete from agent.call_slot where run_id = p_run and token = p_token
 $$;
 
 -- What a run of the user's own has used of its limits: {tool_calls, tokens_left}. Null: there is none.

@@ -22,12 +22,13 @@ export const verifier = (rules: Rules): Verify => {
   return async (authorization) => {
     const token = BEARER.exec(authorization ?? "")?.[1];
     if (token === undefined || token.length > MAX_TOKEN) throw unauthorized();
-    const tokenHash = await sha256(token);
-    const held = known.get(tokenHash);
+    // By the token itself: its hash takes a thread and a fifth of what a request costs here.
+    const held = known.get(token);
     if (held !== undefined) return held;
+    const tokenHash = await sha256(token);
     const { exp, ...claims } = await verifyOrRefuse(token, rules);
     const caller = { ...claims, tokenHash };
-    known.set(tokenHash, caller, Math.min(rules.now() + REMEMBER_SECONDS, exp));
+    known.set(token, caller, Math.min(rules.now() + REMEMBER_SECONDS, exp));
     return caller;
   };
 };
