@@ -54,6 +54,9 @@ PAGES = {
     "a rare word": "search_threads($1, 'needle', null, 21)",
     "a word of every message": "search_threads($1, 'common', null, 21)",
     "an export": "export_rows($1, 'item', '{middle}', 100)",
+    "what a new message means": """plan_request($1, {thread}, '{{"messages": [
+        {{"key": "item-700", "kind": "message", "data": {{"role": "user", "content": "else"}}}},
+        {{"key": "new", "kind": "message", "data": {{"role": "user", "content": "hi"}}}}]}}')""",
 }
 
 
@@ -77,7 +80,11 @@ class Shelf:
                  from agent.thread where owner = $1 order by updated_at offset 90 limit 1""",
             user["sub"],
         )
-        call = "agent." + page.format(middle=middle, moment=moment)
+        thread = await self._connection.fetchval(
+            "select quote_literal(id) from agent.thread where owner = $1 and key = 'thread-1'",
+            user["sub"],
+        )
+        call = "agent." + page.format(middle=middle, moment=moment, thread=thread)
         call = call.replace("$1", f"'{json.dumps(user)}'::jsonb", 1)
         for _ in range(2):
             row = await self._connection.fetchval(
