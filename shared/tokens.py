@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.claims import object_of, text_of, time_of
 from shared.jwks import public_keys
@@ -20,6 +22,11 @@ _MAX_LIFETIME = 150
 _jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 Key = jwt.PyJWK
 Keys = Mapping[tuple[str, str], Key]
+
+
+def load_verification() -> None:
+    """Load what the first signature to be verified would load."""
+    ECDSA(SHA256())
 
 
 def only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:

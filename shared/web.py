@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import orjson
@@ -23,6 +24,7 @@ from shared.genai import METRICS
 from shared.identity import Principal, Verifier
 from shared.problems import InvalidRequest
 from shared.settings import Settings
+from shared.tokens import load_verification
 
 #: A part of a function that lives as long as its process: it is entered before requests come, and puts itself
 #: into `app.state`. What it needs and being ready does not wait for it adds to `app.state.warm`.
@@ -69,7 +71,7 @@ def create_app(
             # Before all the others, and so after them at the end.
             exporting = telemetry.exporting(name, app.state.settings, METRICS)
             await stack.enter_async_context(exporting)
-            app.state.warm = []
+            app.state.warm = [partial(_build_routes, app)]
             for use in uses:
                 await stack.enter_async_context(use(app))
             await stack.enter_async_context(_warming(app.state.warm))
@@ -88,6 +90,13 @@ def create_app(
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return app
+
+
+async def _build_routes(app: FastAPI) -> None:
+    # FastAPI does it for the first request, which has the routes looked at one by one.
+    nowhere = {"type": "http", "method": "GET", "path": "/-", "headers": []}
+    for route in app.router.routes:
+        route.matches(nowhere)
 
 
 @asynccontextmanager
@@ -138,6 +147,7 @@ async def identity(app: FastAPI) -> AsyncIterator[None]:
         jwks_url=f"{issuer}/.well-known/jwks.json",
         legacy_secret=settings.legacy_jwt_secret or None,
     )
+    app.state.warm.append(partial(asyncio.to_thread, load_verification))
     yield
 
 
