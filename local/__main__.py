@@ -12,13 +12,14 @@ from time import monotonic
 from local import CannotStart, demo, postgres
 from local.accounts import SignIn
 from local.agent import Agent
-from local.chat import Chat, Screen
+from local.chat import Chat
 from local.database import local_logins, sign_in
 from local.environment import environment, folder, port
 from local.gateway import PATH
 from local.keys import Keys
 from local.migrate import migrate
 from local.probe import free_port
+from local.screen import Screen
 from local.stack import Plan, Running, started
 from shared.callers import Minter
 
@@ -127,6 +128,7 @@ def _chat(chosen: argparse.Namespace) -> int:
         if url:
             raise CannotStart("--url needs --token: made-up users exist on this machine only.")
         url, token = _local_agent(SignIn(chosen.user))
+        screen.note(f"You are {chosen.user}; --user alice is who the page begins with.")
     chat = Chat(Agent(url, token, lambda: screen.note("Reconnecting.")), screen, chosen.thread)
     message = chosen.message or (
         "" if screen.is_terminal or sys.stdin.isatty() else sys.stdin.read()
@@ -199,7 +201,8 @@ Ready in {seconds:.1f} s. Ctrl-C stops everything.
   database   {running.owner_url}
   model      {running.model}
   logs       {home}/logs
-  token      python -m local token
+  chat       .venv/bin/python -m local chat
+  token      .venv/bin/python -m local token
 """
 
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Final
 
@@ -22,6 +22,7 @@ from local.accounts import SignIn
 from local.children import Child, Children
 from local.database import live_runs, sign_in
 from local.environment import ROOT
+from local.held import Held
 from local.keys import Keys
 from local.probe import answer, free_port
 
@@ -48,6 +49,7 @@ class Page:
     children: Children
     #: The functions and their ports.
     ports: dict[str, int]
+    _held: dict[str, Held] = field(default_factory=dict)
 
     def token(self, request: Request) -> Response:
         """Sign a made-up user in."""
@@ -62,8 +64,12 @@ class Page:
         token = who.token(self.keys.user)
         return JSONResponse({"user": user, "token": token, "expiresAt": time() + who.seconds})
 
+    def model(self, _: Request) -> Response:
+        """Whether it is the small one of this machine that answers."""
+        return JSONResponse({"isToy": any(child.name == "model" for child in self.children.all)})
+
     def functions(self, _: Request) -> Response:
-        """Each function's process and health, and how many runs there are that have not ended."""
+        """Each function's process, health and live runs, and how many runs there are that have not ended."""
         shown = [self._shown(child) for child in self._functions()]
         return JSONResponse({"functions": shown, "runs": live_runs(self.owner_url)})
 
@@ -81,13 +87,17 @@ class Page:
 
     def _shown(self, child: Child) -> dict[str, object]:
         port = self.ports[child.name]
+        held = self._held.setdefault(child.name, Held(child.log))
+        is_alive = answer(port, "/health") == 200
         return {
             "name": child.name,
             "pid": child.pid,
             "starts": child.starts,
             "seconds": round(child.age_ms / 1000, 1),
-            "isAlive": answer(port, "/health") == 200,
+            "isAlive": is_alive,
             "isReady": answer(port, "/readiness") == 200,
+            # What a killed process said last is no longer so.
+            "liveRuns": held.count() if is_alive else 0,
         }
 
 
@@ -129,6 +139,7 @@ class Guard:
 def application(page: Page, *, own_port: int, public_port: int) -> ASGIApp:
     routes = [
         Route("/local/token/{user}", page.token, methods=["POST"]),
+        Route("/local/model", page.model, methods=["GET"]),
         Route("/local/functions", page.functions, methods=["GET"]),
         Route("/local/functions/{name}/kill", page.kill, methods=["POST"]),
         Mount("/client", StaticFiles(directory=ROOT / "clients" / "js")),

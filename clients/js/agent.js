@@ -160,7 +160,7 @@ export class Agent {
       }
       onConnection?.("reconnecting");
       failures = place.cursor === before ? failures + 1 : 0;
-      if (failures > retries) throw new Error("The backend cannot be reached.", { cause: failure });
+      if (failures > retries) throw given(failure);
       await pause(delay(failures, failure), signal);
     }
   }
@@ -211,6 +211,15 @@ export class Agent {
     }
   }
 }
+
+/**
+ * What it ends with: the backend's own words where it had some.
+ * @param {unknown} failure
+ */
+const given = (failure) =>
+  failure instanceof Problem && failure.code !== "unknown"
+    ? failure
+    : new Error("The backend cannot be reached.", { cause: failure });
 
 /** @param {string} runId */
 const events = (runId) => `/agent/runs/${encodeURIComponent(runId)}/events`;

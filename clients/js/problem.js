@@ -1,4 +1,7 @@
 // @ts-check
+/** What a person, and most requests, will wait. */
+const LONGEST_WAIT_SECONDS = 60;
+
 /** An answer that is not what was asked for: RFC 9457, with the backend's stable `code` (docs/api.md lists them). */
 export class Problem extends Error {
   /**
@@ -19,9 +22,10 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same request may work in a moment. */
+  /** Whether the same request may work in a moment: not where it is told to come back tomorrow. */
   get isPassing() {
-    return this.status > 501 || this.status === 408 || this.retryAfter !== undefined;
+    if (this.retryAfter !== undefined) return this.retryAfter <= LONGEST_WAIT_SECONDS;
+    return this.status > 501 || this.status === 408;
   }
 
   /**

@@ -22,6 +22,9 @@ while type_ not in ("RUN_FINISHED", "RUN_ERROR"):
         with client.stream(
             **({**rest, "params": {"after": cursor}} if cursor else first)
         ) as answer:
+            if answer.status_code >= 502:
+                # A function that starts, stops or is full.
+                raise httpx.ReadError("Not at the moment.")
             answer.raise_for_status()
             for line in answer.iter_lines():
                 name, _, value = line.partition(": ")
@@ -32,3 +35,4 @@ while type_ not in ("RUN_FINISHED", "RUN_ERROR"):
                     print(event.get("delta", ""), end="", flush=True)
     except httpx.TransportError:
         time.sleep(1)
+print()

@@ -2,6 +2,7 @@
 /** The chat: one thread, its messages as they are written, and what a person can do about them. */
 import { Conversation } from "/client/messages.js";
 import { byId, told } from "./dom.js";
+import { welcome } from "./welcome.js";
 import { Questions } from "./questions.js";
 import { Said } from "./said.js";
 import { Transcript } from "./transcript.js";
@@ -9,6 +10,7 @@ import { Transcript } from "./transcript.js";
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("/client/agent.js").Received} Received */
 /** @typedef {{ onThread: (threadId: string) => void, onChange: () => void }} Events */
+/** `isVisit`: nothing is asked, only looked at. @typedef {{ isVisit?: boolean, onStart?: () => void, onRefused?: () => void }} Heard */
 
 const TITLE_LENGTH = 60;
 
@@ -20,6 +22,8 @@ export class Chat {
   #said = new Said(byId("said", HTMLElement));
   #conversation = new Conversation();
   #threadId = "";
+  /** Whether the thread is to begin with the next message. */
+  #isNew = true;
   #runId = "";
   /** Ends the reading of what is shown; the run goes on. */
   #left = new AbortController();
@@ -35,7 +39,13 @@ export class Chat {
       byId("log", HTMLElement),
       (id, content) => this.#ask(id, content),
     );
-    this.questions = new Questions((resume) => this.#run({ resume }));
+    this.questions = new Questions((resume) =>
+      this.#run({ resume }, { onRefused: () => this.questions.askAgain() })
+    );
+    welcome().then((paragraphs) => {
+      this.transcript.welcome(paragraphs);
+      this.#show();
+    });
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -51,6 +61,7 @@ export class Chat {
   /** @param {Session} session */
   become(session) {
     this.session = session;
+    this.#message.value = "";
     this.#leave("");
   }
 
@@ -61,7 +72,8 @@ export class Chat {
   open(threadId) {
     if (threadId === this.#threadId) return;
     this.#leave(threadId);
-    if (threadId) this.#read(this.session.backend.connectThread(threadId, this.#left), true);
+    if (!threadId) return;
+    this.#read(this.session.backend.connectThread(threadId, this.#left), { isVisit: true });
   }
 
   /** @param {string} threadId */
@@ -70,7 +82,9 @@ export class Chat {
     this.#left = new AbortController();
     this.#conversation = new Conversation();
     this.#threadId = threadId;
+    this.#isNew = !threadId;
     this.#runId = "";
+    this.#said.clear();
     this.transcript.clear();
     this.#show();
   }
@@ -88,36 +102,48 @@ export class Chat {
    * @param {string} content
    */
   #ask(id, content) {
-    const { messages } = this.#conversation;
+    const before = this.#conversation;
+    const { messages } = before;
     const at = messages.findIndex((message) => message.id === id);
     const said = { id, role: "user", content };
     this.#conversation = new Conversation([...(at < 0 ? messages : messages.slice(0, at)), said]);
-    const isNew = !this.#threadId;
-    this.#threadId ||= crypto.randomUUID();
-    const threadId = this.#threadId;
-    this.#run({ messages: [said] }, isNew ? () => this.#name(threadId, content) : undefined);
-    if (isNew) this.events.onThread(threadId);
+    const isFirst = this.#isNew || (at === 0 && messages[0].content !== content);
+    const threadId = this.#threadId || crypto.randomUUID();
+    const isUnknown = threadId !== this.#threadId;
+    this.#threadId = threadId;
+    this.#run({ messages: [said] }, {
+      onStart: () => {
+        this.#isNew = false;
+        if (isFirst) this.#name(threadId, content);
+      },
+      onRefused: () => {
+        // Nothing of it is kept: it stands where it was written, and all else as it was.
+        this.#conversation = before;
+        if (at < 0) this.#message.value ||= content;
+      },
+    });
+    if (isUnknown) this.events.onThread(threadId);
   }
 
   /**
    * @param {{ messages?: object[], resume?: import("/client/agent.js").Answer[] }} input
-   * @param {() => void} [onStart]
+   * @param {Heard} heard
    */
-  #run(input, onStart) {
+  #run(input, heard) {
     const runId = crypto.randomUUID();
     this.#runId = runId;
     const run = { ...input, threadId: this.#threadId, runId };
     this.transcript.follow();
-    this.#read(this.session.backend.run(run, this.#left), false, onStart);
+    this.#read(this.session.backend.run(run, this.#left), heard);
   }
 
   /**
    * @param {AsyncIterable<Received>} stream
-   * @param {boolean} isVisit nothing was asked: a thread without runs is just empty
-   * @param {() => void} [onStart]
+   * @param {Heard} heard
    */
-  async #read(stream, isVisit, onStart) {
+  async #read(stream, { isVisit, onStart, onRefused }) {
     const { signal } = this.#left;
+    let hasStarted = false;
     this.#show();
     try {
       for await (const received of stream) {
@@ -125,12 +151,15 @@ export class Chat {
         this.#conversation.apply(received);
         this.#said.hear(received.event);
         this.#show();
-        if (received.event.type === "RUN_STARTED") onStart?.();
+        if (!hasStarted) onStart?.();
+        hasStarted = true;
       }
     } catch (error) {
       if (signal.aborted) return;
+      // Nothing was asked: a thread without runs is just empty.
       const isEmpty = isVisit && Object(error).code === "run_not_found";
       if (!isEmpty) this.transcript.problem(told(error));
+      if (!hasStarted) onRefused?.();
     }
     if (signal.aborted) return;
     this.#runId = "";
@@ -139,10 +168,13 @@ export class Chat {
   }
 
   async #cancel() {
-    this.#stop.disabled = true;
+    if (this.#stop.ariaDisabled === "true") return;
+    // Not `disabled`, which would lose the focus.
+    this.#stop.ariaDisabled = "true";
     try {
       await this.session.backend.cancel(this.#runId);
     } catch (error) {
+      this.#stop.ariaDisabled = "false";
       this.transcript.problem(told(error));
     }
   }
@@ -165,9 +197,15 @@ export class Chat {
 
   #show() {
     const isBusy = this.#runId !== "";
+    const { activeElement } = document;
+    const hasFocus = activeElement === this.#send || activeElement === this.#stop;
     this.#send.hidden = isBusy;
     this.#stop.hidden = !isBusy;
-    if (!isBusy) this.#stop.disabled = false;
+    if (!isBusy) this.#stop.ariaDisabled = "false";
+    // One stands in the other's place.
+    if (hasFocus) (isBusy ? this.#stop : this.#send).focus();
+    const isAsked = this.#conversation.interrupts.length > 0;
+    this.#message.placeholder = isAsked ? "Answer the question above first" : "Write a message";
     this.transcript.show(this.#conversation, isBusy, this.questions.cards(this.#conversation));
   }
 }

@@ -52,11 +52,18 @@ export const nodes = (trees) =>
 /** @param {string} iso */
 export const clock = (iso) => new Date(iso).toLocaleTimeString([], { timeStyle: "medium" });
 
+/** What the backend says to programs, for a person. @type {Record<string, string>} */
+const PLAIN = {
+  interrupt_open: "Answer the question above first.",
+  thread_busy: "This thread is still being answered. Wait, or stop it.",
+  budget_exceeded: "Your tokens of today are spent; there are new ones tomorrow.",
+};
+
 /**
  * What went wrong, in a sentence for a person.
  * @param {unknown} error
  */
 export const told = (error) => {
   const { code, message } = Object(error);
-  return code ? `${message} (${code})` : String(message ?? error);
+  return code ? `${PLAIN[code] ?? message} (${code})` : String(message ?? error);
 };

@@ -3,7 +3,7 @@
 import { byId, el, told } from "./dom.js";
 import { local } from "./session.js";
 
-/** @typedef {{ name: string, pid: number, starts: number, seconds: number, isAlive: boolean, isReady: boolean }} Process */
+/** @typedef {{ name: string, pid: number, starts: number, seconds: number, isAlive: boolean, isReady: boolean, liveRuns: number | null }} Process */
 
 const EVERY_MS = 1500;
 
@@ -19,7 +19,7 @@ export class FunctionsView {
   #shown = new Map();
 
   constructor() {
-    const heads = ["Function", "Process", "Starts", "Health", "Try"].map((head) =>
+    const heads = ["Function", "Process", "Starts", "Health", "Live runs", "Try"].map((head) =>
       el("th", { scope: "col" }, head)
     );
     this.#section.append(
@@ -27,7 +27,8 @@ export class FunctionsView {
       el(
         "p",
         {},
-        "Kill the agent in the middle of an answer: the run goes on in another process, from the last closed turn.",
+        "Kill the agent in the middle of an answer: another process takes the run over within some seconds, " +
+          "and writes anew what the dead one had not finished.",
       ),
       this.#runs,
       el(
@@ -64,7 +65,9 @@ export class FunctionsView {
   /** @param {Process} process */
   #show(process) {
     const health = process.isReady ? "ready" : process.isAlive ? "not ready" : "does not answer";
-    const texts = [process.name, String(process.pid), String(process.starts), health];
+    // Without log lines of level INFO nobody knows.
+    const live = String(process.liveRuns ?? "not logged");
+    const texts = [process.name, String(process.pid), String(process.starts), health, live];
     const row = this.#shown.get(process.name) ?? this.#row(process.name);
     for (const [at, text] of texts.entries()) {
       // What does not change is not said again by a screen reader.
@@ -75,7 +78,8 @@ export class FunctionsView {
 
   /** @param {string} name */
   #row(name) {
-    const kill = el("button", { class: "danger", onclick: () => this.#kill(name) }, `Kill ${name}`);
+    const which = el("span", { class: "which" }, ` ${name}`);
+    const kill = el("button", { class: "danger", onclick: () => this.#kill(name) }, "Kill", which);
     const row = el(
       "tr",
       { "data-function": name },
@@ -83,6 +87,7 @@ export class FunctionsView {
       el("td"),
       el("td"),
       el("td"),
+      el("td", { class: "live" }),
       el("td", {}, kill),
     );
     this.#shown.set(name, row);

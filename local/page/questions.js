@@ -37,6 +37,11 @@ export class Questions {
     return [...this.#cards.values()];
   }
 
+  /** The answers did not arrive: ask once more. */
+  askAgain() {
+    this.#asked = "";
+  }
+
   /** @param {Answer} given */
   #take(given) {
     this.#answers.set(given.interruptId, given);

@@ -18,6 +18,7 @@ export class RunsView {
   #events = el("tbody");
   #raw = el("details", { id: "raw" }, el("summary", {}, "Events"));
   #problem = el("p", { class: "note", role: "status" });
+  #listed = "";
   #threadId = "";
   #runId = "";
   /** @type {Row[]} */
@@ -50,6 +51,7 @@ export class RunsView {
     this.#watching.abort();
     this.#watching = new AbortController();
     [this.#threadId, this.#runId, this.#rows] = [threadId, runId, []];
+    this.#listed = "";
     for (const part of [this.#list, this.#course, this.#events]) part.replaceChildren();
     this.#raw.hidden = true;
     this.#problem.textContent = threadId ? "" : "Choose a thread to see its runs.";
@@ -74,13 +76,23 @@ export class RunsView {
     const thread = `/threads/threads/${encodeURIComponent(this.#threadId)}`;
     const { data: runs } = await this.session.backend.json(`${thread}/runs?limit=50`, { signal });
     this.#runId ||= runs[0]?.runId ?? "";
-    this.#list.replaceChildren(...runs.map((/** @type {Run} */ run) => this.#entry(run)));
-    if (!this.#runId) return void (this.#problem.textContent = "This thread has no runs yet.");
+    this.#enlist(runs);
+    this.#problem.textContent = this.#runId ? "" : "This thread has no runs yet.";
+    if (!this.#runId) return;
     const fresh = await this.#fresh(
       `${thread}/runs/${encodeURIComponent(this.#runId)}/log`,
       signal,
     );
     if (fresh.length > 0) this.#show(fresh);
+  }
+
+  /** @param {Run[]} runs */
+  #enlist(runs) {
+    // The focus stays where it is as long as nothing changes.
+    const listed = JSON.stringify([this.#runId, runs]);
+    if (listed === this.#listed) return;
+    this.#listed = listed;
+    this.#list.replaceChildren(...runs.map((run) => this.#entry(run)));
   }
 
   /**

@@ -11,6 +11,12 @@ export class Said {
     this.region = region;
   }
 
+  /** Another thread, perhaps of another user. */
+  clear() {
+    this.#text = "";
+    this.region.replaceChildren();
+  }
+
   /** @param {import("/client/agent.js").AgUiEvent} event */
   hear(event) {
     if (event.type === "TEXT_MESSAGE_START") this.#text = "";

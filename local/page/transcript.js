@@ -1,6 +1,7 @@
 // @ts-check
 /** The messages of a conversation as elements. What has not changed since the last frame is left alone. */
 import { el, nodes } from "./dom.js";
+import { endingNote } from "./ending.js";
 import { markdown } from "./markdown.js";
 import { toolCard } from "./tools.js";
 
@@ -18,6 +19,11 @@ export class Transcript {
   /** @type {HTMLElement | undefined} */
   #problem;
   #isFollowing = true;
+  /** Whether there is a problem that was not seen yet. */
+  #isAlarmed = false;
+  #working = el("p", { class: "note working" }, "Working");
+  /** What stands where nothing was said yet. @type {HTMLElement[]} */
+  #welcome = [];
 
   /**
    * @param {HTMLElement} log
@@ -29,6 +35,11 @@ export class Transcript {
     log.addEventListener("scroll", () => {
       this.#isFollowing = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
     });
+  }
+
+  /** @param {string[]} paragraphs */
+  welcome(paragraphs) {
+    this.#welcome = paragraphs.map((text) => el("p", { class: "welcome" }, text));
   }
 
   clear() {
@@ -50,6 +61,7 @@ export class Transcript {
     this.#problem?.remove();
     this.#problem = el("p", { class: "problem", role: "alert" }, sentence);
     this.log.append(this.#problem);
+    this.#isAlarmed = true;
   }
 
   /**
@@ -80,8 +92,10 @@ export class Transcript {
       this.#element(message, conversation, isBusy)
     );
     const ending = !isBusy && this.#ending(conversation);
+    const isWaiting = isBusy && conversation.open.size === 0;
     const wanted = [
-      ...elements,
+      ...(elements.length > 0 || isBusy ? elements : this.#welcome),
+      ...(isWaiting ? [this.#working] : []),
       ...cards,
       ...(ending ? [ending] : []),
       ...(this.#problem ? [this.#problem] : []),
@@ -90,7 +104,8 @@ export class Transcript {
       wanted.every((element, at) => element === this.log.childNodes[at]);
     if (!isSame) this.#place(wanted);
     this.log.setAttribute("aria-busy", String(isBusy));
-    if (this.#isFollowing) this.log.scrollTop = this.log.scrollHeight;
+    if (this.#isFollowing || this.#isAlarmed) this.log.scrollTop = this.log.scrollHeight;
+    this.#isAlarmed = false;
   }
 
   /**
@@ -203,15 +218,22 @@ export class Transcript {
       form.replaceWith(article);
       this.onAsk(id, field.value.trim() || text);
     };
-    const cancel = el("button", { type: "button", class: "quiet" }, "Cancel");
+    const back = () => {
+      form.replaceWith(article);
+      article.querySelector("button")?.focus();
+    };
+    const cancel = el("button", { type: "button", class: "quiet", onclick: back }, "Cancel");
     const form = el(
       "form",
-      { class: "message user editor", onsubmit: save },
+      {
+        class: "message user editor",
+        onsubmit: save,
+        /** @param {KeyboardEvent} event */
+        onkeydown: (event) => event.key === "Escape" && back(),
+      },
       field,
-      el("button", {}, "Send again"),
-      cancel,
+      el("div", { class: "answers" }, el("button", {}, "Send again"), cancel),
     );
-    cancel.addEventListener("click", () => form.replaceWith(article));
     queueMicrotask(() => field.focus());
     return form;
   }
@@ -224,12 +246,3 @@ export class Transcript {
       el("p", { class: ending.type === "RUN_ERROR" ? "problem" : "note", role: "status" }, note);
   }
 }
-
-/** @param {import("/client/agent.js").AgUiEvent} ending */
-const endingNote = ({ type, code, message, outcome, usage, metadata }) => {
-  if (type === "RUN_ERROR") return `${message} (${code})`;
-  if (outcome?.type === "cancelled") return "Stopped.";
-  if (metadata?.incompleteReason) return `It ended early: ${metadata.incompleteReason}.`;
-  const [{ inputTokens = 0, outputTokens = 0 } = {}] = usage ?? [];
-  return inputTokens || outputTokens ? `${inputTokens} tokens in, ${outputTokens} out` : "";
-};

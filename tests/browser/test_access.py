@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from local.gateway import find_deno
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.test_chat import LONG
 from tests.browser.visitor import Visitor
 from tests.fixtures.stack import Stack
 
@@ -75,6 +76,8 @@ def test_every_view_is_for_everybody(
         expect(shown).to_contain_text({"Chat": "red", "Runs": "turn", "Functions": "agent"}[view])
         assert violations(visitor.page, axe) == []
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+        cut = "all => all.filter(part => part.scrollWidth > part.clientWidth).length"
+        assert visitor.page.locator("#functions .wide").evaluate_all(cut) == 0
         visitor.page.screenshot(path=SCREENSHOTS / f"{view.lower()}-{width}-{scheme}.png")
     assert visitor.complaints == []
     context.close()
@@ -95,6 +98,30 @@ def test_the_keyboard_is_enough(visitor: Visitor) -> None:
     press("Enter")
 
     expect(visitor.answers.last).to_contain_text('it is {"deleted":false}')
+
+
+def test_escape_leaves_a_message_as_it_was(visitor: Visitor) -> None:
+    visitor.say("say: stays")
+    visitor.wait_until_answered("stays")
+    edit = visitor.page.get_by_role("button", name="Edit")
+    edit.click()
+    expect(visitor.page.get_by_label("Your message")).to_be_focused()
+    visitor.page.keyboard.press("Escape")
+
+    expect(edit).to_be_focused()
+    expect(visitor.log).to_contain_text("say: stays")
+
+
+def test_send_and_stop_hand_the_focus_on(visitor: Visitor) -> None:
+    visitor.page.get_by_label("Message", exact=True).fill(LONG)
+    visitor.send.focus()
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.page.get_by_role("button", name="Stop")).to_be_focused()
+    expect(visitor.answers.last).to_contain_text("word2")
+    visitor.page.keyboard.press("Enter")
+
+    expect(visitor.send).to_be_focused()
+    expect(visitor.log).to_contain_text("Stopped.")
 
 
 def test_on_a_phone_the_threads_are_behind_a_button(browser: Browser, page_stack: Stack) -> None:

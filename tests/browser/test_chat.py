@@ -137,6 +137,7 @@ def test_a_message_is_edited_and_all_behind_it_is_said_anew(visitor: Visitor) ->
 
     visitor.wait_until_answered("other")
     expect(visitor.answers).to_have_count(1)
+    expect(visitor.threads.first).to_have_text("say: other")
     visitor.page.reload()
     visitor.wait_until_answered("other")
     expect(visitor.answers).to_have_count(1)
@@ -172,7 +173,10 @@ def test_two_users_do_not_see_each_others_threads(visitor: Visitor) -> None:
     thread = visitor.thread_id()
     expect(visitor.threads.filter(has_text=secret)).to_have_count(1)
 
+    visitor.page.get_by_label("Message", exact=True).fill("a draft")
     visitor.sign_in("bob")
+    expect(visitor.page.get_by_label("Message", exact=True)).to_have_value("")
+    expect(visitor.page.locator("#said")).to_be_empty()
     expect(visitor.log).not_to_contain_text(secret)
     expect(visitor.threads.filter(has_text=secret)).to_have_count(0)
     visitor.open(f"/#/chat/{thread}")

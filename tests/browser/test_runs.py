@@ -32,6 +32,35 @@ def test_a_run_outlives_its_process(visitor: Visitor) -> None:
     visitor.forgive("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_FAILED", "502", "503")
 
 
+def test_each_function_shows_the_runs_it_answers(visitor: Visitor) -> None:
+    visitor.say(LONG)
+    expect(visitor.answers.last).to_contain_text("word3")
+    thread = visitor.thread_id()
+    visitor.page.get_by_role("link", name="Functions").click()
+
+    live = visitor.page.locator("#functions td.live")
+    expect(live).to_have_text(["1", "0", "0", "0"])
+    expect(live).to_have_text(["0", "0", "0", "0"])
+    in_background = {"threadId": thread, "runId": f"background-{thread}"}
+    said = {"id": "asked", "role": "user", "content": LONG}
+    props = {"background": True}
+    visitor.ask("/agent/runs", {**in_background, "messages": [said], "forwardedProps": props})
+    expect(live).to_have_text(["0", "1", "0", "0"])
+    expect(live).to_have_text(["0", "0", "0", "0"])
+
+
+def test_the_focus_stays_on_a_run_while_its_list_is_looked_at(visitor: Visitor) -> None:
+    visitor.say("say: one")
+    visitor.wait_until_answered("one")
+    visitor.page.get_by_role("link", name="Runs").click()
+    run = visitor.page.locator("#run-list a")
+    run.focus()
+    for _ in range(2):
+        with visitor.page.expect_response(lambda answer: "/log?" in answer.url):
+            pass
+    expect(run).to_be_focused()
+
+
 def test_the_log_of_a_run_is_a_timeline_and_raw(visitor: Visitor) -> None:
     visitor.say('call: get_weather {"location": "Berlin"}')
     expect(visitor.answers.last).to_contain_text("it is")

@@ -48,6 +48,20 @@ Deno.test("a refusal is told at once, with its code", async () => {
   assert.deepEqual(seen.waits, []);
 });
 
+Deno.test("what is spent until tomorrow is told at once, and not waited for", async () => {
+  const spent = problem(429, "budget_exceeded", { "retry-after": "61" });
+  const { agent, seen } = asking([spent]);
+  const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
+  assert.deepEqual([error.code, seen.waits, seen.states], ["budget_exceeded", [], []]);
+});
+
+Deno.test("a backend that stays full says so in its own words", async () => {
+  const full = problem(503, "too_many_runs", { "retry-after": "2" });
+  const { agent, seen } = asking(Array(9).fill(full), { retries: 2 });
+  const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
+  assert.deepEqual([error.code, seen.waits.length], ["too_many_runs", 2]);
+});
+
 Deno.test("an answer that is no problem of ours is told as unknown", async () => {
   const { agent } = asking([() => new Response("<html>", { status: 403 })]);
   const error = await agent.read("r").catch((error) => error);

@@ -16,8 +16,14 @@ from uuid import uuid4
 
 import pytest
 
+from local.agent import Refused
 from local.environment import ROOT
-from tests.fixtures.stack import Stack
+from local.keys import Keys
+from local.stack import started
+from shared.problems import BudgetExceeded
+from tests.fixtures.stack import Stack, plan_of
+
+CTRL_D = "\x04"
 
 
 def command(stack: Stack, *more: str, user: str = "ann") -> list[str]:
@@ -54,10 +60,10 @@ class Terminal:
 
 
 @contextmanager
-def terminal(stack: Stack, user: str) -> Iterator[Terminal]:
+def terminal(stack: Stack, user: str, *more: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        command(stack, user=user),
+        command(stack, *more, user=user),
         cwd=ROOT,
         stdin=theirs,
         stdout=theirs,
@@ -144,7 +150,86 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(stack: Stack) -> None:
         person.until("Stopping")
         person.until("> ")
         person.type("say: still here\n")
-        person.until("\nstill here")
+        person.until("[\r\n]still here")
+
+
+def test_a_mistyped_answer_is_asked_again_and_a_question_left_open_waits(stack: Stack) -> None:
+    user = f"person-{uuid4()}"
+    with terminal(stack, user) as person:
+        person.until("/threads lists")
+        person.type(f'call: delete_note {{"id": "{uuid4()}"}}\n')
+        person.until(r"\[y/N")
+        person.type("{\n")
+        person.until("y or n")
+        person.until(r"\[y/N")
+        person.type(CTRL_D)
+        thread = person.until("stays open.*--thread ([0-9a-f-]{36})")[1]
+        person.until("> ")
+        person.type("/resume\n")
+        person.until("> call: delete_note")
+        person.until(r"delete_note \{")
+        person.until(r"\[y/N")
+        person.type(CTRL_D)
+        person.until("stays open")
+        person.until("> ")
+        person.type(CTRL_D)
+        assert person.process.wait(20) == 0
+
+    with terminal(stack, user, "--thread", thread) as person:
+        person.until(r"\[y/N")
+        person.type("y\n")
+        person.until('it is {"deleted":false}')
+
+
+def test_a_thread_is_listed_by_what_it_began_with(stack: Stack) -> None:
+    with terminal(stack, f"person-{uuid4()}") as person:
+        person.until("/threads lists")
+        person.type("/thread\n")
+        person.until("There is no /thread;")
+        person.type("/threads\n")
+        person.until("no threads yet")
+        person.type("say: the first words\n")
+        person.until("[\r\n]the first words")
+        person.until("> ")
+        person.type("/new\n")
+        person.until("A new thread")
+        person.type("/threads\n")
+        person.until(r"  1  20\d\d-\d\d-\d\d \d\d:\d\d  say: the first words")
+        person.type("/resume 1\n")
+        person.until("> say: the first words")
+        person.until("[\r\n]the first words")
+
+
+def test_what_a_wait_does_not_mend_is_told_at_once_in_its_own_words(
+    stack: Stack, tmp_path: Path
+) -> None:
+    with started(plan_of(tmp_path, stack.model, {"DAILY_TOKENS_PER_USER": "1"})) as running:
+        poor = Stack(running, Keys.of(tmp_path / "keys.json"), stack.model)
+        assert script(poor, 'call: calculator {"expression": "1"}').returncode == 0
+        refused = script(poor, "say: more")
+
+    assert refused.returncode == 1
+    assert refused.stderr == f"{BudgetExceeded().detail} (budget_exceeded)\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "passes"),
+    [
+        (503, None, True),
+        (502, None, True),
+        (429, "2", True),
+        (429, "11", False),
+        (429, None, False),
+        (503, "3600", False),
+        (503, "Wed, 21 Oct 2026 07:28:00 GMT", True),
+        (409, None, False),
+        (500, None, False),
+    ],
+)
+def test_only_what_passes_in_a_moment_is_asked_again(
+    status: int, retry_after: str | None, passes: bool
+) -> None:
+    assert Refused(status, b"<html>", retry_after).passes is passes
 
 
 @pytest.mark.parametrize("name", ["agent"])

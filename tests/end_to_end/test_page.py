@@ -132,3 +132,22 @@ def test_a_page_elsewhere_does_not_read_the_functions_by_a_name_of_its_own(stack
 def test_only_the_made_up_users_and_the_functions_are_known(stack: Stack) -> None:
     assert ask(stack, "POST", "/local/token/root", **ours(stack))[0] == 404
     assert ask(stack, "POST", "/local/functions/postgres/kill", **ours(stack))[0] == 404
+
+
+def test_the_page_knows_which_model_answers_and_who_has_which_runs(stack: Stack) -> None:
+    assert json.loads(ask(stack, "GET", "/local/model", **ours(stack))[2]) == {"isToy": False}
+    shown = json.loads(ask(stack, "GET", "/local/functions", **ours(stack))[2])["functions"]
+    assert {one["name"]: one["liveRuns"] for one in shown} == dict.fromkeys(
+        ("agent", "runner", "threads", "tools"), 0
+    )
+
+
+async def test_a_model_of_this_machine_is_a_toy(tmp_path: Path) -> None:
+    with Children(tmp_path) as children:
+        children.start("model", ["sleep", "60"], env={})
+        page = Page(Keys.of(tmp_path / "keys.json"), "", children, {})
+        app = application(page, own_port=1001, public_port=1002)
+        by = {**OWN, "x-forwarded-host": "127.0.0.1:1002"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            answer = await client.get("http://127.0.0.1:1001/local/model", headers=by)
+    assert answer.json() == {"isToy": True}

@@ -63,7 +63,7 @@ def test_the_python_example_prints_an_answer_whose_stream_broke(stack: Stack) ->
             timeout=60,
         )
 
-    assert (done.stdout, done.stderr) == ("onetwothreefour", "")
+    assert (done.stdout, done.stderr) == ("onetwothreefour\n", "")
     assert len(connections) > 1
 
 

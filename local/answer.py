@@ -1,0 +1,109 @@
+"""The answer to one message, as a terminal shows it."""
+
+from collections.abc import Iterator
+from typing import Final
+from uuid import uuid4
+
+from local.agent import Agent, Event, Refused
+from local.screen import Screen
+
+_LONGEST: Final = 300
+
+
+class Answer:
+    """The answer to one message, as it is written: one run, or more where the user was asked."""
+
+    def __init__(self, agent: Agent, screen: Screen, thread_id: str) -> None:
+        self._agent = agent
+        self._screen = screen
+        self._thread_id = thread_id
+        self._run_id = ""
+        self._is_visit = False
+        self._calls: dict[str, list[str]] = {}
+        self._written: dict[str, str] = {}
+
+    def run(self, messages: list[Event], **more: object) -> Event:
+        """Write one run; its last event. Ctrl-C cancels it, and it still ends as it does."""
+        self._run_id = str(uuid4())
+        self._is_visit = False
+        body = {"threadId": self._thread_id, "runId": self._run_id, "messages": messages, **more}
+        return self._write_or_stop(self._agent.run(body))
+
+    def visit(self) -> Event:
+        """Write how the thread stands, and what comes until its latest run ends; its last event."""
+        self._is_visit = True
+        return self._write_or_stop(self._agent.connect(self._thread_id))
+
+    def _write_or_stop(self, events: Iterator[Event]) -> Event:
+        try:
+            return self._write(events)
+        except KeyboardInterrupt:
+            if not self._run_id:
+                raise
+            self._screen.note("Stopping.")
+            self._cancel()
+            return self._write(self._agent.follow(self._run_id))
+
+    def _cancel(self) -> None:
+        try:
+            self._agent.cancel(self._run_id)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            # It was never started.
+            raise KeyboardInterrupt from None
+
+    def _write(self, events: Iterator[Event]) -> Event:
+        for event in events:
+            self._screen.event(event)
+            self._show(event)
+        self._screen.end_line()
+        return event
+
+    def _show(self, event: Event) -> None:
+        match event["type"]:
+            case "RUN_STARTED":
+                self._run_id = event["runId"]
+            case "TEXT_MESSAGE_CONTENT":
+                name = event["messageId"]
+                self._written[name] = self._written.get(name, "") + event["delta"]
+                self._screen.text(event["delta"])
+            case "TEXT_MESSAGE_END":
+                self._screen.end_line()
+            case "TOOL_CALL_START":
+                self._calls[event["toolCallId"]] = [event["toolCallName"], " "]
+            case "TOOL_CALL_ARGS":
+                self._calls.setdefault(event["toolCallId"], []).append(event["delta"])
+            case "TOOL_CALL_END":
+                self._note("".join(self._calls.pop(event["toolCallId"], ())))
+            case "TOOL_CALL_RESULT":
+                self._note(f"= {event['content']}")
+            case "MESSAGES_SNAPSHOT":
+                self._catch_up(event["messages"])
+
+    def _catch_up(self, messages: list[Event]) -> None:
+        """Write what was said meanwhile: the rest of a message, or all of one that begins otherwise, or anew."""
+        asked = max((nth for nth, m in enumerate(messages) if m["role"] == "user"), default=-1)
+        if self._is_visit and asked >= 0:
+            self._note(f"> {messages[asked]['content']}")
+        for message in messages[asked + 1 :]:
+            if self._is_visit:
+                for call in message.get("toolCalls") or ():
+                    self._note("{name} {arguments}".format(**call["function"]))
+            if message["role"] == "assistant" and isinstance(message.get("content"), str):
+                self._go_on(message["id"], message["content"])
+        self._is_visit = False
+
+    def _go_on(self, name: str, said: str) -> None:
+        seen = self._written.get(name, "")
+        if not seen or not said.startswith(seen):
+            if seen:
+                self._screen.note("Another process took over; it is written anew.")
+            self._screen.end_line()
+            seen = ""
+        self._screen.text(said[len(seen) :])
+        self._written[name] = said
+
+    def _note(self, line: str) -> None:
+        short = " ".join(line.split())
+        self._screen.note(short if len(short) <= _LONGEST else f"{short[:_LONGEST]}…")

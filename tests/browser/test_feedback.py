@@ -1,0 +1,65 @@
+"""What a person is told while nothing else can be seen: at the start, while they wait, where they are refused."""
+
+from uuid import uuid4
+
+from playwright.sync_api import Route, expect
+
+from tests.browser.visitor import Visitor
+
+
+def test_before_anything_was_said_the_page_says_what_it_is(visitor: Visitor) -> None:
+    expect(visitor.log).to_contain_text("Ask something.")
+    visitor.say("say: hello")
+    visitor.wait_until_answered("hello")
+    expect(visitor.log).not_to_contain_text("Ask something.")
+
+
+def test_a_toy_that_answers_is_said_to_be_one(visitor: Visitor) -> None:
+    expect(visitor.log).to_contain_text("It may use tools")
+    visitor.page.route("**/local/model", lambda route: route.fulfill(json={"isToy": True}))
+    visitor.page.reload()
+    expect(visitor.log).to_contain_text("a toy that knows little and cannot call tools")
+
+
+def test_until_the_first_word_comes_somebody_is_seen_working(visitor: Visitor) -> None:
+    held: list[Route] = []
+    visitor.page.route("**/agent/runs", lambda route: held.append(route))
+    visitor.say("say: hello")
+    expect(visitor.log.get_by_text("Working")).to_be_visible()
+
+    held[0].continue_()
+    visitor.wait_until_answered("hello")
+    expect(visitor.log.get_by_text("Working")).to_have_count(0)
+
+
+def test_a_refused_message_is_still_there_and_so_is_the_question(visitor: Visitor) -> None:
+    visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
+    approve = visitor.page.get_by_role("button", name="Approve")
+    expect(approve).to_be_visible()
+    visitor.say("say: never mind")
+
+    refused = visitor.log.get_by_role("alert").last
+    expect(refused).to_contain_text("Answer the question above first. (interrupt_open)")
+    expect(refused).to_be_in_viewport()
+    expect(visitor.page.get_by_label("Message", exact=True)).to_have_value("say: never mind")
+    expect(visitor.log).not_to_contain_text("never mind")
+    approve.click()
+    expect(visitor.answers.last).to_contain_text('it is {"deleted":false}')
+    visitor.forgive("409")
+
+
+def test_an_answer_that_is_refused_can_be_given_again(visitor: Visitor) -> None:
+    visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
+    approve = visitor.page.get_by_role("button", name="Approve")
+    expect(approve).to_be_visible()
+    spent = {"code": "budget_exceeded", "detail": "Spent."}
+    later = {"retry-after": "3600"}
+    visitor.page.route(
+        "**/agent/runs", lambda route: route.fulfill(status=429, json=spent, headers=later), times=1
+    )
+    approve.click()
+    expect(visitor.log.get_by_role("alert").last).to_contain_text("tokens of today are spent")
+
+    approve.click()
+    expect(visitor.answers.last).to_contain_text('it is {"deleted":false}')
+    visitor.forgive("429")

@@ -1,0 +1,53 @@
+"""How many runs a function's process answers, by its log."""
+
+import json
+from pathlib import Path
+
+from local.held import Held
+
+
+def write(log: Path, *lines: str) -> None:
+    with log.open("a") as file:
+        file.write("".join(lines))
+
+
+def line(event: str, run: str = "", user: str = "u") -> str:
+    return json.dumps({"event": event, "run_id": run, "user_id": user}) + "\n"
+
+
+READY = line("function.ready")
+
+
+def test_runs_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    write(log, READY, line("run.started", "a"), line("run.started", "b"), "not JSON\n", "[1]\n")
+    held = Held(log)
+    assert held.count() == 2
+
+    write(log, line("run.ended", "a"), line("run.started", "a", "another"))
+    assert held.count() == 2
+    write(log, line("run.left", "b"), line("run.ended", "a", "another"))
+    assert held.count() == 0
+
+
+def test_half_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    started = line("run.started", "a")
+    write(log, READY, started[:10])
+    held = Held(log)
+    assert held.count() == 0
+
+    write(log, started[10:])
+    assert held.count() == 1
+
+
+def test_a_new_process_has_none_of_the_runs_of_the_one_before(tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    write(log, READY, line("run.started", "a"), READY)
+    assert Held(log).count() == 0
+
+
+def test_a_log_that_does_not_say_is_not_guessed_at(tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    write(log, "a warning\n")
+    assert Held(log).count() is None
