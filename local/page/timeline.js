@@ -92,6 +92,7 @@ class Reader {
   #opened({ itemId, data }) {
     if (data.kind === "tool_call") this.#names.set(itemId ?? "", data.name);
     if (data.kind !== "tool_result") return this.#begin();
+    this.#closeUncounted();
     this.#course.calls++;
     this.#running.set(data.call_id, {
       label: this.#names.get(data.call_id) ?? "call",
@@ -126,13 +127,18 @@ class Reader {
     this.#turn = undefined;
   }
 
+  /** A turn whose provider told no tokens has no event of its own: it is over when its calls, or the ending, come. */
+  #closeUncounted() {
+    if (this.#turn !== undefined) this.#closeTurn({});
+  }
+
   /**
    * @param {string} ending
    * @param {any} data
    */
   #end(ending, data) {
     this.#course.ending = ending;
-    this.#turn = undefined;
+    this.#closeUncounted();
     this.#mark(
       data.code ? `${ending}: ${data.code}` : data.reason ? `${ending}: ${data.reason}` : ending,
     );

@@ -28,6 +28,10 @@ def test_a_run_outlives_its_process(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("list", name="Timeline")).to_contain_text(
         "attempt 2 takes over"
     )
+    timeline = visitor.page.get_by_role("list", name="Timeline").get_by_role("listitem")
+    expect(timeline.nth(0)).to_contain_text("lost")
+    expect(timeline.last).to_contain_text("completed")
+    expect(visitor.page.locator("#course")).to_contain_text("Turns1")
     # The browser itself complains about answers that break, and about those of a gateway without an agent.
     visitor.forgive("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_FAILED", "502", "503")
 
