@@ -23,6 +23,8 @@ from shared.runs import Runs, RunView
 _PAGE = 1000
 #: What a poll says of a run that nobody holds.
 _EXPIRED = "lease.expired"
+#: And of one that was deleted.
+_GONE = "run.gone"
 _TROUBLE_SECONDS = 0.5
 
 
@@ -175,12 +177,16 @@ class Follow:
             {"reader": nth, "run_id": run_id, "after": feed.last_seq}
             for nth, ((run_id, _), feed) in enumerate(feeds.items())
         ]
-        rows = await self._database.rows("follow_runs", wanted)
-        for row in rows:
-            if row["type"] == _EXPIRED:
-                self._notice(wanted[row["reader"]]["run_id"])
-        for nth, feed in enumerate(feeds.values()):
-            _take(feed, [r for r in rows if r["reader"] == nth and r["type"] != _EXPIRED])
+        rows = await self._database.rows("poll_runs", wanted)
+        for nth, ((run_id, _), feed) in enumerate(feeds.items()):
+            mine = [row for row in rows if row["reader"] == nth]
+            said = {row["type"] for row in mine}
+            if _EXPIRED in said:
+                self._notice(run_id)
+            if _GONE in said:
+                # Its readers look for the run, and are told that it is not there.
+                feed.close()
+            _take(feed, [row for row in mine if row["type"] not in (_EXPIRED, _GONE)])
         return len(rows) >= _PAGE
 
 

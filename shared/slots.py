@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
+from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
 from shared.database import Database
@@ -32,19 +33,21 @@ class Slots:
         turn = self._turns.get(user)
         if turn is None:
             turn = self._turns[user] = asyncio.Semaphore(self._at_once)
+        # Ours, so that a slot whose answer was lost can be given back too.
+        token = uuid4()
         async with turn:
             try:
-                await self._take(run_id, call_id)
+                await self._take(run_id, call_id, token)
                 yield
             finally:
                 with suppress(Unavailable):
-                    await self._database.call("free_call_slot", run_id, call_id)
+                    await self._database.call("free_call_slot", run_id, token)
 
-    async def _take(self, run_id: str, call_id: str) -> None:
+    async def _take(self, run_id: str, call_id: str, token: UUID) -> None:
         wait = _FIRST_WAIT_SECONDS
         with suppress(Unavailable):
             while not await self._database.call(
-                "take_call_slot", run_id, call_id, self._at_once, self._seconds
+                "take_call_slot", run_id, call_id, token, self._at_once, self._seconds
             ):
                 await asyncio.sleep(wait)
                 wait = min(wait * 1.5, _LONGEST_WAIT_SECONDS)

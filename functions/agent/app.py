@@ -160,14 +160,16 @@ class Stream:
                 # The client comes back from here, and then gets the snapshot first.
                 yield leg_ended(place), None
                 return
+            if not part:
+                yield KEEP_ALIVE, None
+                continue
             if isinstance(part, Snapshot):
                 place = Cursor(part.attempt, part.seq)
                 yield projection.write_snapshot(part), place
-            elif part:
+            else:
                 place = Cursor(part[-1].attempt, part[-1].seq)
                 yield projection.write(part, skip=skip), place
-            else:
-                yield KEEP_ALIVE, None
+            # A keep-alive brings none of the event that the client has the first frames of.
             skip = 0
 
 

@@ -163,8 +163,9 @@ async def delete_thread(
     response_class=Response,
     responses={**problems(), **streamed("application/x-ndjson")},
 )
-async def export_mine(user: User, threads: Store) -> Response:
+async def export_mine(request: Request, user: User, threads: Store) -> Response:
     """All a user has, as JSON Lines; the member `type` says what a line is."""
+    await threads.begin_export_of_all(user.claims, request.scope["request_id"])
     lines = export.user_as_lines(threads, user.claims)
     return export.download(lines, "export.jsonl", "application/x-ndjson")
 

@@ -2,11 +2,20 @@
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from shared.contracts import Json
 from shared.problems import InvalidCursor
@@ -16,10 +25,17 @@ class _Place(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _is_utc(at: datetime) -> datetime:
+    # As all that a list gives; Postgres knows fewer zones than ISO 8601.
+    if at.utcoffset() != timedelta(0):
+        raise ValueError("not in UTC")
+    return at
+
+
 class Moment(_Place):
     """Behind a row of a list in the order of time."""
 
-    at: AwareDatetime
+    at: Annotated[AwareDatetime, AfterValidator(_is_utc)]
     id: UUID
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 
 from functions.threads import export, pages
 from functions.threads.asked import After, RunId, Store, ThreadId, private_router
@@ -97,13 +97,14 @@ async def search(
 )
 async def export_thread(
     thread_id: ThreadId,
+    request: Request,
     user: User,
     threads: Store,
     format: Literal["jsonl", "markdown"] = "jsonl",
     superseded: bool = False,
 ) -> Response:
     """A whole thread as a file: JSON Lines for programs, Markdown for people."""
-    thread = (await threads.read(user.claims, thread_id)).thread
+    thread = await threads.begin_export(user.claims, thread_id, request.scope["request_id"])
     if format == "markdown":
         text = export.thread_as_markdown(threads, user.claims, thread)
         return export.download(text, f"{thread_id}.md", "text/markdown")

@@ -151,6 +151,18 @@ class Threads:
             row["snippet"] = _parts(row["snippet"])
         return _page(HitPage, found["hits"], limit)
 
+    async def begin_export(self, claims: Json, key: str, request_id: str) -> Thread:
+        """A thread that is about to be exported, which is in the audit from here on."""
+        return Tagged.from_row(await self._call("export_thread", claims, key, request_id)).thread
+
+    async def begin_export_of_all(self, claims: Json, request_id: str) -> None:
+        """The same for all the user has.
+
+        Raises:
+            Unauthorized: there is no such user any more.
+        """
+        await self._call("export_user", claims, request_id)
+
     async def export(self, claims: Json, kind: str, after: str | None, limit: int) -> list[Json]:
         """Rows of one kind of all the user has, each with its `cursor`."""
         return await self._call("export_rows", claims, kind, after, limit)  # type: ignore[no-any-return]

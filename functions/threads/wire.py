@@ -1,6 +1,7 @@
 """The shapes of this API. Times are ISO 8601 in UTC; names are camelCase on the wire."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import orjson
@@ -19,8 +20,17 @@ from shared.contracts import WIRE_ID, Json, Kind, clean_json
 _MAX_METADATA_BYTES = 16 * 1024
 
 
+def _digits(value: Any) -> int:
+    """How long the numbers in it are as Postgres writes them: in full, so that 1e300 has 301 digits in each answer."""
+    if isinstance(value, float):
+        return len(f"{Decimal(repr(value)):f}")
+    if isinstance(value, dict):
+        value = [*value.values()]
+    return sum(map(_digits, value)) if isinstance(value, list) else 0
+
+
 def _fits(metadata: Json) -> Json:
-    if len(orjson.dumps(metadata)) > _MAX_METADATA_BYTES:
+    if len(orjson.dumps(metadata)) + _digits(metadata) > _MAX_METADATA_BYTES:
         raise ValueError(f"metadata is larger than {_MAX_METADATA_BYTES} bytes")
     return metadata
 

@@ -49,8 +49,9 @@ class Deleted(BaseModel):
 @tool(idempotent=True)
 async def add_note(arguments: NewNote, context: Context) -> Note:
     """Keep a note for the user."""
-    claims = dict(context.caller.claims)
-    return Note(**await context.database.call("add_note", claims, context.key, arguments.text))
+    caller = context.caller
+    call = (dict(caller.claims), caller.run_id, context.key)
+    return Note(**await context.database.call("write_note", *call, arguments.text))
 
 
 @tool(read_only=True)

@@ -283,7 +283,7 @@ begin
 end $$;
 
 -- Remove rows of deleted threads, so many items at most and a tenth as many runs, and the threads that have none left.
--- Returns how many rows went. What a run is held for is left until it has ended.
+-- Returns how many rows went. A thread with a run that has not ended is left: whoever holds it, or did, may write yet.
 create function agent.remove_threads(p_threads uuid[], p_rows integer) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -293,7 +293,7 @@ declare
   v_gone integer;
 begin
   select coalesce(array_agg(doomed), '{}') into v_threads from unnest(p_threads) doomed where not exists (
-    select from agent.run join agent.lease on lease.run_id = run.id where thread_id = doomed and until > now()
+    select from agent.run where thread_id = doomed and ended_at is null
   );
   delete from agent.item where id in (select id from agent.item where thread_id = any (v_threads) limit p_rows);
   get diagnostics v_items = row_count;

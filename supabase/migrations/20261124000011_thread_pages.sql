@@ -73,7 +73,7 @@ begin
 end $$;
 
 -- A page of a thread's items between two positions, from its lower end or its upper, in ascending order; and whether
--- there are others on either side of it. A whole page is one snapshot.
+-- there are others on either side of it. A whole page is one snapshot, and ends behind 4 MB: nobody has to hold more.
 create function agent.list_items(
   p_claims jsonb, p_thread_key text, p_above bigint, p_below bigint, p_from_above boolean, p_superseded boolean,
   p_limit integer
@@ -83,31 +83,47 @@ declare
   v_thread agent.thread := agent.own_thread(p_claims, p_thread_key, false, null);
   v_above bigint := coalesce(p_above, 0);
   v_below bigint := coalesce(p_below, 9223372036854775807);
+  v_walk refcursor;
+  v_row jsonb;
+  v_rows jsonb[] := '{}';
+  v_bytes bigint := 0;
   v_items jsonb;
 begin
   perform agent.act_as(p_claims);
-  -- One query each, so that each is a walk through one index.
+  -- One query each, so that each is a walk through one index; nested, so that no sort reads what the loop leaves out.
   if p_superseded and p_from_above then
-    select jsonb_agg(to_jsonb(page) order by page.position) into v_items
-      from (select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
-             order by position desc limit p_limit) page;
+    open v_walk for
+      select to_jsonb(page) from (
+        select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
+           order by position desc limit p_limit) page;
   elsif p_superseded then
-    select jsonb_agg(to_jsonb(page) order by page.position) into v_items
-      from (select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
-             order by position limit p_limit) page;
+    open v_walk for
+      select to_jsonb(page) from (
+        select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
+           order by position limit p_limit) page;
   elsif p_from_above then
-    select jsonb_agg(to_jsonb(page) order by page.position) into v_items
-      from (select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
-               and superseded_at is null order by position desc limit p_limit) page;
+    open v_walk for
+      select to_jsonb(page) from (
+        select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
+           and superseded_at is null order by position desc limit p_limit) page;
   else
-    select jsonb_agg(to_jsonb(page) order by page.position) into v_items
-      from (select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
-               and superseded_at is null order by position limit p_limit) page;
+    open v_walk for
+      select to_jsonb(page) from (
+        select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
+           and superseded_at is null order by position limit p_limit) page;
   end if;
-  v_items := coalesce(v_items, '[]');
+  loop
+    fetch v_walk into v_row;
+    exit when not found;
+    v_rows := array_append(v_rows, v_row);
+    v_bytes := v_bytes + pg_column_size(v_row);
+    exit when v_bytes >= 4000000;
+  end loop;
+  close v_walk;
   perform set_config('role', 'none', true);
+  v_items := agent.show_items(to_jsonb(v_rows));
   return jsonb_build_object(
-    'items', agent.show_items(v_items),
+    'items', v_items,
     'has_lower', agent.has_item(v_thread.id, 0, coalesce((v_items -> 0 ->> 'position')::bigint, 0), p_superseded),
     'has_higher', agent.has_item(
       v_thread.id, coalesce((v_items -> -1 ->> 'position')::bigint, 9223372036854775807), 9223372036854775807,
@@ -243,19 +259,31 @@ begin
   );
 end $$;
 
--- As in `find_threads_with`: a word of many messages is in the newest ones, and one of few is found by the index.
+-- As in `find_threads_with`: a word of many messages is in the newest ones, and one of few is found by the index. The
+-- newest are those of a megabyte: to find the words of as much text takes a third of a second.
 create function agent.find_messages(p_owner uuid, p_query tsquery, p_below bigint, p_limit integer) returns uuid[]
 language plpgsql stable security definer set search_path = '' as $$
 declare
   v_query tsquery := p_query && quote_literal(p_owner)::tsquery;
   v_below bigint := coalesce(p_below, 9223372036854775807);
+  v_from bigint;
+  v_bytes integer;
+  v_left integer := 1000000;
   v_found uuid[];
 begin
-  v_found := array(
-    select id from (
-      select * from agent.item where owner = p_owner and position < v_below order by position desc limit 500
+  for v_from, v_bytes in
+    -- Nested, so that a sort does not read what the loop leaves out.
+    select position, octet_length(data::text) from (
+      select position, data from agent.item where owner = p_owner and position < v_below order by position desc limit 500
     ) newest
-     where case when octet_length(data::text) <= 300000 then
+  loop
+    v_left := v_left - v_bytes;
+    exit when v_left < 0;
+  end loop;
+  v_found := array(
+    select id from agent.item
+     where owner = p_owner and position >= v_from and position < v_below
+       and case when octet_length(data::text) <= 300000 then
              jsonb_to_tsvector('simple', jsonb_path_query_array(data, '$.content[*] ? (@.type() == "string")')
                                          || jsonb_path_query_array(data, '$.content[*].text'), '["string"]')
              || array_to_tsvector(array[owner::text])
@@ -267,6 +295,14 @@ begin
   if cardinality(v_found) = p_limit then
     return v_found;
   end if;
+  return agent.find_rare_messages(p_owner, v_query, v_below, p_limit);
+end $$;
+
+-- By the index on words. The planner takes a message's words for nearly free, and a table whose large values are elsewhere
+-- for small: it is told what they cost, or it would find the words of every message again.
+create function agent.find_rare_messages(p_owner uuid, p_query tsquery, p_below bigint, p_limit integer) returns uuid[]
+language plpgsql stable security definer set search_path = '' set cpu_operator_cost = 1 as $$
+begin
   return array(
     with found as materialized (
       select id, position, thread_id from agent.item
@@ -274,9 +310,9 @@ begin
                jsonb_to_tsvector('simple', jsonb_path_query_array(data, '$.content[*] ? (@.type() == "string")')
                                            || jsonb_path_query_array(data, '$.content[*].text'), '["string"]')
                || array_to_tsvector(array[owner::text])
-             end @@ v_query
+             end @@ p_query
          and kind = 'message' and superseded_at is null
-         and owner = p_owner and position < v_below
+         and owner = p_owner and position < p_below
     )
     -- Only of those that are shown is it asked whether their thread is there.
     select id from (select * from found order by position desc offset 0) newest
@@ -285,12 +321,37 @@ begin
   );
 end $$;
 
+-- What these words ask for. Where Postgres finds too many a "not" in them (32, since Postgres 11), only the words.
+create function agent.query_of(p_words text) returns tsquery
+language plpgsql immutable set search_path = '' as $$
+begin
+  return websearch_to_tsquery('simple', p_words);
+exception when internal_error then
+  return plainto_tsquery('simple', p_words);
+end $$;
+
+-- As before, for any words.
+create or replace function agent.search_notes(p_claims jsonb, p_query text, p_limit integer) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  v_query tsquery := agent.query_of(p_query);
+begin
+  perform agent.act_as(p_claims);
+  return (
+    select coalesce(jsonb_agg(to_jsonb(hit) - 'rank' order by hit.rank desc, hit.created_at desc), '[]')
+      from (select id, text, created_at, ts_rank(words, v_query) as rank
+              from agent.note where owner = auth.uid() and words @@ v_query
+             order by rank desc, created_at desc limit p_limit) hit
+  );
+end $$;
+
 -- What a user's words find: titles, then messages, newest first; behind a place: {at, id} of a title, or {position} of a
--- message. A snippet's matches are between U+E000 and U+E001.
+-- message. A snippet's matches are between U+E000 and U+E001; it is of the first 10,000 characters: the same words
+-- again and again cost the square of their number.
 create function agent.search_threads(p_claims jsonb, p_words text, p_after jsonb, p_limit integer) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
-  v_query tsquery := websearch_to_tsquery('simple', p_words);
+  v_query tsquery := agent.query_of(p_words);
   v_owner uuid := (p_claims ->> 'sub')::uuid;
   v_titles uuid[] := '{}';
   v_messages uuid[] := '{}';
@@ -324,7 +385,8 @@ language sql stable set search_path = '' as $$
       from unnest(p_threads) where id = any (p_titles)
     union all
     -- What is found by the words it has not may have none.
-    select thread_id, id, created_at, position, key, coalesce(agent.text_of(data), '') from unnest(p_items)
+    select thread_id, id, created_at, position, key, coalesce(left(agent.text_of(data), 10000), '')
+      from unnest(p_items)
   )
   select coalesce(jsonb_agg(jsonb_build_object(
            'thread', thread, 'id', id, 'at', agent.wire_time(at), 'position', position, 'item_id', item_key,
@@ -354,20 +416,23 @@ language sql set search_path = '' as $$
   select agent.audit_request((p_claims ->> 'sub')::uuid, 'user.export', null, p_request_id)
 $$;
 
--- All a user has, kind by kind, a page at a time, each row with the `cursor` to go on behind.
+-- All a user has, kind by kind, a page at a time, each row with the `cursor` to go on behind. A page ends behind 4 MB.
 create function agent.export_rows(p_claims jsonb, p_kind text, p_after text, p_limit integer) returns jsonb
 language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
 declare
-  v_rows jsonb;
+  v_walk refcursor;
+  v_row jsonb;
+  v_rows jsonb[] := '{}';
+  v_bytes bigint := 0;
 begin
   perform agent.act_as(p_claims);
   case p_kind
     when 'thread' then
-      select jsonb_agg(to_jsonb(page) order by page.cursor) into v_rows from (
+      open v_walk for select to_jsonb(page) from (
         select key as thread_id, title, metadata, created_at, updated_at, archived_at, key as cursor
           from agent.thread where owner = auth.uid() and key > p_after order by key limit p_limit) page;
     when 'run' then
-      select jsonb_agg(to_jsonb(page) order by page.cursor) into v_rows from (
+      open v_walk for select to_jsonb(page) from (
         select run.key as run_id, thread.key as thread_id, status, attempt, request, ending, run.created_at, started_at,
                ended_at, run.key as cursor, (
                  select coalesce(jsonb_agg(to_jsonb(turn) - array['run_id', 'owner', 'seq'] order by seq), '[]')
@@ -376,33 +441,41 @@ begin
           from agent.run join agent.thread on thread.id = run.thread_id
          where run.owner = auth.uid() and run.key > p_after order by run.key limit p_limit) page;
     when 'item' then
-      select jsonb_agg(to_jsonb(page) order by page.cursor) into v_rows from (
+      open v_walk for select to_jsonb(page) from (
         select item.key as id, thread.key as thread_id, run.key as run_id, kind, data, item.created_at, superseded_at,
                position as cursor
           from agent.item join agent.thread on thread.id = item.thread_id left join agent.run on run.id = item.run_id
          where item.owner = auth.uid() and position > p_after::bigint order by position limit p_limit) page;
     when 'interrupt' then
-      select jsonb_agg(to_jsonb(page) order by page.cursor) into v_rows from (
+      open v_walk for select to_jsonb(page) from (
         select interrupt.id as interrupt_id, thread.key as thread_id, run.key as run_id, reason, message, response_schema,
                expires_at, interrupt.status, payload, resolved_at, interrupt.created_at, interrupt.id as cursor
           from agent.interrupt join agent.thread on thread.id = interrupt.thread_id
                join agent.run on run.id = interrupt.run_id
          where interrupt.owner = auth.uid() and interrupt.id > p_after::uuid order by interrupt.id limit p_limit) page;
     when 'note' then
-      select jsonb_agg(to_jsonb(page) order by page.cursor) into v_rows from (
+      open v_walk for select to_jsonb(page) from (
         select id, text, created_at, key as cursor
           from agent.note where owner = auth.uid() and key > p_after order by key limit p_limit) page;
     when 'audit_event' then
-      select jsonb_agg(to_jsonb(page) order by page.cursor) into v_rows from (
+      open v_walk for select to_jsonb(page) from (
         select action, outcome, request_id, subject, arguments_hash, created_at, id as cursor
           from agent.audit_event where owner = auth.uid() and id > p_after::bigint order by id limit p_limit) page;
   end case;
+  loop
+    fetch v_walk into v_row;
+    exit when not found;
+    v_rows := array_append(v_rows, v_row);
+    v_bytes := v_bytes + pg_column_size(v_row);
+    exit when v_bytes >= 4000000;
+  end loop;
+  close v_walk;
   perform set_config('role', 'none', true);
   return (
     select coalesce(jsonb_agg(
              case when jsonb_typeof(shown -> 'ending') = 'object'
                then jsonb_set(shown, '{ending}', agent.without_state(shown -> 'ending')) else shown end order by nth), '[]')
-      from jsonb_array_elements(v_rows) with ordinality as page (shown, nth)
+      from unnest(v_rows) with ordinality as page (shown, nth)
   );
 end $$;
 

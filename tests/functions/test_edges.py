@@ -9,7 +9,7 @@ from shared.log import logger
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
-from tests.fixtures.waiting import until_said
+from tests.fixtures.waiting import eventually, until_said
 from tests.functions.test_following import wait_for_status
 from tests.functions.test_runs import text, types
 from tests.functions.test_threads_rules import body, messages, user
@@ -132,7 +132,7 @@ async def test_trouble_of_one_poll_does_not_end_following(
     person = await agent.person()
     model.will(says("whole"))
     await person.run(says_user("hi"))
-    revoke = "revoke execute on function agent.follow_runs from agent_api"
+    revoke = "revoke execute on function agent.poll_runs from agent_api"
     async with database.owner() as owner, serve(database, model) as other:
         await owner.execute(revoke)
         reader = Person(other.client, other.base, person.sub, person.session_id)
@@ -140,7 +140,7 @@ async def test_trouble_of_one_poll_does_not_end_following(
             async with asyncio.timeout(5):
                 await has_failed.wait()
             logger.removeFilter(note)
-            await owner.execute("grant execute on function agent.follow_runs to agent_api")
+            await owner.execute("grant execute on function agent.poll_runs to agent_api")
             assert text(await frames.rest()) == "whole"
 
 
@@ -184,3 +184,30 @@ async def test_the_same_long_history_again_is_compared_quickly(
     frames = await person.run(body("run-2", *history, user("last", "y")))
 
     assert text(frames) == "two"
+
+
+async def test_a_keep_alive_before_the_rest_of_an_event_repeats_none_of_its_frames(
+    agent: Served, database: TestDatabase, model: ModelServer
+) -> None:
+    person = await agent.person()
+    model.will([chunk({"reasoning": "hm"}), *says("a")])
+    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        whole, cursors = await frames.rest(), frames.ids
+    place = next(nth for nth, cursor in enumerate(cursors) if cursor.count(".") == 2)
+    path = f"/runs/run-1/events?after={cursors[place]}"
+    right = "execute on function agent.poll_runs"
+    async with (
+        database.owner() as owner,
+        serve(database, model, keep_alive_seconds=0.05) as other,
+    ):
+        await owner.execute(f"revoke {right} from agent_api")
+        reader = Person(other.client, other.base, person.sub, person.session_id)
+        async with reader.stream("GET", path) as frames:
+            rest = asyncio.ensure_future(frames.rest())
+
+            async def is_kept_alive() -> bool:
+                return bool(frames.comments)
+
+            await eventually(is_kept_alive)
+            await owner.execute(f"grant {right} to agent_api")
+            assert await rest == whole[place + 1 :]

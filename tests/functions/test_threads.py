@@ -262,6 +262,8 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
         ({"metadata": []}, "metadata"),
         ({"metadata": None}, "metadata"),
         ({"metadata": {"a": "x" * 20_000}}, "metadata"),
+        ({"metadata": {"a": [{"b": 1e300}] * 60}}, "metadata"),
+        ({"metadata": {"a": 1e-300, "b": [1e-300] * 60}}, "metadata"),
         ({"tittle": "x"}, "tittle"),
     ],
 )
@@ -290,7 +292,16 @@ async def test_what_postgres_cannot_keep_is_replaced(person: Person) -> None:
     assert (await person.ask("GET", "/search?q=%00")).json()["data"] == []
 
 
-@pytest.mark.parametrize("cursor", ["x", "e30", "eyJwb3NpdGlvbiI6LTF9", "é", "%00", "eyJhdCI6MH0"])
+#: A moment in a time zone that Postgres does not know: {"at": "2020-01-01T00:00:00+23:59", "id": "0000…"}.
+_FAR = (
+    "eyJhdCI6IjIwMjAtMDEtMDFUMDA6MDA6MDArMjM6NTkiLCJpZCI6IjAwMDAwMDAw"
+    "LTAwMDAtMDAwMC0wMDAwLTAwMDAwMDAwMDAwMCJ9"
+)
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "e30", "eyJwb3NpdGlvbiI6LTF9", "é", "%00", "eyJhdCI6MH0", _FAR]
+)
 async def test_a_cursor_that_was_not_given_is_refused(person: Person, cursor: str) -> None:
     await create(person)
 

@@ -129,7 +129,14 @@ async def test_a_user_gets_everything_and_nothing_of_others(
     for line in found:
         by_type.setdefault(line["type"], []).append(line)
     counts = {kind: len(rows) for kind, rows in by_type.items()}
-    assert counts == {"thread": 2, "run": 2, "item": 3 + 2 * 250, "interrupt": 1, "note": 1}
+    assert counts == {
+        "thread": 2,
+        "run": 2,
+        "item": 3 + 2 * 250,
+        "interrupt": 1,
+        "note": 1,
+        "audit_event": 1,
+    }
     (run,) = (run for run in by_type["run"] if run["runId"] == "r")
     assert run["turns"][0]["input_tokens"] == 5
     assert run["threadId"] == "u"
@@ -187,3 +194,51 @@ async def test_a_run_that_is_held_is_told_to_stop_before_it_is_removed(
         assert (
             await owner.fetchval("select count(*) from agent.run where owner = $1", person.sub) == 0
         )
+
+
+async def test_an_export_leaves_a_trace_before_it_begins(threads: Library, person: Person) -> None:
+    other = await threads.person()
+    assert (await other.ask("GET", "/threads/t/export")).status_code == 404
+    await person.ask("GET", "/threads/t/export")
+    await person.ask("GET", "/threads/t/export?format=markdown", **{"x-request-id": "request-7"})
+
+    found = await lines(person, "/me/export")
+
+    audit = [line for line in found if line["type"] == "audit_event"]
+    assert [(line["action"], line["outcome"], line["subject"]) for line in audit] == [
+        ("thread.export", "ok", "t"),
+        ("thread.export", "ok", "t"),
+        ("user.export", "ok", None),
+    ]
+    assert audit[1]["requestId"] == "request-7"
+    async with threads.database.owner() as owner:
+        assert await owner.fetchval("select count(*) from agent.audit_event") == 3
+
+
+async def test_who_is_no_user_any_more_exports_nothing(threads: Library, person: Person) -> None:
+    async with threads.database.owner() as owner:
+        await owner.execute("delete from auth.users where id = $1", person.sub)
+
+    refused = await person.ask("GET", "/me/export")
+
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+
+
+async def test_what_is_large_is_exported_too(threads: Library, person: Person) -> None:
+    """More than a value of Postgres can hold: a quarter of a gigabyte."""
+    async with threads.database.owner() as owner:
+        await owner.execute(
+            "insert into agent.item (thread_id, owner, key, kind, data)"
+            " select id, owner, 'i' || n, 'message', jsonb_build_object('content', repeat('x', 4000000))"
+            "   from agent.thread, generate_series(1, 70) n"
+        )
+        await owner.execute(
+            "insert into agent.run (thread_id, owner, key, request, request_hash, status, ended_at, ending)"
+            " select id, owner, 'r' || n, to_jsonb(repeat('x', 4000000)), '', 'completed', now(), '{}'"
+            "   from agent.thread, generate_series(1, 70) n"
+        )
+
+    for path, count in (("/threads/t/export", 73), ("/me/export", 1 + 72 + 71 + 2)):
+        headers = person.headers("GET", path)
+        async with person.client.stream("GET", person.base + path, headers=headers) as answer:
+            assert sum([chunk.count(b"\n") async for chunk in answer.aiter_bytes()]) == count

@@ -136,3 +136,39 @@ async def test_a_log_is_read_in_pages_without_what_tools_keep_for_themselves(
     for thread, run in (("t", "r"), ("u", "none")):
         gone = await person.ask("GET", f"/threads/{thread}/runs/{run}/log")
         assert (gone.status_code, gone.json()["code"]) == (404, "run_not_found")
+
+
+#: A row that is as large as a message may well be, and more of them than a process can hold many pages of.
+_LARGE = """
+insert into agent.item (thread_id, owner, key, kind, data)
+select id, owner, 'large-' || n, 'message', jsonb_build_object('role', 'user', 'content', repeat('x', 3000000) || n)
+  from agent.thread, generate_series(1, 5) n
+"""
+
+
+@pytest.mark.parametrize(
+    "query", ["", "superseded=true", "order=desc", "order=desc&superseded=true"]
+)
+async def test_a_page_of_large_items_is_shorter_and_nothing_is_passed_over(
+    threads: Library, person: Person, query: str
+) -> None:
+    async with threads.database.owner() as owner:
+        await owner.execute(_LARGE)
+
+    there, back, query = [], [], f"{query}&limit=200"
+    shown = await page(person, query)
+    while True:
+        assert sum(len(text) for text in texts(shown)) < 8_000_000
+        there += [item["id"] for item in shown["data"]]
+        if shown["next"] is None:
+            break
+        shown = await page(person, f"{query}&after={shown['next']}")
+    back = [item["id"] for item in shown["data"]]
+    while shown["previous"]:
+        shown = await page(person, f"{query}&before={shown['previous']}")
+        back = [*(item["id"] for item in shown["data"]), *back]
+
+    large = [f"large-{n}" for n in range(1, 6)]
+    assert [id_ for id_ in there if "large" in id_] == (large[::-1] if "desc" in query else large)
+    assert len(there) == 11
+    assert back == there

@@ -63,6 +63,8 @@ async def test_messages_and_titles_are_found_with_what_matched(
         ("!!!", 0),
         ("-lisbon -porto -portugal", 0),
         ("'); drop", 0),
+        ("-" * 200, 0),
+        ("portugal " + "- " * 90, 2),
     ],
 )
 async def test_all_words_are_wanted_unless_the_query_says_otherwise(
@@ -153,3 +155,30 @@ async def test_what_was_deleted_takes_no_place_on_a_page(threads: Library, perso
         "[needle] 2",
         "[needle] 1",
     ]
+
+
+@pytest.mark.parametrize("content", ['[{"type": "image", "url": "x"}]', "[]", "null", "7"])
+async def test_a_message_without_text_is_found_by_what_it_has_not(
+    threads: Library, person: Person, content: str
+) -> None:
+    await threads.talk(person, "t", ("word",))
+    async with threads.database.owner() as owner:
+        await owner.execute(
+            "insert into agent.item (thread_id, owner, key, kind, data) select id, owner, 'p', 'message', $1"
+            " from agent.thread",
+            f'{{"role": "user", "content": {content}}}',
+        )
+
+    assert [hit["snippet"] for hit in await hits(person, "-word")] == [[]]
+
+
+async def test_what_matches_far_behind_is_found_and_not_shown(
+    threads: Library, person: Person
+) -> None:
+    filler = "word " * 2000
+    await threads.talk(person, "t", (f"early {filler} late",))
+
+    for words, matches in (("early", ["early"]), ("late", [])):
+        (hit,) = await hits(person, words)
+        assert [part["text"] for part in hit["snippet"] if part["match"]] == matches
+        assert shown(hit).replace("[", "").startswith("early")

@@ -1,8 +1,12 @@
 """A user's calls that run at the same time are counted in Postgres: whichever process makes them, however it ends."""
 
 import asyncio
+from contextlib import AsyncExitStack
+from uuid import NAMESPACE_OID, uuid5
 
 from shared.database import Database
+from shared.settings import Settings
+from shared.slots import Slots
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import LEASE, admit, append, asks, begin, connected, entry, expire, row
 
@@ -10,7 +14,8 @@ from tests.postgres.holders import LEASE, admit, append, asks, begin, connected,
 async def take(
     db: Database, run_id: str, call: str, *, slots: int = 2, seconds: float = 60
 ) -> bool:
-    return bool(await db.call("take_call_slot", run_id, call, slots, seconds))
+    token = uuid5(NAMESPACE_OID, call)
+    return bool(await db.call("take_call_slot", run_id, call, token, slots, seconds))
 
 
 async def test_a_user_has_so_many_slots_in_all_runs_together(database: TestDatabase) -> None:
@@ -24,7 +29,7 @@ async def test_a_user_has_so_many_slots_in_all_runs_together(database: TestDatab
         assert await take(db, second, "b")
         assert not await take(db, second, "c")
         assert await take(db, others, "d")
-        await db.call("free_call_slot", first, "a")
+        await db.call("free_call_slot", first, uuid5(NAMESPACE_OID, "a"))
         assert await take(db, second, "c")
 
 
@@ -71,3 +76,23 @@ async def test_an_ended_run_and_a_call_that_took_too_long_hold_nothing(
 
         assert await take(db, second, "b", slots=1, seconds=0)
         assert await take(db, second, "c", slots=1)
+
+
+async def test_a_late_holder_frees_nothing_of_the_one_that_took_its_run_up(
+    database: TestDatabase,
+) -> None:
+    user = await admit(database)
+    settings = Settings(tool_calls_at_once=1)
+    async with connected(database.url) as db, AsyncExitStack() as late:
+        leased = await begin(db, user)
+        held = (user["sub"], leased["run_id"], "a")
+        await late.enter_async_context(Slots(db, settings).hold(*held))
+        await expire(database, leased)
+        async with database.owner() as owner:
+            await owner.execute(
+                "update agent.lease set attempt = 2, until = now() + interval '1 min'"
+            )
+        async with Slots(db, settings).hold(*held):
+            await late.aclose()
+            assert not await take(db, leased["run_id"], "b", slots=1), "it is the new holder's"
+        assert await take(db, leased["run_id"], "b", slots=1)

@@ -83,7 +83,7 @@ async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabas
         began = loop.time()
         await asyncio.sleep(1.0)
         ticks = (loop.time() - began) / 0.1
-        assert 1 <= counting.calls["follow_runs"] <= ticks + 1
+        assert 1 <= counting.calls["poll_runs"] <= ticks + 1
         for held in leased:
             said = message(2, str(uuid4()), "hi")
             await append(db, entry(held, *said, row(5, "run.completed"), closes=True))
@@ -174,3 +174,23 @@ async def test_a_reader_of_a_run_that_is_gone_is_told(database: TestDatabase) ->
         async with aclosing(follow.follow(user, view, None, afresh=True)) as parts:
             with pytest.raises(RunNotFound):
                 await anext(parts)
+
+
+@pytest.mark.parametrize("loss", ["delete from agent.run", "delete from auth.users"])
+async def test_who_follows_a_run_that_goes_away_is_told_as_its_holder_is(
+    database: TestDatabase, loss: str
+) -> None:
+    user = await admit(database)
+    async with connected(database.url) as db:
+        runs = Runs(db, Settings(supabase_database_url=database.url))
+        view = await runs.find(user, run_key=(await begin(db, user, asks()))["run_key"])
+        follow = Follow(runs, db, lambda _: None, lambda _: None, tick=0.05, keep_alive=0.05)
+        polling = asyncio.ensure_future(follow.run())
+
+        async with aclosing(follow.follow(user, view, None)) as parts, asyncio.timeout(5):
+            assert [event.type for event in await anext(parts)] == ["run.started"]  # type: ignore[union-attr]
+            async with database.owner() as owner:
+                await owner.execute(loss)
+            with pytest.raises(RunNotFound):
+                assert [part async for part in parts if part] == []
+        polling.cancel()

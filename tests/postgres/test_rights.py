@@ -63,7 +63,7 @@ async def house(database: TestDatabase, postgres: MigratedServer) -> House:
         await db.call("add_note", alice, "call-1", "note of alice")
         await db.call("keep_weather", "berlin", "celsius", {"sky": "clear"})
         await db.call("keep_tools", "http://tools/mcp", "", [])
-        await db.call("take_call_slot", leased["run_id"], "call-1", 1, 60)
+        await db.call("take_call_slot", leased["run_id"], "call-1", uuid4(), 1, 60)
     async with database.owner() as owner:
         await owner.execute("insert into agent.day_usage values ($1, now(), 5)", alice["sub"])
     async with database.owner() as owner:

@@ -38,6 +38,15 @@ insert into agent.run_event (run_id, seq, attempt, type)
 select id, n, 1, 'step.finished' from agent.run, generate_series(1, $2) n where owner = $1 and key = 'run-1'
 """
 
+#: Messages of 200 kB that are hardly smaller when they are compressed.
+_FILL_LARGE = """
+with made as (insert into agent.thread (owner, key) values ($1, 'thread-1') returning id)
+insert into agent.item (thread_id, owner, key, kind, data)
+select id, $1, 'item-' || n, 'message', jsonb_build_object('content', (
+         select string_agg(md5(n || '-' || word), ' ') from generate_series(1, 6000) word))
+  from made, generate_series(1, $2) n
+"""
+
 PAGES = {
     "threads": "list_threads($1, null, false, null, 26)",
     "all threads": "list_threads($1, null, null, null, 26)",
@@ -117,3 +126,18 @@ async def test_a_page_costs_the_same_in_what_is_twenty_times_as_large(shelf: She
 @pytest.mark.parametrize("page", ["a word of every message", "threads with metadata that all have"])
 async def test_what_others_have_costs_nothing(shelf: Shelf, page: str) -> None:
     assert await shelf.blocks(shelf.none, PAGES[page]) < _DEEPER
+
+
+async def test_a_word_is_looked_for_in_no_more_large_messages_than_it_takes(
+    database: TestDatabase,
+) -> None:
+    """A table whose large values are elsewhere looks small, and cheap to read as a whole."""
+    none, few, many = [await admit(database) for _ in range(3)]
+    async with database.owner() as owner:
+        shelf = Shelf(owner, none, few, many)
+        await owner.execute(_FILL_LARGE, few["sub"], 12)
+        await owner.execute(_FILL_LARGE, many["sub"], 48)
+        await owner.execute("vacuum analyze agent.item")
+        costs = [await shelf.blocks(user, PAGES["a rare word"]) for user in (few, many)]
+
+    assert costs[1] <= costs[0] + _DEEPER, costs

@@ -50,3 +50,10 @@ async def test_postgres_tells_its_figures_to_admins_alone(
     ):
         with pytest.raises(Refused, match="forbidden"):
             await db.call("diagnose", claims)
+
+
+async def test_notes_are_searched_by_any_words(db: Database, user: Json) -> None:
+    await db.call("write_note", user, None, "call-1", "green tea")
+
+    for words, count in (("tea", 1), ("-tea", 0), ("tea " + "- " * 90, 1), ("-" * 200, 0)):
+        assert len(await db.call("search_notes", user, words, 5)) == count, words
