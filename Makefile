@@ -45,10 +45,10 @@ mcp-conformance: .venv/installed ## Hold the function tools against MCP's own su
 browser-test: .venv/installed ## Use the page in a real, headless Chromium (needs Debian's package `chromium`)
 	@$(BIN)/python -m pytest -q tests/browser
 
-bench: .venv/installed ## Measure side by side with the peers, each in an environment of its own (an hour)
+bench: .venv/installed ## Measure side by side with the peers, each in an environment of its own (45 minutes)
 	@$(BIN)/python -m bench
 
-bench-quick: .venv/installed ## The rows that fit into three minutes, without the peers
+bench-quick: .venv/installed ## The rows that fit into five minutes, without the peers
 	@$(BIN)/python -m bench --quick
 
 tune: .venv/installed ## Find how much one pod of each function serves, and write bench/capacity.json
@@ -108,7 +108,7 @@ clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Installing pinned packages into .venv (once; some 350 MB) ..."
+	@echo "Installing pinned packages into .venv (once; some 350 MB, a minute or two) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import tomllib; \
 		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \

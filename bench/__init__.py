@@ -1,1 +1,5 @@
-"""Measurements side by side with what one would use instead. Nothing here runs in a test's time limit."""
+"""Measurements side by side: ours, what one writes first, and the peers that install and run."""
+
+
+class NotMeasured(Exception):
+    """A contender gave no figure: its message says why, and belongs into the table."""

@@ -1,57 +1,104 @@
-"""`python -m bench`: measure all rows, or those named; `--quick` measures what fits into three minutes."""
+"""`python -m bench`: measure all rows, or those named; `--quick` measures what fits into five minutes."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from typing import Final
 
 from bench import report
-from bench.rows import Row, cold_start, durable, edge, followers, pages, streaming
+from bench.rounds import Effort, reason, tell
+from bench.rows import (
+    Found,
+    Row,
+    Verdict,
+    cold_start,
+    crowds,
+    durable,
+    edge,
+    followers,
+    pages,
+    streaming,
+)
 from bench.site import FOLDER, Site, site
+from local import CannotStart
 
-#: Every row, and whether the quick bench has it.
-ROWS: dict[str, tuple[Callable[..., Row], bool]] = {
-    "cold-start": (cold_start.exec_to_ready, True),
-    "first-request": (cold_start.first_request, False),
-    "paced": (streaming.paced, True),
-    "flat-out": (streaming.flat_out, True),
-    "first-token": (streaming.first_token, True),
-    "first-token-p99": (streaming.first_token_p99, False),
-    "runs": (streaming.one_token_runs, True),
-    "statements": (durable.statements, True),
-    "statements-per-second": (durable.statements_per_second, False),
-    "memory": (durable.memory, False),
-    "two-thousand": (durable.two_thousand, False),
-    "gateway": (edge.door, True),
-    "followers": (followers.followers, False),
-    "pages": (pages.pages, False),
+
+@dataclass(frozen=True)
+class Planned:
+    """A row: how it is measured, the minutes it takes in full on two cores, and whether the quick bench has it."""
+
+    measure: Callable[[Site, Effort], Row]
+    minutes: float
+    is_quick: bool = False
+
+
+ROWS: Final[dict[str, Planned]] = {
+    "cold-start": Planned(cold_start.exec_to_ready, 3, is_quick=True),
+    "first-request": Planned(cold_start.first_request, 1.5),
+    "paced": Planned(streaming.paced, 8, is_quick=True),
+    "flat-out": Planned(streaming.flat_out, 5.5, is_quick=True),
+    "first-token": Planned(streaming.first_token, 3, is_quick=True),
+    "runs": Planned(streaming.one_token_runs, 4, is_quick=True),
+    "statements": Planned(durable.statements, 4, is_quick=True),
+    "statements-per-second": Planned(durable.statements_per_second, 0.5),
+    "memory": Planned(crowds.memory, 3.5),
+    "two-thousand": Planned(crowds.two_thousand, 1.5),
+    "gateway": Planned(edge.door, 1, is_quick=True),
+    "followers": Planned(followers.followers, 2.5),
+    "pages": Planned(pages.pages, 4),
 }
 
 
 def main() -> int:
-    """Measure, print the table, and say how many goals were met."""
+    """Measure, save what there is after each row, print the table, and say how many goals were met."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="row", help=", ".join(ROWS))
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, no peers")
-    parser.add_argument("--out", type=Path, default=FOLDER / "results", help="where results go")
+    parser.add_argument("--quick", action="store_true", help="small loads, few rounds, no peers")
+    parser.add_argument("--rounds", type=int, default=100, help="at most so many rounds of a row")
+    parser.add_argument("--out", type=Path, help=f"where results go; else a folder in {FOLDER}")
     asked = parser.parse_args()
-    names = asked.rows or [name for name, (_, quick) in ROWS.items() if quick or not asked.quick]
-    with site() as here:
-        rows = [_measure(here, name, is_quick=asked.quick) for name in names]
-    report.save(rows, asked.out)
+    # Whoever ends it gets what there is, and no process is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    names = asked.rows or [name for name, row in ROWS.items() if row.is_quick or not asked.quick]
+    out = asked.out or FOLDER / "results" / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S")
+    rows = _measured(names, Effort(asked.quick, asked.rounds), out)
     met, all_ = report.goals(rows)
-    print(f"\n{report.markdown(rows)}\n\ngoals met: {met}/{all_}")
-    return 0
+    print(f"\n{report.markdown(rows)}\n\nresults: {out}, logs: {FOLDER / 'logs'}")
+    print(f"goals met: {met}/{all_}")
+    return 0 if len(rows) == len(names) else 130
 
 
-def _measure(here: Site, name: str, *, is_quick: bool) -> Row:
-    began = monotonic()
-    sys.stderr.write(f"  {name:<24}")
-    sys.stderr.flush()
-    row = ROWS[name][0](here, is_quick=is_quick)
-    sys.stderr.write(f"{monotonic() - began:6.1f} s\n")
-    return row
+def _measured(names: list[str], effort: Effort, out: Path) -> list[Row]:
+    rows: list[Row] = []
+    minutes = sum(ROWS[name].minutes for name in names)
+    planned = "" if effort.is_quick else f", about {minutes:.0f} min"
+    tell(f"{len(names)} rows{planned}; results go to {out}")
+    try:
+        with site() as here:
+            for nth, name in enumerate(names, 1):
+                planned = "" if effort.is_quick else f", about {ROWS[name].minutes:g} min"
+                tell(f"{name} (row {nth} of {len(names)}{planned})")
+                rows.append(_row(here, name, effort))
+                report.save(rows, out)
+    except CannotStart as error:
+        raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        tell(f"interrupted; {len(rows)} of {len(names)} rows are measured")
+    return rows
+
+
+def _row(here: Site, name: str, effort: Effort) -> Row:
+    try:
+        return ROWS[name].measure(here, effort)
+    except Exception as error:
+        # A mistake of the bench itself: told, and none of the other rows is lost to it.
+        why = reason(error)
+        return Row(name, "", Found(missing={name: why}), [Verdict("measured", why, False)])
 
 
 if __name__ == "__main__":

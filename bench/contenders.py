@@ -1,5 +1,6 @@
 """Who is measured: ours, the floor, what one writes first, and the peers; each in an environment of its own."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -8,10 +9,12 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
 
+from bench import NotMeasured
 from bench.load import request
 from bench.machine import SERVER_CORE, Process, process
 from bench.site import FOLDER, Site
@@ -39,7 +42,8 @@ class Contender:
     environ: Callable[[Site], dict[str, str]]
     ask: Callable[[Site, str], bytes]
     ready: str = "/health"
-    is_durable: bool = False
+    #: Where it keeps runs; who has none forgets them.
+    database: str = ""
     python: str = ""
     is_pinned_here: bool = False
 
@@ -48,22 +52,33 @@ class Contender:
         return FOLDER / "venvs" / ("ours" if self.kind == "ours" else self.name)
 
     def install(self) -> Path:
-        """Its Python, in an environment of its own, byte-compiled; made once."""
+        """Its Python, in an environment of its own, byte-compiled; made once for these packages and constraints.
+
+        Raises:
+            NotMeasured: it cannot be installed, with what pip said last.
+        """
         python, done = self.home / "bin" / "python", self.home / "installed"
-        if not done.exists() or done.read_text() != repr(self.packages):
+        pinned = [] if self.is_pinned_here else ["-c", str(ROOT / "constraints.txt")]
+        of = repr(self.packages) + ("" if self.is_pinned_here else _constraints())
+        if not done.exists() or done.read_text() != of:
             interpreter = f"python{self.python}" if self.python else sys.executable
             # Where pyenv's shim is first on the path, it has to be told which of its Pythons this is.
-            environ = {**os.environ, "PYENV_VERSION": self.python} if self.python else None
-            make = [interpreter, "-m", "venv", "--clear", str(self.home)]
-            subprocess.run(make, check=True, env=environ)
-            pinned = ["-c", str(ROOT / "constraints.txt")] if not self.is_pinned_here else []
+            chosen = {"PYENV_VERSION": self.python} if self.python else {}
+            self._run([interpreter, "-m", "venv", "--clear", str(self.home)], **chosen)
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, *pinned, *self.packages], check=True)
+            self._run([*pip, *pinned, *self.packages])
             compiled = [str(python), "-m", "compileall", "-q", "-j", "2", str(self.home / "lib")]
             # Some packages ship files that are no Python; they are not compiled, and not imported.
             subprocess.run(compiled, check=False, stdout=subprocess.DEVNULL)
-            done.write_text(repr(self.packages))
+            done.write_text(of)
         return python
+
+    def _run(self, command: list[str], **environ: str) -> None:
+        env = {**os.environ, **environ}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+            raise NotMeasured(f"cannot be installed: {said[-1]}")
 
     @contextmanager
     def running(
@@ -76,6 +91,11 @@ class Contender:
         log = site.logs / f"{self.name}-{port}.log"
         with process(command, environ, log, core=core, folder=ROOT) as started:
             yield started, port, started.wait_ready(port, self.ready)
+
+
+@cache
+def _constraints() -> str:
+    return hashlib.sha256((ROOT / "constraints.txt").read_bytes()).hexdigest()
 
 
 def app(module: str) -> Callable[[int], list[str]]:
@@ -125,7 +145,7 @@ def _ours(name: str) -> Contender:
         environ=lambda site: site.settings(),
         ask=_run,
         ready="/readiness",
-        is_durable=True,
+        database="postgres",
     )
 
 
@@ -147,5 +167,5 @@ NAIVE_POSTGRES = Contender(
     app("naive_postgres"),
     _with_database,
     chat,
-    is_durable=True,
+    database="naive",
 )

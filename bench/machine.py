@@ -10,6 +10,8 @@ from pathlib import Path
 from time import clock_gettime, monotonic, sleep
 from typing import Final
 
+from bench import NotMeasured
+from local.environment import ROOT
 from local.probe import answer
 
 #: The measured process has one core; clients, the model and Postgres have the other.
@@ -45,16 +47,26 @@ class Process:
                 found += [int(child) for child in children.read_text().split()]
         return found
 
-    def wait_ready(self, port: int, path: str, seconds: float = 60.0) -> float:
-        """Milliseconds from exec to the first 200."""
-        while answer(port, path) != 200:
-            if self.popen.poll() is not None or monotonic() - self.began > seconds:
-                raise SystemExit(f"not ready; {self.log} ends with:\n{self.last_lines()}")
+    def wait_ready(
+        self, port: int, path: str, *, seconds: float = 60.0, expect: range = range(200, 201)
+    ) -> float:
+        """Milliseconds from exec to the first 200, or what else is expected.
+
+        Raises:
+            NotMeasured: it ended, or was not ready in time; with the last line of its log.
+        """
+        while answer(port, path) not in expect:
+            if (code := self.popen.poll()) is not None:
+                raise NotMeasured(f"ended with exit code {code} before it was ready: {self.last()}")
+            if monotonic() - self.began > seconds:
+                raise NotMeasured(f"not ready within {seconds:.0f} s: {self.last()}")
             sleep(0.002)
         return (monotonic() - self.began) * 1000
 
-    def last_lines(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+    def last(self) -> str:
+        """The last line of its log."""
+        lines = self.log.read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 @contextmanager
@@ -80,6 +92,9 @@ def process(
         )
     try:
         yield Process(popen, began, log)
+    except Exception as error:
+        error.add_note(f"log: {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}")
+        raise
     finally:
         with suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGKILL)

@@ -72,7 +72,7 @@ AEGRA = Contender(
     _aegra_environ,
     _ask_aegra,
     ready="/ready",
-    is_durable=True,
+    database="aegra",
     python="3.12",
     is_pinned_here=True,
 )
@@ -84,7 +84,7 @@ AGNO = Contender(
     app("agno"),
     _with_database("agno"),
     _ask_agno,
-    is_durable=True,
+    database="agno",
     is_pinned_here=True,
 )
 PYDANTIC_AI = Contender(
@@ -110,7 +110,7 @@ OGX = Contender(
     ),
     _ask_ogx,
     ready="/v1/health",
-    is_durable=True,
+    database="ogx",
     python="3.12",
     is_pinned_here=True,
 )
@@ -122,9 +122,9 @@ DBOS = Contender(
     app("dbos"),
     _with_database("dbos"),
     chat,
-    is_durable=True,
+    database="dbos",
     is_pinned_here=True,
 )
 
 PEERS: tuple[Contender, ...] = (AEGRA, AGNO, PYDANTIC_AI, OGX, DBOS)
-DURABLE: tuple[Contender, ...] = tuple(peer for peer in PEERS if peer.is_durable)
+DURABLE: tuple[Contender, ...] = tuple(peer for peer in PEERS if peer.database)

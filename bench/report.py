@@ -5,24 +5,36 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.rows import Row
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_OURS = {"agent", "threads", "tools", "runner", "gateway"}
+
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table: goal, ours, theirs and verdict, a line for each goal."""
+    """The table: a line for each goal, with our figure and theirs; the first line of a measure has all figures."""
     lines = [
-        "| measure | goal | found | met | figures: median (least–most) |",
-        "|---|---|---|---|---|",
+        "| measure | goal | ours | theirs | found | met | all figures: median (least–most) |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        figures = ", ".join(f"{name} {spread}" for name, spread in row.figures.items())
-        told = [*row.notes, f"{figures} {row.unit}".strip()]
         for nth, verdict in enumerate(row.verdicts):
             met = "yes" if verdict.is_met else "**no**"
-            name, whole = (row.name, "; ".join(told)) if nth == 0 else ("", "")
-            lines.append(f"| {name} | {verdict.goal} | {verdict.found} | {met} | {whole} |")
+            name, figures = (row.name, _figures(row)) if nth == 0 else ("", "")
+            cells = (name, verdict.goal, verdict.ours, verdict.theirs, verdict.found, met, figures)
+            lines.append(f"| {' | '.join(cell.replace('|', '¦') for cell in cells)} |")
     return "\n".join(lines)
+
+
+def _figures(row: Row) -> str:
+    figures = ", ".join(f"{name} {spread}" for name, spread in row.found.figures.items())
+    missing = [f"{name} could not be measured: {why}" for name, why in row.found.missing.items()]
+    told = [f"{figures} {row.unit}".strip()] if figures else []
+    return "; ".join([*told, *missing])
 
 
 def goals(rows: Sequence[Row]) -> tuple[int, int]:
@@ -32,15 +44,15 @@ def goals(rows: Sequence[Row]) -> tuple[int, int]:
 
 
 def save(rows: Sequence[Row], folder: Path) -> None:
-    """Write `results.json`, `results.md`, and a plot of each row that compares."""
+    """Write `results.json`, `results.md`, and a plot of the last row, if it compares."""
     folder.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "system": platform.platform()}
     written = {"machine": machine, "rows": [asdict(row) for row in rows]}
     (folder / "results.json").write_text(json.dumps(written, indent=1) + "\n")
-    (folder / "results.md").write_text(markdown(rows) + "\n")
-    for row in rows:
-        if len(row.figures) > 1:
-            _plot(row, folder / f"{_file(row.name)}.png")
+    met, all_ = goals(rows)
+    (folder / "results.md").write_text(f"{markdown(rows)}\n\ngoals met: {met}/{all_}\n")
+    if len(rows[-1].found.figures) > 1:
+        _plot(rows[-1], folder / f"{_file(rows[-1].name)}.png")
 
 
 def _file(name: str) -> str:
@@ -49,26 +61,43 @@ def _file(name: str) -> str:
 
 
 def _plot(row: Row, file: Path) -> None:
-    # Heavy, and only needed at the very end.
+    # Heavy, and needed only while nothing is measured.
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    names = list(row.figures)
-    middles = [row.figures[name].middle for name in names]
-    ends = [
-        [row.figures[n].middle - min(row.figures[n].values) for n in names],
-        [max(row.figures[n].values) - row.figures[n].middle for n in names],
-    ]
-    figure, axes = pyplot.subplots(figsize=(7, 0.45 * len(names) + 1.2), layout="constrained")
-    ours = {"agent", "threads", "tools", "runner"}
-    colours = ["#2563eb" if name in ours else "#9ca3af" for name in names]
-    bars = axes.barh(names, middles, xerr=ends, color=colours, error_kw={"lw": 0.8, "capsize": 2})
-    axes.invert_yaxis()
-    axes.set_xlabel(row.unit)
+    height = 4.0 if row.curves else 0.45 * len(row.found.figures) + 1.2
+    figure, axes = pyplot.subplots(figsize=(7, height), layout="constrained")
+    (_curves if row.curves else _bars)(row, axes)
     axes.set_title(row.name, fontsize=10)
-    axes.bar_label(bars, fmt="%.3g", padding=4, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
+
+
+def _bars(row: Row, axes: "Axes") -> None:
+    spreads = row.found.figures
+    middles = [spread.middle for spread in spreads.values()]
+    ends = [
+        [spread.middle - min(spread.values) for spread in spreads.values()],
+        [max(spread.values) - spread.middle for spread in spreads.values()],
+    ]
+    colours = ["#2563eb" if name.split()[0] in _OURS else "#9ca3af" for name in spreads]
+    bars = axes.barh(
+        [*spreads], middles, xerr=ends, color=colours, error_kw={"lw": 0.8, "capsize": 2}
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel(row.unit)
+    axes.bar_label(bars, fmt="%.3g", padding=4, fontsize=8)
+
+
+def _curves(row: Row, axes: "Axes") -> None:
+    for label, names in row.curves.items():
+        there = {size: row.found.figures[name].middle for size, name in names.items()}
+        axes.plot([*there], [*there.values()], marker="o", label=label)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("rows")
+    axes.set_ylabel(row.unit)
+    axes.legend(frameon=False)

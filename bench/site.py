@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import os
+import shutil
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from uuid import uuid4
 import asyncpg
 import jwt
 
+from bench import counting
 from bench.machine import OTHER_CORE, process
 from local import postgres
 from local.accounts import SUPABASE_URL, SignIn
@@ -107,33 +110,14 @@ class Site:
             **more,
         }
 
-    def counts(self) -> tuple[int, int]:
-        """Statements and commits since the server started, of all databases and logins but the superuser's."""
-        return asyncio.run(self.counts_now())
-
-    async def counts_now(self) -> tuple[int, int]:
-        """The same, where a loop runs already."""
-        connection = await asyncpg.connect(self.server.url(postgres.SUPERUSER))
-        try:
-            await connection.execute("create extension if not exists pg_stat_statements")
-            await connection.execute("select pg_stat_clear_snapshot()")
-            statements = await connection.fetchval(
-                "select coalesce(sum(calls), 0)::bigint from pg_stat_statements"
-                " where userid <> current_user::regrole"
-            )
-            commits = await connection.fetchval(
-                "select xact_commit from pg_stat_database where datname = 'postgres'"
-            )
-            return int(statements), int(commits)
-        finally:
-            await connection.close()
-
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """A site, with a migrated Postgres that fsyncs, as real ones do."""
+    """A site with a new, migrated Postgres that fsyncs, as real ones do. All but what is measured shares a core."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     logs, port = FOLDER / "logs", free_port()
+    _clear(logs)
+    os.sched_setaffinity(0, {OTHER_CORE})
     command = [sys.executable, "-m", "bench.upstream", str(port)]
     with (
         Children(logs) as children,
@@ -153,7 +137,17 @@ def site() -> Iterator[Site]:
         yield Site(port, server, Keys.of(FOLDER / "keys.json"), logs, users)
 
 
+def _clear(logs: Path) -> None:
+    # What an earlier bench left in tables would make this one's figures others.
+    home = FOLDER / "postgres"
+    if postgres.running(home):
+        raise SystemExit(f"A bench runs in this checkout already: Postgres serves {home}.")
+    shutil.rmtree(home / "data", ignore_errors=True)
+    shutil.rmtree(logs, ignore_errors=True)
+
+
 async def _prepare(server: Server, users: dict[str, SignIn]) -> None:
+    await counting.prepare(server)
     await bootstrap(server)
     await migrate(server.url("postgres"))
     for user in users.values():

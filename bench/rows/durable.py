@@ -1,114 +1,83 @@
-"""What a run costs in the database, and what open streams cost in memory and time."""
+"""What a run costs in the database: statements and commits, and what open streams add to them."""
 
 import asyncio
-from time import sleep
+from functools import partial
+from time import monotonic, sleep
 
 import uvloop
 
-from bench.contenders import AGENT, NAIVE, NAIVE_POSTGRES, Contender
-from bench.load import at_once, in_turn, percentile
-from bench.peers import PEERS
-from bench.rows import Row, Spread, Verdict, limit, rounds
+from bench.contenders import AGENT, NAIVE_POSTGRES, Contender
+from bench.counting import counts, without_vacuum
+from bench.load import at_once, in_turn
+from bench.peers import DURABLE
+from bench.rounds import Effort, attempts, rounds
+from bench.rows import Row, limit, ratio
 from bench.rows.streaming import expect_whole, warm_up
 from bench.site import Site
 
 _STATEMENTS, _COMMITS = 4, 3
-_STREAM_KB, _DELAY_MS, _STREAMS = 50, 250, 2000
+#: What a run leaves behind is written by then.
+_SETTLE_SECONDS = 1.5
 
 
-def statements(site: Site, *, is_quick: bool) -> Row:
-    """Statements of one text run, those of the connection's pool and its transactions included."""
-    del is_quick
-    found = {"agent": Spread((_per_run(site, 0),)), "agent commits": Spread((_per_run(site, 1),))}
+def statements(site: Site, effort: Effort) -> Row:
+    """Statements and writing transactions of one text run, without those of the same time in idleness."""
+    contenders = (AGENT, NAIVE_POSTGRES, *effort.of(DURABLE))
+    runs = effort.pick(50, 100)
+    with without_vacuum(site.server):
+        found = rounds(
+            site, contenders, lambda site, each: _per_run(site, each, runs), effort.rounds(1, 2)
+        )
     goals = [
-        limit(f"≤ {_STATEMENTS} statements", found["agent"].middle, _STATEMENTS),
-        limit(f"≤ {_COMMITS} commits", found["agent commits"].middle, _COMMITS),
+        limit(found, "agent statements", _STATEMENTS, label="statements"),
+        limit(found, "agent commits", _COMMITS, label="commits"),
     ]
     return Row("statements and commits per text run", "", found, goals)
 
 
-def _per_run(site: Site, which: int, runs: int = 50) -> float:
-    with AGENT.running(site) as (_, port, _):
-        warm_up(site, AGENT, port)
-        sleep(1.5)
-        before = site.counts()[which]
-        idle = site.counts()[which] - before
-        before = site.counts()[which]
-        expect_whole(uvloop.run(in_turn(port, lambda _: AGENT.ask(site, "5x0"), runs, 1)), 5)
-        sleep(1.0)
-        return (site.counts()[which] - before - idle) / runs
+def _per_run(site: Site, contender: Contender, runs: int) -> dict[str, float]:
+    with contender.running(site) as (_, port, _):
+        warm_up(site, contender, port)
+        sleep(_SETTLE_SECONDS)
+        began, before = monotonic(), _counts(site, contender)
+        expect_whole(uvloop.run(in_turn(port, lambda _: contender.ask(site, "5x0"), runs, 1)), 5)
+        sleep(_SETTLE_SECONDS)
+        took, after = monotonic() - began, _counts(site, contender)
+        # Pollers go on without runs, too.
+        sleep(took)
+        idle = _counts(site, contender)
+    each = [
+        (there - here - (later - there)) / runs
+        for here, there, later in zip(before, after, idle, strict=True)
+    ]
+    return {"statements": each[0], "commits": each[1]}
 
 
-def statements_per_second(site: Site, *, is_quick: bool) -> Row:
+def _counts(site: Site, contender: Contender) -> tuple[int, int]:
+    return asyncio.run(counts(site.server, contender.database))
+
+
+def statements_per_second(site: Site, effort: Effort) -> Row:
     """Statements a second while streams are open, four tokens a second each: of the process, whatever their number."""
-    del is_quick
-    few, many = 1, 200
-    found = {f"{n} streams": Spread((_per_second(site, n),)) for n in (few, many)}
-    grown = found[f"{many} streams"].middle / found[f"{few} streams"].middle
-    goal = Verdict("≤ 1.25 × one stream", f"{grown:.2f} ×", grown <= 1.25)
+    few, many = 1, effort.pick(100, 500)
+    found = attempts({f"{n} streams": partial(_per_second, site, n) for n in (few, many)}, 1)
+    goal = ratio(found, f"{many} streams", f"{few} streams", at_most=1.25, label="one stream")
     return Row("statements per second with open streams", "/s", found, [goal])
 
 
-def _per_second(site: Site, streams: int, seconds: int = 6) -> float:
+def _per_second(site: Site, streams: int, seconds: int = 8) -> float:
     with AGENT.running(site) as (_, port, _):
         warm_up(site, AGENT, port)
 
         async def work() -> float:
-            requests = [AGENT.ask(site, f"{4 * (seconds + 4)}x250") for _ in range(streams)]
-            open_streams = asyncio.ensure_future(at_once(port, requests, spread_seconds=1))
-            await asyncio.sleep(2.5)
-            before = await site.counts_now()
+            asks = [AGENT.ask(site, f"{4 * (seconds + 10)}x250") for _ in range(streams)]
+            open_streams = asyncio.ensure_future(at_once(port, asks, spread_seconds=4))
+            # Until all are admitted.
+            await asyncio.sleep(6)
+            before = await counts(site.server, AGENT.database)
             await asyncio.sleep(seconds)
-            after = await site.counts_now()
+            after = await counts(site.server, AGENT.database)
             open_streams.cancel()
             return (after[0] - before[0]) / seconds
 
         return uvloop.run(work())
-
-
-def memory(site: Site, *, is_quick: bool) -> Row:
-    """Memory of one open stream that says a token a second: what 500 of them add, over 500."""
-    streams = 200 if is_quick else 500
-
-    def measure(site: Site, contender: Contender) -> float:
-        with contender.running(site) as (process, port, _):
-            warm_up(site, contender, port)
-            before = process.pss_mb()
-
-            async def work() -> float:
-                requests = [contender.ask(site, "30x1000") for _ in range(streams)]
-                open_streams = asyncio.ensure_future(at_once(port, requests, spread_seconds=3))
-                await asyncio.sleep(8)
-                grown = process.pss_mb() - before
-                open_streams.cancel()
-                return grown * 1024 / streams
-
-            return uvloop.run(work())
-
-    contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *(() if is_quick else PEERS))
-    found = rounds(site, contenders, measure, 1 if is_quick else 3)
-    goal = limit(f"≤ {_STREAM_KB} KB", found["agent"].middle, _STREAM_KB, " KB")
-    return Row("memory per open idle stream", "KB", found, [goal])
-
-
-def two_thousand(site: Site, *, is_quick: bool) -> Row:
-    """2,000 streams in one process, a token a second each: how late a token comes, and whether all do."""
-    del is_quick
-    with AGENT.running(site) as (process, port, _):
-        warm_up(site, AGENT, port)
-        requests = [AGENT.ask(site, "20x1000") for _ in range(_STREAMS)]
-        before = process.cpu_ms()
-        answers = uvloop.run(at_once(port, requests, stamps=True, spread_seconds=8))
-        spent = process.cpu_ms() - before
-    broken = sum(answer.status != 200 or answer.tokens != 20 for answer in answers)
-    delays = [delay for answer in answers for delay in answer.delays_ms]
-    found = {
-        "delay p50": Spread((percentile(delays, 0.5),)),
-        "delay p99": Spread((percentile(delays, 0.99),)),
-    }
-    goals = [
-        limit("no errors", broken, 0),
-        limit(f"p99 ≤ {_DELAY_MS} ms", found["delay p99"].middle, _DELAY_MS, " ms"),
-    ]
-    notes = [f"CPU {spent / 1000:.1f} s for {sum(a.tokens for a in answers)} text events"]
-    return Row("2,000 streams in one process", "ms", found, goals, notes)

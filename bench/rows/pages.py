@@ -1,84 +1,92 @@
-"""Pages of a user's threads and of a long thread, as their number grows: the last is as quick as the first."""
+"""Pages from anywhere in a user's threads and in a long thread, as they grow: the last are as quick as the first."""
 
-import json
+from collections.abc import Sequence
+from functools import partial
+from random import Random
 from typing import Final
 
 import asyncpg
 import uvloop
 
+from bench import NotMeasured
 from bench.contenders import THREADS
-from bench.load import Answer, Connection, connect, percentile, request
-from bench.rows import Row, Spread, Verdict
+from bench.load import in_turn, percentile, request
+from bench.rounds import Effort, attempts, tell
+from bench.rows import Row, ratio
 from bench.site import Site
+from functions.threads.pages import to_cursor
 
 _SIZES: Final = (100, 1_000, 10_000, 100_000, 1_000_000)
-_ITEMS: Final = 10_000
+_READER: Final = "reader"
+_PAGES: Final = 600
 _THREADS = """
 insert into agent.thread (owner, key, title, updated_at)
 select $1, 'thread-' || n, 'Title ' || n, now() - n * interval '1 s' from generate_series($2::int, $3::int) n
 """
-_THREAD_ITEMS = """
+_ITEMS = """
 insert into agent.item (thread_id, owner, key, kind, data)
 select id, owner, 'item-' || n, 'message', jsonb_build_object('role', 'user', 'content', 'Said ' || n)
-  from agent.thread, generate_series(1, $2::int) n where owner = $1 and key = 'thread-1'
+  from agent.thread, generate_series($2::int, $3::int) n where owner = $1 and key = 'thread-1'
 """
+_THREAD_PLACES = """
+select updated_at as at, id::text as id from agent.thread where owner = $1 and key = any($2)
+"""
+_ITEM_PLACES = """
+select i.position from agent.item i join agent.thread t on t.id = i.thread_id
+ where t.owner = $1 and t.key = 'thread-1' and i.key = any($2)
+"""
+_LISTS: Final = {
+    "threads": ("/threads", 25, "thread-", _THREADS, _THREAD_PLACES),
+    "history": ("/threads/thread-1/items", 50, "item-", _ITEMS, _ITEM_PLACES),
+}
 
 
-def pages(site: Site, *, is_quick: bool) -> Row:
-    """p99 of a page of threads from the middle of the list, by how many threads there are; and of a long history."""
-    sizes = _SIZES[:3] if is_quick else _SIZES
-    user = "reader"
-    found = {}
+def pages(site: Site, effort: Effort) -> Row:
+    """p99 of pages of a user's threads and of one thread's history, by how many rows there are."""
+    sizes = effort.pick(_SIZES[:3], _SIZES)
     with THREADS.running(site) as (_, port, _):
-        made = 0
-        for size in sizes:
-            uvloop.run(_fill(site, user, made, size))
-            made = size
-            found[f"threads, {size:,}"] = Spread(
-                (uvloop.run(_p99(site, user, port, "/threads?limit=25")),)
-            )
-        path = "/threads/thread-1/items?limit=50"
-        found[f"history, {_ITEMS:,} items"] = Spread((uvloop.run(_p99(site, user, port, path)),))
-    first, last = found[f"threads, {sizes[0]:,}"].middle, found[f"threads, {sizes[-1]:,}"].middle
-    flat = Verdict(f"p99 flat to {sizes[-1]:,} threads", f"{last / first:.2f} ×", last <= 2 * first)
-    return Row("a page of threads, p99", "ms", found, [flat])
+        measures = {
+            f"{kind}, {size:,}": partial(_grown, site, port, kind, before, size)
+            for before, size in zip((0, *sizes), sizes, strict=False)
+            for kind in _LISTS
+        }
+        found = attempts(measures, 1)
+    first, last = sizes[0], sizes[-1]
+    goals = [ratio(found, f"{kind}, {last:,}", f"{kind}, {first:,}", at_most=2) for kind in _LISTS]
+    curves = {
+        kind: {size: name for size in sizes if (name := f"{kind}, {size:,}") in found.figures}
+        for kind in _LISTS
+    }
+    return Row("a page of 25 threads or 50 items from anywhere, p99", "ms", found, goals, curves)
 
 
-async def _fill(site: Site, user: str, made: int, size: int) -> None:
-    sub = site.users[user].sub
+def _grown(site: Site, port: int, kind: str, before: int, size: int) -> float:
+    cursors = uvloop.run(_fill(site, kind, before, size))
+    path, rows, *_ = _LISTS[kind]
+
+    def ask(nth: int) -> bytes:
+        signed = site.signed(_READER, "threads", "GET", path)
+        behind = f"{path}?limit={rows}&after={cursors[nth % len(cursors)]}"
+        return request("GET", behind, b"", signed)
+
+    # First what comes in with new rows and new plans.
+    uvloop.run(in_turn(port, ask, 100, 1))
+    answers = uvloop.run(in_turn(port, ask, _PAGES, 1))
+    if broken := [answer for answer in answers if answer.status != 200]:
+        raise NotMeasured(f"{len(broken)} of {len(answers)} pages failed: {broken[0].body[:200]!r}")
+    return percentile([answer.total_ms for answer in answers], 0.99)
+
+
+async def _fill(site: Site, kind: str, before: int, size: int) -> Sequence[str]:
+    """Add rows up to that size, in one statement; the cursors of places all over them."""
+    *_, prefix, insert, places = _LISTS[kind]
+    owner = site.users[_READER].sub
     connection = await asyncpg.connect(site.server.url("supabase_admin"))
     try:
-        if not made:
-            await connection.execute("delete from agent.thread where owner = $1", sub)
-        await connection.execute(_THREADS, sub, made + 1, size, timeout=600)
-        if not made:
-            await connection.execute(_THREAD_ITEMS, sub, _ITEMS, timeout=600)
-        await connection.execute("vacuum analyze agent.thread, agent.item", timeout=600)
+        tell(f"  {await connection.execute(insert, owner, before + 1, size, timeout=900)}")
+        await connection.execute("vacuum (analyze) agent.thread, agent.item", timeout=900)
+        chosen = Random(size).choices(range(1, size + 1), k=_PAGES)  # noqa: S311
+        rows = await connection.fetch(places, owner, [f"{prefix}{nth}" for nth in chosen])
+        return [to_cursor({**row}, *row.keys()) for row in rows]
     finally:
         await connection.close()
-
-
-async def _p99(site: Site, user: str, port: int, path: str, count: int = 300) -> float:
-    """Pages on and on, each behind the one before."""
-    connection = await connect(port)
-    cursor: str | None = None
-    taken = []
-    for nth in range(count + 20):
-        answer = await _page(site, user, connection, path, cursor)
-        cursor = json.loads(connection.body).get("next")
-        if nth >= 20:
-            taken.append(answer.total_ms)
-    connection.close()
-    return percentile(taken, 0.99)
-
-
-async def _page(
-    site: Site, user: str, connection: Connection, path: str, cursor: str | None
-) -> Answer:
-    bare = path.partition("?")[0]
-    signed = site.signed(user, "threads", "GET", bare)
-    behind = f"&after={cursor}" if cursor else ""
-    answer = await connection.ask(request("GET", path + behind, b"", signed))
-    if answer.status != 200:
-        raise SystemExit(f"{path}: {answer.status} {connection.body[:200]!r}")
-    return answer

@@ -1,0 +1,125 @@
+"""What open streams cost: memory of silent ones, and how late the tokens of many are."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+
+import uvloop
+
+from bench import NotMeasured
+from bench.contenders import AGENT, NAIVE, NAIVE_POSTGRES, PASSTHROUGH, Contender
+from bench.load import Connection, middle, opened, percentile
+from bench.machine import Process
+from bench.rounds import Effort, rounds
+from bench.rows import Row, limit
+from bench.rows.streaming import warm_up
+from bench.site import Site
+
+_STREAM_KB, _DELAY_MS, _STREAMS = 50, 250, 2000
+_LANES = 16
+#: One token, and then silence for longer than anybody looks.
+_SILENT = "2x600000"
+_SETTLE_SECONDS = 4
+#: Of a stream that speaks: its pace, and for how long all are watched once they are open.
+_SPEAKING, _PAUSE_SECONDS, _WINDOW_SECONDS = "600x1000", 1, 20
+
+
+def memory(site: Site, effort: Effort) -> Row:
+    """Memory of one more open stream that is silent: what grows from 100 streams to 600, over 500."""
+    contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
+    few, more = effort.pick((50, 150), (100, 500))
+
+    def measure(site: Site, contender: Contender) -> float:
+        with contender.running(site) as (process, port, _):
+            warm_up(site, contender, port)
+            asks = [contender.ask(site, _SILENT) for _ in range(few + more)]
+            return uvloop.run(_grown(process, port, asks[:few], asks[few:]))
+
+    # Hundreds of streams are a mean already.
+    found = rounds(site, contenders, measure, 1)
+    goal = limit(found, "agent", _STREAM_KB, "KB")
+    return Row("memory per open idle stream", "KB", found, [goal])
+
+
+async def _grown(process: Process, port: int, few: list[bytes], more: list[bytes]) -> float:
+    # The first streams bring what all share: imports, pools, arenas.
+    there = await opened(port, few, _LANES)
+    await asyncio.sleep(_SETTLE_SECONDS)
+    before = process.pss_mb()
+    there += await opened(port, more, _LANES)
+    await asyncio.sleep(_SETTLE_SECONDS)
+    grown = process.pss_mb() - before
+    if ended := sum(stream.is_closed for stream in there):
+        raise NotMeasured(f"{ended} of {len(there)} streams ended by themselves")
+    return grown * 1024 / len(more)
+
+
+def two_thousand(site: Site, effort: Effort) -> Row:
+    """2,000 streams in one process, a token a second each, watched for 20 s once all are open.
+
+    They begin as fast as the process admits them, 16 at a time: that ramp has figures of its own. What passes bytes on
+    shows how late the bench itself is: model, clients and Postgres share a core.
+    """
+    streams = effort.pick(_STREAMS // 4, _STREAMS)
+
+    def measure(site: Site, contender: Contender) -> dict[str, float]:
+        with contender.running(site) as (process, port, _):
+            warm_up(site, contender, port)
+            asks = [contender.ask(site, _SPEAKING) for _ in range(streams)]
+            return uvloop.run(_watched(process, port, asks))
+
+    found = rounds(site, (PASSTHROUGH, AGENT), measure, 1)
+    goals = [
+        limit(found, "agent broken streams", 0, label="broken streams"),
+        limit(found, "agent delay p99 ms", _DELAY_MS, "ms", label="all open: delay p99"),
+    ]
+    return Row(f"{streams:,} streams in one process, a token a second each", "", found, goals)
+
+
+async def _watched(process: Process, port: int, asks: list[bytes]) -> dict[str, float]:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    streams = await opened(port, asks, _LANES, stamps=True)
+    ramp = loop.time() - began
+    # What the ramp left to do is done.
+    await asyncio.sleep(_SETTLE_SECONDS)
+    since, cpu = loop.time(), process.cpu_ms()
+    await asyncio.sleep(_WINDOW_SECONDS)
+    until, spent = loop.time(), process.cpu_ms() - cpu
+    # The latest of them are still on their way, and count most.
+    await asyncio.sleep(_SETTLE_SECONDS)
+    delays = _delays(streams, since, until)
+    firsts = [stream.answer.first_ms for stream in streams]
+    return {
+        "delay p50 ms": middle(delays),
+        "delay p99 ms": percentile(delays, 0.99),
+        "delay most ms": max(delays),
+        "events/s": len(delays) / _WINDOW_SECONDS,
+        "CPU %": spent / _WINDOW_SECONDS / 10,
+        "broken streams": sum(_is_broken(stream, since, until) for stream in streams),
+        "ramp s": ramp,
+        "ramp admissions/s": len(asks) / ramp,
+        "ramp first token p50 ms": middle(firsts),
+        "ramp first token p99 ms": percentile(firsts, 0.99),
+    }
+
+
+def _is_broken(stream: Connection, since: float, until: float) -> bool:
+    written = [moment / 1e6 for moment, _ in stream.answer.seen_us]
+    return stream.is_closed or not is_steady(written, since, until)
+
+
+def is_steady(moments: Sequence[float], since: float, until: float) -> bool:
+    """Whether no token is lost of those that a model wrote meanwhile, by when it wrote those that came."""
+    seen = [since, *(moment for moment in moments if since <= moment < until), until]
+    return max(later - earlier for earlier, later in pairwise(seen)) < 2 * _PAUSE_SECONDS
+
+
+def _delays(streams: list[Connection], since: float, until: float) -> list[float]:
+    # By when the model wrote it; the loop's clock is the monotonic one, as the model's is.
+    return [
+        (read - written) / 1000
+        for stream in streams
+        for written, read in stream.answer.seen_us
+        if since <= written / 1e6 < until
+    ]

@@ -1,0 +1,127 @@
+"""Who fails neither stops the bench nor meets a goal."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import NotMeasured, report
+from bench.__main__ import ROWS
+from bench.contenders import AGENT, Contender
+from bench.peers import DURABLE, PEERS
+from bench.rounds import Effort, attempts
+from bench.rows import Found, Row, Spread, Verdict, best, limit, ratio
+
+
+def test_who_fails_keeps_what_it_had_and_the_others_go_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[str] = []
+
+    def steady() -> float:
+        asked.append("steady")
+        return 2.0
+
+    def failing() -> dict[str, float]:
+        asked.append("failing")
+        if asked.count("failing") == 2:
+            raise ZeroDivisionError("nobody expected this")
+        return {"p50": 1.0}
+
+    found = attempts({"failing": failing, "steady": steady}, 3)
+
+    assert found.figures == {"failing p50": Spread((1.0,)), "steady": Spread((2.0, 2.0, 2.0))}
+    assert found.missing == {"failing": "round 2 of 3: nobody expected this"}
+    assert asked == ["failing", "steady", "failing", "steady", "steady"]
+    told = capsys.readouterr().err
+    assert "round 2 of 3  failing: could not be measured" in told
+    # What nobody expected leaves a trace.
+    assert told.count("Traceback") == 1
+
+
+def test_a_goal_without_a_figure_is_not_met() -> None:
+    found = Found({"agent": Spread((1.0,))}, {"dbos": "no licence"})
+
+    assert not ratio(found, "agent", "dbos", at_most=5).is_met
+    assert not ratio(found, "agent", best(found, ["dbos", "ogx"]), at_most=5).is_met
+    assert not limit(found, "threads", 5).is_met
+
+
+def test_goals_compare_middles_with_the_best_of_the_others() -> None:
+    found = Found(
+        {
+            "agent": Spread((1.0, 9.0, 2.0)),
+            "aegra": Spread((10.0,)),
+            "dbos": Spread((8.0, 8.0)),
+        }
+    )
+
+    assert best(found, ["aegra", "dbos"]) == "dbos"
+    assert best(found, ["aegra", "dbos"], max) == "aegra"
+    quarter = ratio(found, "agent", "dbos", at_most=0.25)
+    assert (quarter.is_met, quarter.ours, quarter.theirs) == (True, "agent 2", "dbos 8")
+    assert quarter.found.startswith("0.25 ")
+    assert not ratio(found, "agent", "dbos", at_most=0.24).is_met
+    assert ratio(found, "aegra", "agent", at_least=5).is_met
+    assert not ratio(found, "aegra", "agent", at_least=5.1).is_met
+    assert limit(found, "agent", 2, "ms").is_met
+    assert not limit(found, "agent", 1.9, "ms").is_met
+
+
+def test_rows_are_saved_with_who_is_missing_and_with_curves(tmp_path: Path) -> None:
+    compared = Row(
+        "runs",
+        "runs/s",
+        Found({"agent": Spread((2.0, 4.0)), "naive": Spread((1.0,))}, {"ogx": "no | python3.12"}),
+        [Verdict("more than naive", "3 times", True, "agent 3", "naive 1")],
+    )
+    grown = Row(
+        "a page",
+        "ms",
+        Found({"threads, 100": Spread((1.0,)), "threads, 1,000": Spread((1.5,))}),
+        [Verdict("as the first", "1.5 times", False)],
+        {"threads": {100: "threads, 100", 1_000: "threads, 1,000"}},
+    )
+
+    report.save([compared], tmp_path)
+    report.save([compared, grown], tmp_path)
+
+    table = (tmp_path / "results.md").read_text().splitlines()
+    assert {line.count("|") for line in table if line.startswith("|")} == {8}
+    assert "ogx could not be measured: no ¦ python3.12" in table[2]
+    assert table[-1] == "goals met: 1/2"
+    assert [row["name"] for row in json.loads((tmp_path / "results.json").read_text())["rows"]] == [
+        "runs",
+        "a page",
+    ]
+    assert {file.name for file in tmp_path.glob("*.png")} == {"runs.png", "a-page.png"}
+
+
+def test_quick_asks_no_peer_and_full_asks_them_all() -> None:
+    assert Effort(is_quick=True).of() == ()
+    assert Effort().of() == PEERS
+    assert {peer.name for peer in DURABLE} == {"aegra", "agno", "ogx", "dbos"}
+    assert Effort(most_rounds=1).rounds(2, 3) == 1
+    assert Effort().rounds(2, 3) == 3
+
+
+def test_a_full_bench_is_planned_for_three_quarters_of_an_hour_at_most() -> None:
+    assert sum(row.minutes for row in ROWS.values()) <= 45
+
+
+def test_packages_that_are_not_there_are_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.contenders.FOLDER", tmp_path)
+    peer = Contender(
+        "peer",
+        "peer",
+        ("./no-such-package",),
+        lambda _: [],
+        lambda _: {},
+        AGENT.ask,
+        is_pinned_here=True,
+    )
+
+    with pytest.raises(NotMeasured, match=r"cannot be installed: .*no-such-package"):
+        peer.install()
