@@ -6,6 +6,7 @@ there.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -178,8 +179,11 @@ class Follow:
             for nth, ((run_id, _), feed) in enumerate(feeds.items())
         ]
         rows = await self._database.rows("poll_runs", wanted)
+        news: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for row in rows:
+            news[row["reader"]].append(row)
         for nth, ((run_id, _), feed) in enumerate(feeds.items()):
-            mine = [row for row in rows if row["reader"] == nth]
+            mine = news[nth]
             said = {row["type"] for row in mine}
             if _EXPIRED in said:
                 self._notice(run_id)
