@@ -72,8 +72,28 @@ begin
   return agent.show_threads(v_threads);
 end $$;
 
+-- The rows of a walk up to 4 MB: nobody has to hold more. What it may see was decided when it was opened, and by whom.
+-- Volatile, as a planner that tries it out would have walked already.
+create function agent.rows_of(p_walk refcursor) returns jsonb[]
+language plpgsql set search_path = '' as $$
+declare
+  v_row jsonb;
+  v_rows jsonb[] := '{}';
+  v_bytes bigint := 0;
+begin
+  loop
+    fetch p_walk into v_row;
+    exit when not found;
+    v_rows := array_append(v_rows, v_row);
+    v_bytes := v_bytes + pg_column_size(v_row);
+    exit when v_bytes >= 4000000;
+  end loop;
+  close p_walk;
+  return v_rows;
+end $$;
+
 -- A page of a thread's items between two positions, from its lower end or its upper, in ascending order; and whether
--- there are others on either side of it. A whole page is one snapshot, and ends behind 4 MB: nobody has to hold more.
+-- there are others on either side of it. A whole page is one snapshot.
 create function agent.list_items(
   p_claims jsonb, p_thread_key text, p_above bigint, p_below bigint, p_from_above boolean, p_superseded boolean,
   p_limit integer
@@ -84,13 +104,10 @@ declare
   v_above bigint := coalesce(p_above, 0);
   v_below bigint := coalesce(p_below, 9223372036854775807);
   v_walk refcursor;
-  v_row jsonb;
-  v_rows jsonb[] := '{}';
-  v_bytes bigint := 0;
   v_items jsonb;
 begin
   perform agent.act_as(p_claims);
-  -- One query each, so that each is a walk through one index; nested, so that no sort reads what the loop leaves out.
+  -- One query each, so that each is a walk through one index; nested, so that no sort reads what the walk leaves out.
   if p_superseded and p_from_above then
     open v_walk for
       select to_jsonb(page) from (
@@ -112,16 +129,8 @@ begin
         select * from agent.item where thread_id = v_thread.id and position > v_above and position < v_below
            and superseded_at is null order by position limit p_limit) page;
   end if;
-  loop
-    fetch v_walk into v_row;
-    exit when not found;
-    v_rows := array_append(v_rows, v_row);
-    v_bytes := v_bytes + pg_column_size(v_row);
-    exit when v_bytes >= 4000000;
-  end loop;
-  close v_walk;
   perform set_config('role', 'none', true);
-  v_items := agent.show_items(to_jsonb(v_rows));
+  v_items := agent.show_items(to_jsonb(agent.rows_of(v_walk)));
   return jsonb_build_object(
     'items', v_items,
     'has_lower', agent.has_item(v_thread.id, 0, coalesce((v_items -> 0 ->> 'position')::bigint, 0), p_superseded),
@@ -416,14 +425,11 @@ language sql set search_path = '' as $$
   select agent.audit_request((p_claims ->> 'sub')::uuid, 'user.export', null, p_request_id)
 $$;
 
--- All a user has, kind by kind, a page at a time, each row with the `cursor` to go on behind. A page ends behind 4 MB.
+-- All a user has, kind by kind, a page at a time, each row with the `cursor` to go on behind.
 create function agent.export_rows(p_claims jsonb, p_kind text, p_after text, p_limit integer) returns jsonb
 language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
 declare
   v_walk refcursor;
-  v_row jsonb;
-  v_rows jsonb[] := '{}';
-  v_bytes bigint := 0;
 begin
   perform agent.act_as(p_claims);
   case p_kind
@@ -462,20 +468,12 @@ begin
         select action, outcome, request_id, subject, arguments_hash, created_at, id as cursor
           from agent.audit_event where owner = auth.uid() and id > p_after::bigint order by id limit p_limit) page;
   end case;
-  loop
-    fetch v_walk into v_row;
-    exit when not found;
-    v_rows := array_append(v_rows, v_row);
-    v_bytes := v_bytes + pg_column_size(v_row);
-    exit when v_bytes >= 4000000;
-  end loop;
-  close v_walk;
   perform set_config('role', 'none', true);
   return (
     select coalesce(jsonb_agg(
              case when jsonb_typeof(shown -> 'ending') = 'object'
                then jsonb_set(shown, '{ending}', agent.without_state(shown -> 'ending')) else shown end order by nth), '[]')
-      from unnest(v_rows) with ordinality as page (shown, nth)
+      from unnest(agent.rows_of(v_walk)) with ordinality as page (shown, nth)
   );
 end $$;
 
