@@ -27,14 +27,16 @@ async def lines(person: Person, path: str) -> list[Json]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-async def fill(threads: Library, count: int) -> None:
-    """More items than a page of the export has."""
+async def fill(threads: Library, count: int, more: int = 0) -> None:
+    """Items, each with so many characters more: of a number or a size that no page of the export has."""
     async with threads.database.owner() as owner:
         await owner.execute(
             "insert into agent.item (thread_id, owner, key, kind, data)"
-            " select id, owner, 'i' || n, 'message', jsonb_build_object('role', 'user', 'content', 'i' || n)"
+            " select id, owner, 'i' || n, 'message',"
+            "        jsonb_build_object('role', 'user', 'content', 'i' || n || repeat('x', $2))"
             "   from agent.thread, generate_series(1, $1) n",
             count,
+            more,
         )
 
 
@@ -85,12 +87,7 @@ async def test_a_name_that_no_header_can_have_is_made_safe(person: Person) -> No
 
 
 async def test_a_slow_reader_holds_no_connection(threads: Library, person: Person) -> None:
-    async with threads.database.owner() as owner:
-        await owner.execute(
-            "insert into agent.item (thread_id, owner, key, kind, data)"
-            " select id, owner, 'i' || n, 'message', jsonb_build_object('role', 'user', 'content', repeat('x', 20000))"
-            "   from agent.thread, generate_series(1, 1000) n"
-        )
+    await fill(threads, 1000, 20_000)
     headers = person.headers("GET", "/threads/t/export")
     url = f"{person.base}/threads/t/export"
     async with (
@@ -226,12 +223,8 @@ async def test_who_is_no_user_any_more_exports_nothing(threads: Library, person:
 
 async def test_what_is_large_is_exported_too(threads: Library, person: Person) -> None:
     """More than a value of Postgres can hold: a quarter of a gigabyte."""
+    await fill(threads, 70, 4_000_000)
     async with threads.database.owner() as owner:
-        await owner.execute(
-            "insert into agent.item (thread_id, owner, key, kind, data)"
-            " select id, owner, 'i' || n, 'message', jsonb_build_object('content', repeat('x', 4000000))"
-            "   from agent.thread, generate_series(1, 70) n"
-        )
         await owner.execute(
             "insert into agent.run (thread_id, owner, key, request, request_hash, status, ended_at, ending)"
             " select id, owner, 'r' || n, to_jsonb(repeat('x', 4000000)), '', 'completed', now(), '{}'"
