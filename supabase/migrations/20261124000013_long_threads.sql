@@ -1,9 +1,7 @@
--- What a request means for its thread, at the same cost in a thread of any length.
-
--- As before, and it costs the same in a thread of any length: an item is found by its key, a message that is no item of
--- its own (a turn of calls only) among the newest, which are those the model gets too.
---
+-- What a request means for its thread, as before, and at the same cost in a thread of any length: an item is found by its
+-- key, a message that is no item of its own (a turn of calls only) among the newest, which are those the model gets too.
 -- Its plans do not depend on their parameters, and planning them anew with each call took three quarters of its time.
+--
 -- The stored history is the truth. A history that ends in a known message rewinds to it; a known user message with
 -- other content replaces itself and all behind it; news go behind the tail unless `rewind_to` names their parent.
 create or replace function agent.plan_request(
