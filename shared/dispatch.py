@@ -4,6 +4,7 @@ The event names a run and carries no authority: the row decides whether it may b
 """
 
 import asyncio
+import importlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,7 @@ from uuid import uuid4
 import orjson
 
 from shared.database import Database
+from shared.finishing import Once
 from shared.log import logger
 from shared.problems import Unavailable
 from shared.settings import Settings
@@ -35,7 +37,7 @@ class Dispatch:
         self._take_up = take_up
         self._slots = asyncio.Semaphore(_HELD_OPEN)
         self._seconds = settings.run_deadline_seconds
-        self._session: Any = None
+        self._session: Once[Any] = Once(_open_session)
 
     async def send(self, run_id: str) -> None:
         """Send a run that nobody dispatched lately; what fails is left to the sweep."""
@@ -72,14 +74,13 @@ class Dispatch:
 
     async def _try_post(self, run_id: str) -> str | None:
         """What went wrong, if anything did."""
+        session = await self._session()
         import aiohttp
 
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
         # A Broker answers at once; the runner when the run is done.
         seconds = self._seconds + 30 if self._is_held_open else 30
         try:
-            async with self._session.post(
+            async with session.post(
                 self._address,
                 data=orjson.dumps({"run_id": run_id}),
                 headers=_headers(),
@@ -92,8 +93,14 @@ class Dispatch:
         return None
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._session.is_done:
+            await (await self._session()).close()
+
+
+async def _open_session() -> Any:
+    """In a thread: a process that wakes is importing the same there, and an import waits for another of it."""
+    aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+    return aiohttp.ClientSession()
 
 
 def _headers() -> dict[str, str]:

@@ -21,6 +21,8 @@ from shared.settings import Settings
 #: Runs of one sweep; the next one takes the rest.
 _SWEEP = 100
 _MARGIN_SECONDS = 0.1
+#: A holder is late when its lease is so many times the renewal's period old.
+_LATE = 1.5
 #: A run that is noticed again while its second look is still to come is left to that.
 _NOTICE_SECONDS = 0.5
 
@@ -117,18 +119,29 @@ class Holder:
             await self.take_up(view.run_id)
 
     async def sweep(self) -> int:
-        """Send every run that waits on its way, and take back the space of old ones. Returns how many were sent."""
-        swept = await self._database.rows("sweep_runs", _SWEEP)
-        for row in swept:
-            self._execution.spawn(self._dispatch.deliver(str(row["sweep_runs"])))
+        """Send every run that waits on its way, and take back the space of old ones. Returns how many were sent.
+
+        A run whose holder is late to renew is sent when its lease runs out, not with the sweep after that.
+        """
         settings = self._settings
+        late = settings.lease_seconds - _LATE * settings.lease_renew_seconds
+        swept = await self._database.rows("sweep_ahead", _SWEEP, late)
+        for row in swept:
+            self._execution.spawn(self._send_in(str(row["run_id"]), row["due_in"]))
         hours = (
             settings.keep_deltas_hours,
             settings.keep_events_hours,
             settings.keep_deleted_hours,
         )
         await self._database.call("prune", *(timedelta(hours=keep) for keep in hours), _SWEEP)
-        return len(swept)
+        return sum(not row["due_in"] for row in swept)
+
+    async def _send_in(self, run_id: str, seconds: float) -> None:
+        if not seconds:
+            await self._dispatch.deliver(run_id)
+            return
+        await asyncio.sleep(seconds + _MARGIN_SECONDS)
+        await self._dispatch.send(run_id)
 
     def feed(self, run_id: str) -> Feed | None:
         """The events of a run that lives in this process."""

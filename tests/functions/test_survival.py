@@ -174,6 +174,26 @@ async def test_with_only_postgres_left_one_sweep_finishes_everything(
     never.set()
 
 
+async def test_one_sweep_before_the_lease_runs_out_is_enough(
+    database: TestDatabase, model: ModelServer, first: Process, person: Person
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never])
+    async with started("runner", database, model) as runner:
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+        await first.signal(signal.SIGKILL)
+        model.will(says("whole"))
+        await until_true(database, "(select until from agent.lease) < now() + interval '0.6 s'")
+
+        swept = await runner.client.post(runner.base + "/sweep")
+
+        assert swept.json() == {"dispatched": 0}, "its lease still stands"
+        # Nobody comes back, and nothing sweeps again.
+        await until_true(database, "(select status from agent.run) = 'completed'")
+    never.set()
+
+
 async def test_a_background_run_is_executed_inside_the_request_that_delivers_it(
     agent: Served, database: TestDatabase, model: ModelServer, runner: Process
 ) -> None:
