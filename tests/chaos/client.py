@@ -154,10 +154,11 @@ class Client:
         await asyncio.sleep(self.drawn.uniform(0.1, 1.5))
         while asked.view.ending is None:
             with suppress(httpx.HTTPError):
+                # Before it is sent: it may do its work, and its answer be lost.
+                asked.is_cancelled = True
                 path = f"/runs/{asked.run}/cancel"
                 response = await self.http.send(self._request("POST", path))
                 if response.status_code in (200, 202):
-                    asked.is_cancelled = True
                     return
             await asyncio.sleep(0.2)
 
