@@ -93,7 +93,7 @@ class Dispatch:
         return None
 
     async def close(self) -> None:
-        if self._session.is_done:
+        if await self._session.settled():
             await (await self._session()).close()
 
 

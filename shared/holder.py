@@ -46,6 +46,7 @@ class Holder:
         self._settings = settings
         self._admitting = 0
         self._noticed: set[str] = set()
+        self._awaited: set[str] = set()
 
     @property
     def is_full(self) -> bool:
@@ -123,24 +124,33 @@ class Holder:
 
         A run whose holder is late to renew is sent when its lease runs out, not with the sweep after that.
         """
-        settings = self._settings
-        late = settings.lease_seconds - _LATE * settings.lease_renew_seconds
-        swept = await self._database.rows("sweep_ahead", _SWEEP, late)
+        swept = await self._database.rows("sweep_runs", _SWEEP)
         for row in swept:
-            self._execution.spawn(self._send_in(str(row["run_id"]), row["due_in"]))
+            self._execution.spawn(self._dispatch.deliver(str(row["sweep_runs"])))
+        await self._look_ahead()
+        settings = self._settings
         hours = (
             settings.keep_deltas_hours,
             settings.keep_events_hours,
             settings.keep_deleted_hours,
         )
         await self._database.call("prune", *(timedelta(hours=keep) for keep in hours), _SWEEP)
-        return sum(not row["due_in"] for row in swept)
+        return len(swept)
+
+    async def _look_ahead(self) -> None:
+        settings = self._settings
+        late = settings.lease_seconds - _LATE * settings.lease_renew_seconds
+        for row in await self._database.rows("late_leases", late, _SWEEP):
+            run_id = str(row["run_id"])
+            if run_id not in self._awaited and run_id not in self.journal.live:
+                self._awaited.add(run_id)
+                self._execution.spawn(self._send_in(run_id, row["due_in"]))
 
     async def _send_in(self, run_id: str, seconds: float) -> None:
-        if not seconds:
-            await self._dispatch.deliver(run_id)
-            return
-        await asyncio.sleep(seconds + _MARGIN_SECONDS)
+        try:
+            await asyncio.sleep(seconds + _MARGIN_SECONDS)
+        finally:
+            self._awaited.discard(run_id)
         await self._dispatch.send(run_id)
 
     def feed(self, run_id: str) -> Feed | None:

@@ -227,39 +227,17 @@ async def left(database: TestDatabase, seconds: float) -> None:
         )
 
 
-async def test_a_sweep_is_the_first_look_at_a_lease_that_runs_out_soon(
+async def test_a_lease_whose_holder_is_late_is_seen_before_it_runs_out_and_not_suspected(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
-    patient = {**LEASE, "grace": 0.2}
     leased = await begin(db, user)
-    assert await db.rows("sweep_ahead", 10, 15.0) == [], "its holder is in time"
-    await left(database, 0.4)
-
-    [swept] = await db.rows("sweep_ahead", 10, 15.0)
-
-    assert (str(swept["run_id"]), 0 < swept["due_in"] <= 0.4) == (leased["run_id"], True)
-    assert await db.call("claim_run", leased["run_id"], patient) is None, "it still stands"
-    await asyncio.sleep(0.45)  # it runs out, by the database's clock
-    assert (await db.call("claim_run", leased["run_id"], patient))["attempt"] == 2
-
-
-async def test_a_late_holder_that_renews_behind_a_sweep_keeps_its_run(
-    db: Database, database: TestDatabase, user: Json
-) -> None:
-    patient = {**LEASE, "grace": 0.2}
-    leased = await begin(db, user)
+    assert await db.rows("late_leases", 15.0, 10) == [], "its holder is in time"
     await left(database, 5)
-    assert len(await db.rows("sweep_ahead", 10, 15.0)) == 1
 
-    assert await append(db, entry(leased)) == ["ok"]
+    [late] = await db.rows("late_leases", 15.0, 10)
 
+    assert (str(late["run_id"]), 4 < late["due_in"] <= 5) == (leased["run_id"], True)
     await expire(database, leased)
+    assert await db.rows("late_leases", 15.0, 10) == [], "it has run out: a sweep's"
+    patient = {**LEASE, "grace": 0.2}
     assert await db.call("claim_run", leased["run_id"], patient) == {"suspected": True}
-
-
-async def test_a_sweep_ahead_finds_what_waits_as_a_sweep_does(db: Database, user: Json) -> None:
-    leased = await begin(db, user)
-    await db.call("release_runs", [{"run_id": leased["run_id"], "token": leased["token"]}])
-    [swept] = await db.rows("sweep_ahead", 10, 15.0)
-    assert (str(swept["run_id"]), swept["due_in"]) == (leased["run_id"], 0)
-    assert await db.rows("sweep_ahead", 10, 15.0) == [], "it was dispatched a moment ago"
