@@ -70,7 +70,7 @@ class LiveRun:
         self.is_lost = False
         self.has_ending = False
         self.next_run: str | None = None
-        self.renewed_at = self.polled_at = monotonic()
+        self.renewed_at = self.polled_at = leased.since
         self.behind_since = 0.0
         self.on_stop: Callable[[], object] | None = None
         self.open = OpenItems()

@@ -5,6 +5,7 @@ The rules are in `supabase/migrations/*_admission.sql` and `*_log.sql`; this mod
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Self
 from uuid import UUID
 
@@ -55,6 +56,8 @@ class Leased:
     request: Json
     items: list[Item]
     events: list[Event]
+    #: When it was asked for, in seconds of this process's clock: the answer may have been long on its way.
+    since: float
     #: Calls that were started and have no result, by the id of the item their result would be.
     open_results: dict[str, str]
     #: What the user said to the questions of an earlier run.
@@ -66,7 +69,7 @@ class Leased:
     tokens_left: int | None = None
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
+    def from_row(cls, row: Mapping[str, Any], since: float) -> Self:
         events = [event for part in row["events"] or () for event in expand(part)]
         plain = {n: row[n] for n in ("run_id", "run_key", "thread_key", "token", "attempt", "base")}
         return cls(
@@ -76,6 +79,7 @@ class Leased:
             request=row["request"],
             items=[Item.from_row(item) for item in row["items"]],
             events=events,
+            since=since,
             open_results=row["open_results"],
             answers=[Answer(**answer) for answer in row.get("answers") or ()],
             used=sum(
@@ -145,17 +149,18 @@ class Runs:
             ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved,
             InterruptExpired, BudgetExceeded, ThreadDeleted: as named.
         """
-        wanted = self._lease if lease else None
+        wanted, since = self._lease if lease else None, monotonic()
         row = await self._call("start_run", claims, request, wanted, self._limits)
         if row["outcome"] == "leased":
-            return Leased.from_row(row)
+            return Leased.from_row(row, since)
         return Waiting(row["run_id"], row["outcome"] == "attached", row.get("orphan"))
 
     async def claim(self, run_id: str) -> "Leased | Suspected | Over | None":
         """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
+        since = monotonic()
         row = await self._call("take_run", run_id, self._lease, self._limits)
         if row is None or "token" in row:
-            return row and Leased.from_row(row)
+            return row and Leased.from_row(row, since)
         return Suspected() if "suspected" in row else Over(row["next_run"])
 
     async def tokens_left(self, claims: Json) -> int | None:

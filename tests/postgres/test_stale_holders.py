@@ -1,11 +1,18 @@
 """A holder that lost its run and does not know it yet: its process still serves readers, who may know better."""
 
+import asyncio
+from typing import Any
+
 import asyncpg
 
 from shared.contracts import Cursor, Draft, Json, Snapshot
 from shared.database import Database
+from shared.journal import Journal
+from shared.runs import Leased, Runs
+from shared.settings import Settings
 from tests.fixtures.database import TestDatabase
 from tests.postgres.cursors import Client
+from tests.postgres.holders import asks
 from tests.postgres.plays import Play
 
 
@@ -32,3 +39,36 @@ async def test_a_reader_of_the_next_holder_is_not_with_the_last_one(
 
     assert client.has_all
     await owner.close()
+
+
+class SlowToAnswer(Database):
+    """Its answers are a while on their way, as to a process that was frozen meanwhile."""
+
+    async def call(self, function: str, *arguments: Any) -> Any:
+        answer = await super().call(function, *arguments)
+        await asyncio.sleep(0.3)
+        return answer
+
+
+async def test_a_process_that_hears_late_of_its_lease_says_nothing_before_it_is_confirmed(
+    user: Json, database: TestDatabase
+) -> None:
+    # Two thirds of the lease are over by then.
+    settings = Settings(
+        supabase_database_url=database.url, lease_seconds=0.4, lease_renew_seconds=0.1
+    )
+    slow = SlowToAnswer(settings)
+    leased = await Runs(slow, settings).begin(user, asks())
+    assert isinstance(leased, Leased)
+    journal = Journal(slow, settings)
+    live = journal.open(leased)
+    said = Draft("item.started", None, {"kind": "message"})
+
+    sending = asyncio.ensure_future(journal.send(live, [said]))
+    await asyncio.sleep(0.02)
+    assert [event.type for event in live.feed.events] == ["run.started"]
+    await journal.flush([live])
+    await sending
+
+    assert [event.type for event in live.feed.events] == ["run.started", "item.started"]
+    await slow.close()

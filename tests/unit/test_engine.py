@@ -26,7 +26,15 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def leased(items: list[Item], **more: Any) -> Leased:
     """A run as its claim gives it, with these items as its thread."""
     names = {"run_id": "run", "run_key": "run-1", "thread_key": "thread-1", "token": "t"}
-    fields: Json = {**names, "attempt": 1, "base": 0, "last_seq": 1, "claims": {}, "events": []}
+    fields: Json = {
+        **names,
+        "attempt": 1,
+        "base": 0,
+        "last_seq": 1,
+        "claims": {},
+        "events": [],
+        "since": 0.0,
+    }
     return Leased(**{**fields, "request": {}, "items": items, "open_results": {}, **more})
 
 
