@@ -45,10 +45,10 @@ mcp-conformance: .venv/installed ## Hold the function tools against MCP's own su
 browser-test: .venv/installed ## Use the page in a real, headless Chromium (needs Debian's package `chromium`)
 	@$(BIN)/python -m pytest -q tests/browser
 
-bench: .venv/installed ## Measure side by side with the peers, each in an environment of its own (45 minutes)
+bench: .venv/installed ## Measure side by side with the peers, each in an environment of its own (30 to 45 minutes)
 	@$(BIN)/python -m bench
 
-bench-quick: .venv/installed ## The rows that fit into five minutes, without the peers
+bench-quick: .venv/installed ## The rows that fit into three minutes, without the peers
 	@$(BIN)/python -m bench --quick
 
 tune: .venv/installed ## Find how much one pod of each function serves, and write bench/capacity.json

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure all rows, or those named; `--quick` measures what fits into five minutes."""
+"""`python -m bench`: measure all rows, or those named; `--quick` measures what fits into three minutes."""
 
 import argparse
 import signal
