@@ -103,12 +103,13 @@ async def begin(db: Database, claims: Json, request: Json | None = None, **lease
     return answer
 
 
-async def expire(database: TestDatabase, leased: Json) -> None:
-    """As if its holder had died a while ago."""
+async def expire(database: TestDatabase, leased: Json, seconds: float = -1.0) -> None:
+    """As if its holder had died a while ago: its lease runs out in so many seconds."""
     async with database.owner() as owner:
         await owner.execute(
-            "update agent.lease set until = now() - interval '1 s' where run_id = $1",
+            "update agent.lease set until = now() + make_interval(secs => $2) where run_id = $1",
             leased["run_id"],
+            seconds,
         )
 
 

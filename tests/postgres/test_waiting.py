@@ -219,20 +219,12 @@ async def test_a_holder_that_renews_is_not_suspected_any_more(
         )
 
 
-async def left(database: TestDatabase, seconds: float) -> None:
-    """As if its holder had not renewed for a while."""
-    async with database.owner() as owner:
-        await owner.execute(
-            "update agent.lease set until = clock_timestamp() + make_interval(secs => $1)", seconds
-        )
-
-
 async def test_a_lease_whose_holder_is_late_is_seen_before_it_runs_out_and_not_suspected(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     leased = await begin(db, user)
     assert await db.rows("late_leases", 15.0, 10) == [], "its holder is in time"
-    await left(database, 5)
+    await expire(database, leased, 5.0)
 
     [late] = await db.rows("late_leases", 15.0, 10)
 
