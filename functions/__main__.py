@@ -1,8 +1,11 @@
-"""`python -m functions <name>`: serve one function on $PORT, until SIGTERM."""
+"""`python -m functions <name>`: serve one function on $PORT, until SIGTERM or Ctrl-C."""
 
+import asyncio
 import importlib
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -10,22 +13,50 @@ import uvicorn
 from shared.garbage import loading
 from shared.settings import InvalidSettings, Settings
 
+#: What responses get to be written when the grace is over.
+_LAST_SECONDS = 0.2
+
 
 class Server(uvicorn.Server):
-    """A server that gives its runs back before it waits for its connections."""
+    """A server that, told to stop, finishes what it holds within its grace. A second signal ends the grace."""
 
     def __init__(self, config: uvicorn.Config, state: Any) -> None:
         super().__init__(config)
         self._state = state
 
     async def startup(self, sockets: Any = None) -> None:
+        self._loop = asyncio.get_running_loop()
         with loading():
             await super().startup(sockets)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+            return
+        # A third one ends the process where it is.
+        signal.signal(sig, signal.SIG_DFL)
+        self._loop.call_soon_threadsafe(self._end_grace)
+
+    def _end_grace(self) -> None:
+        self._state.grace.end()
+        for task in self.server_state.tasks:
+            task.cancel()
+
     async def shutdown(self, sockets: Any = None) -> None:
+        grace = self._state.grace
+        grace.start()
+        self._ask_for_other_connections()
         if stop := getattr(self._state, "stop", None):
+            # It still listens: a client that comes back to its run here, or cancels it, is answered.
             await stop()
+        self.config.timeout_graceful_shutdown = max(grace.seconds_left, _LAST_SECONDS)
         await super().shutdown(sockets)
+
+    def _ask_for_other_connections(self) -> None:
+        """Have every connection end with the response it carries, so that the next request goes to another process."""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        self.server_state.default_headers = [(b"connection", b"close")]
 
 
 def main(arguments: list[str]) -> int:
@@ -56,7 +87,6 @@ def main(arguments: list[str]) -> int:
         proxy_headers=False,
         # Longer than clients keep idle connections (Deno: 90 s), or one is closed as it is used again.
         timeout_keep_alive=120,
-        timeout_graceful_shutdown=5,
     )
     server = Server(config, app.state)
     server.run()

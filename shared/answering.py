@@ -11,6 +11,7 @@ from shared import schemas
 from shared.assistant import assistant
 from shared.callers import Minter
 from shared.discovery import McpTools
+from shared.finishing import Once
 from shared.follow import Follow
 from shared.holder import Holder
 from shared.loop import Agent
@@ -45,17 +46,14 @@ async def answering(
     # Behind the pool, which the first statement needs: what the first token does.
     app.state.warm += [tools.warm, model.warm, partial(asyncio.to_thread, schemas.warm)]
     working = [asyncio.ensure_future(work) for work in (holder.journal.run(), follow.run())]
-
-    async def stop() -> None:
-        # Readers first: they get what is still committed, and do not look elsewhere for more.
-        follow.stop()
-        await holder.stop()
-
-    app.state.stop = stop
+    # Once: the server stops the runs while it still listens, and then leaves this block.
+    stop = app.state.stop = Once(lambda: holder.stop(app.state.grace, follow.stop))
     try:
         yield
     finally:
+        app.state.grace.start()
         await stop()
+        follow.stop()
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)

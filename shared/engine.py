@@ -15,9 +15,12 @@ from shared.model import Model
 from shared.runs import Leased
 from shared.telemetry import failed
 
+#: After this part of its time in one process, a run is released at the end of a turn.
+_EDGES = 0.8
+
 
 class DeadlineReached(Exception):
-    """A run has had its time in this process."""
+    """A run has had its time in this process, or the process stops."""
 
 
 async def answer(
@@ -36,10 +39,11 @@ async def answer(
     Raises:
         DeadlineReached: it may not go on here, and should be given back: at a turn's edge where there is one in time.
     """
+    live.edges_at = min(live.edges_at, monotonic() + seconds * _EDGES)
     try:
         async with asyncio.timeout(seconds):
             steps = await _open(live.leased, agent, model, tokens_left)
-            await _drive(live, journal, steps, edge_at=monotonic() + seconds * 0.8)
+            await _drive(live, journal, steps)
         return
     except LeaseLost:
         return
@@ -69,16 +73,14 @@ async def _open(
     return Loop(agent, leased, model, toolbox, tokens_left).steps()
 
 
-async def _drive(
-    live: LiveRun, journal: Journal, steps: AsyncGenerator[Step, None], *, edge_at: float
-) -> None:
+async def _drive(live: LiveRun, journal: Journal, steps: AsyncGenerator[Step, None]) -> None:
     async with aclosing(steps):
         async for step in steps:
             if not step.commits:
                 await journal.send(live, step.drafts)
                 continue
             await journal.commit(live, step.drafts, closes=step.closes)
-            if not live.has_ending and not live.has_open_calls and monotonic() > edge_at:
+            if not live.has_ending and not live.has_open_calls and monotonic() > live.edges_at:
                 raise DeadlineReached
 
 

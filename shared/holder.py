@@ -1,8 +1,7 @@
 """The door to runs: admits them, takes up those that wait, sends the others on their way."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 
 from shared.contracts import Json
@@ -38,21 +37,14 @@ class Holder:
         settings: Settings,
     ) -> None:
         self.runs = Runs(database, settings)
-        self._dispatch = Dispatch(database, settings, self.take_up)
+        self._dispatch = Dispatch(database, settings, self._take)
         self._execution = Execution(database, self.runs, self._dispatch, agent, model, settings)
         self.journal = self._execution.journal
         self.stop = self._execution.stop
         self._database = database
         self._settings = settings
-        self._admitting = 0
         self._noticed: set[str] = set()
         self._awaited: set[str] = set()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether another run must go elsewhere."""
-        held = len(self.journal.live) + self._admitting
-        return self._execution.is_stopping or held >= self._settings.max_live_runs
 
     async def begin(
         self, claims: Json, request: Json, *, in_background: bool = False
@@ -63,14 +55,14 @@ class Holder:
             TooManyRuns: this process is full, or it stops.
             ThreadBusy, and what else `Runs.begin` raises.
         """
-        if self.is_full and not in_background:
+        if self._execution.is_stopping or (self._execution.is_full and not in_background):
             raise TooManyRuns(retry_after=2)
         try:
-            with self._slot():
+            with self._execution.claiming():
                 wanted = {**request, **mark()}
                 admitted = await self.runs.begin(claims, wanted, lease=not in_background)
                 if isinstance(admitted, Leased):
-                    await self._execution.hold(admitted)
+                    self._execution.start(admitted)
                     return admitted
         except ThreadBusy as busy:
             if busy.orphan:
@@ -79,18 +71,29 @@ class Holder:
         if admitted.orphan:
             await self.take_up(admitted.orphan)
         elif in_background and not admitted.is_known:
-            self._execution.spawn(self._dispatch.send(admitted.run_id))
+            self._pass_on(admitted.run_id)
         return admitted
 
     async def take_up(self, run_id: str) -> None:
-        """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster."""
-        with suppress(Unavailable, TooManyRuns):
+        """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster.
+
+        Where this process is full, or stops, the run is sent to another one.
+        """
+        if not await self._take(run_id) and self._dispatch.has_address:
+            self._pass_on(run_id)
+
+    async def _take(self, run_id: str) -> bool:
+        """Claim a run. False: nobody has it, and this process cannot take it now."""
+        try:
             if isinstance(await self._claim(run_id), Suspected):
                 self._execution.spawn(self._second_look(run_id))
+        except (Unavailable, TooManyRuns):
+            return False
+        return True
 
     def notice(self, run_id: str) -> None:
         """Take up a run that is followed here and that nobody holds; told again and again, it looks now and then."""
-        if run_id not in self._noticed and not self._execution.is_stopping:
+        if run_id not in self._noticed:
             self._noticed.add(run_id)
             self._execution.spawn(self._take_noticed(run_id))
 
@@ -102,7 +105,7 @@ class Holder:
             self._noticed.discard(run_id)
 
     async def execute(self, run_id: str) -> None:
-        """Answer a run until it ends here; at once where it does not wait, or somebody else has it.
+        """Answer a run until this attempt ends; return at once where it does not wait, or another process has it.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
@@ -111,7 +114,7 @@ class Holder:
         if isinstance(task, Suspected):
             task = await self._look_again(run_id)
         if isinstance(task, asyncio.Task):
-            # Whoever asked may go away; the run goes on.
+            # Whoever delivered it may go away; the run goes on.
             await asyncio.wait([task])
 
     async def meet(self, view: RunView) -> None:
@@ -173,21 +176,21 @@ class Holder:
         return status
 
     def _pass_on(self, run_id: str | None) -> None:
-        if run_id and not self._execution.is_stopping:
+        if run_id:
             self._execution.spawn(self._dispatch.send(run_id))
 
     def leave(self, claims: Json, view: RunView, request_id: str) -> None:
-        """The client of a run that should not outlive it has gone."""
-        if not self._execution.is_stopping:
+        """The client of a run that should not outlive it has gone; where its stream was cut here, it has not."""
+        if not self._execution.is_releasing:
             self._execution.spawn(self.cancel(claims, view.run_key, request_id))
 
     async def _claim(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
-        if self.is_full:
+        if task := self._execution.attempt_of(run_id):
+            # Its next tick renews the lease. A delivery that comes again stays open as long as the first would have.
+            return task
+        if self._execution.is_full:
             raise TooManyRuns(retry_after=2)
-        if run_id in self.journal.live:
-            # It is ours, and its next tick renews it.
-            return None
-        with self._slot():
+        with self._execution.claiming():
             claimed = await self.runs.claim(run_id)
             if isinstance(claimed, Over):
                 self._pass_on(claimed.next_run)
@@ -196,7 +199,8 @@ class Holder:
                 return claimed
             logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
             taken_up(claimed.attempt, claimed.request)
-            return await self._execution.hold(claimed)
+            self._execution.start(claimed)
+            return self._execution.attempt_of(run_id)
 
     async def _look_again(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
@@ -205,12 +209,3 @@ class Holder:
     async def _second_look(self, run_id: str) -> None:
         with suppress(Unavailable, TooManyRuns):
             await self._look_again(run_id)
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        # Counted before the answer comes, or any number could pass while it is awaited.
-        self._admitting += 1
-        try:
-            yield
-        finally:
-            self._admitting -= 1

@@ -73,6 +73,8 @@ class LiveRun:
         self.renewed_at = self.polled_at = leased.since
         self.behind_since = 0.0
         self.on_stop: Callable[[], object] | None = None
+        #: From when on it is released at the end of a turn (`time.monotonic`).
+        self.edges_at = float("inf")
         self.open = OpenItems()
         self._last = leased.last_seq
         self._unpublished: deque[tuple[Event, bool]] = deque()

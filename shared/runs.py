@@ -112,7 +112,7 @@ class Suspected:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """A run that had been asked too often, and has ended with that. `next_run` is the thread's next."""
+    """A run that was tried too often, or is too old, and has ended with that. `next_run` is the thread's next."""
 
     next_run: str | None
 
@@ -134,6 +134,7 @@ class Runs:
         self._lease = {
             "seconds": settings.lease_seconds,
             "max_asks": settings.model_attempts,
+            "max_stalls": settings.max_stalled_attempts,
             "history": _HISTORY_ITEMS,
             "grace": settings.takeover_grace_seconds,
         }

@@ -90,7 +90,15 @@ class Settings:
     tick_seconds: float = 0.25
     #: A run's limit in one process, seconds; below the service's `timeoutSeconds`.
     run_deadline_seconds: float = 540.0
-    max_live_runs: int = 200
+    #: How long a process that is told to stop may finish what it holds, seconds. Short, so that Ctrl-C does not hang;
+    #: a platform that waits longer before SIGKILL is told so here.
+    stop_grace_seconds: float = 1.0
+    #: The last part of that, in which runs that have not ended are released and sent to another process, seconds.
+    stop_handover_seconds: float = 0.5
+    #: Runs of this process; on Knative above `containerConcurrency`, since a run goes on when its request has gone.
+    max_live_runs: int = 300
+    #: How often a run is released without having closed a turn, before it fails.
+    max_stalled_attempts: int = 10
     #: A run that waited longer is refused, hours.
     max_run_age_hours: float = 24.0
     #: A user's model tokens a day (UTC), in and out; 0: no limit.

@@ -21,6 +21,7 @@ from shared.contracts import Json, clean_json
 from shared.database import Database
 from shared.garbage import loading
 from shared.genai import METRICS
+from shared.grace import Grace
 from shared.identity import Principal, Verifier
 from shared.problems import InvalidRequest
 from shared.settings import Settings
@@ -66,6 +67,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings or Settings.from_env()
         app.state.settings.require(*requires)
+        app.state.grace = Grace(app.state.settings)
         log.configure(name, app.state.settings.log_level)
         async with AsyncExitStack() as stack:
             # Before all the others, and so after them at the end.
@@ -162,10 +164,10 @@ async def health() -> JSONResponse:
 
 @_health.get("/readiness")
 async def readiness(request: Request) -> JSONResponse:
-    """What the function depends on is there too."""
+    """What the function depends on is there too, and the process does not stop."""
     checks: dict[str, Checked] = request.app.state.checks
     found = {name: "ok" if await check.is_ready() else "error" for name, check in checks.items()}
-    is_ready = "error" not in found.values()
+    is_ready = "error" not in found.values() and not request.app.state.grace.has_started
     body = {"status": "ready" if is_ready else "not_ready", "dependencies": found}
     return JSONResponse(body, status_code=200 if is_ready else 503)
 

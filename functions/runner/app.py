@@ -1,4 +1,4 @@
-"""Executes runs that wait: each inside the request that delivers it, so that the platform counts it as work."""
+"""Executes runs that wait. A delivery stays open until its attempt ends, so that the platform counts it as a request."""
 
 from uuid import UUID
 
@@ -17,9 +17,10 @@ router = APIRouter()
 
 @router.post("/")
 async def execute(request: Request) -> Response:
-    """Execute the run an event names, until it ends: 204. It is 204 too when the run does not wait (any more).
+    """Execute the run an event names, until this attempt ends: 204. It is 204 too when the run does not wait (any more).
 
-    The event gives no rights: the row decides. An answer never is an event, or a Broker would send it on.
+    The run does not depend on the request: it continues when the sender has gone. The event gives no rights: the row
+    decides. The response never is an event, or a Broker would send it on.
     """
     run_id = _run_of(read_event(request.headers, await request.body()))
     await _holder(request).execute(run_id)

@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from functions.tools.tool import Caller, Tool, tools_of
 from shared.answers import problem
 from shared.callers import CallerVerifier
 from shared.contracts import Json
+from shared.finishing import Once
+from shared.grace import Grace
 from shared.problems import Forbidden, Unauthorized, Unavailable
 from shared.settings import InvalidSettings
 from shared.web import KEEP_ALIVE, create_app, database, event_stream
@@ -172,10 +175,16 @@ async def tools(app: FastAPI) -> AsyncIterator[None]:
         app.state.mcp = Server(found_tools(), Calls(app.state.database, settings))
     except ValueError as error:
         raise InvalidSettings(str(error)) from None
-    # Before the server waits for its connections, which wait for their calls.
-    app.state.stop = app.state.mcp.close
+    stop = app.state.stop = Once(partial(_finish_calls, app.state.mcp, app.state.grace))
     yield
-    await app.state.mcp.close()
+    app.state.grace.start()
+    await stop()
+
+
+async def _finish_calls(server: Server, grace: Grace) -> None:
+    """Let calls end; those that take longer than the grace are cut, and their callers are told."""
+    await grace.wait(lambda: server.is_idle, until=grace.release_at)
+    await server.close()
 
 
 def found_tools() -> dict[str, Tool]:

@@ -65,6 +65,11 @@ class Server:
         """Give a client's reply to the call that asked."""
         self._questions.take(reply, caller)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is in progress."""
+        return not self._running
+
     async def close(self) -> None:
         """End all calls."""
         running = [*self._running]

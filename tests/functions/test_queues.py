@@ -15,9 +15,10 @@ from tests.functions.test_threads_rules import body, user
 async def elsewhere(agent: Served, person: Person) -> None:
     """The holder of all runs of this process dies, as far as the others can see."""
     holder = agent.app.state.holder
-    for task in list(holder._execution._tasks):
-        task.cancel()
-    await asyncio.gather(*holder._execution._tasks, return_exceptions=True)
+    attempts = list(holder._execution._executing.values())
+    for attempt in attempts:
+        attempt.cancel()
+    await asyncio.gather(*attempts, return_exceptions=True)
     holder.journal.live.clear()
     async with agent.database.owner() as owner:
         await owner.execute("update agent.lease set until = '-infinity' where attempt > 0")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.contracts import Json
-from tests.doubles import ModelServer, Reply, chunk, says
+from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
 from tests.fixtures.processes import Process, started
@@ -87,30 +87,6 @@ async def test_a_killed_process_loses_nothing_once_its_client_comes_back(
 
     assert types(seen)[-1] == "RUN_FINISHED"
     assert final_text(seen) == "whole"
-    never.set()
-
-
-async def test_a_terminated_process_hands_its_runs_on_at_once(
-    database: TestDatabase, model: ModelServer, runner: Process
-) -> None:
-    never = asyncio.Event()
-    model.will([chunk({"content": "half "}), never], says("whole"))
-    async with started("agent", database, model, runner_url=runner.base + "/") as agent:
-        person = Person(agent.client, agent.base)
-        async with database.owner() as owner:
-            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
-            await frames.until("TEXT_MESSAGE_CONTENT")
-            began = asyncio.get_running_loop().time()
-            await agent.signal(signal.SIGTERM)
-        assert asyncio.get_running_loop().time() - began < 3
-
-    await until_true(database, "(select status = 'completed' from agent.run)")
-    async with database.owner() as owner:
-        said = await owner.fetch(
-            "select data ->> 'content' as said from agent.item where superseded_at is null"
-        )
-    assert [row["said"] for row in said] == ["hi", "whole"]
     never.set()
 
 
@@ -195,7 +171,7 @@ async def test_one_sweep_before_the_lease_runs_out_is_enough(
     never.set()
 
 
-async def test_a_background_run_is_executed_inside_the_request_that_delivers_it(
+async def test_a_background_run_is_executed_by_the_runner_and_a_second_delivery_changes_nothing(
     agent: Served, database: TestDatabase, model: ModelServer, runner: Process
 ) -> None:
     agent.app.state.holder._dispatch._address = runner.base + "/"
@@ -254,28 +230,4 @@ async def test_a_run_over_its_deadline_goes_on_with_a_new_lease_and_is_not_faile
     assert types(seen)[-1] == "RUN_FINISHED"
     assert view["status"] == "completed"
     assert view["cursor"].startswith("2.")
-    never.set()
-
-
-async def test_a_terminated_process_hands_all_its_runs_on_and_not_a_few_at_a_time(
-    database: TestDatabase, model: ModelServer, runner: Process
-) -> None:
-    never = asyncio.Event()
-    model.answer_all = lambda request: Reply(
-        says("whole") if model.requests.count(request) > 1 else [chunk({"content": "half"}), never]
-    )
-    async with started("agent", database, model, runner_url=runner.base + "/") as agent:
-        person = Person(agent.client, agent.base)
-        async with database.owner() as owner:
-            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
-        for nth in range(6):
-            body = says_user(f"hi {nth}", run=f"run-{nth}", thread=f"thread-{nth}")
-            async with person.stream("POST", "/runs", body) as frames:
-                await frames.until("TEXT_MESSAGE_CONTENT")
-        await agent.signal(signal.SIGTERM)
-
-        # No client comes back and nothing sweeps: each was handed to the runner.
-        await until_true(
-            database, "(select count(*) from agent.run where status = 'completed') = 6"
-        )
     never.set()

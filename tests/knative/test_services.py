@@ -20,6 +20,10 @@ FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
 ANSWERING = ("agent", "runner")
 #: The most a cluster allows unless told otherwise (`max-revision-timeout-seconds`).
 _LONGEST_SECONDS = 600
+#: queue-proxy waits so long without a new request before SIGTERM (knative.dev/pkg/network/handlers/drain.go).
+_DRAIN_SECONDS = 30
+#: What stays between the end of the grace and SIGKILL.
+_EXIT_SECONDS = 15
 #: Clients of the smallest pooler.
 _POOLER_CLIENTS = 200
 #: An Edge Function's response is cut after so long.
@@ -43,7 +47,13 @@ class Overlay:
         return {
             each["name"]: each["valueFrom"]["secretKeyRef"]
             for each in container(self.services[function])["env"]
+            if "valueFrom" in each
         }
+
+    def own(self, function: str) -> dict[str, str]:
+        """The settings that are a function's own, by variable."""
+        env = container(self.services[function])["env"]
+        return {each["name"]: each["value"] for each in env if "value" in each}
 
     def seconds(self, setting: str) -> float:
         """A setting, or its default."""
@@ -121,14 +131,27 @@ def test_the_configmap_has_settings_and_no_secret(overlay: Overlay) -> None:
 def test_deadlines_are_below_timeouts(overlay: Overlay) -> None:
     deadline = overlay.seconds("RUN_DEADLINE_SECONDS")
     for function in ANSWERING:
-        # A caller of runner waits for 30 s more than the run may take.
+        # A sender of a delivery waits for 30 s more than the run may take.
         assert deadline + 30 < overlay.spec(function)["timeoutSeconds"]
+        # A run that began just before SIGTERM ends by itself, or at its own deadline.
+        assert deadline < _grace(overlay, function) - overlay.seconds("STOP_HANDOVER_SECONDS")
     assert overlay.seconds("MODEL_TURN_SECONDS") < deadline
     assert overlay.seconds("TOOL_SECONDS") < overlay.spec("tools")["responseStartTimeoutSeconds"]
     assert overlay.seconds("STREAM_LEG_SECONDS") < _EDGE_SECONDS
     trigger = yaml.safe_load((FOLDER / "components/eventing/trigger.yaml").read_text())
     held_open = int(trigger["spec"]["delivery"]["timeout"].strip("PTS"))
     assert held_open > overlay.spec("runner")["timeoutSeconds"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_stop_is_over_before_the_platform_kills(overlay: Overlay, function: str) -> None:
+    after_sigterm = overlay.spec(function)["timeoutSeconds"] - _DRAIN_SECONDS
+    assert _grace(overlay, function) == after_sigterm - _EXIT_SECONDS
+    assert overlay.own(function).keys() == {"STOP_GRACE_SECONDS"}
+
+
+def _grace(overlay: Overlay, function: str) -> float:
+    return float(overlay.own(function)["STOP_GRACE_SECONDS"])
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -158,7 +181,8 @@ def test_concurrency_is_what_was_measured(overlay: Overlay, function: str) -> No
     assert limit["containerConcurrency"] == measured["concurrency"]
     assert measured["target"] < measured["concurrency"]
     if function in ANSWERING:
-        assert limit["containerConcurrency"] <= overlay.seconds("MAX_LIVE_RUNS")
+        # Runs whose clients have left hold no request, and need room above those that do.
+        assert limit["containerConcurrency"] < overlay.seconds("MAX_LIVE_RUNS")
 
 
 def test_nothing_runs_while_nothing_happens(overlay: Overlay) -> None:
@@ -195,6 +219,6 @@ def _keys(place: str, value: Any) -> Iterator[str]:
 def test_every_number_has_its_reason(function: str) -> None:
     text = (FOLDER / f"base/{function}.yaml").read_text()
     numbers = re.findall(r'^ *[\w./-]+: "?-?\d.*$', text, re.MULTILINE)
-    assert len(numbers) == 9
+    assert len(numbers) == 10
     for line in numbers:
         assert re.search(r" # \w.{9}", line), line

@@ -24,6 +24,7 @@ ORDER = [
         "context",
         "garbage",
         "finishing",
+        "grace",
     ),
     *(
         "statements",

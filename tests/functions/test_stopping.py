@@ -1,0 +1,233 @@
+"""A stopping process starts nothing new and finishes what it holds; what it cannot finish goes elsewhere."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.doubles import ModelServer, Piece, Reply, calls, chunk, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.foreign import foreign
+from tests.fixtures.functions import Person, says_user
+from tests.fixtures.processes import Process, started
+from tests.fixtures.waiting import eventually, until_true
+
+#: Far longer than any of these tests.
+_LONG = 60.0
+
+
+@pytest.fixture
+async def runner(database: TestDatabase, model: ModelServer) -> AsyncIterator[Process]:
+    async with started("runner", database, model) as process:
+        yield process
+
+
+async def person_of(process: Process, database: TestDatabase) -> Person:
+    person = Person(process.client, process.base)
+    async with database.owner() as owner:
+        await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+    return person
+
+
+async def attempts(database: TestDatabase) -> list[tuple[str, int]]:
+    """Every run's status and the number of its last attempt."""
+    async with database.owner() as owner:
+        rows = await owner.fetch("select status, attempt from agent.run order by key")
+    return [(row["status"], row["attempt"]) for row in rows]
+
+
+async def begin(person: Person, name: str) -> None:
+    """Start a run and leave when its first words are there."""
+    async with person.stream("POST", "/runs", says_user("hi", run=name, thread=name)) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+
+
+def at_first(first: list[Piece], then: list[Piece]) -> Callable[[Any], Reply]:
+    """The answers to requests: for each conversation `first`, and `then` when it is asked about again."""
+    seen: list[Any] = []
+
+    def answer(request: Any) -> Reply:
+        seen.append(request)
+        return Reply(first if seen.count(request) == 1 else then)
+
+    return answer
+
+
+async def test_a_process_that_holds_nothing_exits_at_once(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    for function in ("agent", "runner", "threads"):
+        async with started(function, database, model, stop_grace_seconds=_LONG) as process:
+            # Waits for the end, and not for as long as the grace.
+            await process.signal(signal.SIGTERM)
+
+
+async def test_a_stopping_process_finishes_its_runs_and_their_streams_and_starts_no_other(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    go_on = asyncio.Event()
+    model.answer_all = lambda _: Reply([chunk({"content": "first "}), go_on, *says("and last")])
+    async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
+        person = await person_of(agent, database)
+        await begin(person, "without-client")
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            agent.process.send_signal(signal.SIGTERM)
+            await until_stopping(agent)
+            refused = await person.ask("POST", "/runs", says_user("new", run="new", thread="new"))
+            go_on.set()
+            rest = await frames.rest()
+        assert rest[-1]["type"] == "RUN_FINISHED"
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
+        assert refused.headers["retry-after"]
+        assert refused.headers["connection"] == "close", "the next request goes elsewhere"
+        async with asyncio.timeout(10):
+            await agent.process.wait()
+
+    assert await attempts(database) == [("completed", 1)] * 2
+    assert len(model.requests) == 2
+
+
+async def until_stopping(process: Process) -> None:
+    """Wait until a process that got a signal says that it takes no more."""
+
+    async def is_stopping() -> bool:
+        try:
+            return (await process.client.get(process.base + "/readiness")).status_code == 503
+        except httpx.TransportError:
+            # It closed an idle connection.
+            return False
+
+    await eventually(is_stopping)
+
+
+async def test_a_stopping_process_serves_streams_of_runs_that_live_elsewhere(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    go_on = asyncio.Event()
+    model.will([chunk({"content": "first "}), go_on, *says("and last")])
+    async with (
+        started("agent", database, model) as holder,
+        started("agent", database, model, stop_grace_seconds=_LONG) as other,
+    ):
+        person = await person_of(holder, database)
+        await begin(person, "run-1")
+        reader = other.person(person)
+        async with reader.stream("GET", "/runs/run-1/events") as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            other.process.send_signal(signal.SIGTERM)
+            go_on.set()
+            rest = await frames.rest()
+    assert rest[-1]["type"] == "RUN_FINISHED"
+
+
+async def test_runs_that_outlast_the_grace_go_to_the_runner(
+    database: TestDatabase, model: ModelServer, runner: Process
+) -> None:
+    never = asyncio.Event()
+    model.answer_all = at_first([chunk({"content": "half "}), never], says("whole"))
+    async with started("agent", database, model, runner_url=runner.base + "/") as agent:
+        person = await person_of(agent, database)
+        for nth in range(6):
+            body = says_user(f"hi {nth}", run=f"run-{nth}", thread=f"thread-{nth}")
+            async with person.stream("POST", "/runs", body) as frames:
+                await frames.until("TEXT_MESSAGE_CONTENT")
+        await agent.signal(signal.SIGTERM)
+
+        # No client comes back and nothing sweeps: the process saw to it that each was taken.
+        await until_true(database, "not exists (select from agent.run where ended_at is null)")
+    assert await attempts(database) == [("completed", 2)] * 6
+    async with database.owner() as owner:
+        said = await owner.fetch(
+            "select distinct data ->> 'content' as said from agent.item"
+            " where superseded_at is null and data ->> 'role' = 'assistant'"
+        )
+    assert [row["said"] for row in said] == ["whole"]
+    never.set()
+
+
+async def test_near_the_end_of_the_grace_a_run_leaves_between_two_turns(
+    database: TestDatabase, model: ModelServer, runner: Process
+) -> None:
+    done = asyncio.Event()
+
+    async def call(_: Any) -> dict[str, Any]:
+        await done.wait()
+        return {"content": [{"type": "text", "text": "done"}]}
+
+    model.will(calls(("c1", "work", "{}")), says("whole"))
+    async with foreign(call, {"name": "work", "inputSchema": {"type": "object"}}) as (url, _):
+        servers = f'{{"world": {{"url": "{url}", "approval": "never"}}}}'
+        async with started(
+            "agent",
+            database,
+            model,
+            runner_url=runner.base + "/",
+            mcp_servers=servers,
+            stop_grace_seconds=_LONG,
+            stop_handover_seconds=_LONG,
+        ) as agent:
+            person = await person_of(agent, database)
+            async with person.stream("POST", "/runs", says_user("hi")) as frames:
+                await frames.until("TOOL_CALL_END")
+                agent.process.send_signal(signal.SIGTERM)
+                await until_stopping(agent)
+                done.set()
+                async with asyncio.timeout(10):
+                    await agent.process.wait()
+        await until_true(database, "not exists (select from agent.run where ended_at is null)")
+
+    assert await attempts(database) == [("completed", 2)]
+    assert len(model.requests) == 2, "a closed turn is not asked for again"
+
+
+async def test_runs_that_nobody_took_may_be_dispatched_again_at_once(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never])
+    async with (
+        silent_runner() as address,
+        started("agent", database, model, runner_url=address) as agent,
+    ):
+        await begin(await person_of(agent, database), "run-1")
+        await agent.signal(signal.SIGTERM)
+
+    async with database.owner() as owner:
+        lease = await owner.fetchrow("select token, dispatched_at, stalls, asks from agent.lease")
+    assert lease is not None
+    assert (lease["token"], lease["dispatched_at"]) == (None, None)
+    assert (lease["stalls"], lease["asks"]) == (1, 0)
+    never.set()
+
+
+@asynccontextmanager
+async def silent_runner() -> AsyncIterator[str]:
+    """A runner that takes deliveries and never starts, as one does that is still being scheduled."""
+    server = await asyncio.start_server(lambda *_: asyncio.sleep(_LONG), "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    server.close()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_stops_at_once_and_releases_the_run(
+    database: TestDatabase, model: ModelServer, second: signal.Signals
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never])
+    async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
+        person = await person_of(agent, database)
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            agent.process.send_signal(signal.SIGINT)
+            await until_stopping(agent)
+            agent.process.send_signal(second)
+            async with asyncio.timeout(5):
+                await agent.process.wait()
+
+    await until_true(database, "(select token is null from agent.lease)")
+    never.set()
