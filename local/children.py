@@ -74,10 +74,18 @@ class Child:
             self._began = monotonic()
             self.starts += 1
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 10.0) -> None:
-        """Ask it to end, wait, and kill its group if it does not."""
+    def ask_to_stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Send it the signal to end."""
         with suppress(ProcessLookupError):
             self._process.send_signal(how)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 10.0) -> None:
+        """Ask it to end, and see to it."""
+        self.ask_to_stop(how)
+        self.wait(seconds)
+
+    def wait(self, seconds: float = 10.0) -> None:
+        """Wait until it has ended, and kill its group if it does not in time."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         with suppress(ProcessLookupError, PermissionError):
@@ -86,11 +94,12 @@ class Child:
 
 
 class Children:
-    """The processes of one stack. A context: leaving it stops them, the last started first."""
+    """The processes of one stack. A context: leaving it stops all of them at once, and then what all of them use."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._started: list[tuple[Child, signal.Signals]] = []
+        self._used_by_all: list[Child] = []
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -105,8 +114,12 @@ class Children:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child, how in reversed(self._started):
-            child.stop(how)
+        users = [each for each in self._started if each[0] not in self._used_by_all]
+        for several in (users, [each for each in self._started if each not in users]):
+            for child, stop in several:
+                child.ask_to_stop(stop)
+            for each in several:
+                each[0].wait()
         self._guard.kill()
         self._guard.communicate()
 
@@ -118,8 +131,11 @@ class Children:
         env: Mapping[str, str],
         user: struct_passwd | None = None,
         stop: signal.Signals = signal.SIGTERM,
+        used_by_all: bool = False,
     ) -> Child:
         """Start a process that `stop` ends, as `user` if one is given; its output replaces `<name>.log`.
+
+        What is `used_by_all` ends when all the others have.
 
         Raises:
             CannotStart: it cannot be executed.
@@ -134,6 +150,8 @@ class Children:
 
         child = Child(name, spawn, log)
         self._started.append((child, stop))
+        if used_by_all:
+            self._used_by_all.append(child)
         return child
 
     @property

@@ -79,6 +79,7 @@ def start(
         user=user,
         # Fast shutdown: ends the sessions that are open.
         stop=signal.SIGINT,
+        used_by_all=True,
     )
     _wait_until_ready(child, folder / "data")
     return Server(port, secret)

@@ -52,11 +52,11 @@ def wait_until_answers(
         sleep(0.02)
 
 
-def answer(port: int, path: str) -> int:
-    """The status of a GET, 0 if there is none."""
+def answer(port: int, path: str, *, method: str = "GET") -> int:
+    """The status of a request, 0 if there is no response."""
     connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=5)
     with closing(connection), suppress(OSError, http.client.HTTPException):
-        connection.request("GET", path)
+        connection.request(method, path)
         return connection.getresponse().status
     return 0
 

@@ -16,7 +16,7 @@ from local.binaries import find_binaries
 from local.children import Child, Children
 from local.database import Logins
 from local.keys import Keys
-from local.probe import free_port, require_free, wait_until_answers
+from local.probe import answer, free_port, require_free, wait_until_answers
 from shared.settings import InvalidSettings, Settings
 
 FUNCTIONS = ("agent", "runner", "threads", "tools")
@@ -24,8 +24,14 @@ _READY_SECONDS = 30.0
 #: The first start fetches the gateway's one package.
 _GATEWAY_SECONDS = 120.0
 _ANY_ANSWER = range(100, 600)
-#: Somebody who kills a process here wants to see its runs go on, and not to wait for half a minute.
-_QUICK = {"LEASE_SECONDS": "6", "LEASE_RENEW_SECONDS": "2"}
+#: Somebody who kills a process here wants to see its runs go on, and not to wait for half a minute. Ctrl-C does not
+#: wait for runs: they go on with the next start.
+_QUICK = {
+    "LEASE_SECONDS": "6",
+    "LEASE_RENEW_SECONDS": "2",
+    "STOP_GRACE_SECONDS": "0.5",
+    "STOP_HANDOVER_SECONDS": "0.5",
+}
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,8 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
         front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
     )
     _say_ready(plan, front)
+    # What the last Ctrl-C, or a crash of this machine, left.
+    answer(ports["runner"], "/sweep", method="POST")
     origin = f"http://127.0.0.1:{plan.gateway_port}"
     return Running(
         children,

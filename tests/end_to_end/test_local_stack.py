@@ -1,5 +1,6 @@
 """`python -m local` as a person uses it: real processes, real signals."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -13,11 +14,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic, sleep
 
+import asyncpg
+import httpx
 import pytest
 
+from local import postgres
 from local.children import Children
 from local.environment import ROOT
 from local.probe import answer, free_port
+from tests.fixtures.stack import outside
 
 SECONDS = 60.0
 
@@ -112,6 +117,56 @@ def test_a_started_stack_answers_and_a_signal_ends_all_of_it(place: Place) -> No
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0
         assert living(children) == set()
+
+
+def test_ctrl_c_does_not_wait_for_a_run_which_goes_on_with_the_next_start(place: Place) -> None:
+    with outside() as (model, _):
+        place.environ["OPENAI_BASE_URL"] = model.url
+        with place.dev() as process:
+            post_run(place, f"say: first|{'|'.join('more' for _ in range(100))}")
+            process.send_signal(signal.SIGINT)
+            began = monotonic()
+            assert process.wait(SECONDS) == 0
+            assert monotonic() - began < 2
+        with place.dev() as process:
+            deadline = monotonic() + SECONDS
+            while statuses(place) != {"completed": 1}:
+                assert monotonic() < deadline, statuses(place)
+                sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            process.wait(SECONDS)
+
+
+def post_run(place: Place, message: str) -> None:
+    """Start a run in the background, and wait until a process holds it."""
+    token = place.run("token").stdout.strip()
+    body = {
+        "threadId": "t",
+        "runId": "r",
+        "messages": [{"id": "m", "role": "user", "content": message}],
+        "forwardedProps": {"background": True},
+    }
+    url = f"http://127.0.0.1:{place.gateway_port}/functions/v1/auth-gateway/agent/runs"
+    answer = httpx.post(url, json=body, headers={"authorization": f"Bearer {token}"}, timeout=20)
+    assert answer.status_code == 202, answer.text
+    while not statuses(place).get("in_progress"):
+        sleep(0.05)
+
+
+def statuses(place: Place) -> dict[str, int]:
+    """How many runs there are of each status."""
+
+    async def count() -> dict[str, int]:
+        server = postgres.running(place.folder / "postgres")
+        assert server
+        connection = await asyncpg.connect(server.url("postgres"))
+        try:
+            rows = await connection.fetch("select status, count(*) from agent.run group by 1")
+        finally:
+            await connection.close()
+        return {row["status"]: row["count"] for row in rows}
+
+    return asyncio.run(count())
 
 
 def test_a_stack_that_is_killed_leaves_no_process(place: Place) -> None:
