@@ -3,47 +3,25 @@
 import json
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from local.environment import ROOT
 from local.keys import SigningKey
 from shared.contracts import Json
+from tests.cluster.choice import NAMESPACE, WORLD, Choice
+from tests.cluster.killing import KILL
+from tests.cluster.kustomizations import write_overlay, write_world
 from tests.fixtures.functions import settings_of_people
 
-NAMESPACE, WORLD = "agent-backend", "agent-backend-world"
 _HERE = Path(__file__).parent
 #: So that the suite removes nothing that it did not make.
 _MARK = "agent-functions-cluster-test"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What whoever runs the suite chose, by environment variables of these names with CLUSTER_ before them."""
-
-    image: str
-    #: Of an ingress, where names do not resolve; requests then carry the name as Host.
-    address: str = ""
-    model_url: str = f"http://model.{WORLD}.svc.cluster.local:8080/v1"
-    python_image: str = "python:3.12-slim"
-    postgres_image: str = "postgres:17"
-    #: Leave all of it where it is afterwards.
-    keep: str = ""
-
-    @classmethod
-    def of(cls, environ: Mapping[str, str]) -> "Choice":
-        given = {
-            name: environ[f"CLUSTER_{name.upper()}"]
-            for name in cls.__dataclass_fields__
-            if environ.get(f"CLUSTER_{name.upper()}")
-        }
-        return cls(**given)
+_PYTHON = ("python", "-c")
 
 
 @dataclass
@@ -74,8 +52,8 @@ class Bundle:
         sql = [ROOT / "local/bootstrap.sql", *sorted((ROOT / "supabase/migrations").glob("*.sql"))]
         for each in sql:
             shutil.copy(each, self.world / each.name)
-        _write_yaml(self.world, self._world_kustomization([each.name for each in sql]))
-        _write_yaml(self.overlay, self._overlay_kustomization())
+        write_world(self.world, self.choice, [each.name for each in sql])
+        self.use("network-policy")
         keys = [json.loads(each.public_keys)["keys"][0] for each in self._keys.values()]
         self.set(
             **settings_of_people(),
@@ -85,6 +63,10 @@ class Bundle:
             LEASE_RENEW_SECONDS="2",
             LOG_LEVEL="DEBUG",
         )
+
+    def use(self, *components: str) -> None:
+        """These components of `knative/` and no others, for the next deploy."""
+        write_overlay(self.overlay, self.choice, components)
 
     def set(self, **settings: str) -> None:
         """Other settings, for the next deploy: another revision of every function."""
@@ -120,10 +102,7 @@ class Bundle:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl prints. It fails the test when kubectl fails."""
-        kubectl = str(Path(sys.executable).parent / "kubectl")
-        done = subprocess.run(
-            [kubectl, *arguments], input=stdin, capture_output=True, text=True, timeout=400
-        )
+        done = self._run_kubectl(*arguments, stdin=stdin)
         assert done.returncode == 0, f"kubectl {' '.join(arguments[:6])}: {done.stderr}"
         return done.stdout
 
@@ -140,7 +119,7 @@ class Bundle:
 
     def inside(self, script: str) -> str:
         """What a Python script prints that runs in the cluster, in the other namespace."""
-        return self.kubectl("-n", WORLD, "exec", "deployment/model", "--", "python", "-c", script)
+        return self.kubectl("-n", WORLD, "exec", "deployment/model", "--", *_PYTHON, script)
 
     def pods(self, function: str) -> list[Json]:
         """Its pods that are not on their way out."""
@@ -148,10 +127,52 @@ class Bundle:
         found = json.loads(self.kubectl("-n", NAMESPACE, "get", "pods", "-l", label, "-o", "json"))
         return [each for each in found["items"] if "deletionTimestamp" not in each["metadata"]]
 
-    def kill(self, function: str) -> None:
-        """All of its pods, without a word to them."""
-        names = [each["metadata"]["name"] for each in self.pods(function)]
-        self.kubectl("-n", NAMESPACE, "delete", "pod", "--grace-period=0", "--force", *names)
+    def running(self, function: str) -> dict[str, Json]:
+        """The status of its container in each of these pods where that runs, by the pod's name."""
+        found = {each["metadata"]["name"]: _container(each) for each in self.pods(function)}
+        return {name: status for name, status in found.items() if "running" in status["state"]}
+
+    def delete(self, pods: Iterable[str]) -> None:
+        """Let pods go as a scale-down does: a drain, SIGTERM, and SIGKILL when their grace is over."""
+        self.kubectl("-n", NAMESPACE, "delete", "pod", "--wait=false", *pods)
+
+    def are_gone(self, pods: Iterable[str]) -> bool:
+        query = ("get", "pod", "--ignore-not-found", "-o", "name", *pods)
+        return not self.kubectl("-n", NAMESPACE, *query).strip()
+
+    def kill(self, function: str) -> Set[str]:
+        """Kill all of its processes without a word to them; the ids of their containers."""
+        running = self.running(function)
+        for pod in running:
+            # Its exit code tells nothing: it dies with the container.
+            self._run_kubectl("-n", NAMESPACE, "exec", pod, "-c", "function", "--", *_PYTHON, KILL)
+        return {status["containerID"] for status in running.values()}
+
+    def killed(self, function: str) -> Set[str]:
+        """The containers of its pods that the cluster saw end by SIGKILL, the last one of each pod."""
+        ends = [
+            status[state]["terminated"]
+            for status in map(_container, self.pods(function))
+            for state in ("state", "lastState")
+            if "terminated" in status.get(state, {})
+        ]
+        return {end["containerID"] for end in ends if end["exitCode"] == 128 + signal.SIGKILL}
+
+    def started_runs(self, function: str) -> dict[str, Set[str]]:
+        """The ids of the runs that each running pod has started, by the pod's name."""
+        logs = ("-n", NAMESPACE, "logs", "-c", "function")
+        return {pod: started_runs(self.kubectl(*logs, pod)) for pod in self.running(function)}
+
+    def requests(self) -> dict[str, int]:
+        """How many requests the model got, by what the user said last."""
+        url = self.choice.model_url.removesuffix("/v1") + "/requests"
+        script = f"from urllib.request import urlopen; print(urlopen({url!r}).read().decode())"
+        counted: dict[str, int] = json.loads(self.inside(script))
+        return counted
+
+    def has_eventing(self) -> bool:
+        """Whether the cluster knows Brokers."""
+        return bool(self.kubectl("api-resources", "--api-group=eventing.knative.dev", "-o", "name"))
 
     def status(self) -> list[dict[str, str]]:
         """The rows of `python -m knative status`."""
@@ -167,6 +188,14 @@ class Bundle:
         if not self.choice.address:
             return url, {}
         return self.choice.address.rstrip("/"), {"host": url.partition("://")[2]}
+
+    def _run_kubectl(
+        self, *arguments: str, stdin: str | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        kubectl = str(Path(sys.executable).parent / "kubectl")
+        return subprocess.run(
+            [kubectl, *arguments], input=stdin, capture_output=True, text=True, timeout=400
+        )
 
     def _secret(self, namespace: str, name: str, **values: str) -> None:
         # From stdin: arguments can be seen by all of the machine.
@@ -187,34 +216,16 @@ class Bundle:
             "RUNNER_SIGNING_KEY": self._keys["runner"].private_text,
         }
 
-    def _world_kustomization(self, sql: list[str]) -> Json:
-        names = (("postgres", self.choice.postgres_image), ("python", self.choice.python_image))
-        maps = (("postgres-init", ["migrate.sh"]), ("postgres-sql", sql), ("model", ["model.py"]))
-        return {
-            "kind": "Kustomization",
-            "namespace": WORLD,
-            "resources": ["world.yaml"],
-            "images": [_image(f"{name}-of-the-suite", image) for name, image in names],
-            "configMapGenerator": [{"name": name, "files": files} for name, files in maps],
-        }
 
-    def _overlay_kustomization(self) -> Json:
-        settings = {"name": "backend-configmap", "namespace": NAMESPACE, "behavior": "merge"}
-        service = {"group": "serving.knative.dev", "kind": "Service"}
-        return {
-            "kind": "Kustomization",
-            "resources": ["../../base", "to-model.yaml"],
-            "components": ["../../components/network-policy"],
-            "images": [_image("agent-functions", self.choice.image)],
-            "configMapGenerator": [{**settings, "envs": ["settings.env"]}],
-            "patches": [{"path": "quick.yaml", "target": service}],
-        }
+def started_runs(log: str) -> set[str]:
+    """The ids of the runs that a process has started, by its log."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return {line["run_id"] for line in lines if line.get("event") == "run.started"}
 
 
-def _image(name: str, image: str) -> dict[str, str]:
-    # As a whole: the names that stand for images have no tag that kustomize would add.
-    return {"name": name, "newName": image}
-
-
-def _write_yaml(folder: Path, kustomization: Any) -> None:
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+def _container(pod: Json) -> Json:
+    """The status of a pod's own container; Knative's is beside it, and before both start there is none."""
+    for status in pod["status"].get("containerStatuses", ()):
+        if status["name"] == "function":
+            return status  # type: ignore[no-any-return]  # JSON has no types
+    return {"state": {}}

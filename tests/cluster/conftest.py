@@ -1,12 +1,15 @@
 """The bundle on the cluster that KUBECONFIG points to. docs/cluster-test.md."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.bundle import Bundle, Choice
+from tests.cluster.bundle import Bundle
+from tests.cluster.choice import Choice
+from tests.cluster.eventing import through_a_broker
 from tests.cluster.people import Meet, meeting
 
 _MISSING = [name for name in ("KUBECONFIG", "CLUSTER_IMAGE") if not os.environ.get(name)]
@@ -42,3 +45,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
 async def meet(bundle: Bundle) -> AsyncIterator[Meet]:
     async with meeting(bundle) as meet:
         yield meet
+
+
+@pytest.fixture
+async def broker(bundle: Bundle) -> AsyncIterator[None]:
+    """Runs that wait go through a Broker, for the time of a test."""
+    if not await asyncio.to_thread(bundle.has_eventing):
+        pytest.skip("needs Knative Eventing: docs/cluster-test.md says how to install it")
+    async with through_a_broker(bundle):
+        yield

@@ -10,6 +10,8 @@ import httpx
 
 from tests.cluster.bundle import Bundle
 from tests.cluster.people import Meet
+from tests.cluster.revisions import deploy, do, serving
+from tests.cluster.runs import Runs, assert_one_attempt, assert_whole, streaming
 from tests.fixtures.functions import Person, says_user
 
 _WORKERS = 4
@@ -18,21 +20,21 @@ _WORKERS = 4
 async def test_a_canary_is_promoted_and_rolled_back_without_an_error(
     bundle: Bundle, meet: Meet
 ) -> None:
-    before = await _serving(bundle)
+    before = await serving(bundle)
     bundle.set(KEEP_ALIVE_SECONDS="14")
     load = Load(await meet())
     async with load.going_on():
-        await _do(bundle, "deploy", str(bundle.overlay), "--canary", "50")
-        shares = await _serving(bundle)
+        await do(bundle, "deploy", str(bundle.overlay), "--canary", "50")
+        shares = await serving(bundle)
         assert sorted(shares.values()) == ["50%", "50%"]
         assert shares.keys() > before.keys()
         # Both answer, on one schema.
         await load.more(40)
-        await _do(bundle, "promote")
-        assert await _serving(bundle) == {(shares.keys() - before.keys()).pop(): "100%"}
+        await do(bundle, "promote")
+        assert await serving(bundle) == {(shares.keys() - before.keys()).pop(): "100%"}
         await load.more(10)
-        await _do(bundle, "rollback")
-        assert await _serving(bundle) == before
+        await do(bundle, "rollback")
+        assert await serving(bundle) == before
         await load.more(10)
     assert set(load.ended) == {"RUN_FINISHED"}
 
@@ -40,28 +42,28 @@ async def test_a_canary_is_promoted_and_rolled_back_without_an_error(
 async def test_a_bad_image_leaves_what_serves_and_deploy_says_why(
     bundle: Bundle, meet: Meet
 ) -> None:
-    before = await _serving(bundle)
+    before = await serving(bundle)
     image = "registry.invalid/agent-functions:none"
     done = await asyncio.to_thread(bundle.knative, "deploy", str(bundle.overlay), "--image", image)
     assert done.returncode == 1
     assert "agent: failed: " in done.stderr
-    assert await _serving(bundle) == before
+    assert await serving(bundle) == before
     frames = await (await meet()).run(says_user("hello", run="after"))
     assert frames[-1]["type"] == "RUN_FINISHED"
     # Not for the test: what comes after it finds all functions ready.
-    await _do(bundle, "deploy", str(bundle.overlay))
+    await deploy(bundle)
 
 
-async def _do(bundle: Bundle, *arguments: str) -> None:
-    done = await asyncio.to_thread(bundle.knative, *arguments)
-    assert done.returncode == 0, done.stderr
-
-
-async def _serving(bundle: Bundle) -> dict[str, str]:
-    """Revisions of `agent` with traffic, and their share."""
-    rows = await asyncio.to_thread(bundle.status)
-    agents = [row for row in rows if row["service"] == "agent" and row["traffic"] != "0%"]
-    return {row["revision"]: row["traffic"] for row in agents}
+async def test_a_rollout_cuts_no_open_stream(bundle: Bundle, meet: Meet) -> None:
+    before = await serving(bundle)
+    runs = Runs("rollout", count=10, seconds=120)
+    async with streaming(await meet(), runs) as streams:
+        bundle.set(KEEP_ALIVE_SECONDS="13")
+        await deploy(bundle)
+        assert (await serving(bundle)).keys().isdisjoint(before)
+        assert not [each for each in streams if each.done()]
+    assert_whole(streams, runs)
+    await assert_one_attempt(bundle, runs)
 
 
 @dataclass

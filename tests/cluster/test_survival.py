@@ -1,4 +1,4 @@
-"""Pods die, and nothing is lost."""
+"""Processes die without a warning, and nothing is lost."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import httpx
 from shared.contracts import Json
 from tests.cluster.bundle import Bundle
 from tests.cluster.people import Meet
-from tests.cluster.waits import asleep, until
+from tests.cluster.waits import asleep, kill, until
 from tests.fixtures.functions import Person, says_user
 
 _COUNTED = " ".join(str(number) for number in range(1, 41))
@@ -21,7 +21,7 @@ async def test_a_killed_pod_loses_nothing_once_its_client_comes_back(
     async with person.stream("POST", "/runs", asked) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
-        await asyncio.to_thread(bundle.kill, "agent")
+        await kill(bundle, "agent")
     seen = await _come_back(person, "killed", cursor)
     assert [each["type"] for each in seen if each["type"].startswith("RUN_F")] == ["RUN_FINISHED"]
     assert not [each for each in seen if each["type"] == "RUN_ERROR"]
@@ -35,7 +35,7 @@ async def test_a_sweep_finishes_what_a_killed_pod_left_and_nobody_asks_for(
     asked = says_user("count 40 250", run="orphan", thread="orphan")
     async with person.stream("POST", "/runs", asked) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        await asyncio.to_thread(bundle.kill, "agent")
+        await kill(bundle, "agent")
     expired = "select 1 from agent.lease join agent.run on run.id = run_id where key = 'orphan'"
     await until(60, "its lease ran out", bundle.sql, f"{expired} and lease.until < now()")
     sweep = "http://runner.agent-backend.svc.cluster.local/sweep"

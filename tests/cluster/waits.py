@@ -24,3 +24,10 @@ async def asleep(bundle: Bundle, *functions: str) -> None:
     for function in functions:
         # The window, the grace of a cluster's autoscaler, and what pods take to end.
         await until(240, f"no pod of {function}", lambda name: not bundle.pods(name), function)
+
+
+async def kill(bundle: Bundle, function: str) -> None:
+    """Kill all of a function's processes, and wait until the cluster has seen that SIGKILL ended each."""
+    containers = await asyncio.to_thread(bundle.kill, function)
+    assert containers, f"nothing runs of {function}"
+    await until(60, "SIGKILL ended them", lambda: containers <= bundle.killed(function))

@@ -1,24 +1,28 @@
 """What `make cluster-test` takes to a cluster, as far as it can be tried without one."""
 
-import asyncio
+import json
 import os
-import subprocess
+import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-import httpx
 import pytest
 
-from local.children import Child, Children
+from local.children import Children
 from local.environment import ROOT
 from local.probe import free_port
 from shared.contracts import Json
-from tests.cluster import test_survival
-from tests.cluster.bundle import Bundle, Choice
+from tests.cluster import stops, test_survival
+from tests.cluster.bundle import Bundle
+from tests.cluster.choice import Choice
+from tests.cluster.init_process import NEEDED, Init, init_process
+from tests.cluster.killing import KILL
 from tests.cluster.people import meeting
+from tests.cluster.rehearsal import Rehearsal, is_there, rehearsing
+from tests.cluster.runs import Runs, assert_one_attempt
 from tests.cluster.test_rollout import Load
 from tests.cluster.waits import until
 from tests.doubles import ModelServer
@@ -45,6 +49,14 @@ def test_all_that_is_applied_is_what_a_cluster_takes(bundle: Bundle) -> None:
         assert scaling(service)["target"] == "2"
     images = [container(each)["image"] for each in objects if each["kind"] == "Deployment"]
     assert sorted(images) == ["postgres:17", "python"]
+
+
+def test_with_a_broker_it_is_too(bundle: Bundle) -> None:
+    bundle.use("network-policy", "eventing")
+    objects = render(bundle.overlay)
+    assert not [fault for each in objects for fault in faults(each)]
+    kinds = [each["kind"] for each in objects]
+    assert (kinds.count("Broker"), kinds.count("Trigger"), kinds.count("SinkBinding")) == (1, 1, 2)
 
 
 def test_other_settings_are_another_revision(bundle: Bundle) -> None:
@@ -77,71 +89,16 @@ async def counting(tmp_path: Path, bundle: Bundle) -> AsyncIterator[str]:
     script = bundle.world / "model.py"
     with Children(tmp_path / "logs") as children:
         children.start("model", [sys.executable, script, str(port)], env=dict(os.environ))
-        await until(10, "the model listens", _is_there, f"http://127.0.0.1:{port}/")
+        await until(10, "the model listens", is_there, f"http://127.0.0.1:{port}/")
         yield f"http://127.0.0.1:{port}/v1"
-
-
-def _is_there(address: str) -> bool:
-    try:
-        return httpx.get(address).is_success
-    except httpx.TransportError:
-        return False
-
-
-@dataclass
-class Rehearsal(Bundle):
-    """The bundle as processes of this machine, for tests that need no Knative."""
-
-    children: dict[str, Child] = field(default_factory=dict)
-    bases: dict[str, str] = field(default_factory=dict)
-    owner_url: str = ""
-
-    def sql(self, statement: str) -> str:
-        async def ask() -> str:
-            connection = await asyncpg.connect(self.owner_url)
-            try:
-                found = await connection.fetchval(statement)
-            finally:
-                await connection.close()
-            return "" if found is None else str(found)
-
-        return asyncio.run(ask())
-
-    def kill(self, function: str) -> None:
-        self.children[function].kill_and_start_again()
-
-    def inside(self, script: str) -> str:
-        here = script.replace("http://runner.agent-backend.svc.cluster.local", self.bases["runner"])
-        return subprocess.run([sys.executable, "-c", here], capture_output=True, text=True).stdout
-
-    def pods(self, function: str) -> list[Json]:
-        return []
-
-    def address(self, function: str) -> tuple[str, dict[str, str]]:
-        return self.bases[function], {}
 
 
 @pytest.fixture
 async def rehearsal(
     tmp_path: Path, database: TestDatabase, model: ModelServer, counting: str
 ) -> AsyncIterator[Rehearsal]:
-    made = Rehearsal(tmp_path, Choice("none"), owner_url=database.owner_url)
-    with Children(tmp_path / "functions") as children:
-        for name in ("agent", "threads", "runner"):
-            port = free_port()
-            made.bases[name] = f"http://127.0.0.1:{port}"
-            more = {"openai_base_url": counting, "host": "127.0.0.1", "port": port}
-            settings = settings_for(
-                database, model, lease_seconds=1, lease_renew_seconds=0.2, **more
-            )
-            given = {
-                k.upper(): str(v) for k, v in asdict(settings).items() if not isinstance(v, dict)
-            }
-            command = [sys.executable, "-m", "functions", name]
-            environ = {**os.environ, **given}
-            made.children[name] = children.start(name, command, env=environ)
-        for base in made.bases.values():
-            await until(20, "a function is ready", _is_there, f"{base}/readiness")
+    settings = settings_for(database, model)
+    async with rehearsing(tmp_path, settings, counting, database.owner_url) as made:
         yield made
 
 
@@ -153,6 +110,87 @@ async def test_its_survivals_on_processes_of_this_machine(rehearsal: Rehearsal) 
         await test_survival.test_a_sweep_finishes_what_a_killed_pod_left_and_nobody_asks_for(
             rehearsal, meet
         )
+
+
+async def test_its_stops_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
+    async with meeting(rehearsal) as meet:
+        await stops.a_background_run_ends_in_runner(rehearsal, meet, Runs("waiting", 1, seconds=3))
+        await stops.clients_leave_and_all_pods_stop(rehearsal, meet, Runs("left", 3, seconds=4))
+
+
+async def test_its_streams_in_a_process_that_stops(rehearsal: Rehearsal) -> None:
+    async with meeting(rehearsal) as meet:
+        runs = Runs("streamed", 5, seconds=4)
+        await stops.all_pods_stop_under_streams(rehearsal, meet, runs)
+
+
+async def test_a_second_request_for_a_run_fails_its_count(rehearsal: Rehearsal) -> None:
+    runs = Runs("twice", 1, seconds=0.5)
+    async with meeting(rehearsal) as meet:
+        person = await meet()
+        await person.run(runs.body("twice-0"))
+        await assert_one_attempt(rehearsal, runs)
+        await person.run(says_user(runs.message("twice-0"), run="other", thread="other"))
+    with pytest.raises(AssertionError, match=r"requests: \{'twice-0': 2\}"):
+        await assert_one_attempt(rehearsal, runs)
+
+
+def test_it_tells_containers_that_run_from_those_that_were_killed(tmp_path: Path) -> None:
+    killed, stopped = _ended("old", 137), _ended("done", 0)
+    statuses = [
+        _status("new", running={}) | {"lastState": killed},
+        _status("done") | {"state": stopped},
+        {"name": "queue-proxy", "containerID": "other", "state": {"running": {}}},
+    ]
+    pods = [
+        {"metadata": {"name": f"pod-{nth}"}, "status": {"containerStatuses": [status]}}
+        for nth, status in enumerate(statuses)
+    ]
+    canned = Canned(tmp_path, Choice("none"), printed=json.dumps({"items": pods}))
+    assert [(pod, each["containerID"]) for pod, each in canned.running("agent").items()] == [
+        ("pod-0", "new")
+    ]
+    assert canned.killed("agent") == {"old"}
+
+
+@dataclass
+class Canned(Bundle):
+    """A cluster that says the same to every question."""
+
+    printed: str = ""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.printed
+
+
+def _status(container_id: str, **state: Json) -> Json:
+    return {"name": "function", "containerID": container_id, "state": state}
+
+
+def _ended(container_id: str, code: int) -> Json:
+    return {"terminated": {"containerID": container_id, "exitCode": code}}
+
+
+async def test_its_kill_is_not_announced_to_the_init_of_a_container(init: Init) -> None:
+    assert init.run("import os; os.kill(1, 9)") == 0
+    assert init.is_alive()
+    assert init.run(KILL) == -signal.SIGKILL
+    assert init.ending() == (128 + signal.SIGKILL, "")
+
+
+async def test_a_stop_is_announced_to_it(init: Init) -> None:
+    assert init.run("import os; os.kill(1, 15)") == 0
+    assert init.run(KILL) == -signal.SIGKILL
+    assert init.ending() == (128 + signal.SIGKILL, "SIGTERM\n")
+
+
+@pytest.fixture
+async def init() -> AsyncIterator[Init]:
+    if os.geteuid() or not all(map(shutil.which, NEEDED)):
+        pytest.skip(f"needs root and {', '.join(NEEDED)}")
+    with init_process(free_port()) as made:
+        await until(10, "it answers", made.is_alive)
+        yield made
 
 
 async def test_its_load_tells_what_went_wrong(rehearsal: Rehearsal) -> None:

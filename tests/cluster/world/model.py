@@ -1,13 +1,20 @@
 """A model's server of the standard library alone, to be run in any Python image: what its user says is what it does.
 
-`count 40 250` streams `1 2 ... 40`, a number every 250 ms; all else is answered at once.
+`count 40 250` streams `1 2 ... 40`, a number every 250 ms; all else is answered at once. A name may follow, so that two
+users do not say the same: `GET /requests` has how often each text came.
 """
 
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
+
+#: How often each text came; every request has a thread.
+_requests: Counter[str] = Counter()
+_counting = Lock()
 
 
 class Model(BaseHTTPRequestHandler):
@@ -16,18 +23,24 @@ class Model(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.send_response(204)
+        with _counting:
+            body = json.dumps(_requests).encode() if self.path == "/requests" else b""
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        said = [each["content"] for each in request["messages"] if each["role"] == "user"]
+        said = [_text(each["content"]) for each in request["messages"] if each["role"] == "user"]
+        with _counting:
+            _requests[said[-1]] += 1
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         # The end of the connection is the end of the answer.
         self.send_header("connection", "close")
         self.end_headers()
-        for event in _events(_text(said[-1])):
+        for event in _events(said[-1]):
             self.wfile.write(b"data: " + event.encode() + b"\n\n")
             self.wfile.flush()
 
@@ -52,7 +65,7 @@ def _events(said: str) -> Iterator[str]:
 
 def _words(said: str) -> Iterator[str]:
     match said.split():
-        case ["count", last, pause]:
+        case ["count", last, pause, *_]:
             for number in range(1, int(last) + 1):
                 yield str(number) if number == 1 else f" {number}"
                 time.sleep(int(pause) / 1000)

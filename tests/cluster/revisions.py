@@ -1,0 +1,23 @@
+"""The revisions of a bundle on a cluster, as `python -m knative` makes and lists them."""
+
+import asyncio
+
+from tests.cluster.bundle import Bundle
+
+
+async def do(bundle: Bundle, *arguments: str) -> None:
+    """A command that must succeed."""
+    done = await asyncio.to_thread(bundle.knative, *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+async def deploy(bundle: Bundle) -> None:
+    """What the overlay's files say now, ready."""
+    await do(bundle, "deploy", str(bundle.overlay))
+
+
+async def serving(bundle: Bundle) -> dict[str, str]:
+    """Revisions of `agent` with traffic, and their share."""
+    rows = await asyncio.to_thread(bundle.status)
+    agents = [row for row in rows if row["service"] == "agent" and row["traffic"] != "0%"]
+    return {row["revision"]: row["traffic"] for row in agents}
