@@ -128,7 +128,7 @@ class Execution:
                 tokens_left=lambda: self._runs.tokens_left(leased.claims),
             )
         except DeadlineReached:
-            logger.info("run.handed_on")
+            logger.info("run.handed_on", extra={"attempt": leased.attempt})
             # A cancel that comes now is for whoever goes on with it.
             live.on_stop = None
             for run_id in await self.journal.release([live]):

@@ -90,6 +90,16 @@ def check(
     return [*findings, *_effects(kept, effects), *_taken_over(kept, victims)]
 
 
+def interrupted(begun: set[tuple[str, int]], excused: set[tuple[str, int]]) -> Finding:
+    """No attempt ends before its run, unless something hit it or its time was over. A graceful stop does neither."""
+    last: dict[str, int] = {}
+    for run, attempt in begun:
+        last[run] = max(attempt, last.get(run, 0))
+    early = sorted(begun - excused - set(last.items()))
+    cases = [f"{run}: attempt {attempt} of {last[run]}" for run, attempt in early]
+    return Finding("interrupted for no reason", cases)
+
+
 def unknown(kept: Recorded) -> int:
     """Calls of which nobody can tell what came of them, and that say so."""
     return sum(item["data"].get("status") == "unknown" for item in _results(kept))
@@ -234,5 +244,5 @@ def _is_accounted(call_id: str, calls: dict[str, Any], kept: Recorded) -> bool:
 
 def _taken_over(kept: Recorded, victims: Sequence[Victim]) -> list[Finding]:
     """A run that lost its process goes on in an attempt of its own, or had just ended."""
-    never = [f"{v.run} after {v.how}" for v in victims if v.recovered_after is None]
+    never = [v.run for v in victims if v.recovered_after is None]
     return [Finding("never recovered", never)]

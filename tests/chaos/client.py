@@ -14,7 +14,7 @@ from local.keys import Keys
 from shared.contracts import Json
 from tests.chaos.view import View
 
-_PATIENCE = 90.0
+_PATIENCE = 120.0
 _AGAIN = 0.05
 #: Refusals that pass: the process was full, stopping or gone, or Postgres away.
 _PASSING = frozenset((429, 499, 500, 502, 503, 504))

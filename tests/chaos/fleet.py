@@ -1,119 +1,82 @@
-"""The processes: several of each function, started again when they die, as a platform does; and the gateway."""
+"""The processes: `agent` and `runner` on the stand-in for Knative, with windows shorter than a run; and the gateway."""
 
 import asyncio
 import json
 import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from local import gateway
-from local.environment import ROOT
 from local.keys import Keys
 from local.probe import free_port
+from tests.knative.rendering import FOLDER, render, services
+from tests.platform.pod import Pod
+from tests.platform.rules import Rules
+from tests.platform.stand_in import Platform
 
+FUNCTIONS: Final = ("agent", "runner")
+#: A second of the platform's clock is so long here: a window of 60 s is one of 3 s, and a run takes longer than that.
+FACTOR: Final = 1 / 20
+#: Few requests a pod, so that a few clients bring several.
+_TARGET = 2
 _POLL = 0.05
 _REPLACED = 60.0
-
-
-@dataclass
-class Pod:
-    """One process of a function."""
-
-    name: str
-    port: int
-    process: asyncio.subprocess.Process
-    log: Path
-    is_paused: bool = False
-    is_stopping: bool = False
-
-    @property
-    def is_up(self) -> bool:
-        return self.process.returncode is None and not self.is_stopping
-
-    async def answers(self) -> bool:
-        """Whether it listens."""
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        return self.is_up
-
-    def send(self, number: signal.Signals) -> None:
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-            self.is_paused = number is signal.SIGSTOP
-            self.is_stopping = self.is_stopping or number is signal.SIGTERM
-
-    def holds(self) -> set[tuple[str, int]]:
-        """The runs it began to answer: (run id of the client, attempt)."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        said = [json.loads(line) for line in lines if '"run.started"' in line]
-        return {
-            (line["run_id"], line["attempt"]) for line in said if line["event"] == "run.started"
-        }
+#: What a process logs of a run that leaves it before its end.
+_RELEASED = "run.handed_on"
 
 
 class Fleet:
-    """All pods that should be there; whoever dies is replaced."""
+    """The pods there are, and what they say of the runs they had."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        self.pods: list[Pod] = []
-        self.crashes: list[str] = []
-        self._folder = folder
-        self._settings = settings
-        self._numbers = count(1)
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
 
-    def ports(self, name: str) -> list[int]:
-        return [pod.port for pod in self.pods if pod.name == name and pod.is_up]
+    async def deploy(self, ports: dict[str, int], **environment: str) -> None:
+        """Give both functions their addresses; processes come with the first requests."""
+        shipped = services(render(FOLDER / "overlays" / "production"))
+        for name in FUNCTIONS:
+            rules = replace(Rules.of(shipped[name]), target=_TARGET).scaled(FACTOR)
+            await self.platform.deploy(name, rules, environment, port=ports[name])
 
-    async def add(self, name: str, **more: str) -> None:
-        """Start one, and go on: who connects waits for it."""
-        port, log = free_port(), self._folder / f"{name}-{next(self._numbers)}.log"
-        environ = {**os.environ, **self._settings, **more, "PORT": str(port)}
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "functions", name),
-                env=environ,
-                cwd=ROOT,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-        self.pods.append(Pod(name, port, process, log))
-
-    async def supervise(self, **more: str) -> None:
-        """Replace the dead until cancelled."""
-        while True:
-            for pod in [pod for pod in self.pods if pod.process.returncode is not None]:
-                self.pods.remove(pod)
-                if pod.process.returncode not in (0, -signal.SIGKILL, -signal.SIGTERM):
-                    self.crashes.append(f"{pod.log.name}: {pod.process.returncode}")
-                await self.add(pod.name, **more)
-            await asyncio.sleep(_POLL)
+    @property
+    def pods(self) -> list[Pod]:
+        """Those that take requests."""
+        return [
+            pod for name in FUNCTIONS for pod in self.platform.pods(name) if pod.state == "ready"
+        ]
 
     async def whole(self) -> None:
-        """Wait until the dead are replaced and all answer: one thing is broken at a time, or a shared machine with two
-        cores has nobody left to recover anything.
+        """Wait until who starts is ready: one thing is broken at a time, or a shared machine with two cores has nobody
+        left to recover anything.
         """
         async with asyncio.timeout(_REPLACED):
-            while not all([await pod.answers() for pod in self.pods]):  # noqa: ASYNC110  # other processes
+            while any(  # noqa: ASYNC110  # other processes
+                pod.state == "starting" for name in FUNCTIONS for pod in self.platform.pods(name)
+            ):
                 await asyncio.sleep(_POLL)
 
-    async def close(self) -> None:
-        for pod in self.pods:
-            pod.send(signal.SIGCONT)
-            pod.send(signal.SIGKILL)
-        await asyncio.gather(*(pod.process.wait() for pod in self.pods))
+    def begun(self) -> set[tuple[str, int]]:
+        """Every attempt that a process began: (run id of the client, attempt)."""
+        return {attempt for pod in self._every_pod() for attempt in pod.holds()}
+
+    def released(self) -> set[tuple[str, int]]:
+        """Every attempt whose time in its process was over."""
+        logs = (pod.log for pod in self._every_pod() if pod.log.exists())
+        lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
+        said = (json.loads(line) for line in lines if f'"{_RELEASED}"' in line)
+        return {(line["run_id"], line["attempt"]) for line in said if line["event"] == _RELEASED}
+
+    def _every_pod(self) -> Iterator[Pod]:
+        for name in FUNCTIONS:
+            yield from self.platform.every_pod(name)
 
 
 @asynccontextmanager
 async def front(keys: Keys, agents: int, log: Path) -> AsyncIterator[str]:
-    """The gateway, with one address for all agents: its own address."""
+    """The gateway, with the platform's address for `agent`: its own address."""
     port = free_port()
     settings = gateway.settings(keys, {**os.environ}, port, {"agent": agents})
     with log.open("wb") as output:

@@ -1,8 +1,7 @@
-"""The saboteur: kills, terminates and freezes processes and cuts off Postgres, at moments a seed decides."""
+"""The saboteur: kills, deletes and freezes pods and cuts off Postgres, at moments a seed decides."""
 
 import asyncio
 import random
-import signal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +9,9 @@ from time import time
 
 import asyncpg
 
-from tests.chaos.fleet import Fleet, Pod
+from tests.chaos.fleet import Fleet
 from tests.chaos.wires import Cable
+from tests.platform.pod import Pod
 
 _POLL = 0.05
 _LIVE = """
@@ -26,11 +26,10 @@ select run.key, lease.attempt, run.ended_at is not null as ended, lease.token is
 
 @dataclass
 class Victim:
-    """A run that lost its process."""
+    """A run whose process was killed."""
 
     run: str
     attempt: int
-    how: str
     at: float
     recovered_after: float | None = None
     #: Something else was broken while it waited.
@@ -39,7 +38,10 @@ class Victim:
 
 @dataclass
 class Saboteur:
-    """Does `kills` acts; the runs that were hit are `victims`."""
+    """Does `kills` acts. `victims` are the runs whose process was killed.
+
+    `hit` are the attempts that an act may have ended before their run: to delete a pod gracefully ends none.
+    """
 
     fleet: Fleet
     cable: Cable
@@ -49,6 +51,7 @@ class Saboteur:
     tell: Callable[[str], None]
     acts: Counter[str] = field(default_factory=Counter)
     victims: list[Victim] = field(default_factory=list)
+    hit: set[tuple[str, int]] = field(default_factory=set)
 
     async def work(self, kills: int) -> None:
         """All acts, each when there is something to break."""
@@ -65,44 +68,50 @@ class Saboteur:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _act(self) -> None:
-        ways = ("kill", "terminate", "freeze", "stall")
+        ways = ("kill", "delete", "freeze", "stall")
         how = self.drawn.choices(ways, (50, 30, 16, 4))[0]
         if how == "stall":
             self.acts[how] += 1
             await self._stall()
             return
-        pods = [pod for pod in self.fleet.pods if pod.is_up and not pod.is_paused]
-        pods = [pod for pod in pods if pod.holds()]
+        pods = [pod for pod in self.fleet.pods if not pod.is_frozen and pod.holds()]
         if not pods:
             return
         pod = self.drawn.choice(pods)
-        live = [(row["key"], row["attempt"]) for row in await self.owner.fetch(_LIVE)]
-        held = pod.holds().intersection(live)
+        held = pod.holds() & await self._live()
         if not held:
             return
         self.acts[how] += 1
         match how:
             case "kill":
-                self._end(pod, held, signal.SIGKILL)
-            case "terminate":
-                self._end(pod, held, signal.SIGTERM)
+                self._kill(pod, held)
+            case "delete":
+                await self.fleet.platform.delete(pod)
             case _:
                 await self._freeze(pod)
 
-    def _end(self, pod: Pod, held: set[tuple[str, int]], number: signal.Signals) -> None:
-        pod.send(number)
-        self.victims += [Victim(run, attempt, number.name, time()) for run, attempt in sorted(held)]
+    async def _live(self) -> set[tuple[str, int]]:
+        """The attempts in progress: (run id of the client, attempt)."""
+        return {(row["key"], row["attempt"]) for row in await self.owner.fetch(_LIVE)}
+
+    def _kill(self, pod: Pod, held: set[tuple[str, int]]) -> None:
+        pod.kill()
+        self.hit |= pod.holds()
+        self.victims += [Victim(run, attempt, time()) for run, attempt in sorted(held)]
 
     async def _freeze(self, pod: Pod) -> None:
         """Past its lease and back: it must notice that its runs are others' now."""
         self._hit_twice()
-        pod.send(signal.SIGSTOP)
+        pod.freeze()
         await asyncio.sleep(self.lease * self.drawn.uniform(1.2, 2.0))
-        pod.send(signal.SIGCONT)
+        pod.thaw()
+        self.hit |= pod.holds()
 
     async def _stall(self) -> None:
         self._hit_twice()
+        self.hit |= await self._live()
         await self.cable.stall(self.lease * self.drawn.uniform(0.2, 1.5))
+        self.hit |= await self._live()
 
     def _hit_twice(self) -> None:
         for victim in self.victims:

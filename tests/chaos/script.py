@@ -1,4 +1,7 @@
-"""What the model says, and what must therefore be in every thread: a function of the seed and of what was asked."""
+"""What the model says, and what must therefore be in every thread: a function of the seed and of what was asked.
+
+A turn takes 3 to 7 s, which is longer than every window of the platform here.
+"""
 
 import random
 from collections.abc import Sequence
@@ -43,7 +46,7 @@ class Script:
         """The model's answer to a request: the turn that is due, at its own pace, sometimes broken off once."""
         task, done = _due(request["messages"])
         turn, drawn = self.turns(task)[done], self._drawn(f"{task} {done}")
-        pace = drawn.uniform(0.002, 0.03)
+        pace = drawn.uniform(0.08, 0.12)
         pieces: list[Piece] = [drawn.uniform(0.0, 0.3)]
         for word in turn.words:
             pieces += [chunk({"content": word}), pace]
@@ -59,7 +62,7 @@ class Script:
 
 
 def _words(drawn: random.Random, task: str, nth: int) -> list[str]:
-    return [f"{task}.{nth}.{word} " for word in range(drawn.randint(3, 40))]
+    return [f"{task}.{nth}.{word} " for word in range(drawn.randint(40, 60))]
 
 
 def _due(messages: Sequence[Json]) -> tuple[str, int]:

@@ -1,43 +1,9 @@
-"""What is between processes: a balancer where Knative's ingress would be, and a cable to Postgres that can stall."""
+"""What is between the functions and Postgres: a cable that can stall."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-
-#: An ingress waits for a pod to come up; so does this.
-_PATIENCE = 10.0
-
-
-@dataclass
-class Balancer:
-    """Sends each connection to the next process that takes it; `ports` are those there are right now."""
-
-    ports: Callable[[], Sequence[int]]
-    port: int = 0
-    _turn: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                there = await self._connect()
-        except TimeoutError:
-            writer.close()
-            return
-        await _join((reader, writer), there)
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        while True:
-            for port in self._rotated():
-                with suppress(OSError):
-                    return await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.sleep(0.02)
-
-    def _rotated(self) -> list[int]:
-        ports = list(self.ports())
-        self._turn += 1
-        at = self._turn % len(ports) if ports else 0
-        return ports[at:] + ports[:at]
 
 
 @dataclass
@@ -91,8 +57,8 @@ async def _copy(
 
 
 @asynccontextmanager
-async def serving(wire: Balancer | Cable) -> AsyncIterator[None]:
-    """The wire, listening on a port of its own."""
+async def serving(wire: Cable) -> AsyncIterator[None]:
+    """The cable, listening on a port of its own."""
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     wire.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,0 +1,180 @@
+"""`agent` and `runner` on the stand-in, by the rules that ship, with Knative's times and ours scaled by one factor."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import httpx
+import yaml
+
+from local.probe import free_port
+from shared.contracts import Json
+from tests.doubles import ModelServer, Piece, Reply, calls, chunk, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.foreign import foreign
+from tests.fixtures.functions import Person, says_user, settings_for
+from tests.knative.rendering import FOLDER, container, render, services
+from tests.platform.broker import Acknowledges, Broker
+from tests.platform.rules import Delivery, Rules
+from tests.platform.stand_in import Platform
+
+FACTOR: Final = 1 / 30
+Way = Acknowledges | Literal["direct"]
+#: Settings in seconds that are a platform's concern; others, such as the tick, are as they are everywhere.
+_SCALED = (
+    "RUN_DEADLINE_SECONDS",
+    "STOP_GRACE_SECONDS",
+    "STOP_HANDOVER_SECONDS",
+    "LEASE_SECONDS",
+    "LEASE_RENEW_SECONDS",
+)
+_PACE_SECONDS = 0.1
+
+
+def variables(settings: object) -> dict[str, str]:
+    """Settings as environment variables."""
+    return {
+        name.upper(): value if isinstance(value, str) else json.dumps(value)
+        for name, value in asdict(settings).items()  # type: ignore[call-overload]  # a dataclass
+        if not isinstance(value, dict)
+    }
+
+
+class Script:
+    """A model that answers `<name> <turns> <seconds>` with so many turns of so many seconds, all but the last calling a
+    tool. `asked` counts the requests for each turn of each task."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[tuple[str, int]] = Counter()
+
+    def reply(self, request: Json) -> Reply:
+        messages = request["messages"]
+        last = max(nth for nth, message in enumerate(messages) if message["role"] == "user")
+        task = messages[last]["content"]
+        turn = sum(message["role"] == "assistant" for message in messages[last:])
+        self.asked[task, turn] += 1
+        _, turns, seconds = task.split()
+        pieces: list[Piece] = []
+        for nth in range(round(float(seconds) / _PACE_SECONDS)):
+            pieces += [chunk({"content": f"{turn}.{nth} "}), _PACE_SECONDS]
+        is_last = turn == int(turns) - 1
+        return Reply([*pieces, *(says() if is_last else calls(("c", "look", "{}")))])
+
+
+async def _look(_: Json) -> Json:
+    return {"content": [{"type": "text", "text": "seen"}]}
+
+
+@dataclass
+class Bundle:
+    """The deployed functions, and what a test asks of them."""
+
+    platform: Platform
+    database: TestDatabase
+    script: Script
+    client: httpx.AsyncClient
+    person: Person
+    #: How often a pod that held a run was killed by force, by the run's name.
+    kills: Counter[str] = field(default_factory=Counter)
+
+    async def begin(self, name: str, turns: int, seconds: float) -> None:
+        """Start a run, and leave when its first words are there."""
+        async with self.person.stream("POST", "/runs", _asks(name, turns, seconds)) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+
+    async def begin_in_background(self, name: str, turns: int, seconds: float) -> None:
+        asked = _asks(name, turns, seconds, forwardedProps={"background": True})
+        assert (await self.person.ask("POST", "/runs", asked)).status_code == 202
+
+    async def stream(self, name: str, turns: int, seconds: float) -> list[Json]:
+        """All that one connection gives of a new run."""
+        return await self.person.run(_asks(name, turns, seconds))
+
+    async def delete_all(self, *, force: bool = False) -> None:
+        """Delete every pod that could take a request."""
+        for name in ("agent", "runner"):
+            for pod in self.platform.pods(name):
+                if pod.state == "ready":
+                    if force:
+                        self.kills.update(run for run, _ in pod.holds())
+                    await self.platform.delete(pod, force=force)
+
+    async def sweep(self) -> None:
+        """What a schedule does."""
+        await self.client.post(self.platform.url("runner") + "/sweep")
+
+    async def runs(self) -> dict[str, tuple[str, int]]:
+        """Each run's status and attempt, as far as it has begun."""
+        async with self.database.owner() as owner:
+            rows = await owner.fetch(
+                "select run.key, status, coalesce(lease.attempt, run.attempt) as attempt"
+                " from agent.run left join agent.lease on lease.run_id = run.id"
+            )
+        return {row["key"]: (row["status"], row["attempt"]) for row in rows}
+
+    async def ended(self, seconds: float) -> dict[str, tuple[str, int]]:
+        """Wait until all runs have ended."""
+        async with asyncio.timeout(seconds):
+            while any(s in ("queued", "in_progress") for s, _ in (await self.runs()).values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        return await self.runs()
+
+    def requests(self, name: str) -> list[int]:
+        """How often the model was asked for each turn of a run."""
+        return [n for (task, _), n in sorted(self.script.asked.items()) if task.split()[0] == name]
+
+
+def _asks(name: str, turns: int, seconds: float, **more: Json) -> Json:
+    return says_user(f"{name} {turns} {seconds}", run=name, thread=name, **more)
+
+
+@asynccontextmanager
+async def deployed(
+    folder: Path, database: TestDatabase, model: ModelServer, way: Way, **settings: str
+) -> AsyncIterator[Bundle]:
+    """`agent` and `runner`, with a Broker between them or without."""
+    script = Script()
+    model.answer_all = script.reply
+    async with AsyncExitStack() as stack:
+        tool = {"name": "look", "inputSchema": {"type": "object"}}
+        tools, _ = await stack.enter_async_context(foreign(_look, tool))
+        platform = await stack.enter_async_context(Platform(folder))
+        runner_port = free_port()
+        runner = f"http://127.0.0.1:{runner_port}"
+        sink = {"RUNNER_URL": f"{runner}/"}
+        if way != "direct":
+            broker = Broker(f"{runner}/", way, _delivery(), f"{runner}/sweep")
+            await stack.enter_async_context(broker)
+            sink = {"K_SINK": broker.url}
+        plain = variables(settings_for(database, model, log_level="INFO"))
+        servers = {"world": {"url": tools, "approval": "never", "repeatable": ["look"]}}
+        plain |= {**sink, "MCP_SERVERS": json.dumps(servers), "TAKEOVER_GRACE_SECONDS": "0.1"}
+        for name, port in (("runner", runner_port), ("agent", 0)):
+            rules, own = _shipped(name)
+            await platform.deploy(name, rules, {**plain, **own, **settings}, port=port)
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        person = Person(client, platform.url("agent"))
+        async with database.owner() as owner:
+            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+        yield Bundle(platform, database, script, client, person)
+
+
+def _shipped(name: str) -> tuple[Rules, dict[str, str]]:
+    """The rules of a function's manifest, and its settings that go with them."""
+    objects = render(FOLDER / "overlays" / "production")
+    service = services(objects)[name]
+    [shared] = [each["data"] for each in objects if each["kind"] == "ConfigMap"]
+    own = {each["name"]: each["value"] for each in container(service)["env"] if "value" in each}
+    asked: Mapping[str, str] = {"LEASE_SECONDS": "30", "LEASE_RENEW_SECONDS": "10", **shared, **own}
+    scaled = {each: str(float(asked[each]) * FACTOR) for each in _SCALED}
+    return Rules.of(service).scaled(FACTOR), scaled
+
+
+def _delivery() -> Delivery:
+    trigger = yaml.safe_load((FOLDER / "components/eventing/trigger.yaml").read_text())
+    return Delivery.of(trigger).scaled(FACTOR)

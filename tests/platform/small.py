@@ -1,0 +1,63 @@
+"""What the tests of the stand-in start from: one small function, and who asks it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+
+from tests.platform.pod import Pod
+from tests.platform.rules import Rules
+from tests.platform.stand_in import Platform
+
+#: A window takes 0.2 s of a test, a tick 0.02.
+FACTOR = 1 / 100
+#: What is late on a busy machine with two cores.
+LATE = 1.5
+
+
+def command(_: str) -> Sequence[str]:
+    return sys.executable, "-m", "tests.platform.app"
+
+
+async def until(holds: Callable[[], object], *, seconds: float = 10) -> None:
+    """Wait for what another process or the platform does."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.005)
+
+
+async def ready_pod(platform: Platform, rules: Rules, **environment: str) -> Pod:
+    """The only pod of a function, which was asked once unless it is there anyway."""
+    url = await platform.deploy("small", rules, environment)
+    if rules.min_scale:
+        await until(lambda: [pod.state for pod in platform.pods("small")] == ["ready"])
+        return platform.pods("small")[0]
+    async with httpx.AsyncClient(timeout=20) as client:
+        assert (await client.get(url)).text == "0\nend"
+    [pod] = platform.pods("small")
+    return pod
+
+
+class Streamed:
+    """A response as its client sees it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._lines = response.aiter_lines()
+
+    async def line(self) -> str:
+        return await anext(self._lines)
+
+    async def rest(self) -> list[str]:
+        return [line async for line in self._lines]
+
+
+@asynccontextmanager
+async def streaming(client: httpx.AsyncClient, url: str) -> AsyncIterator[Streamed]:
+    """A response, as soon as its first line has come."""
+    async with client.stream("GET", url) as response:
+        streamed = Streamed(response)
+        await streamed.line()
+        yield streamed

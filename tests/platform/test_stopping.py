@@ -1,0 +1,74 @@
+"""Whatever the platform does to pods: every run ends, in as few attempts as can be; no closed turn is asked twice."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.doubles import ModelServer
+from tests.fixtures.database import TestDatabase
+from tests.platform.bundle import Bundle, Way, deployed
+
+WAYS = ["direct", "after delivery", "before delivery"]
+#: With the factor of 1/30, `agent` has a window of 2 s, a deadline of 18 s, and 20 s for a response.
+_TURN = 4.0
+_SETTLED = 60.0
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_graceful_deletions_interrupt_no_run_and_no_stream(
+    tmp_path: Path, database: TestDatabase, model: ModelServer, way: Way
+) -> None:
+    async with deployed(tmp_path, database, model, way) as bundle:
+        streams = [asyncio.ensure_future(bundle.stream(f"s{n}", 3, _TURN)) for n in range(4)]
+        # Ten windows long, which is more than the deadline.
+        await asyncio.gather(*(bundle.begin(f"long{n}", 5, _TURN) for n in range(2)))
+        await asyncio.gather(*(bundle.begin_in_background(f"back{n}", 3, _TURN) for n in range(2)))
+        for _ in range(4):
+            await asyncio.sleep(2)
+            await bundle.delete_all()
+        whole = await asyncio.gather(*streams)
+        runs = await bundle.ended(_SETTLED)
+
+    assert {status for status, _ in runs.values()} == {"completed"}
+    attempts = {name: attempt for name, (_, attempt) in runs.items()}
+    # Their own deadline starts a second attempt, and nothing else does.
+    assert {name: n for name, n in attempts.items() if n > 1} == {"long0": 2, "long1": 2}
+    assert {name: bundle.requests(name) for name in runs} == {
+        name: [1] * (5 if name.startswith("long") else 3) for name in runs
+    }
+    for frames in whole:
+        assert frames[-1]["type"] == "RUN_FINISHED", "its one connection was cut"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_forced_deletions_cost_an_attempt_each_and_nothing_else(
+    tmp_path: Path, database: TestDatabase, model: ModelServer, way: Way
+) -> None:
+    async with deployed(tmp_path, database, model, way) as bundle:
+        await asyncio.gather(*(bundle.begin(f"left{n}", 3, _TURN) for n in range(3)))
+        await asyncio.gather(*(bundle.begin_in_background(f"back{n}", 3, _TURN) for n in range(3)))
+        for nth in range(6):
+            await asyncio.sleep(2)
+            # Those that are left by kills, in turn with graceful stops, are found by a schedule's sweep.
+            await bundle.delete_all(force=nth in (0, 3))
+            await bundle.sweep()
+        runs = await swept_until_ended(bundle)
+
+    assert {status for status, _ in runs.values()} == {"completed"}
+    for name, (_, attempt) in runs.items():
+        assert attempt <= 1 + bundle.kills[name], name
+        asked = bundle.requests(name)
+        assert len(asked) == 3
+        assert sum(asked) - 3 <= bundle.kills[name], f"{name}: a closed turn was asked again"
+    assert sum(bundle.kills.values()), "nothing was held when pods were killed"
+
+
+async def swept_until_ended(bundle: Bundle) -> dict[str, tuple[str, int]]:
+    """A schedule goes on, too."""
+    for _ in range(20):
+        try:
+            return await bundle.ended(2)
+        except TimeoutError:
+            await bundle.sweep()
+    return await bundle.ended(_SETTLED)
