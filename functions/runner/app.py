@@ -1,4 +1,4 @@
-"""Executes runs that wait. A delivery stays open until its attempt ends, so that the platform counts it as a request."""
+"""Executes runs that wait. A delivery stays open until its attempt ends, so that the platform counts it."""
 
 from uuid import UUID
 
@@ -17,7 +17,7 @@ router = APIRouter()
 
 @router.post("/")
 async def execute(request: Request) -> Response:
-    """Execute the run an event names, until this attempt ends: 204. It is 204 too when the run does not wait (any more).
+    """Execute the run an event names, until this attempt ends: 204. It is 204 too where the run does not wait.
 
     The run does not depend on the request: it continues when the sender has gone. The event gives no rights: the row
     decides. The response never is an event, or a Broker would send it on.
