@@ -147,7 +147,10 @@ def test_logs_that_are_followed_come_from_all_pods_at_once_and_end_with_ctrl_c(
         assert process.stdout
         said = [process.stdout.readline() for _ in range(4)]
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        try:
+            assert process.wait(10) == 130
+        finally:
+            process.kill()
     assert {line.split()[0] for line in said} == {"agent-1", "agent-2"}
 
 

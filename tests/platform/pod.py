@@ -104,8 +104,6 @@ class Pod:
                 cwd=ROOT,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
-                # A shell starts what runs in the background deaf to Ctrl-C, and children inherit it.
-                preexec_fn=_heed_interrupts if _is_deaf() else None,
             )
 
     async def _become_ready(self) -> None:
@@ -212,11 +210,3 @@ def _free_port() -> int:
             probe.bind((LOOPBACK, port))
             return port
     raise AssertionError("no port is free")
-
-
-def _is_deaf() -> bool:
-    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-
-
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
