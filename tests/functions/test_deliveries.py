@@ -108,7 +108,8 @@ async def test_a_run_goes_on_when_its_sender_leaves_and_a_second_delivery_waits_
     run_id = await waiting_run(agent)
     async with started("runner", database, model) as runner:
         first = asyncio.ensure_future(runner.post_event(run_id))
-        await until_true(database, "(select token is not null from agent.lease)")
+        async with asyncio.timeout(5):
+            await model.asked.wait()
         first.cancel()
         second = asyncio.ensure_future(runner.post_event(run_id))
         await asyncio.wait([second], timeout=0.3)
