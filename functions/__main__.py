@@ -23,6 +23,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, state: Any) -> None:
         super().__init__(config)
         self._state = state
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: Any = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -35,10 +36,14 @@ class Server(uvicorn.Server):
             return
         # A third one ends the process where it is.
         signal.signal(sig, signal.SIG_DFL)
-        self._loop.call_soon_threadsafe(self._end_grace)
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._end_grace)
 
     def _end_grace(self) -> None:
-        self._state.grace.end()
+        if not (grace := getattr(self._state, "grace", None)):
+            # It is still starting, and holds nothing.
+            return
+        grace.end()
         for task in self.server_state.tasks:
             task.cancel()
 

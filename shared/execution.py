@@ -133,7 +133,8 @@ class Execution:
             live.on_stop = None
             for run_id in await self.journal.release([live]):
                 live.next_run = run_id
-                self._released.add(run_id)
+                if self.is_stopping:
+                    self._released.add(run_id)
 
     async def stop(self, grace: Grace, on_release: Callable[[], None]) -> None:
         """Finish the runs this process holds, and release those that its grace is too short for.
@@ -165,7 +166,7 @@ class Execution:
         for task in executing:
             task.cancel()
         with suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(grace.handover_seconds / 2):
+            async with asyncio.timeout(grace.release_seconds):
                 await asyncio.gather(*executing, return_exceptions=True)
                 held = list(self.journal.live.values())
                 self._released.update(await self.journal.release(held))

@@ -15,6 +15,8 @@ from shared.settings import Settings
 
 #: Nothing announces that all of a process's work has ended, so it is looked for this often.
 _LOOK_SECONDS = 0.05
+#: However short the grace is, releasing runs gets this long.
+_RELEASE_SECONDS = 0.25
 
 
 class Grace:
@@ -60,6 +62,16 @@ class Grace:
     @property
     def seconds_left(self) -> float:
         return 0.0 if self._is_over else max(0.0, self._ends_at - monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what is still open is cut."""
+        return not self.seconds_left
+
+    @property
+    def release_seconds(self) -> float:
+        """What it may take to commit what was said and to give back the leases; also when the grace was ended."""
+        return max(self.handover_seconds / 2, _RELEASE_SECONDS)
 
     async def wait(self, is_done: Callable[[], bool], *, until: float) -> bool:
         """Wait until something is done. False: the moment `until`, or the end of the grace, came first."""

@@ -144,7 +144,7 @@ class Stream:
             # Deleted under its readers: one that comes back is told.
             return
         except (asyncio.CancelledError, GeneratorExit):
-            if self._leaves:
+            if self._leaves and not self._request.app.state.grace.is_over:
                 request_id = self._request.scope["request_id"]
                 _holder(self._request).leave(self._claims, self._view, request_id)
             raise

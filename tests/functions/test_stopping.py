@@ -98,6 +98,9 @@ async def until_stopping(process: Process) -> None:
     async def is_stopping() -> bool:
         try:
             return (await process.client.get(process.base + "/readiness")).status_code == 503
+        except httpx.ConnectError:
+            # It holds no run, and listens no more.
+            return True
         except httpx.TransportError:
             # It closed an idle connection.
             return False
@@ -230,4 +233,34 @@ async def test_a_second_signal_stops_at_once_and_releases_the_run(
                 await agent.process.wait()
 
     await until_true(database, "(select token is null from agent.lease)")
+    never.set()
+
+
+@pytest.mark.parametrize("seconds", [0.3, _LONG])
+async def test_a_stream_that_is_cut_by_a_stop_does_not_cancel_its_run(
+    database: TestDatabase, model: ModelServer, seconds: float
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never])
+    asked = says_user("hi", forwardedProps={"onDisconnect": "cancel"})
+    async with (
+        started("agent", database, model) as holder,
+        started("agent", database, model, stop_grace_seconds=seconds) as other,
+    ):
+        person = await person_of(holder, database)
+        async with person.stream("POST", "/runs", asked) as first:
+            await first.until("TEXT_MESSAGE_CONTENT")
+            # The same request again attaches to the run, in a process that does not hold it.
+            async with other.person(person).stream("POST", "/runs", asked) as second:
+                await second.until("MESSAGES_SNAPSHOT")
+                other.process.send_signal(signal.SIGTERM)
+                if seconds == _LONG:
+                    await until_stopping(other)
+                    other.process.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(5):
+                    await other.process.wait()
+            async with database.owner() as owner:
+                lease = await owner.fetchrow("select cancel_requested_at from agent.lease")
+            assert lease, "it was ended"
+            assert lease["cancel_requested_at"] is None
     never.set()
