@@ -22,7 +22,7 @@ from bench.machine import OTHER_CORE, Process
 from bench.rows.streaming import warm_up
 from bench.site import Site, site
 from local.environment import ROOT
-from shared.callers import Minter
+from shared.auth import Minter
 
 FILE: Final = ROOT / "bench" / "capacity.json"
 _GOAL_MS: Final = 250.0

@@ -10,8 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from shared.garbage import loading
-from shared.settings import InvalidSettings, Settings
+from shared.core import InvalidSettings, Settings, loading
 
 #: What responses get to be written when the grace is over.
 _LAST_SECONDS = 0.2

@@ -10,7 +10,7 @@ from knative.asking import invoke, logs
 from knative.cluster import Cluster
 from knative.errors import Refused
 from knative.rendering import overlay, services
-from shared.contracts import Json
+from shared.core import Json
 
 _NAMESPACE = "agent-backend"
 

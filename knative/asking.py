@@ -8,7 +8,7 @@ import httpx2
 
 from knative.cluster import POD, SERVICE, Cluster
 from knative.errors import Refused
-from shared.contracts import Json
+from shared.core import Json
 
 #: The function's own; the other container of a pod is Knative's.
 _CONTAINER = "function"

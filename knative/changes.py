@@ -6,7 +6,7 @@ from difflib import unified_diff
 import yaml
 
 from knative.cluster import Cluster
-from shared.contracts import Json
+from shared.core import Json
 
 #: What a cluster writes about an object, and no overlay does.
 _KEPT_BY_CLUSTER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")

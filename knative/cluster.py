@@ -17,7 +17,7 @@ from lightkube.types import PatchType
 from yaml import YAMLError
 
 from knative.errors import Refused
-from shared.contracts import Json
+from shared.core import Json
 
 #: Who we are to server-side apply, which keeps who set which field.
 _MANAGER = "agent-functions"

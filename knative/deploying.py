@@ -10,7 +10,7 @@ from knative.cluster import SECRET, SERVICE, Cluster
 from knative.errors import Refused
 from knative.rendering import containers, render, services, use_image
 from knative.rollout import Progress, wait
-from shared.contracts import Json
+from shared.core import Json
 
 
 def rendered(folder: Path, image: str | None) -> list[Json]:

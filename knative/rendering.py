@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from knative.errors import Refused
-from shared.contracts import Json
+from shared.core import Json
 
 FOLDER = Path(__file__).parent
 #: Under `latest`, or no tag at all, two builds have one name, and a revision is not what it was.

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from knative.cluster import SERVICE, Cluster
 from knative.errors import Refused
-from shared.contracts import Json
+from shared.core import Json
 
 #: The longest time between two looks.
 _PAUSE_SECONDS = 0.5

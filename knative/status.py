@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from knative.cluster import REVISION, SERVICE, Cluster
 from knative.rollout import newest, state
 from knative.traffic import shares
-from shared.contracts import Json
+from shared.core import Json
 
 _COLUMNS = {
     "service": "service",

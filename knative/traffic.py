@@ -1,7 +1,7 @@
 """Which revision gets how much. Traffic blocks of Knative Services, from what a cluster says of them."""
 
 from knative.errors import Refused
-from shared.contracts import Json
+from shared.core import Json
 
 #: What had the most traffic when the last `deploy` began: where `rollback` goes.
 SERVED_BEFORE = "agent-functions/served-before"

@@ -21,7 +21,7 @@ from local.migrate import migrate
 from local.probe import free_port
 from local.screen import Screen
 from local.stack import Plan, Running, started
-from shared.callers import Minter
+from shared.auth import Minter
 
 _GATEWAY_PORT = 54321
 _POSTGRES_PORT = 54322

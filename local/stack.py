@@ -17,7 +17,7 @@ from local.children import Child, Children
 from local.database import Logins
 from local.keys import Keys
 from local.probe import answer, free_port, require_free, wait_until_answers
-from shared.settings import InvalidSettings, Settings
+from shared.core import InvalidSettings, Settings
 
 FUNCTIONS = ("agent", "runner", "threads", "tools")
 _READY_SECONDS = 30.0

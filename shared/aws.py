@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from mangum import Mangum
 from starlette.types import Receive, Scope, Send
 
-from shared.contracts import Json
+from shared.core import Json
 
 #: What is sent as it is; anything else goes in base64.
 _TEXTS = ["text/", "application/json", "application/problem+json", "application/x-ndjson"]

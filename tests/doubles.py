@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from shared.completions import Part
-from shared.contracts import Json
-from shared.tools import Question, Result, Tool
+from shared.agents.tools import Question, Result, Tool
+from shared.core.json import Json
+from shared.models.completions import Part
 
 #: A piece of an answer: bytes to send, seconds to wait, or an event to wait for.
 Piece = bytes | float | asyncio.Event

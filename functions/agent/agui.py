@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from functions.agent.messages import messages
-from shared.contracts import Cursor, Event, Json, Snapshot
+from shared.core import Cursor, Event, Json, Snapshot
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"

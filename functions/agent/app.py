@@ -12,14 +12,19 @@ from starlette.responses import JSONResponse, Response
 from functions.agent import limits
 from functions.agent.agui import Projection, interrupts, leg_ended, usage
 from functions.agent.asked import ConnectInput, RunAgentInput
-from shared.answering import answering
-from shared.contracts import WIRE_ID, Cursor, Event, Json, Snapshot
-from shared.follow import Follow
-from shared.holder import Holder
-from shared.identity import Verifier
-from shared.problems import RunNotFound
-from shared.runs import Leased, RunView, Waiting
-from shared.web import KEEP_ALIVE, User, create_app, database, event_stream, identity, read_body
+from shared.auth import Verifier
+from shared.core import WIRE_ID, Cursor, Event, Json, RunNotFound, Snapshot
+from shared.http import (
+    KEEP_ALIVE,
+    User,
+    create_app,
+    database,
+    event_stream,
+    identity,
+    read_body,
+    run_services,
+)
+from shared.runs import Leased, LogReader, RunView, RunWorker, Waiting
 
 router = APIRouter()
 
@@ -124,7 +129,7 @@ class Stream:
     async def _frames(
         self, cursor: Cursor | None, afresh: bool, leg_seconds: float
     ) -> AsyncIterator[bytes]:
-        follow: Follow = self._request.app.state.follow
+        follow: LogReader = self._request.app.state.follow
         ends_at = monotonic() + leg_seconds if leg_seconds else None
         has_written = False
         try:
@@ -173,8 +178,8 @@ class Stream:
             skip = 0
 
 
-def _holder(request: Request) -> Holder:
-    holder: Holder = request.app.state.holder
+def _holder(request: Request) -> RunWorker:
+    holder: RunWorker = request.app.state.holder
     return holder
 
 
@@ -202,6 +207,6 @@ def _view(view: RunView) -> Json:
 app = create_app(
     "agent",
     router,
-    uses=(database, identity, answering),
+    uses=(database, identity, run_services),
     requires=("supabase_database_url", "supabase_url", "gateway_public_keys"),
 )

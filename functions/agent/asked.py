@@ -13,8 +13,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared.contracts import WIRE_ID, Json, canonical, clean_json
-from shared.log import logger
+from shared.core import WIRE_ID, Json, canonical, clean_json, logger
 
 MessageId = Annotated[
     str, StringConstraints(min_length=1, max_length=128), BeforeValidator(clean_json)

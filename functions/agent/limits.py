@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-from shared.contracts import Json
-from shared.problems import DAY_SECONDS, seconds_to_tomorrow
-from shared.settings import Settings
+from shared.core import DAY_SECONDS, Json, Settings, seconds_to_tomorrow
 
 
 def headers(settings: Settings, tokens_left: int | None) -> Mapping[str, str]:

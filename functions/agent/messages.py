@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.contracts import Event, Item, Json, Snapshot
+from shared.core import Event, Item, Json, Snapshot
 
 #: Where an item of a kind keeps what its deltas add up to.
 _TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}

@@ -6,11 +6,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.runner.cloudevents import CloudEvent, read_event
-from shared.answering import answering
-from shared.dispatch import EVENT_TYPE
-from shared.holder import Holder
-from shared.problems import InvalidEvent
-from shared.web import create_app, database
+from shared.core import InvalidEvent
+from shared.http import create_app, database, run_services
+from shared.runs import EVENT_TYPE, RunWorker
 
 router = APIRouter()
 
@@ -43,9 +41,11 @@ def _run_of(event: CloudEvent) -> str:
     raise InvalidEvent(f"This function takes {EVENT_TYPE} with the data {{'run_id': …}}.")
 
 
-def _holder(request: Request) -> Holder:
-    holder: Holder = request.app.state.holder
+def _holder(request: Request) -> RunWorker:
+    holder: RunWorker = request.app.state.holder
     return holder
 
 
-app = create_app("runner", router, uses=(database, answering), requires=("supabase_database_url",))
+app = create_app(
+    "runner", router, uses=(database, run_services), requires=("supabase_database_url",)
+)

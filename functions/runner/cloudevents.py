@@ -9,8 +9,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from shared.contracts import Json
-from shared.problems import InvalidEvent, UnsupportedMediaType
+from shared.core import InvalidEvent, Json, UnsupportedMediaType
 
 _REQUIRED = ("id", "source", "specversion", "type")
 

@@ -25,8 +25,8 @@ from functions.threads.asked import (
 from functions.threads.described import body, describe, problems, streamed, tagged
 from functions.threads.threads import Tagged, Threads
 from functions.threads.wire import NewThread, Thread, ThreadChanges, ThreadPage
-from shared.contracts import canonical, clean, clean_json
-from shared.web import User, create_app, database, identity, read_body
+from shared.core import canonical, clean, clean_json
+from shared.http import User, create_app, database, identity, read_body
 
 #: How long an erasure removes rows before it answers; sweeps do the rest.
 _ERASE_SECONDS = 60.0

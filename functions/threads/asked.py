@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from functions.threads.threads import Threads
 from functions.threads.wire import Cursor
-from shared.contracts import WIRE_ID, Json, clean_json
-from shared.problems import InvalidRequest
+from shared.core import WIRE_ID, InvalidRequest, Json, clean_json
 
 #: An entity tag (RFC 9110 §8.8.3).
 _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')

@@ -8,19 +8,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from functions.threads.wire import NewThread, ProblemBody, ThreadChanges
-from shared import problems as known
-from shared.answers import STATUS
-from shared.contracts import Json
+from shared.core import Json, meanings
+from shared.http import STATUS
 
 _REFS = "#/components/schemas/{model}"
 _BODIES: Final[tuple[type[BaseModel], ...]] = (NewThread, ThreadChanges, ProblemBody)
 _SERVER: Final = "https://{project}.supabase.co/functions/v1/auth-gateway/threads"
 _ANYWHERE: Final = ("unauthorized", "invalid_request", "unavailable", "internal_error")
-_MEANINGS: Final = {
-    kind.code: (kind.__doc__ or "").strip()
-    for kind in vars(known).values()
-    if isinstance(kind, type) and issubclass(kind, known.Problem)
-} | {
+_MEANINGS: Final = meanings() | {
     "internal_error": "Something went wrong on our side.",
     "not_found": "There is nothing at this address.",
 }

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from functions.threads import pages
 from functions.threads.threads import Threads, Window
 from functions.threads.wire import Item, Thread
-from shared.contracts import Json
+from shared.core import Json
 
 _ITEMS = 200
 _ROWS = 200

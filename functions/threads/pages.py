@@ -17,8 +17,7 @@ from pydantic import (
     ValidationError,
 )
 
-from shared.contracts import Json
-from shared.problems import InvalidCursor
+from shared.core import InvalidCursor, Json
 
 
 class _Place(BaseModel):

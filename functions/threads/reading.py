@@ -9,8 +9,8 @@ from functions.threads.asked import After, RunId, Store, ThreadId, private_route
 from functions.threads.described import problems, streamed
 from functions.threads.threads import Window
 from functions.threads.wire import HitPage, ItemPage, LogPage, RunPage
-from shared.contracts import clean
-from shared.web import User
+from shared.core import clean
+from shared.http import User
 
 router = private_router()
 

@@ -18,9 +18,8 @@ from functions.threads.wire import (
     Thread,
     ThreadPage,
 )
-from shared.contracts import Json
+from shared.core import Json, problem_of
 from shared.database import Database, Refused
-from shared.problems import problem_of
 
 Paged = TypeVar("Paged", bound=Page[Any])
 _MATCH = re.compile("\ue000([^\ue001]*)\ue001")

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared.contracts import WIRE_ID, Json, Kind, clean_json
+from shared.core import WIRE_ID, Json, Kind, clean_json
 
 _MAX_METADATA_BYTES = 16 * 1024
 

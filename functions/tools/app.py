@@ -18,14 +18,9 @@ from functions.tools import mcp
 from functions.tools.calls import Calls
 from functions.tools.server import Server
 from functions.tools.tool import Caller, Tool, tools_of
-from shared.answers import problem
-from shared.callers import CallerVerifier
-from shared.contracts import Json
-from shared.finishing import Once
-from shared.grace import Grace
-from shared.problems import Forbidden, Unauthorized, Unavailable
-from shared.settings import InvalidSettings
-from shared.web import KEEP_ALIVE, create_app, database, event_stream
+from shared.auth import CallerVerifier
+from shared.core import Forbidden, Grace, InvalidSettings, Json, Once, Unauthorized, Unavailable
+from shared.http import KEEP_ALIVE, create_app, database, event_stream, problem
 
 router = APIRouter()
 

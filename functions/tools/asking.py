@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from functions.tools import mcp
 from functions.tools.tool import Caller
-from shared.contracts import Json
+from shared.core import Json
 
 #: Sends a message about the request that is being answered.
 Notify = Callable[[Json], Awaitable[None]]

@@ -12,12 +12,18 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from functions.tools.tool import Ask, Caller, Context, Denied, Progress, Tool, ToolError
-from shared.contracts import OUTCOME, Json, canonical, clean, clean_json
+from shared.core import (
+    OUTCOME,
+    Json,
+    Settings,
+    Unavailable,
+    canonical,
+    clean,
+    clean_json,
+    logger,
+    to_the_end,
+)
 from shared.database import Database, Refused
-from shared.finishing import to_the_end
-from shared.log import logger
-from shared.problems import Unavailable
-from shared.settings import Settings
 
 #: A larger result is none: clients stop reading at some point, ours at four times as much.
 _MAX_BYTES = 1024 * 1024

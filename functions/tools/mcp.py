@@ -12,7 +12,7 @@ from typing import Any, Final, TypeGuard
 
 import orjson
 
-from shared.contracts import Json
+from shared.core import Json
 
 MODERN: Final = "2026-07-28"
 LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26")

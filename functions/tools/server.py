@@ -11,8 +11,7 @@ from functions.tools.asking import Notify, Questions, answers_of
 from functions.tools.calls import Asked, Calls, error_result
 from functions.tools.state import States
 from functions.tools.tool import Ask, Caller, Progress, Tool
-from shared.contracts import APPROVAL, CALL_ID, Json, clean
-from shared.problems import Unauthorized
+from shared.core import APPROVAL, CALL_ID, Json, Unauthorized, clean
 
 #: Answers one method: its result.
 Method = Callable[[mcp.Request, Caller, Notify], Awaitable[Json]]

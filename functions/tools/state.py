@@ -5,11 +5,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from shared.claims import text_of
-from shared.contracts import Json, canonical
-from shared.problems import Unauthorized
-from shared.settings import Settings
-from shared.tokens import Key, check_times, claims_of, header_of, private_key, sign
+from shared.auth import Key, check_times, claims_of, header_of, private_key, sign, text_of
+from shared.core import Json, Settings, Unauthorized, canonical
 
 _TYPE = "state+jwt"
 _HOUR = 3600

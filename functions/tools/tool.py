@@ -14,8 +14,8 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter
 
-from shared.claims import role_of
-from shared.contracts import Json
+from shared.auth import role_of
+from shared.core import Json
 
 #: Tells the client how far a call is: done, of how much in all, and a sentence.
 Progress = Callable[[float, float | None, str | None], Awaitable[None]]

@@ -11,8 +11,7 @@ import orjson
 from pydantic import BaseModel, Field, ValidationError
 
 from functions.tools.tool import Context, ToolError, tool
-from shared.contracts import Json
-from shared.problems import Unavailable
+from shared.core import Json, Unavailable
 
 Unit = Literal["celsius", "fahrenheit"]
 _KEPT: Final = timedelta(minutes=10)

@@ -11,7 +11,7 @@ import httpx
 
 from local.accounts import SignIn
 from local.keys import Keys
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.chaos.view import View
 
 _PATIENCE = 120.0

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from shared.contracts import CALL_ID, Json
+from shared.core.ids import CALL_ID
+from shared.core.json import Json
 from tests.chaos.script import CHARGE, LOOK
 from tests.fixtures.foreign import foreign
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import Piece, Reply, calls, chunk, says
 
 #: A tool whose effect counts, and one that may be called again.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from time import time
 
-from shared.contracts import Json
+from shared.core.json import Json
 
 _STARTS = {"TEXT_MESSAGE_START": "messageId", "TOOL_CALL_START": "toolCallId"}
 _ENDS = {"TEXT_MESSAGE_END": "messageId", "TOOL_CALL_END": "toolCallId"}

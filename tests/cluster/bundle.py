@@ -12,7 +12,7 @@ from pathlib import Path
 
 from local.environment import ROOT
 from local.keys import SigningKey
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.cluster.choice import NAMESPACE, WORLD, Choice
 from tests.cluster.killing import KILL
 from tests.cluster.kustomizations import write_overlay, write_world

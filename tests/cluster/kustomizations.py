@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.cluster.choice import NAMESPACE, WORLD, Choice
 
 

@@ -16,8 +16,8 @@ import httpx
 from local import CannotStart
 from local.children import Child, Children
 from local.probe import free_port
-from shared.contracts import Json
-from shared.settings import Settings
+from shared.core.json import Json
+from shared.core.settings import Settings
 from tests.cluster.bundle import Bundle, started_runs
 from tests.cluster.choice import Choice
 from tests.cluster.waits import until

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.cluster.bundle import Bundle
 from tests.cluster.people import Meet
 from tests.cluster.waits import asleep, until

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.cluster.bundle import Bundle
 from tests.cluster.people import Meet
 from tests.cluster.waits import asleep, kill, until

@@ -17,10 +17,10 @@ from functions.tools.asking import Notify
 from functions.tools.calls import Calls
 from functions.tools.server import Server
 from functions.tools.tool import Caller
-from shared.callers import Minter
-from shared.contracts import Json
-from shared.settings import Settings
-from shared.web import create_app, database
+from shared.auth.callers import Minter
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.http.app import create_app, database
 from tests.conformance.everything import TOOLS, notify
 from tests.conformance.methods import CAPABILITIES, METHODS
 from tests.conformance.samples import USER

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from functions.tools.asking import Notify
 from functions.tools.tool import Ask, Context, Tool, ToolError, tool
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.conformance.samples import PNG, WAV
 
 #: Sends a log message about the call that runs; set by the test's server.

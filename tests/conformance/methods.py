@@ -7,7 +7,7 @@ from functions.tools import mcp
 from functions.tools.asking import Notify, answers_of
 from functions.tools.server import Method
 from functions.tools.tool import Caller
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.conformance.everything import IMAGE, NAME, resource, text
 from tests.conformance.samples import PNG
 

@@ -20,7 +20,7 @@ from local.agent import Refused
 from local.environment import ROOT
 from local.keys import Keys
 from local.stack import started
-from shared.problems import BudgetExceeded
+from shared.core.errors import BudgetExceeded
 from tests.fixtures.stack import Stack, plan_of
 
 CTRL_D = "\x04"

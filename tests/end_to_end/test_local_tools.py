@@ -11,7 +11,7 @@ from local.accounts import SignIn
 from local.database import sign_in
 from local.environment import ROOT
 from local.keys import Keys
-from shared.callers import CallerVerifier, Minter
+from shared.auth.callers import CallerVerifier, Minter
 from tests.fixtures.stack import Stack
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from local.stack import Plan, started
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.fixtures.stack import Stack, outside, plan_of
 
 CREDENTIALS = ("canary-of-the-model", "canary-of-the-weather", "canary-of-the-server")

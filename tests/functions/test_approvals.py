@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.contracts import Json
-from shared.tools import Question
+from shared.agents.tools import Question
+from shared.core.json import Json
 from tests.doubles import CountingTools, ModelServer, calls, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve

@@ -12,11 +12,11 @@ from fastapi import FastAPI
 from functions.agent.app import router as agent_router
 from functions.threads.app import router as threads_router
 from functions.threads.app import uses_threads
-from shared.answering import answering
 from shared.aws import LambdaHandler
-from shared.contracts import Json
-from shared.web import create_app, identity
-from shared.web import database as uses_database
+from shared.core.json import Json
+from shared.http.app import create_app, identity
+from shared.http.app import database as uses_database
+from shared.http.services import run_services
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user, settings_for
@@ -87,7 +87,7 @@ async def test_an_agent_function_answers_a_function_url_with_a_whole_run(
     app = create_app(
         "agent",
         agent_router,
-        uses=(uses_database, identity, answering),
+        uses=(uses_database, identity, run_services),
         settings=settings_for(database, model),
     )
     with container(app) as call:

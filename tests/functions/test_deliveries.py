@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from shared.dispatch import Dispatch
+from shared.runs.dispatch import Dispatcher
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user, settings_for
@@ -52,7 +52,7 @@ async def test_no_small_number_of_open_deliveries_makes_the_others_wait(
 
     async with open_runner() as (address, deliveries), connected(database.url) as db:
         settings = settings_for(database, model, runner_url=address)
-        dispatch = Dispatch(db, settings, never)
+        dispatch = Dispatcher(db, settings, never)
         sending = [asyncio.ensure_future(dispatch.deliver(str(uuid4()))) for _ in range(many)]
 
         async def are_there() -> bool:
@@ -71,7 +71,7 @@ async def test_a_sender_waits_for_a_broker_as_long_as_a_run_may_take(
 ) -> None:
     settings = settings_for(database, model, k_sink="http://127.0.0.1:9/", run_deadline_seconds=100)
     async with connected(database.url) as db:
-        dispatch = Dispatch(db, settings, lambda _: asyncio.sleep(0, True))
+        dispatch = Dispatcher(db, settings, lambda _: asyncio.sleep(0, True))
 
     assert dispatch._seconds == 130
 

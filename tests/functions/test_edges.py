@@ -4,8 +4,8 @@ import asyncio
 import logging
 from typing import Any
 
-from shared.contracts import Json
-from shared.log import logger
+from shared.core.json import Json
+from shared.core.log import logger
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve

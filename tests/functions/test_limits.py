@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import CountingTools, ModelServer, Reply, calls, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared import log
-from shared.contracts import Json
+from shared.core import log
+from shared.core.json import Json
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user, serve
@@ -185,7 +185,7 @@ async def test_a_full_process_refuses_instead_of_queueing(
 async def test_log_lines_carry_the_ids_of_a_request_and_nothing_it_said(
     agent: Served, model: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log.configure("agent", "INFO")
+    log.configure_logging("agent", "INFO")
     person = await agent.person()
     model.will(says("a secret answer"))
     trace = "0af7651916cd43dd8448eb211c80319c"

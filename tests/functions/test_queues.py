@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve

@@ -7,7 +7,7 @@ import pytest
 from ag_ui.core import Event
 from pydantic import TypeAdapter
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import DONE, ModelServer, Reply, calls, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user, serve

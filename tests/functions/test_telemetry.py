@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from shared import telemetry
-from shared.completions import ModelFailed
-from shared.contracts import Json
-from shared.genai import METRICS, model_call, tool_call
-from shared.settings import Settings
+from shared.core import telemetry
+from shared.core.genai import METRICS, model_call, tool_call
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.models.completions import ModelFailed
 from tests.doubles import ModelServer, Reply, calls, chunk, says
 from tests.fixtures.collector import Collector, Seen, collecting
 from tests.fixtures.database import TestDatabase

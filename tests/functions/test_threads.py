@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.fixtures.functions import Person
 from tests.fixtures.threads import Library
 from tests.fixtures.waiting import eventually

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.fixtures.functions import Person
 from tests.fixtures.threads import Library
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.functions import Person, Served, says_user
 from tests.functions.test_following import wait_for_status

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from local.environment import ROOT
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import ModelServer, calls, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, says_user, serve

@@ -15,7 +15,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person

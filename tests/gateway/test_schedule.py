@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.problems import Unauthorized
+from shared.core.errors import Unauthorized
 from tests.gateway.door import BASE, answer, bearer, running, verifier
 from tests.gateway.wire import Upstream, caller
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.knative.rendering import FOLDER, CannotRender, render, scaling, services
 from tests.knative.rendering import overlays as overlays_
 from tests.knative.schemas import faults

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from knative.rendering import FOLDER, CannotRender, render, services
-from shared.contracts import Json
+from shared.core.json import Json
 
 __all__ = ["FOLDER", "CannotRender", "render", "services"]
 

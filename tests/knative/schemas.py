@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts import Json
+from shared.core.json import Json
 
 _MODELS = "cloudcoil.models"
 #: Fields that Knative reads, and leaves open in its schemas.

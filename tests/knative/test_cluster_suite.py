@@ -14,7 +14,7 @@ import pytest
 from local.children import Children
 from local.environment import ROOT
 from local.probe import free_port
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.cluster import stops, test_survival
 from tests.cluster.bundle import Bundle
 from tests.cluster.choice import Choice
@@ -22,7 +22,7 @@ from tests.cluster.init_process import NEEDED, Init, init_process
 from tests.cluster.killing import KILL
 from tests.cluster.people import meeting
 from tests.cluster.rehearsal import Rehearsal, is_there, rehearsing
-from tests.cluster.runs import Runs, assert_one_attempt
+from tests.cluster.runs import RunStore, assert_one_attempt
 from tests.cluster.test_rollout import Load
 from tests.cluster.waits import until
 from tests.doubles import ModelServer
@@ -114,18 +114,20 @@ async def test_its_survivals_on_processes_of_this_machine(rehearsal: Rehearsal) 
 
 async def test_its_stops_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
     async with meeting(rehearsal) as meet:
-        await stops.a_background_run_ends_in_runner(rehearsal, meet, Runs("waiting", 1, seconds=3))
-        await stops.clients_leave_and_all_pods_stop(rehearsal, meet, Runs("left", 3, seconds=4))
+        await stops.a_background_run_ends_in_runner(
+            rehearsal, meet, RunStore("waiting", 1, seconds=3)
+        )
+        await stops.clients_leave_and_all_pods_stop(rehearsal, meet, RunStore("left", 3, seconds=4))
 
 
 async def test_its_streams_in_a_process_that_stops(rehearsal: Rehearsal) -> None:
     async with meeting(rehearsal) as meet:
-        runs = Runs("streamed", 5, seconds=4)
+        runs = RunStore("streamed", 5, seconds=4)
         await stops.all_pods_stop_under_streams(rehearsal, meet, runs)
 
 
 async def test_a_second_request_for_a_run_fails_its_count(rehearsal: Rehearsal) -> None:
-    runs = Runs("twice", 1, seconds=0.5)
+    runs = RunStore("twice", 1, seconds=0.5)
     async with meeting(rehearsal) as meet:
         person = await meet()
         await person.run(runs.body("twice-0"))

@@ -14,7 +14,7 @@ import yaml
 from knative.__main__ import main
 from knative.rollout import Progress, State
 from local.environment import ROOT
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.fixtures.kubernetes import FIRST, SECOND, FakeCluster, Run, fake_cluster
 from tests.knative.rendering import copied
 

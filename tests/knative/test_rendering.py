@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.knative.rendering import (
     FOLDER,
     CannotRender,

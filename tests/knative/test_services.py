@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from local.environment import ROOT
-from shared.contracts import Json
-from shared.settings import Settings
+from shared.core.json import Json
+from shared.core.settings import Settings
 from tests.knative.rendering import FOLDER, container, overlays, render, scaling, services
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))

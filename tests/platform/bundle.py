@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from local.probe import free_port
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import ModelServer, Piece, Reply, calls, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign

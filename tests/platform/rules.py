@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Self
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.knative.rendering import scaling
 
 _TIMES = (

@@ -8,7 +8,7 @@ from time import monotonic
 import httpx
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, says_user, settings_for

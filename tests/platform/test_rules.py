@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.knative.rendering import FOLDER, combine, copied, render, services
 from tests.platform.rules import Delivery, Rules
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.contracts import Json
-from shared.database import Database
+from shared.core.json import Json
+from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, connected
 

@@ -3,14 +3,15 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.contracts import Cursor, Event, Json, Snapshot
-from shared.database import Database
-from shared.feed import Feed
-from shared.follow import Follow
-from shared.journal import Journal
-from shared.live import LiveRun
-from shared.runs import Runs
-from shared.settings import Settings
+from shared.core.events import Cursor, Event, Snapshot
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.runs.feed import Feed
+from shared.runs.live import LiveRun
+from shared.runs.reader import LogReader
+from shared.runs.store import RunStore
+from shared.runs.writer import LogWriter
 
 #: By attempt: the whole log as its holder tells it, committed or not. It is what any cursor of the attempt refers to.
 Told = Mapping[int, Sequence[Event]]
@@ -60,10 +61,10 @@ class Process:
     """What follows and holds runs in one process, but for its clocks: a test ticks and polls."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        self.runs = Runs(database, settings)
-        self.journal = Journal(database, settings)
+        self.runs = RunStore(database, settings)
+        self.journal = LogWriter(database, settings)
         # A keep-alive of nothing: a reader that has all there is says so at once.
-        self.follow = Follow(
+        self.follow = LogReader(
             self.runs,
             database,
             self._feed,

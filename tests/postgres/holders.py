@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from shared.contracts import Json
-from shared.database import Database
-from shared.settings import Settings
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 
 LEASE: Json = {"seconds": 30, "max_asks": 3, "history": 1000}

@@ -10,11 +10,12 @@ from uuid import uuid4
 
 import asyncpg
 
-from shared.contracts import Cursor, Draft, Event, Json
-from shared.database import Database
-from shared.live import LeaseLost, LiveRun
-from shared.runs import Leased
-from shared.settings import Settings
+from shared.core.events import Cursor, Draft, Event
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.runs.live import LeaseLost, LiveRun
+from shared.runs.store import Leased
 from tests.postgres.cursors import Client, Process, shown_by
 from tests.postgres.holders import asks
 

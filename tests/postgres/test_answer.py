@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from shared.completions import CallPart, Finish, ModelFailed, Part, Text
-from shared.contracts import Json, Usage
-from shared.database import Database
-from shared.engine import answer
-from shared.journal import Journal
-from shared.live import LiveRun
-from shared.loop import Agent
-from shared.runs import Leased, Runs
-from shared.settings import Settings
+from shared.agents.engine import answer
+from shared.agents.loop import Agent
+from shared.core.items import Usage
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.models.completions import CallPart, Finish, ModelFailed, Part, Text
+from shared.runs.live import LiveRun
+from shared.runs.store import Leased, RunStore
+from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.waiting import eventually
@@ -33,7 +34,7 @@ class Desk:
 
     database: TestDatabase
     db: Database
-    journal: Journal
+    journal: LogWriter
     live: LiveRun
     user: Json
 
@@ -67,10 +68,10 @@ async def at_a_desk(database: TestDatabase) -> AsyncIterator[Desk]:
     settings = Settings(supabase_database_url=database.url, tick_seconds=0.02)
     db, user = Database(settings), await admit(database)
     await db.connect()
-    journal = Journal(db, settings)
+    journal = LogWriter(db, settings)
     working = asyncio.ensure_future(journal.run())
     try:
-        leased = await Runs(db, settings).begin(user, asks())
+        leased = await RunStore(db, settings).begin(user, asks())
         assert isinstance(leased, Leased)
         yield Desk(database, db, journal, journal.open(leased), user)
     finally:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from shared.completions import CallPart, Finish, Text
-from shared.contracts import Json, Usage
-from shared.database import Database
-from shared.journal import Journal
-from shared.loop import Agent, Loop
-from shared.runs import Leased, Runs
-from shared.settings import Settings
+from shared.agents.loop import Agent, Loop
+from shared.core.items import Usage
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.models.completions import CallPart, Finish, Text
+from shared.runs.store import Leased, RunStore
+from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, asks, expire
@@ -29,8 +30,8 @@ TURN = [CallPart(0, "a", "look", "{}"), CallPart(1, "b", "pay", "{}"), CALLS]
 class Hands:
     """Processes that answer runs with the same tools, and die when a test says so."""
 
-    runs: Runs
-    journal: Journal
+    runs: RunStore
+    journal: LogWriter
     tools: CountingTools
     user: Json
 
@@ -63,11 +64,11 @@ async def hands(database: TestDatabase) -> AsyncIterator[Hands]:
     )
     db = Database(settings)
     await db.connect()
-    journal = Journal(db, settings)
+    journal = LogWriter(db, settings)
     working = asyncio.ensure_future(journal.run())
     tools = CountingTools({"look": "seen", "pay": "paid"}, pay={"approval": "ask"})
     try:
-        yield Hands(Runs(db, settings), journal, tools, await admit(database))
+        yield Hands(RunStore(db, settings), journal, tools, await admit(database))
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
@@ -82,14 +83,14 @@ def yes_to(asked: list[Json]) -> Json:
     return asks(run="run-2", resume=answers, messages=[])
 
 
-async def taken_up(runs: Runs, database: TestDatabase, leased: Leased) -> Leased:
+async def taken_up(runs: RunStore, database: TestDatabase, leased: Leased) -> Leased:
     await expire(database, {"run_id": leased.run_id})
     again = await runs.claim(leased.run_id)
     assert isinstance(again, Leased)
     return again
 
 
-async def questions(runs: Runs, user: Json) -> list[Json]:
+async def questions(runs: RunStore, user: Json) -> list[Json]:
     view = await runs.find(user, run_key="run-1")
     assert (view.status, view.ending is not None) == ("interrupted", True)
     asked: list[Json] = (view.ending or {})["interrupts"]

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from uuid import NAMESPACE_OID, uuid5
 
-from shared.database import Database
-from shared.settings import Settings
-from shared.slots import Slots
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.mcp.slots import Slots
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import LEASE, admit, append, asks, begin, connected, entry, expire, row
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.contracts import Json
-from shared.database import Database, Refused
+from shared.core.json import Json
+from shared.database.pool import Database, Refused
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, asks, begin, connected
 

@@ -20,8 +20,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.contracts import Cursor, Draft, Json, Snapshot
-from shared.database import Database
+from shared.core.events import Cursor, Draft, Snapshot
+from shared.core.json import Json
+from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 from tests.postgres.cursors import Client, Process, shown_by
 from tests.postgres.holders import admit, connected

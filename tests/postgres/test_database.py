@@ -1,4 +1,4 @@
-"""shared/database.py against its library's traps: whatever happens, a connection comes back clean or not at all."""
+"""`shared.database` against its library's traps: whatever happens, a connection comes back clean or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,9 +10,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.database import Database, Refused
-from shared.problems import Unavailable
-from shared.settings import InvalidSettings, Settings
+from shared.core.errors import Unavailable
+from shared.core.settings import InvalidSettings, Settings
+from shared.database.pool import Database, Refused
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import admit, asks, begin, connected, superuser

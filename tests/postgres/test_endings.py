@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from shared.contracts import Json
-from shared.database import Database
+from shared.core.json import Json
+from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import asks, begin, entry, row
 

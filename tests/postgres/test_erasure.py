@@ -7,8 +7,8 @@ import pytest
 
 from functions.tools.notes import NewNote, add_note
 from functions.tools.tool import Caller, Context
-from shared.contracts import Json
-from shared.database import Database, Refused
+from shared.core.json import Json
+from shared.database.pool import Database, Refused
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import LEASE, append, begin, entry, expire, row

@@ -9,12 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from shared.contracts import Json, Snapshot
-from shared.database import Database
-from shared.follow import Follow
-from shared.problems import RunNotFound, Unavailable
-from shared.runs import Runs
-from shared.settings import Settings
+from shared.core.errors import RunNotFound, Unavailable
+from shared.core.events import Snapshot
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.runs.reader import LogReader
+from shared.runs.store import RunStore
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import (
@@ -51,8 +52,8 @@ async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabas
     user = await admit(database)
     async with connected(database.url) as db:
         counting = Counting(db)
-        runs = Runs(db, Settings(supabase_database_url=database.url))
-        follow = Follow(
+        runs = RunStore(db, Settings(supabase_database_url=database.url))
+        follow = LogReader(
             runs,
             counting,  # type: ignore[arg-type]  # of a Database, what it uses
             lambda _: None,
@@ -106,8 +107,8 @@ async def test_who_follows_a_run_nobody_holds_is_told_within_a_tick(
         heard.set()
 
     async with connected(database.url) as db:
-        runs = Runs(db, Settings(supabase_database_url=database.url))
-        follow = Follow(runs, db, lambda _: None, notice, tick=0.05, keep_alive=60)
+        runs = RunStore(db, Settings(supabase_database_url=database.url))
+        follow = LogReader(runs, db, lambda _: None, notice, tick=0.05, keep_alive=60)
         polling = asyncio.ensure_future(follow.run())
         leased: Json = await begin(db, user)
         view = await runs.find(user, run_key="run-1")
@@ -132,7 +133,7 @@ async def test_who_follows_a_run_nobody_holds_is_told_within_a_tick(
 class Failing:
     """The runs of a database that is away for the first snapshots."""
 
-    def __init__(self, runs: Runs, times: int) -> None:
+    def __init__(self, runs: RunStore, times: int) -> None:
         self._runs = runs
         self._times = times
 
@@ -146,12 +147,12 @@ class Failing:
 async def test_a_reader_waits_for_a_database_that_is_away(database: TestDatabase) -> None:
     user = await admit(database)
     async with connected(database.url) as db:
-        runs = Runs(db, Settings(supabase_database_url=database.url))
+        runs = RunStore(db, Settings(supabase_database_url=database.url))
         leased = await begin(db, user, asks())
         view = await runs.find(user, run_key=leased["run_key"])
 
-        async def first_parts(reader: Runs, count: int) -> list[object]:
-            follow = Follow(reader, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
+        async def first_parts(reader: RunStore, count: int) -> list[object]:
+            follow = LogReader(reader, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
             async with aclosing(follow.follow(user, view, None, afresh=True)) as parts:
                 return [await anext(parts) for _ in range(count)]
 
@@ -165,12 +166,12 @@ async def test_a_reader_waits_for_a_database_that_is_away(database: TestDatabase
 async def test_a_reader_of_a_run_that_is_gone_is_told(database: TestDatabase) -> None:
     user = await admit(database)
     async with connected(database.url) as db:
-        runs = Runs(db, Settings(supabase_database_url=database.url))
+        runs = RunStore(db, Settings(supabase_database_url=database.url))
         leased = await begin(db, user, asks())
         view = await runs.find(user, run_key=leased["run_key"])
         async with database.owner() as owner:
             await owner.execute("delete from agent.run")
-        follow = Follow(runs, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
+        follow = LogReader(runs, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
         async with aclosing(follow.follow(user, view, None, afresh=True)) as parts:
             with pytest.raises(RunNotFound):
                 await anext(parts)
@@ -182,9 +183,9 @@ async def test_who_follows_a_run_that_goes_away_is_told_as_its_holder_is(
 ) -> None:
     user = await admit(database)
     async with connected(database.url) as db:
-        runs = Runs(db, Settings(supabase_database_url=database.url))
+        runs = RunStore(db, Settings(supabase_database_url=database.url))
         view = await runs.find(user, run_key=(await begin(db, user, asks()))["run_key"])
-        follow = Follow(runs, db, lambda _: None, lambda _: None, tick=0.05, keep_alive=0.05)
+        follow = LogReader(runs, db, lambda _: None, lambda _: None, tick=0.05, keep_alive=0.05)
         polling = asyncio.ensure_future(follow.run())
 
         async with aclosing(follow.follow(user, view, None)) as parts, asyncio.timeout(5):

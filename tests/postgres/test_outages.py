@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from local.probe import free_port
-from shared.problems import Unavailable
+from shared.core.errors import Unavailable
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, asks, begin, connected, superuser
 

@@ -13,8 +13,8 @@ import pytest
 
 from local.children import Child, Children
 from local.probe import require_free
-from shared.contracts import Json
-from shared.database import Database
+from shared.core.json import Json
+from shared.database.pool import Database
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import (

@@ -10,7 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.postgres.holders import admit, append, asks, begin, connected, entry, message, row
 

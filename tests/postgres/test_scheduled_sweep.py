@@ -2,8 +2,8 @@
 
 import json
 
-from shared.contracts import Json
-from shared.database import Database
+from shared.core.json import Json
+from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import LEASE, append, asks, begin, entry, expire, row, superuser
 

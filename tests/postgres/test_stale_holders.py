@@ -5,11 +5,12 @@ from typing import Any
 
 import asyncpg
 
-from shared.contracts import Cursor, Draft, Json, Snapshot
-from shared.database import Database
-from shared.journal import Journal
-from shared.runs import Leased, Runs
-from shared.settings import Settings
+from shared.core.events import Cursor, Draft, Snapshot
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.runs.store import Leased, RunStore
+from shared.runs.writer import LogWriter
 from tests.fixtures.database import TestDatabase
 from tests.postgres.cursors import Client
 from tests.postgres.holders import asks
@@ -58,9 +59,9 @@ async def test_a_process_that_hears_late_of_its_lease_says_nothing_before_it_is_
         supabase_database_url=database.url, lease_seconds=0.4, lease_renew_seconds=0.1
     )
     slow = SlowToAnswer(settings)
-    leased = await Runs(slow, settings).begin(user, asks())
+    leased = await RunStore(slow, settings).begin(user, asks())
     assert isinstance(leased, Leased)
-    journal = Journal(slow, settings)
+    journal = LogWriter(slow, settings)
     live = journal.open(leased)
     said = Draft("item.started", None, {"kind": "message"})
 

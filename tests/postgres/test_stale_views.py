@@ -4,14 +4,15 @@ from uuid import uuid4
 
 import pytest
 
-from shared.contracts import Cursor, Draft, Event, Json, Snapshot
-from shared.database import Database
-from shared.feed import Feed
-from shared.follow import Follow
-from shared.journal import Journal
-from shared.live import LiveRun
-from shared.runs import Leased, Runs, RunView
-from shared.settings import Settings
+from shared.core.events import Cursor, Draft, Event, Snapshot
+from shared.core.json import Json
+from shared.core.settings import Settings
+from shared.database.pool import Database
+from shared.runs.feed import Feed
+from shared.runs.live import LiveRun
+from shared.runs.reader import LogReader
+from shared.runs.store import Leased, RunStore, RunView
+from shared.runs.writer import LogWriter
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import asks, expire
 
@@ -22,10 +23,10 @@ class Process:
     """What holds runs in one process, and follows them, without its clocks."""
 
     def __init__(self, db: Database, user: Json) -> None:
-        self.runs = Runs(db, _SETTINGS)
-        self.journal = Journal(db, _SETTINGS)
+        self.runs = RunStore(db, _SETTINGS)
+        self.journal = LogWriter(db, _SETTINGS)
         # A keep-alive of nothing: a reader that has all there is says so at once.
-        self._follow = Follow(self.runs, db, self._feed, lambda _: None, tick=0.01, keep_alive=0)
+        self._follow = LogReader(self.runs, db, self._feed, lambda _: None, tick=0.01, keep_alive=0)
         self._user = user
 
     def _feed(self, run_id: str) -> Feed | None:

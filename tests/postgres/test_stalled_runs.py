@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.contracts import Json
-from shared.database import Database
+from shared.core.json import Json
+from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import (
     LEASE,

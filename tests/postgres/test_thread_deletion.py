@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.contracts import Json
-from shared.database import Database, Refused
+from shared.core.json import Json
+from shared.database.pool import Database, Refused
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
-from shared.contracts import Json
+from shared.core.json import Json
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit
 

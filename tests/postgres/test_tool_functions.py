@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.contracts import Json
-from shared.database import Database, Refused
+from shared.core.json import Json
+from shared.database.pool import Database, Refused
 from tests.fixtures.database import TestDatabase
 
 _OLD = "insert into agent.weather_cache values ($1, 'celsius', '{}', now() - interval '2 days')"

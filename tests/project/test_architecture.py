@@ -12,46 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: Modules of `shared`, lowest first: one imports only those before it.
-ORDER = [
-    *(
-        "problems",
-        "contracts",
-        "settings",
-        "telemetry",
-        "genai",
-        "log",
-        "context",
-        "garbage",
-        "finishing",
-        "grace",
-    ),
-    *(
-        "statements",
-        "database",
-        "jwks",
-        "claims",
-        "tokens",
-        "identity",
-        "callers",
-        "completions",
-        "model",
-    ),
-    *("runs", "feed", "follow", "live", "journal", "dispatch"),
-    *("transcript", "turn", "asking", "schemas", "tools", "approvals", "loop", "engine"),
-    *("mcp", "servers", "slots", "toolbox", "discovery"),
-    *("assistant", "execution", "holder", "answering", "answers", "web", "aws"),
-]
+#: Packages of `shared`, lowest first: one imports only those before it, and only what their faces name.
+PACKAGES = ("core", "database", "auth", "models", "runs", "agents", "mcp", "http")
 OWNERS = {
-    "databases": "shared/database.py",
-    "asyncpg": "shared/database.py",
-    "openai": "shared/model.py",
-    "httpx2": "shared/model.py",
+    "databases": "shared/database/pool.py",
+    "asyncpg": "shared/database/pool.py",
+    "openai": "shared/models/openai.py",
+    "httpx2": "shared/models/openai.py",
     "mangum": "shared/aws.py",
-    "opentelemetry": "shared/telemetry.py",
-    "pythonjsonlogger": "shared/log.py",
-    "jwt": "shared/tokens.py",
-    "jsonschema_rs": "shared/schemas.py",
+    "opentelemetry": "shared/core/telemetry.py",
+    "pythonjsonlogger": "shared/core/log.py",
+    "jwt": "shared/auth/tokens.py",
+    "jsonschema_rs": "shared/agents/schemas.py",
 }
 HEAVY = {
     "openai",
@@ -64,20 +36,7 @@ HEAVY = {
     "opentelemetry.exporter",
     "mangum",
 }
-NO_HTTP = (
-    "engine",
-    "loop",
-    "tools",
-    "approvals",
-    "runs",
-    "database",
-    "model",
-    "journal",
-    "live",
-    "follow",
-    "turn",
-    "transcript",
-)
+NO_HTTP = ("database", "models", "runs", "agents")
 AG_UI = re.compile(
     r"RUN_STARTED|TEXT_MESSAGE|TOOL_CALL_|MESSAGES_SNAPSHOT|threadId|toolCallId|messageId"
 )
@@ -101,17 +60,49 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def test_every_module_of_shared_has_a_place_in_the_order() -> None:
-    assert {path.stem for path in (ROOT / "shared").glob("*.py")} - {"__init__"} == set(ORDER)
+def test_shared_holds_packages_and_the_handler_of_lambda() -> None:
+    found = {path.name for path in (ROOT / "shared").iterdir()} - {"__init__.py", "__pycache__"}
+    assert found == {*PACKAGES, "aws.py"}
 
 
 @pytest.mark.parametrize("path", sources("shared"), ids=name)
 def test_shared_imports_only_what_is_below_it(path: Path) -> None:
+    own = package(path)
     for imported in imports(path):
         parts = imported.split(".")
         assert parts[0] not in ("functions", "knative", "local", "tests"), imported
-        if parts[0] == "shared" and len(parts) > 1 and parts[1] in ORDER:
-            assert ORDER.index(parts[1]) < ORDER.index(path.stem), imported
+        if own and parts[0] == "shared" and len(parts) > 1:
+            assert PACKAGES.index(parts[1]) <= PACKAGES.index(own), imported
+
+
+@pytest.mark.parametrize(
+    "path", sources("shared", "functions", "local", "knative", "bench"), ids=name
+)
+def test_a_package_is_used_by_what_its_face_names(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert not [a.name for a in node.names if a.name.startswith("shared")], node.lineno
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("shared"):
+            continue
+        used = str(node.module).split(".")[1:]
+        if used == ["aws"] or used[:1] == [package(path)]:
+            continue
+        assert len(used) == 1, f"{node.module} is an inner module"
+        assert {alias.name for alias in node.names} <= face(used[0]), node.module
+
+
+def package(path: Path) -> str | None:
+    """The package of `shared` that a module is in."""
+    parts = path.relative_to(ROOT).parts
+    return parts[1] if parts[0] == "shared" and len(parts) > 2 else None
+
+
+def face(package: str) -> set[str]:
+    """The names that a package has for others: its `__all__`."""
+    for node in ast.parse((ROOT / f"shared/{package}/__init__.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    raise AssertionError(f"{package} has no face")
 
 
 @pytest.mark.parametrize("path", sources("functions"), ids=name)
@@ -131,10 +122,11 @@ def test_a_vendor_has_one_owner(path: Path) -> None:
         assert owner in (None, name(path)), imported
 
 
-@pytest.mark.parametrize("module", NO_HTTP)
-def test_the_core_knows_no_http_framework(module: str) -> None:
-    vendors = {imported.partition(".")[0] for imported in imports(ROOT / f"shared/{module}.py")}
-    assert not vendors & {"fastapi", "starlette", "uvicorn"}
+@pytest.mark.parametrize("package", NO_HTTP)
+def test_what_executes_runs_knows_no_http_framework(package: str) -> None:
+    for path in sources(f"shared/{package}"):
+        vendors = {imported.partition(".")[0] for imported in imports(path)}
+        assert not vendors & {"fastapi", "starlette", "uvicorn"}, path
 
 
 @pytest.mark.parametrize("path", sources("shared", "functions"), ids=name)
@@ -182,8 +174,8 @@ def test_code_stays_small_enough_to_read() -> None:
 
 
 def test_every_problem_is_in_the_table_and_in_the_docs() -> None:
-    from shared import problems
-    from shared.answers import STATUS
+    from shared.core import errors as problems
+    from shared.http.problems import STATUS
 
     kinds = [kind for kind in vars(problems).values() if isinstance(kind, type)]
     codes = {kind.code for kind in kinds if issubclass(kind, problems.Problem)}

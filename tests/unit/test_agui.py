@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.agent.agui import Projection
-from shared.contracts import Event, Item, Json, Snapshot
-from shared.runs import RunView
+from shared.core.events import Event, Snapshot
+from shared.core.items import Item
+from shared.core.json import Json
+from shared.runs.store import RunView
 
 RUN = RunView(
     "id", "run-1", "thread-1", None, "in_progress", 1, 0, held=True, pruned=False, ending=None

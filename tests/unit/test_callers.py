@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from local.keys import SigningKey
-from shared.callers import CallerVerifier, Minter
-from shared.problems import Unauthorized
-from shared.tokens import Key, sign
+from shared.auth.callers import CallerVerifier, Minter
+from shared.auth.tokens import Key, sign
+from shared.core.errors import Unauthorized
 
 NOW = 1_800_000_000
 KEY, OTHER = SigningKey.generate("agent"), SigningKey.generate("agent")

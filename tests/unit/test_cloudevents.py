@@ -6,7 +6,7 @@ import json
 import pytest
 
 from functions.runner.cloudevents import CloudEvent, read_event
-from shared.problems import InvalidEvent, UnsupportedMediaType
+from shared.core.errors import InvalidEvent, UnsupportedMediaType
 
 ATTRIBUTES = {"id": "1", "source": "/test", "specversion": "1.0", "type": "agent.run.waiting"}
 EVENT = CloudEvent("1", "/test", "agent.run.waiting", {"run_id": "x"})

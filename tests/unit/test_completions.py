@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.completions import CallPart, Finish, ModelFailed, Part, Reader, Text
-from shared.contracts import Json
-from shared.model import _Silence
+from shared.core.json import Json
+from shared.models.completions import CallPart, Finish, ModelFailed, Part, Reader, Text
+from shared.models.openai import _Silence
 
 _KEYS = st.sampled_from(
     [

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts import Cursor, clean, clean_json, expand
-from shared.problems import InvalidCursor
+from shared.core.errors import InvalidCursor
+from shared.core.events import Cursor, expand
+from shared.core.json import clean, clean_json
 
 places = st.integers(0, 999_999_999)
 

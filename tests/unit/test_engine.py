@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from shared.completions import CallPart, Finish, ModelFailed, Part, Text
-from shared.contracts import Draft, Item, Json, Step, Usage
-from shared.loop import Agent, Loop
-from shared.runs import Leased
+from shared.agents.loop import Agent, Loop
+from shared.core.events import Draft, Step
+from shared.core.items import Item, Usage
+from shared.core.json import Json
+from shared.models.completions import CallPart, Finish, ModelFailed, Part, Text
+from shared.runs.store import Leased
 from tests.doubles import CountingTools, ScriptedModel
 
 AGENT = Agent(instructions="be good", max_turns=3, attempts=2)
@@ -20,7 +22,7 @@ CALLS = Finish("tool_calls", Usage(5, 2))
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.asking.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("shared.agents.asking.random.uniform", lambda *_: 0.0)
 
 
 def leased(items: list[Item], **more: Any) -> Leased:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.finishing import Once
+from shared.core.finishing import Once
 
 
 class _Loads:

@@ -1,8 +1,8 @@
 """What a reader may be given of a log without breaking its picture."""
 
-from shared.contracts import Event
-from shared.feed import Feed
-from shared.follow import _sound
+from shared.core.events import Event
+from shared.runs.feed import Feed
+from shared.runs.reader import _sound
 
 
 def event(attempt: int, seq: int, type_: str = "item.delta") -> Event:

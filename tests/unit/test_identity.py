@@ -11,9 +11,9 @@ import jwt
 import pytest
 from aiohttp import web
 
-from shared.identity import Principal, Verifier
-from shared.jwks import RemoteKeys, public_keys
-from shared.problems import Unauthorized
+from shared.auth.identity import Principal, Verifier
+from shared.auth.jwks import RemoteKeys, public_keys
+from shared.core.errors import Unauthorized
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tokens.json").read_text())
 TOKENS = {case["name"]: case for case in GOLDEN["tokens"]}

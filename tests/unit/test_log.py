@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts import Json
-from shared.settings import Settings
+from shared.core.json import Json
+from shared.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 EVENT = re.compile(r"[a-z_]+\.[a-z_]+\Z")
@@ -20,7 +20,7 @@ CONTENT = {"text", "content", "arguments", "message", "delta", "claims", "token"
 
 _SCRIPT = """
 import asyncio
-from shared.log import bound, configure, logger
+from shared.core import bound, configure_logging, logger
 
 async def child():
     logger.info("child.ran", extra={"n": 1})
@@ -36,7 +36,7 @@ async def main():
     except ZeroDivisionError:
         logger.exception("run.crashed")
 
-configure("agent", "info")
+configure_logging("agent", "info")
 asyncio.run(main())
 """
 
@@ -78,7 +78,7 @@ def test_ids_are_bound_to_what_is_done_inside_child_tasks_included(lines: list[J
 
 def logged() -> Iterator[tuple[str, ast.Call]]:
     """Every call of a logger in the product."""
-    for path in sorted([*ROOT.glob("shared/*.py"), *ROOT.glob("functions/**/*.py")]):
+    for path in sorted([*ROOT.glob("shared/**/*.py"), *ROOT.glob("functions/**/*.py")]):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 of = ast.unparse(node.func.value)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from functions.tools import mcp
 from functions.tools.state import States
 from local.keys import SigningKey
-from shared.contracts import Json
-from shared.problems import Unauthorized
-from shared.settings import Settings
+from shared.core.errors import Unauthorized
+from shared.core.json import Json
+from shared.core.settings import Settings
 
 VERSION = "io.modelcontextprotocol/protocolVersion"
 META = {VERSION: mcp.MODERN, "io.modelcontextprotocol/clientCapabilities": {}}

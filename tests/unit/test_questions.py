@@ -5,7 +5,7 @@ import asyncio
 from functions.tools import mcp
 from functions.tools.asking import Questions, answers_of
 from functions.tools.tool import Caller
-from shared.contracts import Json
+from shared.core.json import Json
 
 MINE, THEIRS = Caller({"sub": "me"}), Caller({"sub": "them"})
 ASKED: dict[str, Json] = {

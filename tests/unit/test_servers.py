@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.servers import Server, servers_of
-from shared.settings import InvalidSettings, Settings
+from shared.core.settings import InvalidSettings, Settings
+from shared.mcp.servers import Server, servers_of
 
 URL = "https://mcp.example.com/mcp"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import InvalidSettings, Settings
+from shared.core.settings import InvalidSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 

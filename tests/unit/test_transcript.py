@@ -5,8 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts import Item, Json
-from shared.transcript import transcript
+from shared.agents.transcript import transcript
+from shared.core.items import Item
+from shared.core.json import Json
 
 
 def user(text: Any, key: str = "u") -> Item:

@@ -1,8 +1,9 @@
 """A model's stream becomes events, whatever its provider's habits."""
 
-from shared.completions import CallPart, Finish, Part, Text
-from shared.contracts import Draft, Usage
-from shared.turn import Turn
+from shared.agents.turn import Turn
+from shared.core.events import Draft
+from shared.core.items import Usage
+from shared.models.completions import CallPart, Finish, Part, Text
 
 
 def play(*parts: Part, client_tools: frozenset[str] = frozenset()) -> tuple[Turn, list[Draft]]:

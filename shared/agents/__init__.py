@@ -1,0 +1,19 @@
+"""What an agent is, and the loop that executes its runs."""
+
+from shared.agents.assistant import assistant
+from shared.agents.engine import answer
+from shared.agents.loop import Agent
+from shared.agents.schemas import load_validation
+from shared.agents.tools import Approval, NoTools, Question, Result, Tool
+
+__all__ = [
+    "Agent",
+    "Approval",
+    "NoTools",
+    "Question",
+    "Result",
+    "Tool",
+    "answer",
+    "assistant",
+    "load_validation",
+]

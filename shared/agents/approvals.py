@@ -1,0 +1,137 @@
+"""Questions to the user: what a run that must ask ends with, and what its answer means for the calls that waited.
+
+A run that asks ends as interrupted, so nothing is alive while it waits; the answer comes with a later run of the
+thread, which goes on with the calls.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import orjson
+
+from shared.agents.tools import Begun, Question, Result, Tool, completed
+from shared.agents.turn import Call
+from shared.core import Answer, Draft, Item, Json
+
+_REFUSED = "The user did not allow this call. It was not made."
+_EXPIRED = "Nobody allowed this call in time. It was not made."
+_DECLINED = "The user did not answer the tool's question. The call was not finished."
+
+
+def ask_approval(call: Call, tool: Tool, hours: float) -> Json:
+    """The question whether a call may be made, as an interrupt."""
+    properties: Json = {"approved": {"type": "boolean"}}
+    if tool.approval == "edit":
+        properties["arguments"] = tool.parameters
+    schema = {"type": "object", "properties": properties, "required": ["approved"]}
+    return _interrupt(call, "tool_call", f"May {call.name} be called?", schema, hours)
+
+
+def ask_input(call: Call, question: Question, hours: float) -> Json:
+    """A tool's own question, as an interrupt."""
+    asked = _interrupt(call, "input_required", question.message, question.schema, hours)
+    return {**asked, "state": question.state}
+
+
+def _interrupt(call: Call, reason: str, message: str, schema: Json, hours: float) -> Json:
+    expires_at = datetime.now(UTC) + timedelta(hours=hours)
+    return {
+        "id": str(uuid4()),
+        "call_id": call.id,
+        "reason": reason,
+        "message": message,
+        "response_schema": schema,
+        "expires_at": expires_at.isoformat(timespec="milliseconds"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the answers of a run come to: events for the log, calls to make now, results of those not to be made."""
+
+    drafts: Sequence[Draft]
+    begun: Sequence[Begun]
+    results: Sequence[Item]
+
+
+def take_answers(
+    answers: Iterable[Answer], waiting: Mapping[str, Item], tools: Mapping[str, Tool]
+) -> Answered:
+    """Begin the calls a user allowed and close those that were refused. `waiting` are calls without a result, by id:
+    an answer to any other was taken before, here or by a holder that died.
+    """
+    resolved: list[Draft] = []
+    begun: list[Begun] = []
+    results: list[Item] = []
+    for answer in answers:
+        item = waiting.get(answer.call_id)
+        if item is None:
+            continue
+        each = resume_call(item, str(uuid4()), answer, tools)
+        resolved.append(_resolved(answer, each))
+        if answer.allows:
+            begun.append(each)
+        else:
+            results.append(each.finish(Result(_why_not(answer), "refused")))
+    drafts = [*resolved, *map(completed, results), *(each.start() for each in begun)]
+    return Answered(drafts, begun, results)
+
+
+def resume_call(
+    item: Item, result_id: str, answer: Answer | None, tools: Mapping[str, Tool]
+) -> Begun:
+    """A call of the thread, to be made with what its user said."""
+    name, arguments = item.data["name"], item.data["arguments"]
+    edited = _edited(answer, tools.get(name)) if answer and answer.allows else None
+    call = Call(item.key, None, name, "server", [edited or arguments])
+    told = None
+    if answer and answer.reason == "input_required":
+        told = {"payload": answer.payload, "state": answer.state}
+    return Begun(call, result_id, edited is not None, told)
+
+
+def _edited(answer: Answer, tool: Tool | None) -> str | None:
+    if tool is None or tool.approval != "edit" or answer.reason != "tool_call":
+        return None
+    arguments = answer.payload.get("arguments")
+    return orjson.dumps(arguments).decode() if isinstance(arguments, dict) else None
+
+
+def _resolved(answer: Answer, begun: Begun) -> Draft:
+    data = {
+        "interrupt_id": answer.interrupt_id,
+        "call_id": answer.call_id,
+        "status": "resolved" if answer.allows else "cancelled",
+    }
+    if begun.edited:
+        data["arguments"] = "".join(begun.call.arguments)
+    return Draft("interrupt.resolved", None, data)
+
+
+def _why_not(answer: Answer) -> str:
+    payload = answer.payload if isinstance(answer.payload, dict) else {}
+    if payload.get("expired") is True:
+        return _EXPIRED
+    if answer.reason == "input_required":
+        return _DECLINED
+    said = payload.get("reason")
+    return f"{_REFUSED} They said: {said}" if isinstance(said, str) and said else _REFUSED
+
+
+def unanswered(items: Sequence[Item]) -> list[Item]:
+    """The calls that have no result."""
+    answered = {item.data["call_id"] for item in items if item.kind == "tool_result"}
+    return [item for item in items if item.kind == "tool_call" and item.key not in answered]
+
+
+def last_calls(items: Sequence[Item]) -> list[Item]:
+    """The calls without a result that the thread ends with. Frontend calls of which some were answered wait no more."""
+    last = next((n for n in range(len(items), 0, -1) if items[n - 1].kind == "message"), 0)
+    tail = items[last:]
+    waiting = unanswered(tail)
+    clients = [c.key for c in tail if c.kind == "tool_call" and c.data["executor"] == "client"]
+    if all(any(c.key == key for c in waiting) for key in clients):
+        return waiting
+    return [call for call in waiting if call.data["executor"] == "server"]

@@ -1,0 +1,44 @@
+"""JSON Schema: whether a value is what a tool takes. The only `jsonschema_rs`, imported with the first call."""
+
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from shared.core import Json
+
+_FAULTS = 5
+
+
+def fault(schema: Json, value: Any) -> str | None:
+    """What is wrong with the value, in words for who wrote it; None where nothing is.
+
+    A schema that cannot be used lets everything pass: its tool will say what it takes.
+    """
+    validator = _validator(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
+    if validator is None:
+        return None
+    faults = islice(validator.iter_errors(value), _FAULTS)
+    return "; ".join(map(_words, faults)) or None
+
+
+def load_validation() -> None:
+    """Import the library before a call needs it."""
+    _validator(b"{}")
+
+
+def _words(error: Any) -> str:
+    place = ".".join(map(str, error.instance_path))
+    return f"{place}: {error.message}" if place else str(error.message)
+
+
+@lru_cache(maxsize=512)
+def _validator(schema: bytes) -> Any:
+    import jsonschema_rs
+
+    try:
+        # What a foreign server wrote must not make this process fetch anything.
+        return jsonschema_rs.validator_for(orjson.loads(schema), offline=True)
+    except (ValueError, jsonschema_rs.ReferencingError):
+        return None

@@ -1,0 +1,83 @@
+"""Which of our own functions is asking, and for whom: a token the caller signs with its own key.
+
+It is a gateway assertion's sibling: `typ` fn+jwt, ES256, for one function, for a short time. The claims are those that
+were verified when the run was admitted, so whoever is called acts as that user and no more.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from shared.auth.claims import default_of, text_of, uuid_of
+from shared.auth.identity import BEARER, Principal, principal_of
+from shared.auth.tokens import only, private_key, sign, statement_keys, statement_of
+from shared.core import Unauthorized
+
+_TYPE = "fn+jwt"
+_LIFETIME = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A function that was verified, and the user it acts for. Without `run_id` it is no run that calls."""
+
+    function: str
+    user: Principal
+    run_id: UUID | None
+
+    @property
+    def claims(self) -> dict[str, object]:
+        return self.user.claims
+
+
+class Minter:
+    """Signs what the function `name` says to others.
+
+    Raises:
+        ValueError: the key is not a private ES256 key with a kid.
+    """
+
+    def __init__(self, name: str, key: str, clock: Callable[[], float] = time.time) -> None:
+        self._name = name
+        self._key, self._kid = private_key("INTERNAL_SIGNING_KEY", key)
+        self._clock = clock
+
+    def mint(self, function: str, claims: Mapping[str, object], run_id: str | None) -> str:
+        """A token for one function, good for two minutes, in the name of these claims."""
+        now = int(self._clock())
+        named = {"iss": self._name, "aud": function, "jti": str(uuid4())}
+        times = {"iat": now, "exp": now + _LIFETIME}
+        run = {"run_id": run_id} if run_id else {}
+        header = {"typ": _TYPE, "kid": self._kid}
+        return sign({**claims, **named, **times, **run}, self._key, header)
+
+
+class CallerVerifier:
+    """Verifies callers of one function. `keys`: the callers' public keys (JWKS text).
+
+    Raises:
+        ValueError: there is no ES256 key among them.
+    """
+
+    def __init__(self, *, function: str, keys: str, clock: Callable[[], float] = time.time) -> None:
+        self._function = function
+        self._clock = clock
+        self._keys = statement_keys("INTERNAL_PUBLIC_KEYS", keys)
+
+    def verify(self, authorization: Sequence[str]) -> Caller:
+        """Give the caller a request's `Authorization` names.
+
+        Raises:
+            Unauthorized: it is missing, repeated, not valid, or meant for another function.
+        """
+        token = only(BEARER, authorization, group=1)
+        claims = statement_of(token, _TYPE, self._keys, self._clock())
+        if claims.get("aud") != self._function or claims.get("role") != "authenticated":
+            raise Unauthorized
+        run_id = default_of(claims.get("run_id"), None)
+        return Caller(
+            text_of(claims.get("iss")),
+            principal_of(claims),
+            None if run_id is None else uuid_of(run_id),
+        )

@@ -1,0 +1,57 @@
+"""Strict readers of what a token says. Anything unexpected is Unauthorized, without a reason."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from uuid import UUID
+
+from shared.core import Unauthorized
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def object_of(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise Unauthorized from None
+    if not isinstance(value, dict):
+        raise Unauthorized
+    return value
+
+
+def default_of(value: object, default: object) -> object:
+    # Supabase writes null where a user has none.
+    return default if value is None else value
+
+
+def uuid_of(value: object) -> UUID:
+    text = text_of(value)
+    if _UUID.fullmatch(text) is None:
+        raise Unauthorized
+    return UUID(text)
+
+
+def text_of(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unauthorized
+    return value
+
+
+def time_of(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Unauthorized
+    return value
+
+
+def role_of(claims: Mapping[str, Any]) -> str | None:
+    """A user's role in the app, of claims that were verified: app_metadata's, which users cannot write."""
+    metadata = claims.get("app_metadata")
+    role = metadata.get("role") if isinstance(metadata, dict) else None
+    return role if isinstance(role, str) else None
+
+
+def _refuse(_: str) -> NoReturn:
+    raise Unauthorized

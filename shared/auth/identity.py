@@ -1,0 +1,182 @@
+"""Who is asking: two proofs on each request, both verified, both about the same caller.
+
+A Supabase access token says who the user is; the gateway's assertion says that the request came
+through the gateway, for this function, method and path. The rules for tokens are those of
+`supabase/functions/auth-gateway/tokens.ts`; `tests/golden/tokens.json` holds both to them.
+"""
+
+import hashlib
+import math
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from shared.auth.claims import default_of, text_of, uuid_of
+from shared.auth.jwks import RemoteKeys
+from shared.auth.tokens import (
+    Key,
+    base64url,
+    check_times,
+    claims_of,
+    header_of,
+    inline_keys,
+    only,
+    parse_keys,
+    secret_key,
+    statement_keys,
+    statement_of,
+)
+from shared.core import Unauthorized
+
+BEARER = re.compile(r"Bearer ([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
+_COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_SCHEDULE = "sweep"
+_REMEMBER_SECONDS = 60
+_REMEMBER_TOKENS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user whose token and gateway assertion were both verified."""
+
+    sub: UUID
+    session_id: UUID
+    role: str
+    is_anonymous: bool
+    app_role: str | None
+
+    @property
+    def claims(self) -> dict[str, object]:
+        """What is stored with a run, so that whoever executes it acts as this user and no more."""
+        claims: dict[str, object] = {
+            "sub": str(self.sub),
+            "role": self.role,
+            "session_id": str(self.session_id),
+            "is_anonymous": self.is_anonymous,
+        }
+        if self.app_role is not None:
+            claims["app_metadata"] = {"role": self.app_role}
+        return claims
+
+
+class Verifier:
+    """Verifies both proofs of a request to one function.
+
+    Raises:
+        ValueError: the keys or the secret cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        function: str,
+        issuer: str,
+        gateway_keys: str,
+        jwks: str | None,
+        jwks_url: str,
+        legacy_secret: str | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._function = function
+        self._issuer = issuer
+        self._clock = clock
+        self._gateway_keys = statement_keys("GATEWAY_PUBLIC_KEYS", gateway_keys)
+        self._keys = None if jwks is None else inline_keys("SUPABASE_JWKS", jwks)
+        self._remote = RemoteKeys(jwks_url, parse_keys, clock=clock)
+        self._secret = None if legacy_secret is None else secret_key(legacy_secret)
+        self._known: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+
+    async def verify(
+        self, *, authorization: Sequence[str], assertion: Sequence[str], method: str, path: str
+    ) -> Principal:
+        """Give the principal that both proofs name. `path` is percent-encoded, as received.
+
+        Raises:
+            Unauthorized: a proof is missing, repeated or not valid, or the two do not match.
+        """
+        token = only(BEARER, authorization, group=1)
+        statement = self._statement(only(_COMPACT, assertion, group=0))
+        token_hash = base64url(hashlib.sha256(token.encode()).digest())
+        if statement["ath"] != token_hash:
+            raise Unauthorized
+        if (statement["htm"], statement["htu"]) != (method, path):
+            raise Unauthorized
+        principal = self._recall(token_hash) or await self._principal(token, token_hash)
+        same = (statement["sub"].lower(), statement["session_id"].lower())
+        if same != (str(principal.sub), str(principal.session_id)):
+            raise Unauthorized
+        return principal
+
+    def verify_schedule(self, *, assertion: Sequence[str], method: str, path: str) -> None:
+        """Check that the gateway says its schedule asks, which is nobody and has no rights.
+
+        Raises:
+            Unauthorized: it does not.
+        """
+        statement = self._statement(only(_COMPACT, assertion, group=0))
+        if (statement["htm"], statement["htu"], statement["sub"]) != (method, path, _SCHEDULE):
+            raise Unauthorized
+
+    def _statement(self, assertion: str) -> dict[str, str]:
+        claims = statement_of(assertion, "gw+jwt", self._gateway_keys, self._clock())
+        if (claims.get("iss"), claims.get("aud")) != ("auth-gateway", self._function):
+            raise Unauthorized
+        names = ("sub", "session_id", "ath", "htm", "htu", "jti")
+        return {name: text_of(claims.get(name)) for name in names}
+
+    async def _principal(self, token: str, token_hash: str) -> Principal:
+        claims = claims_of(token, await self._user_key(header_of(token)))
+        if claims.get("iss") != self._issuer or claims.get("role") != "authenticated":
+            raise Unauthorized
+        # Supabase issues a string; the standard also allows a list: taken if it names nobody else.
+        if claims.get("aud") not in ("authenticated", ["authenticated"]):
+            raise Unauthorized
+        check_times(claims, self._clock())
+        principal = principal_of(claims)
+        self._remember(token_hash, principal, claims["exp"])
+        return principal
+
+    async def _user_key(self, header: Mapping[str, Any]) -> Key | None:
+        # A gateway assertion says gw+jwt; it must never pass for a user's token.
+        if "typ" in header and text_of(header["typ"]).upper() != "JWT":
+            raise Unauthorized
+        alg = header.get("alg")
+        if alg == "HS256":
+            return self._secret
+        if alg not in ("ES256", "RS256"):
+            raise Unauthorized
+        name = (alg, text_of(header.get("kid")))
+        return await self._remote.find(name) if self._keys is None else self._keys.get(name)
+
+    def _recall(self, token_hash: str) -> Principal | None:
+        principal, until = self._known.get(token_hash, (None, -math.inf))
+        if self._clock() < until:
+            return principal
+        self._known.pop(token_hash, None)
+        return None
+
+    def _remember(self, token_hash: str, principal: Principal, expires_at: float) -> None:
+        until = min(self._clock() + _REMEMBER_SECONDS, expires_at)
+        self._known[token_hash] = (principal, until)
+        if len(self._known) > _REMEMBER_TOKENS:
+            self._known.popitem(last=False)
+
+
+def principal_of(claims: Mapping[str, Any]) -> Principal:
+    """The user these claims name."""
+    metadata = default_of(claims.get("app_metadata"), {})
+    is_anonymous = default_of(claims.get("is_anonymous"), False)
+    if not isinstance(metadata, dict) or not isinstance(is_anonymous, bool):
+        raise Unauthorized
+    role = metadata.get("role")
+    return Principal(
+        sub=uuid_of(claims.get("sub")),
+        session_id=uuid_of(claims.get("session_id")),
+        role="authenticated",
+        is_anonymous=is_anonymous,
+        app_role=role if isinstance(role, str) and role.isprintable() else None,
+    )

@@ -1,0 +1,100 @@
+"""Shapes and words that everything else uses: events, items, errors, settings, log lines, traces."""
+
+from shared.core.errors import (
+    DAY_SECONDS,
+    BodyTooLarge,
+    Forbidden,
+    InvalidCursor,
+    InvalidEvent,
+    InvalidRequest,
+    Problem,
+    RunNotFound,
+    ThreadBusy,
+    TooManyRuns,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+    meanings,
+    problem_of,
+    seconds_to_tomorrow,
+)
+from shared.core.events import ENDINGS, Cursor, Draft, Event, Snapshot, Step, expand
+from shared.core.finishing import Once, to_the_end
+from shared.core.garbage import loading
+from shared.core.genai import (
+    METRICS,
+    ModelCall,
+    count_takeover,
+    model_call,
+    run_origin,
+    run_span,
+    tool_call,
+)
+from shared.core.grace import Grace
+from shared.core.ids import APPROVAL, CALL_ID, OUTCOME, WIRE_ID
+from shared.core.items import Answer, Item, Kind, Usage
+from shared.core.json import Json, canonical, clean, clean_json
+from shared.core.log import bound, configure_logging, logger
+from shared.core.settings import InvalidSettings, Settings
+from shared.core.telemetry import Span, carried, doing, exporting, failed, measure, serving
+
+__all__ = [
+    "APPROVAL",
+    "CALL_ID",
+    "DAY_SECONDS",
+    "ENDINGS",
+    "METRICS",
+    "OUTCOME",
+    "WIRE_ID",
+    "Answer",
+    "BodyTooLarge",
+    "Cursor",
+    "Draft",
+    "Event",
+    "Forbidden",
+    "Grace",
+    "InvalidCursor",
+    "InvalidEvent",
+    "InvalidRequest",
+    "InvalidSettings",
+    "Item",
+    "Json",
+    "Kind",
+    "ModelCall",
+    "Once",
+    "Problem",
+    "RunNotFound",
+    "Settings",
+    "Snapshot",
+    "Span",
+    "Step",
+    "ThreadBusy",
+    "TooManyRuns",
+    "Unauthorized",
+    "Unavailable",
+    "UnsupportedMediaType",
+    "Usage",
+    "bound",
+    "canonical",
+    "carried",
+    "clean",
+    "clean_json",
+    "configure_logging",
+    "count_takeover",
+    "doing",
+    "expand",
+    "exporting",
+    "failed",
+    "loading",
+    "logger",
+    "meanings",
+    "measure",
+    "model_call",
+    "problem_of",
+    "run_origin",
+    "run_span",
+    "seconds_to_tomorrow",
+    "serving",
+    "to_the_end",
+    "tool_call",
+]

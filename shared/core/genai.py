@@ -1,0 +1,149 @@
+"""Runs, model turns and tool calls as traces and metrics show them, in the words of OpenTelemetry's GenAI conventions.
+
+The conventions are in development (github.com/open-telemetry/semantic-conventions-genai); what they lack is `agent.*`.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from time import monotonic, time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from shared.core.items import Usage
+from shared.core.json import Json
+from shared.core.telemetry import Metrics, Span, begin, carried, doing, is_exporting, measure
+
+_OPENAI: Final = "https://api.openai.com"
+_DURATION: Final = "gen_ai.client.operation.duration"
+_FIRST: Final = "gen_ai.client.operation.time_to_first_chunk"
+_SECONDS: Final = [0.01 * 2**n for n in range(14)]
+_WAITS: Final = [0.1, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400]
+_TOKENS: Final = [4**n for n in range(14)]
+#: docs/operations.md says what each means, and what to do.
+METRICS: Final[Metrics] = {
+    "agent.run.live": ("up_down_counter", "{run}", None),
+    "agent.run.takeovers": ("counter", "{run}", None),
+    "agent.run.queue.duration": ("histogram", "s", _WAITS),
+    "agent.lease.losses": ("counter", "{lease}", None),
+    _DURATION: ("histogram", "s", _SECONDS),
+    _FIRST: ("histogram", "s", _SECONDS),
+    "gen_ai.client.token.usage": ("histogram", "{token}", _TOKENS),
+    "gen_ai.execute_tool.duration": ("histogram", "s", _SECONDS),
+}
+#: Members of a run's request that whoever takes it up later reads.
+_TRACE, _ASKED_AT = "traceparent", "asked_at"
+
+
+def run_origin() -> Json:
+    """What a run's request keeps, for the process that takes it up: where it comes from, and since when it waits."""
+    if not is_exporting():
+        return {}
+    return {_TRACE: carried().get("traceparent"), _ASKED_AT: time()}
+
+
+def run_span(
+    run_key: str, thread_key: str, attempt: int, request: Json
+) -> AbstractContextManager[Span]:
+    """A run in the hands of this process; what it asks models and tools is inside."""
+    attributes = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.conversation.id": thread_key,
+        "agent.run.id": run_key,
+        "agent.run.attempt": attempt,
+    }
+    return doing("invoke_agent", attributes, link=request.get(_TRACE))
+
+
+def count_takeover(attempt: int, request: Json) -> None:
+    """A run that waited is answered here: for the first time, or after another process had it."""
+    if attempt > 1:
+        measure("agent.run.takeovers", 1)
+    elif asked_at := request.get(_ASKED_AT):
+        measure("agent.run.queue.duration", max(0.0, time() - asked_at))
+
+
+@contextmanager
+def tool_call(name: str, call_id: str) -> Iterator[Span]:
+    """A tool's call, until its result is there."""
+    known = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
+    started_at, kind = monotonic(), None
+    with doing(f"execute_tool {name}", {**known, "gen_ai.tool.call.id": call_id}) as span:
+        try:
+            yield span
+        except BaseException as error:
+            kind = type(error).__name__
+            span.fail(kind)
+            raise
+        finally:
+            facts = {"gen_ai.tool.name": name, "error.type": kind or span.failure}
+            measure("gen_ai.execute_tool.duration", monotonic() - started_at, facts)
+
+
+class ModelCall:
+    """One request for a turn of a model. It is nobody's parent: what its reader does meanwhile is the run's."""
+
+    def __init__(self, model: str, base_url: str) -> None:
+        at = urlsplit(base_url or _OPENAI)
+        self._facts: dict[str, Any] = {
+            "gen_ai.operation.name": "chat",
+            # Of many providers this is the wire, and all that is known.
+            "gen_ai.provider.name": "openai",
+            "gen_ai.request.model": model,
+            "server.address": at.hostname or "",
+            "server.port": at.port or (80 if at.scheme == "http" else 443),
+        }
+        self._span = begin(
+            f"chat {model}", {**self._facts, "gen_ai.request.stream": True}, "CLIENT"
+        )
+        self._started_at = monotonic()
+        self._is_over = False
+        #: Whether it said something; nobody counts where nothing is exported.
+        self.is_heard = not is_exporting()
+
+    def hear(self) -> None:
+        """It said something for the first time."""
+        self.is_heard = True
+        seconds = monotonic() - self._started_at
+        self._span.tell({"gen_ai.response.time_to_first_chunk": seconds})
+        measure(_FIRST, seconds, self._facts)
+
+    def finish(self, reason: str, usage: Usage) -> None:
+        """It said all."""
+        said = {"gen_ai.response.model": usage.model}
+        counts = {"input": usage.input_tokens, "output": usage.output_tokens}
+        self._span.tell(
+            {
+                **said,
+                "gen_ai.response.finish_reasons": [reason],
+                "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
+                "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
+                **{f"gen_ai.usage.{kind}_tokens": count for kind, count in counts.items()},
+            }
+        )
+        for kind, count in counts.items():
+            if count is not None:
+                facts = {**self._facts, **said, "gen_ai.token.type": kind}
+                measure("gen_ai.client.token.usage", count, facts)
+        self._end(said)
+
+    def fail(self, kind: str) -> None:
+        """It broke off, or was left."""
+        if not self._is_over:
+            self._span.fail(kind)
+            self._end({"error.type": kind})
+
+    def _end(self, facts: Json) -> None:
+        self._is_over = True
+        measure(_DURATION, monotonic() - self._started_at, {**self._facts, **facts})
+        self._span.end()
+
+
+@contextmanager
+def model_call(model: str, base_url: str) -> Iterator[ModelCall]:
+    """A request for a turn, around what raises its errors, by whose `code` it fails."""
+    call = ModelCall(model, base_url)
+    try:
+        yield call
+    except BaseException as error:
+        call.fail(getattr(error, "code", type(error).__name__))
+        raise

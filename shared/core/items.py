@@ -1,0 +1,82 @@
+"""The items of a thread, and what a run says about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from shared.core.json import Json
+
+Kind = Literal["message", "reasoning", "tool_call", "tool_result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An entry of a thread: a message, a piece of reasoning, a tool call or its result.
+
+    `key` is its id on the wire. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
+    tool_call {name, arguments, message_id, provider_id, executor: client | server},
+    tool_result {call_id, content, status?: error | denied | refused | unknown, arguments? as the user changed them}.
+    """
+
+    key: str
+    kind: Kind
+    data: Json
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        return cls(row["key"], row["kind"], row["data"])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a user said to a question of an earlier run: `reason` tool_call (may it run?) or input_required.
+
+    `payload` is the user's, `state` what the tool that asked wants back with it.
+    """
+
+    interrupt_id: str
+    call_id: str
+    reason: str
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+    state: Any = None
+
+    @property
+    def allows(self) -> bool:
+        """Whether the call may go on. Only a plain yes is one."""
+        if self.status != "resolved":
+            return False
+        said = self.payload if isinstance(self.payload, dict) else {}
+        return self.reason == "input_required" or said.get("approved") is True
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more model calls; None where the provider said nothing."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    model: str | None = None
+
+    def __add__(self, other: "Usage") -> "Usage":
+        def total(mine: int | None, theirs: int | None) -> int | None:
+            return theirs if mine is None else mine + (theirs or 0)
+
+        return Usage(
+            total(self.input_tokens, other.input_tokens),
+            total(self.output_tokens, other.output_tokens),
+            total(self.cached_tokens, other.cached_tokens),
+            total(self.reasoning_tokens, other.reasoning_tokens),
+            other.model or self.model,
+        )
+
+    @property
+    def total(self) -> int:
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+    def to_json(self) -> Json:
+        return {
+            name: value for name in self.__slots__ if (value := getattr(self, name)) is not None
+        }

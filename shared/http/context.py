@@ -1,0 +1,90 @@
+"""One middleware for all: ids for the log, a limit for bodies, a line per request."""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.core import BodyTooLarge, Span, bound, logger, serving
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
+_QUIET = frozenset(("/health", "/readiness"))
+
+
+class Context:
+    """Give a request its id, bind ids to its log lines, refuse bodies over the limit while they are read.
+
+    What crashes before its answer began is answered with `crashed`. (A handler for Exception would do so too, and then
+    have the server close the connection, which the gateway keeps for its next request.)
+    """
+
+    def __init__(self, app: ASGIApp, crashed: Callable[[Scope], ASGIApp]) -> None:
+        self._app = app
+        self._crashed = crashed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        scope["request_id"] = request_id = _request_id(headers)
+        status, started = 0, perf_counter()
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with _traced(scope, headers) as span, bound(request_id=request_id):
+            try:
+                await self._app(scope, _limited(receive, scope["app"].state), sent)
+            except Exception:
+                logger.exception("request.crashed")
+                if status:
+                    # Half an answer must not look whole.
+                    raise
+                await self._crashed(scope)(scope, receive, sent)
+            finally:
+                if scope["path"] not in _QUIET:
+                    _log(scope, status, perf_counter() - started)
+                span.answered(scope["method"], _route(scope), status)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    facts: dict[str, Any] = {"method": scope["method"], "route": _route(scope), "status": status}
+    logger.info("request.ended", extra={**facts, "ms": round(seconds * 1000, 1)})
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if _REQUEST_ID.match(given) else str(uuid4())
+
+
+def _traced(scope: Scope, headers: dict[bytes, bytes]) -> AbstractContextManager[Span]:
+    is_quiet = scope["path"] in _QUIET
+    return nullcontext(Span()) if is_quiet else serving(scope["method"], headers)
+
+
+def _route(scope: Scope) -> str | None:
+    return getattr(scope.get("route"), "path", None)
+
+
+def _limited(receive: Receive, state: Any) -> Receive:
+    left = state.settings.max_body_bytes
+
+    async def limited() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            # Not ours: FastAPI turns what it does not know into a 400 while it reads a body.
+            raise HTTPException(413, BodyTooLarge().detail)
+        return message
+
+    return limited

@@ -1,0 +1,119 @@
+"""The MCP servers an operator named, and what is allowed there: our own function `tools`, and those of MCP_SERVERS.
+
+What a foreign server says of its tools is a claim, not a policy: only what is written here makes one of its tools
+repeatable, or free of its user's yes.
+"""
+
+import re
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+import orjson
+
+from shared.agents import Approval
+from shared.core import InvalidSettings, Settings
+
+OURS = "tools"
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
+_SECRET = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_MEMBERS = {"url", "headers", "tools", "approval", "repeatable"}
+#: What there is to say of our own function, whose address and word are known.
+_OUR_MEMBERS = {"tools", "approval"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One MCP server. `tools`: those of its tools that exist for us (None: all); `approval` by tool, `*` the others."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tools: frozenset[str] | None = None
+    approval: Mapping[str, Approval] = field(default_factory=dict)
+    repeatable: frozenset[str] = frozenset()
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name == OURS
+
+    def policy_of(self, tool: str) -> Approval | None:
+        """What the operator says of a tool, or of all; None where they say nothing."""
+        return self.approval.get(tool) or self.approval.get("*")
+
+    def approval_of(self, tool: str) -> Approval:
+        return self.policy_of(tool) or "ask"
+
+
+def servers_of(settings: Settings) -> list[Server]:
+    """All servers of these settings, ours first.
+
+    Raises:
+        InvalidSettings: MCP_SERVERS is not what docs/configuration.md says.
+    """
+    try:
+        named = orjson.loads(settings.mcp_servers or "{}")
+    except orjson.JSONDecodeError:
+        raise InvalidSettings("MCP_SERVERS is not JSON.") from None
+    if not isinstance(named, dict):
+        raise InvalidSettings("MCP_SERVERS must be an object: a name and its server.")
+    policy = named.pop(OURS, {})
+    _check_members(OURS, policy, _OUR_MEMBERS)
+    ours = _server(OURS, {**policy, "url": settings.tools_url}, {}) if settings.tools_url else None
+    others = [_server(name, value, settings.mcp_secrets) for name, value in named.items()]
+    return [ours, *others] if ours else others
+
+
+def _check_members(name: str, value: Any, members: Set[str]) -> None:
+    if not isinstance(value, dict) or value.keys() - members:
+        raise InvalidSettings(f"MCP_SERVERS: {name} has the members {', '.join(sorted(members))}.")
+
+
+def _server(name: str, value: Any, secrets: Mapping[str, str]) -> Server:
+    if not _NAME.match(name):
+        raise InvalidSettings(f"MCP_SERVERS: {name[:40]!r} cannot be a server's name.")
+    _check_members(name, value, _MEMBERS)
+    url = value.get("url")
+    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+        raise InvalidSettings(f"MCP_SERVERS: {name} needs a url.")
+    tools, repeatable = value.get("tools"), value.get("repeatable", [])
+    if not _are_texts(repeatable) or not (tools is None or _are_texts(tools)):
+        raise InvalidSettings(f"MCP_SERVERS: tools and repeatable of {name} are lists of names.")
+    return Server(
+        name=name,
+        url=url,
+        headers=_headers(name, value.get("headers", {}), secrets),
+        tools=None if tools is None else frozenset(tools),
+        approval=_approval(name, value.get("approval", {})),
+        repeatable=frozenset(repeatable),
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _approval(name: str, value: Any) -> Mapping[str, Approval]:
+    policy = {"*": value} if isinstance(value, str) else value
+    words = get_args(Approval)
+    if not isinstance(policy, dict) or any(word not in words for word in policy.values()):
+        raise InvalidSettings(f"MCP_SERVERS: approval of {name} is {', '.join(words)}, by tool.")
+    return policy
+
+
+def _headers(name: str, value: Any, secrets: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not _are_texts([*value.values()]):
+        raise InvalidSettings(f"MCP_SERVERS: headers of {name} are texts.")
+    return {header: _resolve(name, text, secrets) for header, text in value.items()}
+
+
+def _resolve(name: str, text: str, secrets: Mapping[str, str]) -> str:
+    """Put secrets in for `${NAME}`; they are in the environment as MCP_SECRET_NAME, and in no other place."""
+
+    def secret(match: re.Match[str]) -> str:
+        if match[1] not in secrets:
+            raise InvalidSettings(f"MCP_SERVERS: {name} needs MCP_SECRET_{match[1]}.")
+        return secrets[match[1]]
+
+    return _SECRET.sub(secret, text)

@@ -1,0 +1,195 @@
+"""The agent's hands: the tools of MCP servers, as one run has them."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import orjson
+
+from shared.agents import Approval, Question, Result, Tool
+from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, Settings, logger, tool_call
+from shared.mcp.client import Client, ServerFailed
+from shared.mcp.servers import Server
+
+#: What a model's API takes as a tool's name.
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+_NAME_LENGTH = 64
+_ASKS = 3
+_AGAIN_SECONDS = 0.3
+_LOST = "The tool's server broke off; the call may or may not have had its effect. It was not made again."
+_SLOW = "The tool did not answer in time; the call may or may not have had its effect."
+#: The headers of a request to this server, in the name of the run's user.
+Headers = Callable[[Server], Mapping[str, str]]
+#: Held while a call runs: a user has a few at a time.
+Slot = Callable[[str], AbstractAsyncContextManager[None]]
+
+
+class McpToolbox:
+    """The tools of one run, by the names its model knows."""
+
+    def __init__(
+        self,
+        listed: Sequence[tuple[Server, Client, Sequence[Json]]],
+        headers: Headers,
+        slot: Slot,
+        settings: Settings,
+    ) -> None:
+        self.tools: dict[str, Tool] = {}
+        self._routes: dict[str, tuple[Server, Client, str]] = {}
+        self._headers = headers
+        self._slot = slot
+        self._seconds = settings.tool_seconds
+        self._characters = settings.tool_result_characters
+        for server, client, tools in listed:
+            for tool in tools:
+                self._add(server, client, tool)
+
+    def _add(self, server: Server, client: Client, found: Json) -> None:
+        remote = found.get("name")
+        if not isinstance(remote, str) or not (server.tools is None or remote in server.tools):
+            return
+        short = _NOT_IN_NAMES.sub("_", remote)[:_NAME_LENGTH]
+        names = (short, f"{server.name}_{short}"[:_NAME_LENGTH])
+        name = next((name for name in names if name not in self.tools), None)
+        if name is None:
+            logger.warning("tool.left_out", extra={"server": server.name, "tool": remote[:80]})
+            return
+        self.tools[name] = _tool(server, name, remote, found)
+        self._routes[name] = (server, client, remote)
+
+    async def call(
+        self, name: str, arguments: Json, call_id: str, answer: Json | None = None
+    ) -> Result | Question:
+        with tool_call(name, call_id) as span:
+            outcome = await self._call(name, arguments, call_id, answer)
+            if isinstance(outcome, Result) and outcome.status != "ok":
+                span.fail(outcome.status)
+            return outcome
+
+    async def _call(
+        self, name: str, arguments: Json, call_id: str, answer: Json | None
+    ) -> Result | Question:
+        server, client, remote = self._routes[name]
+        params: Json = {"name": remote, "arguments": arguments, "_meta": {CALL_ID: call_id}}
+        if answer:
+            params.update(_response(answer))
+        is_repeatable = self.tools[name].is_repeatable
+        try:
+            async with self._slot(call_id), asyncio.timeout(self._seconds):
+                result = await self._ask(server, client, params, again=is_repeatable)
+        except TimeoutError:
+            return Result(_SLOW, "error" if is_repeatable else "unknown")
+        except ServerFailed as failed:
+            return Result(str(failed), "error")
+        if result is None:
+            return Result(_LOST, "error" if is_repeatable else "unknown")
+        if result.get("resultType") == "input_required":
+            return _question(result)
+        return _result(result, self._characters, is_ours=server.is_ours)
+
+    async def _ask(
+        self, server: Server, client: Client, params: Json, *, again: bool
+    ) -> Json | None:
+        """The result; None where the connection broke and nobody knows what came of the call."""
+        import aiohttp
+
+        for ask in range(1, _ASKS + 1):
+            # Minted for each ask: a token lives shorter than a retry may take.
+            headers = self._headers(server)
+            try:
+                return await client.call_tool(params, headers)
+            except aiohttp.ClientConnectorError:
+                # It was never sent.
+                if ask == _ASKS:
+                    raise ServerFailed("The tool's server cannot be reached.") from None
+            except (aiohttp.ClientError, OSError):
+                if not again or ask == _ASKS:
+                    return None
+            await asyncio.sleep(_AGAIN_SECONDS * ask)
+        return None
+
+
+def _tool(server: Server, name: str, remote: str, found: Json) -> Tool:
+    description, schema = found.get("description"), found.get("inputSchema")
+    return Tool(
+        name=name,
+        description=description if isinstance(description, str) else "",
+        parameters=schema if isinstance(schema, dict) else {"type": "object", "properties": {}},
+        is_repeatable=_is_repeatable(server, remote, found),
+        approval=_approval(server, remote, found),
+    )
+
+
+def _is_repeatable(server: Server, remote: str, found: Json) -> bool:
+    if not server.is_ours:
+        return remote in server.repeatable
+    hints = found.get("annotations") or {}
+    return bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
+
+
+def _approval(server: Server, remote: str, found: Json) -> Approval:
+    if not server.is_ours:
+        return server.approval_of(remote)
+    if policy := server.policy_of(remote):
+        return policy
+    hints, meta = found.get("annotations") or {}, found.get("_meta") or {}
+    if (own := meta.get(APPROVAL)) in ("never", "ask", "edit"):
+        return own  # type: ignore[no-any-return]  # one of the three
+    # The specification's own defaults.
+    is_safe = hints.get("readOnlyHint") or hints.get("destructiveHint") is False
+    return "never" if is_safe else "ask"
+
+
+def _question(result: Json) -> Result | Question:
+    """What a server asks (MCP 2026-07-28, multi round-trip requests): forms are all that a user can be shown."""
+    asked = {
+        key: request.get("params") or {}
+        for key, request in (result.get("inputRequests") or {}).items()
+        if request.get("method") == "elicitation/create"
+    }
+    if not asked:
+        return Result("The tool asks for something this agent cannot give.", "error")
+    schemas = {
+        key: asks.get("requestedSchema") or {"type": "object"} for key, asks in asked.items()
+    }
+    message = "\n".join(str(asks.get("message") or "") for asks in asked.values())
+    state = {"keys": [*asked], "request_state": result.get("requestState")}
+    if len(schemas) == 1:
+        return Question(message, next(iter(schemas.values())), state)
+    every = {"type": "object", "properties": schemas, "required": [*schemas]}
+    return Question(message, every, state)
+
+
+def _response(answer: Json) -> Json:
+    payload, state = answer["payload"], answer["state"]
+    said = {state["keys"][0]: payload} if len(state["keys"]) == 1 else payload or {}
+    responses = {key: {"action": "accept", "content": said.get(key) or {}} for key in state["keys"]}
+    kept = state["request_state"]
+    return {"inputResponses": responses, **({"requestState": kept} if kept is not None else {})}
+
+
+def _result(result: Json, characters: int, *, is_ours: bool) -> Result:
+    texts = [_block(block) for block in result.get("content") or () if isinstance(block, dict)]
+    text = "\n".join(texts)
+    if not text and "structuredContent" in result:
+        text = orjson.dumps(result["structuredContent"]).decode()
+    if len(text) > characters:
+        text = f"{text[:characters]}\n[cut here: {len(text)} characters in all]"
+    outcome = (result.get("_meta") or {}).get(OUTCOME) if is_ours else None
+    if outcome in ("denied", "unknown"):
+        return Result(text, outcome)
+    return Result(text, "error" if result.get("isError") else "ok")
+
+
+def _block(block: Json) -> str:
+    match block:
+        case {"type": "text", "text": str(text)}:
+            return text
+        case {"type": "resource", "resource": {"text": str(text)}}:
+            return text
+        case {"type": "resource_link", "uri": str(uri)}:
+            return uri
+    kind: Any = block.get("type")
+    return f"[{kind if isinstance(kind, str) else 'something'} that cannot be shown here]"

@@ -1,0 +1,221 @@
+"""The reader's end of the log: follow a run from any place, in whichever process it lives.
+
+A reader never skips, repeats or reorders. It gets events in the order of the log and stops at gaps; where its place
+means nothing any more (an older attempt, beyond the log, inside pruned deltas) it gets a snapshot and goes on from
+there.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import orjson
+
+from shared.core import Cursor, Event, Json, Snapshot, Unavailable, expand, logger
+from shared.database import Database
+from shared.runs.feed import Feed
+from shared.runs.store import RunStore, RunView
+
+#: Rows of one run in one poll; a reader that is further behind is polled again at once.
+_PAGE = 1000
+#: What a poll says of a run that nobody holds.
+_EXPIRED = "lease.expired"
+#: And of one that was deleted.
+_GONE = "run.gone"
+_TROUBLE_SECONDS = 0.5
+
+
+class LogReader:
+    """Follows runs: from memory when they live in this process, else by one poll for all of them per tick.
+
+    `notice` is told of followed runs that nobody holds any more.
+    """
+
+    def __init__(
+        self,
+        runs: RunStore,
+        database: Database,
+        local: Callable[[str], Feed | None],
+        notice: Callable[[str], None],
+        *,
+        tick: float,
+        keep_alive: float,
+    ) -> None:
+        self._runs = runs
+        self._database = database
+        self._local = local
+        self._notice = notice
+        self._tick = tick
+        self._keep_alive = keep_alive
+        self._wake = asyncio.Event()
+        self._remote: dict[tuple[str, int], Feed] = {}
+        self._is_stopping = False
+
+    async def follow(
+        self, claims: Json, view: RunView, cursor: Cursor | None, *, afresh: bool = False
+    ) -> AsyncGenerator[list[Event] | Snapshot, None]:
+        """Events behind the cursor and then as they come, an empty list as a keep-alive; a Snapshot where the place
+        of the reader means nothing any more, or first of all where it asks for one (`afresh`).
+
+        The user's right to the run was checked when `view` was read.
+
+        Raises:
+            RunNotFound: it was deleted meanwhile.
+        """
+        view, place = (view, None) if afresh else await self._place(claims, view, cursor)
+        # Only a snapshot has a cursor in a run that has not begun.
+        has_thread = cursor is not None and cursor.attempt == 0 and cursor.seq > 0
+        while not self._is_stopping:
+            if place is None:
+                if (snapshot := await self._snapshot(claims, view.run_id)) is None:
+                    yield []
+                    continue
+                yield snapshot
+                has_thread = True
+                place = Cursor(snapshot.attempt, snapshot.seq)
+            if view.has_ended and place.seq >= view.last_seq:
+                return
+            with self._feed(view.run_id, place) as feed:
+                async for news in feed.after(place.seq, self._keep_alive):
+                    sound = _sound(news, place.attempt, has_thread=has_thread)
+                    if sound or not news:
+                        yield sound
+                    if sound:
+                        place = Cursor(sound[-1].attempt, sound[-1].seq)
+                    if len(sound) < len(news):
+                        place = None
+                        break
+                if place is not None and feed.has_ended:
+                    return
+            # A feed that closed before the ending had a gap, or lost its run: what it sent last may be in no log.
+            place = None
+
+    async def _snapshot(self, claims: Json, run_id: str) -> Snapshot | None:
+        """The thread as it stands; None, after a while, when the database cannot say now."""
+        try:
+            return await self._runs.snapshot(claims, run_id)
+        except Unavailable:
+            await asyncio.sleep(_TROUBLE_SECONDS)
+            return None
+
+    async def _place(
+        self, claims: Json, view: RunView, cursor: Cursor | None
+    ) -> tuple[RunView, Cursor | None]:
+        """The run, and where to go on from; None where only a snapshot can tell."""
+        if cursor is None:
+            return view, None if view.pruned else Cursor(0, 0)
+        if cursor.attempt != view.attempt:
+            return view, None
+        if cursor.seq > self._known(view):
+            # Sent by its holder, and committed with the next tick, or never.
+            await asyncio.sleep(self._tick)
+            with suppress(Unavailable):
+                view = await self._runs.find(claims, run_key=view.run_key)
+            if cursor.attempt != view.attempt or cursor.seq > self._known(view):
+                return view, None
+        # Some frames of an event: that event is read again, and whoever writes frames leaves those out.
+        return view, cursor if cursor.frame is None else Cursor(cursor.attempt, cursor.seq - 1)
+
+    def _known(self, view: RunView) -> int:
+        # What lives here is not committed yet; but a feed that lost its run, or is of another attempt, knows nothing.
+        feed = self._local(view.run_id)
+        is_sound = feed and (feed.has_ended or not feed.is_closed) and feed.attempt == view.attempt
+        return max(view.last_seq, feed.last_seq) if feed and is_sound else view.last_seq
+
+    @contextmanager
+    def _feed(self, run_id: str, place: Cursor) -> Iterator[Feed]:
+        local, seq = self._local(run_id), place.seq
+        # One that closed before its ending has lost the run. So has one of an older attempt than the reader's, though
+        # it may not know it yet. What comes now comes from elsewhere.
+        is_sound = local and (local.has_ended or not local.is_closed)
+        if local and is_sound and local.base <= seq and not 0 < local.attempt < place.attempt:
+            yield local
+            return
+        feed = self._remote.setdefault((run_id, seq), Feed(base=seq))
+        feed.followers += 1
+        self._wake.set()
+        try:
+            yield feed
+        finally:
+            feed.followers -= 1
+            if not feed.followers:
+                self._remote.pop((run_id, seq), None)
+
+    def stop(self) -> None:
+        """End every reader's leg: this process stops."""
+        self._is_stopping = True
+        for feed in self._remote.values():
+            feed.close()
+
+    async def run(self) -> None:
+        """Poll for what is followed here and lives elsewhere, until cancelled. Rests while nobody follows."""
+        while True:
+            if not self._remote:
+                self._wake.clear()
+                await self._wake.wait()
+            self._wake.clear()
+            try:
+                if await self._poll():
+                    continue
+            except Unavailable:
+                pass
+            except Exception:
+                # Whatever it was, readers wait for the next tick, and not for ever.
+                logger.exception("follow.failed")
+                await asyncio.sleep(_TROUBLE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._tick):
+                    await self._wake.wait()
+
+    async def _poll(self) -> bool:
+        """One query for all feeds. Returns whether a page was full, so that more waits."""
+        feeds = dict(self._remote)
+        wanted = [
+            {"reader": nth, "run_id": run_id, "after": feed.last_seq}
+            for nth, ((run_id, _), feed) in enumerate(feeds.items())
+        ]
+        rows = await self._database.rows("poll_runs", wanted)
+        news: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for row in rows:
+            news[row["reader"]].append(row)
+        for nth, ((run_id, _), feed) in enumerate(feeds.items()):
+            mine = news[nth]
+            said = {row["type"] for row in mine}
+            if _EXPIRED in said:
+                self._notice(run_id)
+            if _GONE in said:
+                # Its readers look for the run, and are told that it is not there.
+                feed.close()
+            _take(feed, [row for row in mine if row["type"] not in (_EXPIRED, _GONE)])
+        return len(rows) >= _PAGE
+
+
+def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
+    last, news = feed.last_seq, []
+    for row in rows:
+        for event in expand({**row, "data": orjson.loads(row["data"])}):
+            if event.seq == last + 1:
+                news.append(event)
+                last = event.seq
+            elif event.seq > last:
+                feed.has_gap = True
+    if news:
+        feed.publish(news)
+    if feed.has_gap:
+        feed.close()
+
+
+def _sound(news: list[Event], attempt: int, *, has_thread: bool) -> list[Event]:
+    """The events up to where the reader's picture breaks: another attempt, or an item taken back.
+
+    A reader that was shown the thread while its run waited is shown it again when the run begins: what the run before
+    had said by then may have been taken back.
+    """
+    for place, event in enumerate(news):
+        is_other = event.attempt != attempt and bool(attempt or has_thread)
+        if is_other or event.type == "item.aborted":
+            return news[:place]
+        attempt = event.attempt
+    return news
