@@ -3,6 +3,7 @@
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -29,6 +30,37 @@ def test_a_setting_of_another_type_is_named_and_its_value_is_not(name: str, text
         Settings.from_env({name: text})
 
     assert text not in str(refused.value).replace(name, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("LEASE_SECONDS", text) for text in ("nan", "inf", "-1", "0", "1e9")),
+        *(("PORT", text) for text in ("0", "65536", "-8080")),
+        ("STOP_GRACE_SECONDS", "-0.1"),
+        ("MAX_LIVE_RUNS", "0"),
+        ("DATABASE_CONNECTIONS", "1000000"),
+        ("DAILY_TOKENS_PER_USER", "-1"),
+        ("KEEP_EVENTS_HOURS", "-inf"),
+    ],
+)
+def test_a_number_outside_its_range_is_refused_in_one_sentence(name: str, text: str) -> None:
+    with pytest.raises(InvalidSettings, match=rf"{name} must be from [\d.e-]+ to [\d.e+]+\.\Z"):
+        Settings.from_env({name: text})
+
+
+def test_what_must_be_below_another_setting_is_refused_above_it() -> None:
+    with pytest.raises(InvalidSettings, match=r"LEASE_RENEW_SECONDS must be below LEASE_SECONDS\."):
+        Settings.from_env({"LEASE_SECONDS": "5", "LEASE_RENEW_SECONDS": "5"})
+
+
+def test_every_number_has_a_range_and_its_default_is_inside() -> None:
+    kinds = get_type_hints(Settings, include_extras=True)
+    for each in fields(Settings):
+        if isinstance(each.default, int | float) and not isinstance(each.default, bool):
+            assert get_origin(kinds[each.name]) is Annotated, each.name
+            [allowed] = get_args(kinds[each.name])[1:]
+            assert allowed.least <= each.default <= allowed.most, each.name
 
 
 def test_what_is_missing_is_named_all_at_once() -> None:
