@@ -97,7 +97,7 @@ class Projection:
     def _encode(self, event: Event) -> list[bytes]:
         """Its frames as bytes. The last carries the event's own cursor: with it the client has all of the event."""
         if event.type == "item.delta":
-            return [_delta(event)]
+            return [_delta(event)] if event.data["channel"] in _DELTAS else []
         frames = self._frames(event)
         last = len(frames) - 1
         places = (
@@ -132,18 +132,22 @@ class Projection:
             case "item.completed" if data["kind"] == "tool_result":
                 return [_tool_result(item_id, data["item"])]
             case "item.completed":
-                return [_boundary(name, item_id, {}) for name in _CLOSES[data["kind"]]]
+                return [_boundary(name, item_id, {}) for name in _CLOSES.get(data["kind"], ())]
+            case "run.failed":
+                failure = {"message": data["message"], "code": data["code"]}
+                return [{"type": "RUN_ERROR", **failure, **usage(data.get("usage"))}]
+            case "run.completed" | "run.interrupted" | "run.incomplete" | "run.cancelled":
+                return [self._finished(event)]
             case "item.aborted" | "run.queued" | "step.finished" | "interrupt.resolved":
-                # What is taken back is shown by the snapshot that comes instead; the rest says nothing to a client.
+                # A snapshot shows what is taken back; the others have no frame in AG-UI.
                 return []
-        return [self._ended(event)]
+        # Written by a newer version. To end the run here would tell the client something untrue.
+        return []
 
-    def _ended(self, event: Event) -> Json:
-        data, spent = event.data, usage(event.data.get("usage"))
-        if event.type == "run.failed":
-            return {"type": "RUN_ERROR", "message": data["message"], "code": data["code"], **spent}
+    def _finished(self, event: Event) -> Json:
         ids = {"threadId": self._run.thread_key, "runId": self._run.run_key}
-        return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, data), **spent}
+        spent = usage(event.data.get("usage"))
+        return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, event.data), **spent}
 
 
 def leg_ended(cursor: Cursor) -> bytes:

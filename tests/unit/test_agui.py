@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,3 +192,26 @@ def test_a_client_cut_off_inside_a_snapshot_comes_back_for_all_of_it() -> None:
 
     ids = [line for line in written.split(b"\n") if line.startswith(b"id: ")]
     assert ids == [b"id: 0.0", b"id: 0.0", b"id: 2.7"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "data"),
+    [
+        ("run.paused", {}),
+        ("item.progress", {"fraction": 0.5}),
+        ("turn.finished", {"usage": {"input_tokens": 1}}),
+        ("item.started", {"kind": "summary"}),
+        ("item.delta", {"channel": "summary", "delta": "x"}),
+        ("item.completed", {"kind": "summary", "item": {}}),
+    ],
+)
+def test_an_event_of_a_newer_version_writes_nothing_and_ends_nothing(
+    type_: str, data: Json
+) -> None:
+    projection = Projection(RUN)
+    projection.write([Event(1, 1, "run.started", None, {})])
+
+    assert projection.write([Event(1, 2, type_, "item", data)]) == b""
+
+    [last] = frames(projection.write([Event(1, 3, "run.completed", None, {})]))
+    assert last["type"] == "RUN_FINISHED"
