@@ -14,7 +14,7 @@ BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info
 COMMA := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune image wheels manifests check format format-check lint types migrate clean
+.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune image wheels manifests check check-long format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -76,6 +76,10 @@ cluster-test: .venv/installed ## Test the bundle on the cluster of KUBECONFIG (C
 	@$(BIN)/python -m pytest -v tests/cluster
 
 check: format-check lint types manifests test ## What CI runs: formatting, lint, types, manifests, all tests
+
+check-long: .venv/installed ## Run what takes too long for every change: long chaos with two seeds, the tests of the bench
+	@$(BIN)/python -m pytest -q tests/bench
+	@for seed in 1 2; do $(BIN)/python -m tests.chaos --kills 200 --seed $$seed || exit 1; done
 
 format: .venv/installed ## Format, and fix what can be fixed
 	@$(BIN)/ruff check --fix-only --quiet .
