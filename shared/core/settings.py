@@ -184,8 +184,7 @@ def _below(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
 #: Settings of which the first must be below the second.
 _BELOW = (
     ("lease_renew_seconds", "lease_seconds"),
-    ("takeover_grace_seconds", "lease_seconds"),
-    ("tick_seconds", "lease_renew_seconds"),
+    ("tick_seconds", "lease_seconds"),
 )
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
