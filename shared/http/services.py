@@ -45,7 +45,7 @@ async def run_services(
         tick=settings.tick_seconds,
         keep_alive=settings.keep_alive_seconds,
     )
-    app.state.holder, app.state.follow = holder, follow
+    app.state.holder, app.state.follow, app.state.tools = holder, follow, tools
     # Behind the pool, which the first statement needs: what the first token does.
     app.state.warm += [tools.warm, model.warm, partial(asyncio.to_thread, load_validation)]
     working = [asyncio.ensure_future(work) for work in (journal.run(), follow.run())]

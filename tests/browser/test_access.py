@@ -70,12 +70,10 @@ def test_every_view_is_for_everybody(
     full(visitor)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
-    for view in ("Chat", "RunStore", "Functions"):
+    for view in ("Chat", "Runs", "Functions"):
         visitor.page.get_by_role("link", name=view, exact=True).click()
         shown = visitor.page.get_by_role("region", name=view)
-        expect(shown).to_contain_text(
-            {"Chat": "red", "RunStore": "turn", "Functions": "agent"}[view]
-        )
+        expect(shown).to_contain_text({"Chat": "red", "Runs": "turn", "Functions": "agent"}[view])
         assert violations(visitor.page, axe) == []
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
         cut = "all => all.filter(part => part.scrollWidth > part.clientWidth).length"

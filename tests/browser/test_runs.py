@@ -23,7 +23,7 @@ def test_a_run_outlives_its_process(visitor: Visitor) -> None:
     expect(visitor.answers.last).to_have_text(ALL_WORDS, timeout=30_000)
     expect(visitor.send).to_be_visible()
 
-    visitor.page.get_by_role("link", name="RunStore").click()
+    visitor.page.get_by_role("link", name="Runs").click()
     assert thread in visitor.page.url
     expect(visitor.page.get_by_role("list", name="Timeline")).to_contain_text(
         "attempt 2 takes over"
@@ -56,7 +56,7 @@ def test_each_function_shows_the_runs_it_answers(visitor: Visitor) -> None:
 def test_the_focus_stays_on_a_run_while_its_list_is_looked_at(visitor: Visitor) -> None:
     visitor.say("say: one")
     visitor.wait_until_answered("one")
-    visitor.page.get_by_role("link", name="RunStore").click()
+    visitor.page.get_by_role("link", name="Runs").click()
     run = visitor.page.locator("#run-list a")
     run.focus()
     for _ in range(2):
@@ -70,7 +70,7 @@ def test_the_log_of_a_run_is_a_timeline_and_raw(visitor: Visitor) -> None:
     expect(visitor.answers.last).to_contain_text("it is")
     expect(visitor.send).to_be_visible()
     visitor.thread_id()
-    visitor.page.get_by_role("link", name="RunStore").click()
+    visitor.page.get_by_role("link", name="Runs").click()
 
     timeline = visitor.page.get_by_role("list", name="Timeline")
     expect(timeline).to_contain_text("turn 1")
@@ -88,7 +88,7 @@ def test_the_runs_of_a_thread_are_another_view_of_the_same_address(visitor: Visi
     visitor.say("say: one")
     visitor.wait_until_answered("one")
     visitor.thread_id()
-    visitor.page.get_by_role("link", name="RunStore").click()
+    visitor.page.get_by_role("link", name="Runs").click()
     visitor.page.reload()
 
     expect(visitor.page.get_by_role("list", name="Runs of this thread")).to_contain_text(

@@ -214,7 +214,7 @@ async def test_a_process_that_remembers_an_older_servers_tools_calls_them_as_it_
         for nth in range(2):
             # The second process begins with the list of the first: its first word to the server is a call.
             async with serve(database, model, mcp_servers=servers(url)) as agent:
-                tools_ = agent.app.state.holder._execution._agent.tools
+                tools_ = agent.app.state.tools
                 person = await agent.person()
                 await tools_.warm()
                 for listed in tools_._lists.values():

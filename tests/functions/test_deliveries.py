@@ -124,8 +124,13 @@ async def test_a_run_goes_on_when_its_sender_leaves_and_a_second_delivery_waits_
 async def test_a_full_runner_refuses_and_the_run_can_be_sent_again_at_once(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
-    run_id = await waiting_run(agent)
-    async with started("runner", database, model, max_live_runs=0) as full:
+    never = asyncio.Event()
+    model.will([chunk({"content": "a"}), never])
+    occupies, run_id = await waiting_run(agent, "first"), await waiting_run(agent)
+    async with started("runner", database, model, max_live_runs=1) as full:
+        occupying = asyncio.ensure_future(full.post_event(occupies))
+        async with asyncio.timeout(5):
+            await model.asked.wait()
         refused = await full.post_event(run_id)
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
         assert refused.headers["retry-after"]
@@ -133,8 +138,12 @@ async def test_a_full_runner_refuses_and_the_run_can_be_sent_again_at_once(
         del agent.app.state.holder._dispatch.send
         agent.app.state.holder._dispatch._address = full.base + "/"
         assert await agent.app.state.holder.sweep() == 1
-        await until_true(database, "(select dispatched_at is null from agent.lease)")
+        waits = f"(select dispatched_at is null from agent.lease where run_id = '{run_id}')"
+        await until_true(database, waits)
+        occupying.cancel()
     model.will(says("done"))
     async with started("runner", database, model) as runner:
-        assert (await runner.client.post(runner.base + "/sweep")).json() == {"dispatched": 1}
-        await until_true(database, "(select status = 'completed' from agent.run)")
+        await runner.client.post(runner.base + "/sweep")
+        ended = f"(select status = 'completed' from agent.run where id = '{run_id}')"
+        await until_true(database, ended)
+        never.set()
