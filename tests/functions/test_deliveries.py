@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from shared.runs.dispatch import Dispatcher
-from tests.doubles import ModelServer, chunk, says
+from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user, settings_for
 from tests.fixtures.processes import started
@@ -141,7 +141,7 @@ async def test_a_full_runner_refuses_and_the_run_can_be_sent_again_at_once(
         waits = f"(select dispatched_at is null from agent.lease where run_id = '{run_id}')"
         await until_true(database, waits)
         occupying.cancel()
-    model.will(says("done"))
+    model.answer_all = lambda _: Reply(says("done"))
     async with started("runner", database, model) as runner:
         await runner.client.post(runner.base + "/sweep")
         ended = f"(select status = 'completed' from agent.run where id = '{run_id}')"
