@@ -44,6 +44,9 @@ async def post(request: Request) -> Response:
         message = mcp.read(await request.body(), request.headers)
         if isinstance(message, mcp.Reply):
             server.take(message, caller)
+        elif request.app.state.grace.has_started:
+            # Only replies to calls that are running are still taken.
+            raise Unavailable(retry_after=1)
         elif message.id is not None:
             return await Exchange(request, message.takes_stream).respond(server, message, caller)
         return Response(status_code=202)

@@ -10,7 +10,7 @@ server is up: until then a plain connection says whether Postgres is there.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from shared.core import InvalidSettings, Once, Settings, Unavailable, logger, to
 from shared.database.statements import call_of, session_of, written
 
 _READY_SECONDS = 2.0
+#: A process that stops does not wait longer for a Postgres that does not answer.
+_CLOSE_SECONDS = 1.0
 _TRANSACTION_POOLER_PORT = 6543
 _REFUSED = "AF001"
 
@@ -78,7 +80,9 @@ class Database:
     async def close(self) -> None:
         if await self._open.settled():
             pool, _ = await self._open()
-            await pool.disconnect()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await pool.disconnect()
 
     async def _opened(self) -> tuple[Any, type]:
         pool_type, connection_type = await asyncio.to_thread(_import)

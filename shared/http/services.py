@@ -57,6 +57,7 @@ async def run_services(
         app.state.grace.start()
         await stop()
         follow.stop()
+        await holder.close(app.state.grace)
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)

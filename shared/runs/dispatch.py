@@ -5,8 +5,8 @@ The event names a run and carries no authority: the row decides whether it may b
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +18,8 @@ from shared.database import Database
 EVENT_TYPE = "agent.run.waiting"
 #: How much longer a sender waits than a run may take in one process: for a start from zero, and for a place in a queue.
 _MARGIN_SECONDS = 30
+#: What a full or stopping process answers, and how long it may have its sender wait.
+_FULL, _LONGEST_SECONDS = 503, 5.0
 
 
 class Dispatcher:
@@ -36,7 +38,7 @@ class Dispatcher:
         self._take = take
         self._seconds = settings.run_deadline_seconds + _MARGIN_SECONDS
         self._session: Once[Any] = Once(_open_session)
-        #: The runs whose delivery is open.
+        #: The runs this process is sending: from before they are marked until their delivery ends.
         self.sending: set[str] = set()
 
     @property
@@ -46,20 +48,34 @@ class Dispatcher:
 
     async def send(self, run_id: str) -> None:
         """Send a run that nobody dispatched lately; what fails is left to the sweep."""
-        with suppress(Unavailable):
-            if await self._database.call("mark_dispatched", run_id):
-                await self.deliver(run_id)
+        with self._sending(run_id) as is_new, suppress(Unavailable):
+            if is_new and await self._database.call("mark_dispatched", run_id):
+                await self._deliver(run_id)
 
     async def deliver(self, run_id: str) -> None:
         """Send a run that is marked, and wait until the attempt that this starts has ended."""
-        if self._address:
-            self.sending.add(run_id)
-            try:
-                is_taken = await self._post(run_id)
-            finally:
-                self.sending.discard(run_id)
-        else:
-            is_taken = await self._take(run_id)
+        with self._sending(run_id) as is_new:
+            if is_new:
+                await self._deliver(run_id)
+
+    @contextmanager
+    def _sending(self, run_id: str) -> Iterator[bool]:
+        """Note a run as being sent, for a stop to see. False: its delivery from here is open already."""
+        if run_id in self.sending:
+            yield False
+            return
+        self.sending.add(run_id)
+        try:
+            yield True
+        finally:
+            self.sending.discard(run_id)
+
+    async def _deliver(self, run_id: str) -> None:
+        try:
+            is_taken = await (self._post(run_id) if self._address else self._take(run_id))
+        except Exception:
+            logger.exception("run.not_dispatched", extra={"run": run_id})
+            is_taken = False
         if not is_taken:
             with suppress(Unavailable):
                 await self.clear([run_id])
@@ -95,6 +111,9 @@ class Dispatcher:
                 timeout=aiohttp.ClientTimeout(total=self._seconds, connect=5),
                 allow_redirects=False,
             ) as response:
+                if response.status == _FULL:
+                    # Only then may it be sent again: whoever reads the run would have it sent every second.
+                    await asyncio.sleep(_retry_after(response.headers.get("retry-after", "")))
                 response.raise_for_status()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return type(error).__name__
@@ -103,6 +122,11 @@ class Dispatcher:
     async def close(self) -> None:
         if await self._session.settled():
             await (await self._session()).close()
+
+
+def _retry_after(seconds: str) -> float:
+    """What the header `Retry-After` asks for, where it is a number (RFC 9110 §10.2.3)."""
+    return min(float(seconds), _LONGEST_SECONDS) if seconds.isdecimal() else 0.0
 
 
 async def _open_session() -> Any:

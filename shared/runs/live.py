@@ -132,6 +132,11 @@ class LiveRun:
         """Whether all it has said is in the log."""
         return self.committed >= self._last
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is left to commit from here."""
+        return self.is_settled or self.is_lost
+
     def lose(self) -> None:
         """Somebody else holds the run."""
         self.is_lost = True

@@ -1,7 +1,6 @@
 """The door to runs: admits them, takes up those that wait, sends the others on their way."""
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 
 from shared.core import (
@@ -46,6 +45,7 @@ class RunWorker:
         self._dispatch = Dispatcher(database, settings, self._take)
         self._execution = Execution(journal, self._dispatch, execute, settings)
         self.stop = self._execution.stop
+        self.close = self._execution.close
         self._database = database
         self._settings = settings
         self._noticed: set[str] = set()
@@ -132,6 +132,8 @@ class RunWorker:
 
         A run whose holder is late to renew is sent when its lease runs out, not with the sweep after that.
         """
+        if self._execution.is_stopping:
+            raise TooManyRuns(retry_after=2)
         swept = await self._database.rows("sweep_runs", _SWEEP)
         for row in swept:
             self._execution.spawn(self._dispatch.deliver(str(row["sweep_runs"])))
@@ -187,10 +189,11 @@ class RunWorker:
     def leave(self, claims: Json, view: RunView, request_id: str) -> None:
         """The client of a run that should not outlive it has gone; where its stream was cut here, it has not."""
         if not self._execution.is_releasing:
-            self._execution.spawn(self.cancel(claims, view.run_key, request_id))
+            work = self.cancel(claims, view.run_key, request_id)
+            self._execution.spawn(work, is_brief=True)
 
     async def _claim(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
-        if task := self._execution.attempt_of(run_id):
+        if task := await self._execution.attempt_of(run_id):
             # Its next tick renews the lease. A delivery that comes again stays open as long as the first would have.
             return task
         if self._execution.is_full:
@@ -205,12 +208,17 @@ class RunWorker:
             logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
             count_takeover(claimed.attempt, claimed.request)
             self._execution.start(claimed)
-            return self._execution.attempt_of(run_id)
+            return await self._execution.attempt_of(run_id)
 
     async def _look_again(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
         await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
         return await self._claim(run_id)
 
     async def _second_look(self, run_id: str) -> None:
-        with suppress(Unavailable, TooManyRuns):
+        try:
             await self._look_again(run_id)
+        except Unavailable:
+            return
+        except TooManyRuns:
+            if self._dispatch.has_address:
+                self._pass_on(run_id)

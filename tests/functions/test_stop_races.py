@@ -1,0 +1,249 @@
+"""What is on its way when a process is told to stop: no mark is left behind, no release and no cancel is dropped."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared.core.errors import Unavailable
+from shared.runs.dispatch import Dispatcher
+from tests.doubles import ModelServer, Reply, chunk, says
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.functions import Person, Served, says_user, serve, settings_for
+from tests.fixtures.processes import started
+from tests.fixtures.waiting import eventually, until_true
+from tests.postgres.holders import connected
+
+_BACKGROUND = {"background": True}
+
+
+@asynccontextmanager
+async def runner_stub() -> AsyncIterator[tuple[str, list[str]]]:
+    """A runner that takes every delivery and executes nothing: its address, and the runs it was sent."""
+    sent: list[str] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        [length] = [line for line in head.split("\r\n") if line.startswith("content-length")]
+        body = await reader.readexactly(int(length.partition(":")[2]))
+        sent.append(json.loads(body)["run_id"])
+        writer.write(b"HTTP/1.1 204 -\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", sent
+    server.close()
+
+
+def slow(agent: Served, door: str, function: str, seconds: float) -> asyncio.Event:
+    """Let the answers of one function of the database be late. The event is set when it was called."""
+    called, database = asyncio.Event(), agent.app.state.database
+    real: Callable[..., Any] = getattr(database, door)
+
+    async def late(name: str, *arguments: Any) -> Any:
+        answer = await real(name, *arguments)
+        if name == function:
+            called.set()
+            await asyncio.sleep(seconds)
+        return answer
+
+    setattr(database, door, late)
+    return called
+
+
+async def stop(agent: Served) -> None:
+    """What the server does at SIGTERM, to the end of the process."""
+    agent.app.state.grace.start()
+    await agent.app.state.stop()
+    await agent.app.state.holder.close(agent.app.state.grace)
+
+
+async def test_the_next_run_of_a_thread_is_sent_though_its_mark_is_under_way(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    go_on = asyncio.Event()
+    model.will([chunk({"content": "a"}), go_on, *says("b")])
+    async with (
+        runner_stub() as (address, sent),
+        serve(database, model, runner_url=address, stop_grace_seconds=5.0) as agent,
+    ):
+        person = await agent.person()
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            props = {**_BACKGROUND, "busyPolicy": "enqueue"}
+            await person.ask("POST", "/runs", says_user("2", run="run-2", forwardedProps=props))
+            sent.clear()
+            slow(agent, "call", "mark_dispatched", 0.2)
+            stopping = asyncio.ensure_future(stop(agent))
+            go_on.set()
+            await frames.rest()
+            await stopping
+    assert len(sent) == 1, "marked, and never sent"
+
+
+async def test_a_reader_in_a_stopping_process_still_has_a_crashed_run_sent(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never])
+    async with (
+        runner_stub() as (address, sent),
+        started("agent", database, model) as holder,
+        started("agent", database, model, stop_grace_seconds=60.0, runner_url=address) as other,
+    ):
+        person = Person(holder.client, holder.base)
+        async with database.owner() as owner:
+            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+        # It has sent something before, and keeps the connection's session.
+        asked = says_user("bg", run="bg", thread="bg", forwardedProps=_BACKGROUND)
+        await other.person(person).ask("POST", "/runs", asked)
+        await eventually(lambda: asyncio.sleep(0, bool(sent)))
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+        async with other.person(person).stream("GET", "/runs/run-1/events") as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            async with database.owner() as owner:
+                run_id = str(await owner.fetchval("select id from agent.run where key = 'run-1'"))
+            other.process.send_signal(signal.SIGTERM)
+            await holder.signal(signal.SIGKILL)
+            await eventually(lambda: asyncio.sleep(0, run_id in sent))
+    never.set()
+
+
+async def test_a_release_that_fails_once_is_repeated(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "a"}), never])
+    async with serve(database, model, stop_grace_seconds=2.0, stop_handover_seconds=2.0) as agent:
+        person = await agent.person()
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+            real, failed = agent.app.state.database.call, list[str]()
+
+            async def once(name: str, *arguments: Any) -> Any:
+                if name == "release_runs" and not failed:
+                    failed.append(name)
+                    raise Unavailable
+                return await real(name, *arguments)
+
+            agent.app.state.database.call = once
+            await stop(agent)
+    never.set()
+    async with database.owner() as owner:
+        lease = await owner.fetchrow("select token, asks, stalls from agent.lease")
+    assert lease
+    assert (lease["token"], lease["asks"], lease["stalls"]) == (None, 0, 1), "no crash"
+
+
+async def test_a_delivery_while_the_lease_is_given_back_is_no_success(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.answer_all = lambda _: Reply([chunk({"content": "a"}), never])
+    async with (
+        runner_stub() as (address, sent),
+        serve(database, model, run_deadline_seconds=2, runner_url=address) as agent,
+    ):
+        person = await agent.person()
+        released = slow(agent, "call", "release_runs", 0.1)
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.until("TEXT_MESSAGE_CONTENT")
+        async with asyncio.timeout(5):
+            await released.wait()
+        async with database.owner() as owner:
+            run_id = str(await owner.fetchval("select id from agent.run"))
+            # A sweep elsewhere marks it, and its delivery comes here.
+            assert len(await owner.fetch("select agent.sweep_runs(100)")) == 1
+            delivery = asyncio.ensure_future(agent.app.state.holder.execute(run_id))
+            await until_true(
+                database, "(select token is not null or dispatched_at is null from agent.lease)"
+            )
+        delivery.cancel()
+        assert sent == []
+    never.set()
+
+
+async def test_a_sweep_that_is_under_way_leaves_no_mark(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async with (
+        runner_stub() as (address, sent),
+        serve(database, model, runner_url=address, stop_grace_seconds=0.5) as agent,
+    ):
+        person = await agent.person()
+        asked = says_user("bg", forwardedProps=_BACKGROUND)
+        await person.ask("POST", "/runs", asked)
+        await eventually(lambda: asyncio.sleep(0, bool(sent)))
+        async with database.owner() as owner:
+            await owner.execute("update agent.lease set dispatched_at = null")
+        called = slow(agent, "rows", "sweep_runs", 0.2)
+        sweep = asyncio.ensure_future(agent.app.state.holder.sweep())
+        await called.wait()
+        agent.app.state.grace.start()
+        await agent.app.state.stop()
+        await sweep
+        await agent.app.state.holder.close(agent.app.state.grace)
+    async with database.owner() as owner:
+        is_marked = await owner.fetchval("select dispatched_at is not null from agent.lease")
+    assert len(sent) == 2 or not is_marked, "marked, and never sent"
+
+
+async def test_a_client_that_left_before_the_stop_still_cancels_its_run(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "half "}), never])
+    asked = says_user("hi", forwardedProps={"onDisconnect": "cancel"})
+    async with (
+        started("agent", database, model) as holder,
+        serve(database, model, stop_grace_seconds=5.0) as other,
+    ):
+        person = await other.person()
+        here = holder.person(person)
+        async with here.stream("POST", "/runs", asked) as first:
+            await first.until("TEXT_MESSAGE_CONTENT")
+            cancelling = slow(other, "call", "cancel_run", 0.1)
+            async with person.stream("POST", "/runs", asked) as second:
+                await second.until("MESSAGES_SNAPSHOT")
+            await cancelling.wait()
+            await stop(other)
+            ended = "(select status = 'cancelled' from agent.run)"
+            await until_true(database, ended)
+    never.set()
+
+
+async def test_a_run_is_sent_once_at_a_time(database: TestDatabase, model: ModelServer) -> None:
+    async with runner_stub() as (address, sent), connected(database.url) as db:
+        settings = settings_for(database, model, runner_url=address)
+        dispatcher = Dispatcher(db, settings, lambda _: asyncio.sleep(0, True))
+        run_id = str(uuid4())
+        await asyncio.gather(*(dispatcher.deliver(run_id) for _ in range(3)))
+        await dispatcher.close()
+    assert sent == [run_id]
+    assert not dispatcher.sending
+
+
+@pytest.mark.parametrize("has_runner", [False, True])
+async def test_a_stop_without_postgres_ends_with_its_grace(
+    database: TestDatabase, model: ModelServer, has_runner: bool
+) -> None:
+    never = asyncio.Event()
+    model.will([chunk({"content": "a"}), never])
+    async with runner_stub() as (address, _):
+        url = address if has_runner else ""
+        async with serve(database, model, stop_grace_seconds=1.0, runner_url=url) as agent:
+            person = await agent.person()
+            async with person.stream("POST", "/runs", says_user("hi")) as frames:
+                await frames.until("TEXT_MESSAGE_CONTENT")
+                state = agent.app.state.database
+                state.call = state.rows = lambda *_: asyncio.Event().wait()
+                async with asyncio.timeout(5):
+                    await stop(agent)
+    never.set()
