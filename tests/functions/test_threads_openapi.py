@@ -90,7 +90,7 @@ def ask_as(
         request = requests.Request(**case.as_transport_kwargs(base_url=base)).prepare()
         path = urlsplit(str(request.url)).path
         request.headers.update(person.headers(str(request.method), path))
-        response = session.send(request, timeout=10)
+        response = session.send(request, timeout=60)
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 
