@@ -80,7 +80,9 @@ class Autoscaler:
 
         Knative's needs twice the ready pods in a tenth of the window, and does not scale down for a window.
         """
-        return math.ceil(max(self._load.average(now), self._load.open) / self._rules.target)
+        wanted = max(self._load.average(now), self._load.open) / self._rules.target
+        # An average of 1 is a hair above it in floating point, the more so the longer the machine is up.
+        return math.ceil(round(wanted, 6))
 
     def _delayed(self, wanted: int, now: float) -> int:
         """The most that was wanted within the delay; each decision holds until the next one."""
