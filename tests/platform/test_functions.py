@@ -22,7 +22,7 @@ FACTOR = 1 / 60
 #: For what is measured in ticks: one is 0.2 s.
 _SLOW = 1 / 10
 #: What two busy cores may add to a tick, and to the exit of a process.
-_LATE_SECONDS = 0.7
+_LATE_SECONDS = 1.5
 
 
 @pytest.fixture

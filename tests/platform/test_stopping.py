@@ -12,6 +12,8 @@ from tests.platform.bundle import Bundle, Way, deployed
 WAYS = ["direct", "after delivery", "before delivery"]
 #: With the factor of 1/30, `agent` has a window of 2 s, a deadline of 18 s, and 20 s for a response.
 _TURN = 4.0
+#: Ten windows and more. The fourth turn ends after 14.4 s, from when a run leaves between turns, and well before 18 s.
+_LONG_TURNS, _LONG_TURN = 6, 3.75
 _SETTLED = 60.0
 
 
@@ -21,8 +23,8 @@ async def test_graceful_deletions_interrupt_no_run_and_no_stream(
 ) -> None:
     async with deployed(tmp_path, database, model, way) as bundle:
         streams = [asyncio.ensure_future(bundle.stream(f"s{n}", 3, _TURN)) for n in range(4)]
-        # Ten windows long, which is more than the deadline.
-        await asyncio.gather(*(bundle.begin(f"long{n}", 5, _TURN) for n in range(2)))
+        longs = (bundle.begin(f"long{n}", _LONG_TURNS, _LONG_TURN) for n in range(2))
+        await asyncio.gather(*longs)
         await asyncio.gather(*(bundle.begin_in_background(f"back{n}", 3, _TURN) for n in range(2)))
         for _ in range(4):
             await asyncio.sleep(2)
@@ -35,7 +37,7 @@ async def test_graceful_deletions_interrupt_no_run_and_no_stream(
     # Their own deadline starts a second attempt, and nothing else does.
     assert {name: n for name, n in attempts.items() if n > 1} == {"long0": 2, "long1": 2}
     assert {name: bundle.requests(name) for name in runs} == {
-        name: [1] * (5 if name.startswith("long") else 3) for name in runs
+        name: [1] * (_LONG_TURNS if name.startswith("long") else 3) for name in runs
     }
     for frames in whole:
         assert frames[-1]["type"] == "RUN_FINISHED", "its one connection was cut"
