@@ -26,7 +26,7 @@ class Draft(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Events to send at once, or with consequences: to commit first. `closes` a turn: a takeover goes on behind it."""
+    """Events to send at once, or to commit first. `closes`: a turn is complete; a takeover resumes after this step."""
 
     drafts: Sequence[Draft]
     commits: bool = False

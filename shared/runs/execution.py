@@ -124,7 +124,9 @@ class Execution:
                 raise DeadlineReached
             await self._execute(live)
         except DeadlineReached:
-            logger.info("run.handed_on", extra={"attempt": leased.attempt})
+            # A stop lowers `edges_at` to zero, so that the run leaves after its turn.
+            reason = "stop" if self.is_releasing or not live.edges_at else "deadline"
+            logger.info("run.handed_on", extra={"attempt": leased.attempt, "reason": reason})
             # A cancel that comes now is for whoever goes on with it.
             live.on_stop = None
             self._leaving.add(leased.run_id)

@@ -63,11 +63,13 @@ class Fleet:
         return {attempt for pod in self._every_pod() for attempt in pod.holds()}
 
     def released(self) -> set[tuple[str, int]]:
-        """Every attempt whose time in its process was over."""
+        """Every attempt that reached its deadline; one that a stop released is none of them."""
         logs = (pod.log for pod in self._every_pod() if pod.log.exists())
         lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
         said = (json.loads(line) for line in lines if f'"{_RELEASED}"' in line)
-        return {(line["run_id"], line["attempt"]) for line in said if line["event"] == _RELEASED}
+        return {
+            (line["run_id"], line["attempt"]) for line in said if line.get("reason") == "deadline"
+        }
 
     def _every_pod(self) -> Iterator[Pod]:
         for name in FUNCTIONS:
