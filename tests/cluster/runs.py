@@ -17,7 +17,7 @@ _PAUSE_MS = 500
 
 
 @dataclass(frozen=True)
-class RunStore:
+class RunBatch:
     """Several runs of one length. Each has a thread of its own, and a message that no other run has."""
 
     name: str
@@ -44,7 +44,7 @@ class RunStore:
 
 
 @asynccontextmanager
-async def streaming(person: Person, runs: RunStore) -> AsyncIterator[list[Task[list[Json]]]]:
+async def streaming(person: Person, runs: RunBatch) -> AsyncIterator[list[Task[list[Json]]]]:
     """Read all runs, each in one connection: from their first texts on in the block, and to their ends after it."""
     begun = [Event() for _ in runs.keys]
     async with TaskGroup() as group:
@@ -68,7 +68,7 @@ async def _read(person: Person, body: Json, begun: Event) -> list[Json]:
     return frames
 
 
-def assert_whole(streams: Sequence[Task[list[Json]]], runs: RunStore) -> None:
+def assert_whole(streams: Sequence[Task[list[Json]]], runs: RunBatch) -> None:
     """Each stream came to the end of its run, and said all of its answer."""
     for each in streams:
         frames = each.result()
@@ -77,7 +77,7 @@ def assert_whole(streams: Sequence[Task[list[Json]]], runs: RunStore) -> None:
         assert "".join(said) == runs.answer, f"said: {''.join(said)}"
 
 
-async def start_and_leave(person: Person, runs: RunStore) -> None:
+async def start_and_leave(person: Person, runs: RunBatch) -> None:
     """Start all runs, and close each connection after its first text."""
     async with TaskGroup() as group:
         for key in runs.keys:
@@ -90,7 +90,7 @@ async def _start_and_leave(person: Person, body: Json) -> None:
         await frames.until("TEXT_MESSAGE_CONTENT")
 
 
-async def holders(bundle: Bundle, function: str, runs: RunStore) -> list[str]:
+async def holders(bundle: Bundle, function: str, runs: RunBatch) -> list[str]:
     """The function's running pods that started some of these runs."""
     started = await asyncio.to_thread(bundle.started_runs, function)
     found = sorted(pod for pod, keys in started.items() if keys & {*runs.keys})
@@ -98,14 +98,14 @@ async def holders(bundle: Bundle, function: str, runs: RunStore) -> list[str]:
     return found
 
 
-async def ended(bundle: Bundle, runs: RunStore, *, margin: float) -> None:
+async def ended(bundle: Bundle, runs: RunBatch, *, margin: float) -> None:
     """Wait until all runs have ended, for their length and no more than this margin."""
     open_ = f"select count(*) from agent.run where {_of(runs)} and ended_at is null"
     what = f"all {runs.name} ended"
     await until(runs.seconds + margin, what, lambda: bundle.sql(open_) == "0")
 
 
-async def assert_one_attempt(bundle: Bundle, runs: RunStore) -> None:
+async def assert_one_attempt(bundle: Bundle, runs: RunBatch) -> None:
     """Every run was completed by its first attempt, and the model got one request for it."""
     columns = "json_object_agg(key, json_build_array(status, attempt))"
     rows = f"select {columns} from agent.run where {_of(runs)}"
@@ -116,5 +116,5 @@ async def assert_one_attempt(bundle: Bundle, runs: RunStore) -> None:
     assert counts == dict.fromkeys(runs.keys, 1), f"model requests: {counts}"
 
 
-def _of(runs: RunStore) -> str:
+def _of(runs: RunBatch) -> str:
     return f"key in ({', '.join(repr(key) for key in runs.keys)})"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tests.cluster.bundle import Bundle
 from tests.cluster.people import Meet
 from tests.cluster.runs import (
-    RunStore,
+    RunBatch,
     assert_one_attempt,
     assert_whole,
     ended,
@@ -20,7 +20,7 @@ from tests.cluster.runs import (
 from tests.cluster.waits import until
 
 
-async def clients_leave_and_all_pods_stop(bundle: Bundle, meet: Meet, runs: RunStore) -> None:
+async def clients_leave_and_all_pods_stop(bundle: Bundle, meet: Meet, runs: RunBatch) -> None:
     """Nobody reads the runs any more, and the pods that hold them are deleted."""
     await start_and_leave(await meet(), runs)
     pods = await holders(bundle, "agent", runs)
@@ -30,7 +30,7 @@ async def clients_leave_and_all_pods_stop(bundle: Bundle, meet: Meet, runs: RunS
     await _gone(bundle, pods)
 
 
-async def all_pods_stop_under_streams(bundle: Bundle, meet: Meet, runs: RunStore) -> None:
+async def all_pods_stop_under_streams(bundle: Bundle, meet: Meet, runs: RunBatch) -> None:
     """The pods that hold the runs are deleted, and each client reads on in its one connection."""
     async with streaming(await meet(), runs) as streams:
         pods = await holders(bundle, "agent", runs)
@@ -41,7 +41,7 @@ async def all_pods_stop_under_streams(bundle: Bundle, meet: Meet, runs: RunStore
 
 
 async def one_of_several_pods_stops_under_streams(
-    bundle: Bundle, meet: Meet, first: RunStore, then: RunStore, *, pods: int
+    bundle: Bundle, meet: Meet, first: RunBatch, then: RunBatch, *, pods: int
 ) -> None:
     """The first runs bring so many pods, over which Knative spreads the others; then one pod is deleted."""
     person = await meet()
@@ -57,7 +57,7 @@ async def one_of_several_pods_stops_under_streams(
     await _gone(bundle, holding[:1])
 
 
-async def a_background_run_ends_in_runner(bundle: Bundle, meet: Meet, runs: RunStore) -> None:
+async def a_background_run_ends_in_runner(bundle: Bundle, meet: Meet, runs: RunBatch) -> None:
     """Nobody reads the runs from the start, and `agent` sends them on."""
     person = await meet()
     for key in runs.keys:

@@ -11,7 +11,7 @@ import httpx
 from tests.cluster.bundle import Bundle
 from tests.cluster.people import Meet
 from tests.cluster.revisions import deploy, do, serving
-from tests.cluster.runs import RunStore, assert_one_attempt, assert_whole, streaming
+from tests.cluster.runs import RunBatch, assert_one_attempt, assert_whole, streaming
 from tests.fixtures.functions import Person, says_user
 
 _WORKERS = 4
@@ -56,7 +56,7 @@ async def test_a_bad_image_leaves_what_serves_and_deploy_says_why(
 
 async def test_a_rollout_cuts_no_open_stream(bundle: Bundle, meet: Meet) -> None:
     before = await serving(bundle)
-    runs = RunStore("rollout", count=10, seconds=120)
+    runs = RunBatch("rollout", count=10, seconds=120)
     async with streaming(await meet(), runs) as streams:
         bundle.set(KEEP_ALIVE_SECONDS="13")
         await deploy(bundle)

@@ -22,7 +22,7 @@ from tests.cluster.init_process import NEEDED, Init, init_process
 from tests.cluster.killing import KILL
 from tests.cluster.people import meeting
 from tests.cluster.rehearsal import Rehearsal, is_there, rehearsing
-from tests.cluster.runs import RunStore, assert_one_attempt
+from tests.cluster.runs import RunBatch, assert_one_attempt
 from tests.cluster.test_rollout import Load
 from tests.cluster.waits import until
 from tests.doubles import ModelServer
@@ -115,19 +115,19 @@ async def test_its_survivals_on_processes_of_this_machine(rehearsal: Rehearsal) 
 async def test_its_stops_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
     async with meeting(rehearsal) as meet:
         await stops.a_background_run_ends_in_runner(
-            rehearsal, meet, RunStore("waiting", 1, seconds=3)
+            rehearsal, meet, RunBatch("waiting", 1, seconds=3)
         )
-        await stops.clients_leave_and_all_pods_stop(rehearsal, meet, RunStore("left", 3, seconds=4))
+        await stops.clients_leave_and_all_pods_stop(rehearsal, meet, RunBatch("left", 3, seconds=4))
 
 
 async def test_its_streams_in_a_process_that_stops(rehearsal: Rehearsal) -> None:
     async with meeting(rehearsal) as meet:
-        runs = RunStore("streamed", 5, seconds=4)
+        runs = RunBatch("streamed", 5, seconds=4)
         await stops.all_pods_stop_under_streams(rehearsal, meet, runs)
 
 
 async def test_a_second_request_for_a_run_fails_its_count(rehearsal: Rehearsal) -> None:
-    runs = RunStore("twice", 1, seconds=0.5)
+    runs = RunBatch("twice", 1, seconds=0.5)
     async with meeting(rehearsal) as meet:
         person = await meet()
         await person.run(runs.body("twice-0"))

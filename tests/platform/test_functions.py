@@ -21,8 +21,6 @@ from tests.platform.stand_in import Platform
 FACTOR = 1 / 60
 #: For what is measured in ticks: one is 0.2 s.
 _SLOW = 1 / 10
-#: What two busy cores may add to a tick, and to the exit of a process.
-_LATE_SECONDS = 1.5
 
 
 @pytest.fixture
@@ -72,9 +70,9 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
         assert pod.deleted_at is not None
         assert pod.gone_at is not None
         to_zero, drained = pod.deleted_at - last, pod.gone_at - pod.deleted_at
-        assert obeyed.to_zero <= to_zero < obeyed.to_zero + 2 * obeyed.tick + _LATE_SECONDS, name
+        assert obeyed.to_zero <= to_zero < obeyed.to_zero + 2 * obeyed.tick + LATE, name
         if name != "agent":
-            assert obeyed.quiet <= drained < obeyed.quiet + _LATE_SECONDS, name
+            assert obeyed.quiet <= drained < obeyed.quiet + LATE, name
     assert agent.terminated_at is not None
     assert agent.gone_at is not None
     assert agent.terminated_at + 1 <= agent.gone_at <= ended_at, "not before its run has ended"
