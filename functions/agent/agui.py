@@ -138,7 +138,7 @@ class Projection:
                 return [{"type": "RUN_ERROR", **failure, **usage(data.get("usage"))}]
             case "run.completed" | "run.interrupted" | "run.incomplete" | "run.cancelled":
                 return [self._finished(event)]
-            case "item.aborted" | "run.queued" | "step.finished" | "interrupt.resolved":
+            case "item.aborted" | "run.queued" | "turn.finished" | "interrupt.resolved":
                 # A snapshot shows what is taken back; the others have no frame in AG-UI.
                 return []
         # Written by a newer version. To end the run here would tell the client something untrue.

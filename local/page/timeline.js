@@ -61,7 +61,7 @@ class Reader {
     if (type === "item.delta" && data.channel === "text") this.#course.firstToken ??= this.#at;
     if (type === "item.completed") this.#closed(row);
     if (type === "item.aborted") this.#mark("taken back");
-    if (type === "step.finished") this.#closeTurn(data.usage ?? {});
+    if (type === "turn.finished") this.#closeTurn(data.usage ?? {});
     if (type === "interrupt.resolved") this.#mark(`answered: ${data.status}`);
     if (ENDING.test(type)) this.#end(type.slice("run.".length), data);
   }

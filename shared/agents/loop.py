@@ -142,7 +142,7 @@ class Loop:
         closing, spent = turn.close(), turn.usage.to_json()
         self._usage += turn.usage
         if spent:
-            closing.append(Draft("step.finished", None, {"name": "turn", "usage": spent}))
+            closing.append(Draft("turn.finished", None, {"usage": spent}))
         mine = [call for call in turn.calls if call.executor == "server"]
         if not mine or turn.reason in _INCOMPLETE:
             self._is_over = True

@@ -29,7 +29,7 @@ begin
 end $$;
 
 create trigger note_usage after insert on agent.run_event
-  for each row when (new.type = 'step.finished') execute function agent.note_usage();
+  for each row when (new.type = 'turn.finished') execute function agent.note_usage();
 
 -- Every call of a tool that was started leaves a row once it is over: ok, error, denied, refused, unknown, or aborted.
 create function agent.audit_tool_call() returns trigger
@@ -143,9 +143,9 @@ $$;
 create function agent.spent_by(p_run uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
-    'usage', coalesce(jsonb_agg(data -> 'usage') filter (where type = 'step.finished'), '[]'),
+    'usage', coalesce(jsonb_agg(data -> 'usage') filter (where type = 'turn.finished'), '[]'),
     'calls', count(*) filter (where type = 'item.started' and data ->> 'kind' = 'tool_result')
-  ) from agent.run_event where run_id = p_run and type in ('step.finished', 'item.started')
+  ) from agent.run_event where run_id = p_run and type in ('turn.finished', 'item.started')
 $$;
 
 -- What is left of a user's tokens today (UTC). Null: there is no limit.

@@ -16,7 +16,6 @@ const log = (...events: [at: number, type: string, data?: unknown, attempt?: num
   }));
 
 const turn = (input: number, output: number) => ({
-  name: "turn",
   usage: { input_tokens: input, output_tokens: output },
 });
 
@@ -25,11 +24,11 @@ Deno.test("an answer with a call: turns, the call, the first token and the token
     [0, "run.queued"],
     [100, "run.started"],
     [300, "item.started", { id: "c", kind: "tool_call", name: "get_weather" }],
-    [350, "step.finished", turn(7, 3)],
+    [350, "turn.finished", turn(7, 3)],
     [350, "item.started", { id: "r", kind: "tool_result", call_id: "c" }],
     [600, "item.completed", { kind: "tool_result", item: { call_id: "c", content: "" } }],
     [900, "item.delta", { channel: "text", deltas: ["a"] }],
-    [1000, "step.finished", turn(9, 1)],
+    [1000, "turn.finished", turn(9, 1)],
     [1000, "run.completed"],
   ));
   assert.deepEqual(found.spans.map(({ label, from, to }) => [label, from, to]), [
@@ -50,7 +49,7 @@ Deno.test("a takeover: what was lost, and the new attempt", () => {
     [0, "run.started"],
     [200, "item.delta", { channel: "text", deltas: ["a"] }],
     [5000, "item.aborted", { reason: "takeover" }, 2],
-    [6000, "step.finished", turn(1, 1), 2],
+    [6000, "turn.finished", turn(1, 1), 2],
     [6000, "run.completed", {}, 2],
   ));
   assert.deepEqual(found.moments.map(({ label, at, isBad }) => [label, at, isBad]), [
@@ -70,7 +69,7 @@ Deno.test("what runs is open to the last event, and nothing is nothing", () => {
   const found = course(log(
     [0, "run.started"],
     [10, "item.started", { id: "c", kind: "tool_call", name: "slow" }],
-    [20, "step.finished", turn(1, 1)],
+    [20, "turn.finished", turn(1, 1)],
     [20, "item.started", { id: "r", kind: "tool_result", call_id: "c" }],
     [90, "item.started", { id: "d", kind: "tool_result", call_id: "e" }],
   ));

@@ -113,7 +113,7 @@ async def test_a_user_gets_everything_and_nothing_of_others(
     await threads.db.call("add_note", person.claims, "k", "my note")
     leased = await threads.begin(person, "u", "r")
     asked = {"id": "6b0f4f52-3f0e-4c39-9d2b-6a0f2f4f3f00", "reason": "tool_call", "state": "kept"}
-    spent = row(2, "step.finished", usage={"input_tokens": 5, "output_tokens": 2})
+    spent = row(2, "turn.finished", usage={"input_tokens": 5, "output_tokens": 2})
     ending = row(3, "run.interrupted", interrupts=[asked])
     assert await append(threads.db, entry(leased, spent, ending)) == ["ok"]
     await fill(threads, 250)
@@ -150,7 +150,7 @@ async def test_a_user_deletes_everything_and_others_keep_theirs(
     await threads.talk(other, "t", ("q", "a"))
     await threads.db.call("add_note", person.claims, "k", "my note")
     leased = await threads.begin(person, "u", "ended")
-    spent = row(2, "step.finished", usage={"input_tokens": 5, "output_tokens": 2})
+    spent = row(2, "turn.finished", usage={"input_tokens": 5, "output_tokens": 2})
     assert await append(threads.db, entry(leased, spent, row(3, "run.completed"))) == ["ok"]
     await threads.db.call("begin_run", person.claims, asks(run="waits", thread="v"), None)
     await fill(threads, 6000)

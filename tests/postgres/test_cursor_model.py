@@ -91,7 +91,7 @@ class Machine(RuleBasedStateMachine):
     @rule(at=nth, ends=rarely)
     def close_turn(self, at: int, ends: bool) -> None:
         holder = self.writer(at)
-        closing = Draft("run.completed") if ends else Draft("step.finished", None, {"usage": {}})
+        closing = Draft("run.completed") if ends else Draft("turn.finished", None, {"usage": {}})
         drafts = [*self.play.completing(holder), closing]
         self.wait(self.play.commit(holder, drafts, closes=True))
 

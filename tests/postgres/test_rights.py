@@ -54,7 +54,7 @@ async def house(database: TestDatabase, postgres: MigratedServer) -> House:
     async with connected(database.url) as db:
         leased = await begin(db, alice, asks("secret of alice"))
         said = message(2, str(uuid4()), "for alice")
-        spent = row(5, "step.finished", usage={"input_tokens": 5})
+        spent = row(5, "turn.finished", usage={"input_tokens": 5})
         await append(db, entry(leased, *said, spent, closes=True))
         await db.call("cancel_run", alice, "run-1", "request-1")
         waits = await begin(db, alice, asks(run="run-2", thread="thread-2"))

@@ -26,7 +26,7 @@ async def test_a_reader_of_the_next_holder_is_not_with_the_last_one(
     await play.begin(late, queued=False)
     await play.send(late, play.drafts(late, ["start", "say", "say"]))
     await play.take(holder)
-    await play.commit(holder, [Draft("step.finished", None, {"usage": {}})], closes=True)
+    await play.commit(holder, [Draft("turn.finished", None, {"usage": {}})], closes=True)
 
     client = Client(play.told)
     client.pretend(Cursor(1, 4), [])

@@ -180,7 +180,7 @@ async def test_a_deletion_gives_no_new_tokens(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     leased = await begin(db, user)
-    spent = row(2, "step.finished", usage={"input_tokens": 60, "output_tokens": 10})
+    spent = row(2, "turn.finished", usage={"input_tokens": 60, "output_tokens": 10})
     await append(db, entry(leased, spent, row(3, "run.completed")))
     await delete(db, user)
     assert await db.call("tokens_left", user["sub"], 100) == 30

@@ -35,7 +35,7 @@ select id, $1, 'item-' || n, 'message', jsonb_build_object(
 """
 _LOG = """
 insert into agent.run_event (run_id, seq, attempt, type)
-select id, n, 1, 'step.finished' from agent.run, generate_series(1, $2) n where owner = $1 and key = 'run-1'
+select id, n, 1, 'turn.finished' from agent.run, generate_series(1, $2) n where owner = $1 and key = 'run-1'
 """
 
 #: Messages of 200 kB that are hardly smaller when they are compressed.

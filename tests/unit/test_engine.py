@@ -65,7 +65,7 @@ async def test_the_end_of_a_text_and_the_ending_are_one_commit() -> None:
 
     assert last.commits
     assert last.closes
-    assert types(list(last.drafts)) == ["item.completed", "step.finished", "run.completed"]
+    assert types(list(last.drafts)) == ["item.completed", "turn.finished", "run.completed"]
     assert last.drafts[-1].data == {
         "usage": {"input_tokens": 5, "output_tokens": 2},
         "pending_calls": [],
@@ -82,7 +82,7 @@ async def test_no_tool_starts_before_its_turn_is_closed() -> None:
             closed = types(list(step.drafts))
             break
 
-    assert closed == ["item.completed", "step.finished", "item.started"], (
+    assert closed == ["item.completed", "turn.finished", "item.started"], (
         "the call is in the log as started"
     )
 
