@@ -113,11 +113,11 @@ class Projection:
                 self._open.pop(event.item_id, None)
 
     def _started(self) -> Json:
-        parent = self._run.parent_key
+        parent = self._run.client_parent_run_id
         return {
             "type": "RUN_STARTED",
-            "threadId": self._run.thread_key,
-            "runId": self._run.run_key,
+            "threadId": self._run.client_thread_id,
+            "runId": self._run.client_run_id,
             "protocolVersion": PROTOCOL_VERSION,
             **({"parentRunId": parent} if parent else {}),
         }
@@ -145,7 +145,7 @@ class Projection:
         return []
 
     def _finished(self, event: Event) -> Json:
-        ids = {"threadId": self._run.thread_key, "runId": self._run.run_key}
+        ids = {"threadId": self._run.client_thread_id, "runId": self._run.client_run_id}
         spent = usage(event.data.get("usage"))
         return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, event.data), **spent}
 

@@ -42,7 +42,7 @@ async def start(request: Request, user: User) -> Response:
     if isinstance(admitted, Leased):
         view = admitted.view()
     else:
-        view = await holder.runs.find(user.claims, run_key=asked.run_id)
+        view = await holder.runs.find(user.claims, client_run_id=asked.run_id)
         if props.background:
             return JSONResponse(_view(view), status_code=202)
         await holder.meet(view)
@@ -59,7 +59,7 @@ async def start(request: Request, user: User) -> Response:
 async def read(run_id: RunId, request: Request, user: User) -> Response:
     """A run: its status, its place in the log, what it ended with, and what is left of its limits."""
     runs = _holder(request).runs
-    view = await runs.find(user.claims, run_key=run_id)
+    view = await runs.find(user.claims, client_run_id=run_id)
     used = await runs.limits(user.claims, view.run_id)
     told = limits.shown(request.app.state.settings, used["tool_calls"], used["tokens_left"])
     return JSONResponse({**_view(view), "limits": told})
@@ -76,7 +76,7 @@ async def events(
     """A run's events behind a cursor (`Last-Event-ID`, or `?after=`), or from its start, and then as they come."""
     given = last_event_id or after
     cursor = Cursor.parse(given) if given else None
-    view = await _holder(request).runs.find(user.claims, run_key=run_id)
+    view = await _holder(request).runs.find(user.claims, client_run_id=run_id)
     await _holder(request).meet(view)
     return Stream(request, user.claims, view).respond(cursor, in_legs=True)
 
@@ -104,7 +104,9 @@ async def connect(request: Request, user: User) -> Response:
     """Attach to a thread's latest run, or to a given one: the thread as it stands, and then what comes."""
     asked, _ = await read_body(request, ConnectInput)
     holder = _holder(request)
-    view = await holder.runs.find(user.claims, run_key=asked.run_id, thread_key=asked.thread_id)
+    view = await holder.runs.find(
+        user.claims, client_run_id=asked.run_id, client_thread_id=asked.thread_id
+    )
     await holder.meet(view)
     return Stream(request, user.claims, view).respond(None, afresh=True)
 
@@ -186,9 +188,9 @@ def _holder(request: Request) -> RunWorker:
 def _view(view: RunView) -> Json:
     ending = view.ending or {}
     shown = {
-        "runId": view.run_key,
-        "threadId": view.thread_key,
-        "parentRunId": view.parent_key,
+        "runId": view.client_run_id,
+        "threadId": view.client_thread_id,
+        "parentRunId": view.client_parent_run_id,
         "status": view.status,
         "cursor": str(Cursor(view.attempt, view.last_seq)),
         "createdAt": view.created_at,

@@ -130,9 +130,9 @@ class RunAgentInput(_Wire):
                 "input.ignored", extra={"members": [name[:40] for name in sorted(unknown)[:10]]}
             )
         request = {
-            "run_key": self.run_id,
-            "thread_key": self.thread_id,
-            "parent_key": self.parent_run_id,
+            "client_run_id": self.run_id,
+            "client_thread_id": self.thread_id,
+            "client_parent_run_id": self.parent_run_id,
             "hash": _digest(body),
             "messages": [message.to_request() for message in self.messages],
             "state": {} if self.state is None else self.state,

@@ -131,13 +131,15 @@ class Threads:
         rows = await self._call("list_runs", claims, key, pages.moment(after), limit + 1)
         return _page(RunPage, rows, limit)
 
-    async def log(self, claims: Json, key: str, run_key: str, after: int, limit: int) -> LogPage:
+    async def log(
+        self, claims: Json, key: str, client_run_id: str, after: int, limit: int
+    ) -> LogPage:
         """Rows of a run's log behind `after`.
 
         Raises:
             RunNotFound: the thread has no such run.
         """
-        rows = await self._call("list_events", claims, key, run_key, after, limit + 1)
+        rows = await self._call("list_events", claims, key, client_run_id, after, limit + 1)
         shown = [LogRow.model_validate(row) for row in rows[:limit]]
         return LogPage(data=shown, next=shown[-1].seq if len(rows) > limit else None)
 

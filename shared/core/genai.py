@@ -42,13 +42,13 @@ def run_origin() -> Json:
 
 
 def run_span(
-    run_key: str, thread_key: str, attempt: int, request: Json
+    client_run_id: str, client_thread_id: str, attempt: int, request: Json
 ) -> AbstractContextManager[Span]:
     """A run in the hands of this process; what it asks models and tools is inside."""
     attributes = {
         "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.conversation.id": thread_key,
-        "agent.run.id": run_key,
+        "gen_ai.conversation.id": client_thread_id,
+        "agent.run.id": client_run_id,
         "agent.run.attempt": attempt,
     }
     return doing("invoke_agent", attributes, link=request.get(_TRACE))

@@ -96,9 +96,11 @@ class Execution:
         leased = live.leased
         task = asyncio.current_task()
         live.on_stop = task.cancel if task else None
-        ids = {"run_id": leased.run_key, "thread_id": leased.thread_key}
+        ids = {"run_id": leased.client_run_id, "thread_id": leased.client_thread_id}
         with (
-            run_span(leased.run_key, leased.thread_key, leased.attempt, leased.request) as span,
+            run_span(
+                leased.client_run_id, leased.client_thread_id, leased.attempt, leased.request
+            ) as span,
             bound(**ids, user_id=leased.claims.get("sub")),
         ):
             logger.info("run.started", extra={"attempt": leased.attempt})

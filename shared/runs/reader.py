@@ -112,7 +112,7 @@ class LogReader:
             # Sent by its holder, and committed with the next tick, or never.
             await asyncio.sleep(self._tick)
             with suppress(Unavailable):
-                view = await self._runs.find(claims, run_key=view.run_key)
+                view = await self._runs.find(claims, client_run_id=view.client_run_id)
             if cursor.attempt != view.attempt or cursor.seq > self._known(view):
                 return view, None
         # Some frames of an event: that event is read again, and whoever writes frames leaves those out.

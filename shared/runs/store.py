@@ -33,9 +33,9 @@ class RunView:
     """A run as its owner sees it. `held`: a process has its lease; `last_seq`: where the committed log ends."""
 
     run_id: str
-    run_key: str
-    thread_key: str
-    parent_key: str | None
+    client_run_id: str
+    client_thread_id: str
+    client_parent_run_id: str | None
     status: str
     attempt: int
     last_seq: int
@@ -56,8 +56,8 @@ class Leased:
     """A run this process holds, with all it needs to answer: `events` are those of its claim, already in the log."""
 
     run_id: str
-    run_key: str
-    thread_key: str
+    client_run_id: str
+    client_thread_id: str
     token: str
     attempt: int
     base: int
@@ -81,7 +81,10 @@ class Leased:
     @classmethod
     def from_row(cls, row: Mapping[str, Any], since: float) -> Self:
         events = [event for part in row["events"] or () for event in expand(part)]
-        plain = {n: row[n] for n in ("run_id", "run_key", "thread_key", "token", "attempt", "base")}
+        plain = {
+            n: row[n]
+            for n in ("run_id", "client_run_id", "client_thread_id", "token", "attempt", "base")
+        }
         return cls(
             **plain,
             last_seq=row["last_seq"],
@@ -103,9 +106,9 @@ class Leased:
         """The run as its owner sees it, just taken."""
         return RunView(
             run_id=self.run_id,
-            run_key=self.run_key,
-            thread_key=self.thread_key,
-            parent_key=self.request.get("parent_key"),
+            client_run_id=self.client_run_id,
+            client_thread_id=self.client_thread_id,
+            client_parent_run_id=self.request.get("client_parent_run_id"),
             status="in_progress",
             attempt=self.attempt,
             last_seq=self.last_seq,
@@ -193,21 +196,21 @@ class RunStore:
         return used  # type: ignore[no-any-return]  # that JSON
 
     async def find(
-        self, claims: Json, *, run_key: str | None, thread_key: str | None = None
+        self, claims: Json, *, client_run_id: str | None, client_thread_id: str | None = None
     ) -> RunView:
         """A run of the user's own, by its id or as the latest of a thread.
 
         Raises:
             RunNotFound: there is none, or it is somebody else's.
         """
-        return RunView(**await self._call("find_run", claims, run_key, thread_key))
+        return RunView(**await self._call("find_run", claims, client_run_id, client_thread_id))
 
     async def snapshot(self, claims: Json, run_id: str) -> Snapshot:
         """The thread as the committed log of this run shows it, and the position to go on from."""
         return Snapshot.from_row(await self._call("read_snapshot", claims, run_id))
 
     async def cancel(
-        self, claims: Json, run_key: str, request_id: str
+        self, claims: Json, client_run_id: str, request_id: str
     ) -> tuple[str, str, str | None]:
         """Ask for the end of a run. Returns its id, its status (old news while another process holds it), and the
         thread's next run, where it has ended.
@@ -215,7 +218,7 @@ class RunStore:
         Raises:
             RunNotFound: there is none, or it is somebody else's.
         """
-        row = await self._call("cancel_run", claims, run_key, request_id)
+        row = await self._call("cancel_run", claims, client_run_id, request_id)
         return row["run_id"], row["status"], row["next_run"]
 
     async def _call(self, function: str, *arguments: Any) -> Any:

@@ -168,13 +168,13 @@ class RunWorker:
         live = self.journal.live.get(run_id)
         return live.feed if live else None
 
-    async def cancel(self, claims: Json, run_key: str, request_id: str) -> str:
+    async def cancel(self, claims: Json, client_run_id: str, request_id: str) -> str:
         """End a run: at once where it lives here, else with its holder's next tick. Returns its status.
 
         Raises:
             RunNotFound: there is none, or it is somebody else's.
         """
-        run_id, status, next_run = await self.runs.cancel(claims, run_key, request_id)
+        run_id, status, next_run = await self.runs.cancel(claims, client_run_id, request_id)
         live = self.journal.live.get(run_id)
         if live and not live.cancel_asked and live.on_stop:
             live.cancel_asked = True
@@ -189,7 +189,7 @@ class RunWorker:
     def leave(self, claims: Json, view: RunView, request_id: str) -> None:
         """The client of a run that should not outlive it has gone; where its stream was cut here, it has not."""
         if not self._execution.is_releasing:
-            work = self.cancel(claims, view.run_key, request_id)
+            work = self.cancel(claims, view.client_run_id, request_id)
             self._execution.spawn(work, is_brief=True)
 
     async def _claim(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":

@@ -130,7 +130,7 @@ class LogWriter:
     async def _flush_apart(self, due: Sequence[LiveRun]) -> None:
         # One bad run must not fail the others: each gets a statement, and the one that fails again is given up.
         if len(due) == 1:
-            logger.exception("run.unwritable", extra={"run_id": due[0].leased.run_key})
+            logger.exception("run.unwritable", extra={"run_id": due[0].leased.client_run_id})
             self._stop(due[0], lost=True)
             return
         for live in due:

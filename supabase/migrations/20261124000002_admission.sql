@@ -267,8 +267,8 @@ begin
            where thread_id = v_run.thread_id and superseded_at is null
            order by position desc limit (p_lease ->> 'history')::integer) recent;
   return v_lease || jsonb_build_object(
-    'outcome', 'leased', 'run_id', p_run, 'run_key', v_run.key, 'request', v_run.request,
-    'thread_key', (select key from agent.thread where id = v_run.thread_id),
+    'outcome', 'leased', 'run_id', p_run, 'client_run_id', v_run.key, 'request', v_run.request,
+    'client_thread_id', (select key from agent.thread where id = v_run.thread_id),
     'items', coalesce(v_items, '[]'), 'open_results', v_open,
     'events', (select jsonb_agg(to_jsonb(logged) order by logged.seq)
                  from (select seq, count, attempt, type, item_id, data from agent.run_event
@@ -370,8 +370,8 @@ begin
   perform agent.act_as(p_claims);
   insert into agent.run (thread_id, owner, key, request, request_hash)
   values (
-    p_thread, auth.uid(), p_request ->> 'run_key',
-    p_request - array['run_key', 'thread_key', 'hash', 'messages', 'rewind_to', 'request_id']
+    p_thread, auth.uid(), p_request ->> 'client_run_id',
+    p_request - array['client_run_id', 'client_thread_id', 'hash', 'messages', 'rewind_to', 'request_id']
       || jsonb_build_object('said', p_plan.said, 'rewind', p_plan.rewind),
     p_request ->> 'hash'
   )
@@ -383,16 +383,16 @@ end $$;
 
 -- Lock the user's thread, which is made on first use, and look for the run. Rolled back by whatever is refused later.
 create function agent.open_thread(
-  p_claims jsonb, p_thread_key text, p_run_key text, out thread_id uuid, out run_id uuid, out run_hash text
+  p_claims jsonb, p_client_thread_id text, p_client_run_id text, out thread_id uuid, out run_id uuid, out run_hash text
 )
 language plpgsql set search_path = '' as $$
 begin
   perform agent.act_as(p_claims);
-  insert into agent.thread (owner, key) values (auth.uid(), p_thread_key) on conflict (owner, key) do nothing;
+  insert into agent.thread (owner, key) values (auth.uid(), p_client_thread_id) on conflict (owner, key) do nothing;
   -- "No key": inserting an item or an event of this thread must not wait for an admission.
   select id into strict thread_id from agent.thread
-   where owner = auth.uid() and key = p_thread_key for no key update;
-  select id, request_hash into run_id, run_hash from agent.run where owner = auth.uid() and key = p_run_key;
+   where owner = auth.uid() and key = p_client_thread_id for no key update;
+  select id, request_hash into run_id, run_hash from agent.run where owner = auth.uid() and key = p_client_run_id;
   perform set_config('role', 'none', true);
 end $$;
 
@@ -408,7 +408,7 @@ declare
   v_others uuid[];
   v_other uuid;
 begin
-  select * into v_open from agent.open_thread(p_claims, p_request ->> 'thread_key', p_request ->> 'run_key');
+  select * into v_open from agent.open_thread(p_claims, p_request ->> 'client_thread_id', p_request ->> 'client_run_id');
   if v_open.run_id is null then
     select * into v_plan from agent.plan_request(p_claims, v_open.thread_id, p_request);
     if v_plan.said = '[]' and p_request -> 'resume' = '[]'
@@ -445,14 +445,14 @@ begin
 end $$;
 
 -- Cancel a run of the user's own. Returns its status; cancelling an ended run changes nothing.
-create function agent.cancel_run(p_claims jsonb, p_run_key text, p_request_id text) returns jsonb
+create function agent.cancel_run(p_claims jsonb, p_client_run_id text, p_request_id text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   v_run uuid;
   v_status text;
 begin
   perform agent.act_as(p_claims);
-  select id into v_run from agent.run where owner = auth.uid() and key = p_run_key;
+  select id into v_run from agent.run where owner = auth.uid() and key = p_client_run_id;
   if not found then
     raise exception using errcode = 'AF001', message = 'run_not_found';
   end if;

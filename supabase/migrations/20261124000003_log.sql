@@ -139,7 +139,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 
 -- Find a run of the user's own, by its key or as the latest of a thread.
-create function agent.find_run(p_claims jsonb, p_run_key text, p_thread_key text) returns jsonb
+create function agent.find_run(p_claims jsonb, p_client_run_id text, p_client_thread_id text) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
   v_run agent.run;
@@ -148,8 +148,8 @@ declare
 begin
   perform agent.act_as(p_claims);
   select run.* into v_run from agent.run join agent.thread on thread.id = run.thread_id
-   where run.owner = auth.uid() and (p_run_key is null or run.key = p_run_key)
-     and (p_thread_key is null or thread.key = p_thread_key and thread.owner = auth.uid())
+   where run.owner = auth.uid() and (p_client_run_id is null or run.key = p_client_run_id)
+     and (p_client_thread_id is null or thread.key = p_client_thread_id and thread.owner = auth.uid())
    order by run.created_at desc limit 1;
   if not found then
     raise exception using errcode = 'AF001', message = 'run_not_found';
@@ -158,7 +158,7 @@ begin
   perform set_config('role', 'none', true);
   select * into v_position from agent.log_position(v_run.id);
   return jsonb_build_object(
-    'run_id', v_run.id, 'run_key', v_run.key, 'thread_key', v_thread, 'parent_key', v_run.request -> 'parent_key',
+    'run_id', v_run.id, 'client_run_id', v_run.key, 'client_thread_id', v_thread, 'client_parent_run_id', v_run.request -> 'client_parent_run_id',
     'status', v_run.status, 'ending', v_run.ending, 'created_at', v_run.created_at,
     'started_at', v_run.started_at, 'ended_at', v_run.ended_at, 'pruned', v_run.pruned_at is not null,
     'attempt', coalesce(v_position.attempt, v_run.attempt),

@@ -84,8 +84,8 @@ begin
   perform agent.act_as(p_claims);
   insert into agent.run (thread_id, owner, key, request, request_hash)
   values (
-    p_thread, auth.uid(), p_request ->> 'run_key',
-    p_request - array['run_key', 'thread_key', 'hash', 'messages', 'rewind_to']
+    p_thread, auth.uid(), p_request ->> 'client_run_id',
+    p_request - array['client_run_id', 'client_thread_id', 'hash', 'messages', 'rewind_to']
       || jsonb_build_object('said', p_plan.said, 'rewind', p_plan.rewind),
     p_request ->> 'hash'
   )

@@ -84,19 +84,19 @@ create trigger touch_thread after update of ended_at on agent.run
 
 -- As before, and a thread that was deleted is not made again under its key.
 create or replace function agent.open_thread(
-  p_claims jsonb, p_thread_key text, p_run_key text, out thread_id uuid, out run_id uuid, out run_hash text
+  p_claims jsonb, p_client_thread_id text, p_client_run_id text, out thread_id uuid, out run_id uuid, out run_hash text
 )
 language plpgsql set search_path = '' as $$
 begin
   perform agent.act_as(p_claims);
-  insert into agent.thread (owner, key) values (auth.uid(), p_thread_key) on conflict (owner, key) do nothing;
+  insert into agent.thread (owner, key) values (auth.uid(), p_client_thread_id) on conflict (owner, key) do nothing;
   -- "No key": inserting an item or an event of this thread must not wait for an admission.
   select id into thread_id from agent.thread
-   where owner = auth.uid() and key = p_thread_key for no key update;
+   where owner = auth.uid() and key = p_client_thread_id for no key update;
   if not found then
     raise exception using errcode = 'AF001', message = 'thread_deleted';
   end if;
-  select id, request_hash into run_id, run_hash from agent.run where owner = auth.uid() and key = p_run_key;
+  select id, request_hash into run_id, run_hash from agent.run where owner = auth.uid() and key = p_client_run_id;
   perform set_config('role', 'none', true);
 end $$;
 

@@ -95,12 +95,12 @@ end $$;
 -- A page of a thread's items between two positions, from its lower end or its upper, in ascending order; and whether
 -- there are others on either side of it. A whole page is one snapshot.
 create function agent.list_items(
-  p_claims jsonb, p_thread_key text, p_above bigint, p_below bigint, p_from_above boolean, p_superseded boolean,
+  p_claims jsonb, p_client_thread_id text, p_above bigint, p_below bigint, p_from_above boolean, p_superseded boolean,
   p_limit integer
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
-  v_thread agent.thread := agent.own_thread(p_claims, p_thread_key, false, null);
+  v_thread agent.thread := agent.own_thread(p_claims, p_client_thread_id, false, null);
   v_above bigint := coalesce(p_above, 0);
   v_below bigint := coalesce(p_below, 9223372036854775807);
   v_walk refcursor;
@@ -186,10 +186,10 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- A page of a thread's runs, newest first, behind a place: {at, id}.
-create function agent.list_runs(p_claims jsonb, p_thread_key text, p_after jsonb, p_limit integer) returns jsonb
+create function agent.list_runs(p_claims jsonb, p_client_thread_id text, p_after jsonb, p_limit integer) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
-  v_thread agent.thread := agent.own_thread(p_claims, p_thread_key, false, null);
+  v_thread agent.thread := agent.own_thread(p_claims, p_client_thread_id, false, null);
   v_at timestamptz := coalesce((p_after ->> 'at')::timestamptz, 'infinity');
   v_id uuid := coalesce((p_after ->> 'id')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
   v_runs agent.run[];
@@ -204,15 +204,15 @@ end $$;
 
 -- Rows of a run's log behind a sequence number. The run is read as the user; as in `read_events`, its rows go by it.
 create function agent.list_events(
-  p_claims jsonb, p_thread_key text, p_run_key text, p_after integer, p_limit integer
+  p_claims jsonb, p_client_thread_id text, p_client_run_id text, p_after integer, p_limit integer
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
-  v_thread agent.thread := agent.own_thread(p_claims, p_thread_key, false, null);
+  v_thread agent.thread := agent.own_thread(p_claims, p_client_thread_id, false, null);
   v_run uuid;
 begin
   perform agent.act_as(p_claims);
-  select id into v_run from agent.run where owner = auth.uid() and key = p_run_key and thread_id = v_thread.id;
+  select id into v_run from agent.run where owner = auth.uid() and key = p_client_run_id and thread_id = v_thread.id;
   if not found then
     raise exception using errcode = 'AF001', message = 'run_not_found';
   end if;

@@ -117,7 +117,7 @@ class Client:
     ) -> None:
         """Begin a leg at a process."""
         self.process, self.has_all = process, False
-        view = await process.runs.find(claims, run_key=run)
+        view = await process.runs.find(claims, client_run_id=run)
         self._parts = process.follow.follow(claims, view, cursor, **how)
 
     async def detach(self) -> None:

@@ -52,9 +52,9 @@ def asks(text: str = "hi", *, run: str = "run-1", thread: str = "thread-1", **mo
     said = {"role": "user", "content": text}
     message = {"key": f"message-of-{run}", "kind": "message", "data": said}
     request: Json = {
-        "run_key": run,
-        "thread_key": thread,
-        "parent_key": None,
+        "client_run_id": run,
+        "client_thread_id": thread,
+        "client_parent_run_id": None,
         "hash": f"{thread} {run} {text}",
         "messages": [message],
         "state": {},

@@ -91,7 +91,7 @@ async def taken_up(runs: RunStore, database: TestDatabase, leased: Leased) -> Le
 
 
 async def questions(runs: RunStore, user: Json) -> list[Json]:
-    view = await runs.find(user, run_key="run-1")
+    view = await runs.find(user, client_run_id="run-1")
     assert (view.status, view.ending is not None) == ("interrupted", True)
     asked: list[Json] = (view.ending or {})["interrupts"]
     return asked
@@ -111,11 +111,11 @@ async def test_an_approved_call_is_made_at_most_once(
         second = await ours.runs.begin(ours.user, yes_to(asked))
         assert isinstance(second, Leased)
         done = await ours.answer(second, [Text("text", "ok"), STOP], steps=steps, whole=whole)
-        view = await ours.runs.find(ours.user, run_key="run-2")
+        view = await ours.runs.find(ours.user, client_run_id="run-2")
         if not view.has_ended:
             again = await taken_up(ours.runs, database, second)
             await ours.answer(again, [Text("text", "ok"), STOP])
-        view = await ours.runs.find(ours.user, run_key="run-2")
+        view = await ours.runs.find(ours.user, client_run_id="run-2")
 
     assert view.status == "completed"
     paid = [name for name, _ in ours.tools.calls if name == "pay"]
@@ -156,7 +156,7 @@ async def test_what_earlier_holders_spent_is_counted(database: TestDatabase) -> 
         again = await taken_up(ours.runs, database, first)
         assert (again.used.total, again.calls_made) == (7, 1)
         await ours.answer(again, [Text("text", "ok"), STOP])
-        view = await ours.runs.find(ours.user, run_key="run-1")
+        view = await ours.runs.find(ours.user, client_run_id="run-1")
 
     assert (view.ending or {})["usage"] == {"input_tokens": 10, "output_tokens": 4}
 
@@ -178,6 +178,6 @@ async def test_a_run_that_waited_too_long_is_refused(database: TestDatabase) -> 
         async with database.owner() as owner:
             await owner.execute("update agent.run set created_at = now() - interval '25 hours'")
         await ours.runs.claim(waiting.run_id)
-        view = await ours.runs.find(ours.user, run_key="run-1")
+        view = await ours.runs.find(ours.user, client_run_id="run-1")
 
     assert (view.status, (view.ending or {})["code"]) == ("failed", "run_too_old")

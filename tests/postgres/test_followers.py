@@ -65,7 +65,7 @@ async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabas
         leased = [await begin(db, user, asks(run=f"r{n}", thread=f"t{n}")) for n in range(20)]
 
         async def read(nth: int) -> list[str]:
-            view = await runs.find(user, run_key=f"r{nth % 20}")
+            view = await runs.find(user, client_run_id=f"r{nth % 20}")
             seen: list[str] = []
             async with aclosing(follow.follow(user, view, None)) as parts:
                 async for part in parts:
@@ -111,7 +111,7 @@ async def test_who_follows_a_run_nobody_holds_is_told_within_a_tick(
         follow = LogReader(runs, db, lambda _: None, notice, tick=0.05, keep_alive=60)
         polling = asyncio.ensure_future(follow.run())
         leased: Json = await begin(db, user)
-        view = await runs.find(user, run_key="run-1")
+        view = await runs.find(user, client_run_id="run-1")
 
         async def read() -> None:
             async with aclosing(follow.follow(user, view, None)) as parts:
@@ -149,7 +149,7 @@ async def test_a_reader_waits_for_a_database_that_is_away(database: TestDatabase
     async with connected(database.url) as db:
         runs = RunStore(db, Settings(supabase_database_url=database.url))
         leased = await begin(db, user, asks())
-        view = await runs.find(user, run_key=leased["run_key"])
+        view = await runs.find(user, client_run_id=leased["client_run_id"])
 
         async def first_parts(reader: RunStore, count: int) -> list[object]:
             follow = LogReader(reader, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
@@ -168,7 +168,7 @@ async def test_a_reader_of_a_run_that_is_gone_is_told(database: TestDatabase) ->
     async with connected(database.url) as db:
         runs = RunStore(db, Settings(supabase_database_url=database.url))
         leased = await begin(db, user, asks())
-        view = await runs.find(user, run_key=leased["run_key"])
+        view = await runs.find(user, client_run_id=leased["client_run_id"])
         async with database.owner() as owner:
             await owner.execute("delete from agent.run")
         follow = LogReader(runs, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
@@ -184,7 +184,7 @@ async def test_who_follows_a_run_that_goes_away_is_told_as_its_holder_is(
     user = await admit(database)
     async with connected(database.url) as db:
         runs = RunStore(db, Settings(supabase_database_url=database.url))
-        view = await runs.find(user, run_key=(await begin(db, user, asks()))["run_key"])
+        view = await runs.find(user, client_run_id=(await begin(db, user, asks()))["client_run_id"])
         follow = LogReader(runs, db, lambda _: None, lambda _: None, tick=0.05, keep_alive=0.05)
         polling = asyncio.ensure_future(follow.run())
 

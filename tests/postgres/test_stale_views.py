@@ -70,7 +70,7 @@ async def sent(here: Process, user: Json, database: TestDatabase) -> tuple[LiveR
     """A run of this process, whose words are sent and in no log; its lease has run out since the view was read."""
     leased = await here.runs.begin(user, asks())
     assert isinstance(leased, Leased)
-    live, view = here.journal.open(leased), await here.runs.find(user, run_key="run-1")
+    live, view = here.journal.open(leased), await here.runs.find(user, client_run_id="run-1")
     await here.journal.send(live, says(8))
     await expire(database, {"run_id": leased.run_id})
     return live, view

@@ -27,7 +27,12 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leased(items: list[Item], **more: Any) -> Leased:
     """A run as its claim gives it, with these items as its thread."""
-    names = {"run_id": "run", "run_key": "run-1", "thread_key": "thread-1", "token": "t"}
+    names = {
+        "run_id": "run",
+        "client_run_id": "run-1",
+        "client_thread_id": "thread-1",
+        "token": "t",
+    }
     fields: Json = {
         **names,
         "attempt": 1,
