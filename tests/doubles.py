@@ -10,6 +10,7 @@ from typing import Any, Self
 from shared.agents.tools import Question, Result, Tool
 from shared.core.json import Json
 from shared.models.completions import Part
+from tests.fixtures.loopback import listening_on_loopback
 
 #: A piece of an answer: bytes to send, seconds to wait, or an event to wait for.
 Piece = bytes | float | asyncio.Event
@@ -89,7 +90,7 @@ class ModelServer:
         """Append to the script."""
         self.script += [r if isinstance(r, Reply) else Reply(r) for r in replies]
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
@@ -152,12 +153,10 @@ def _header(line: bytes) -> tuple[bytes, bytes, bytes]:
 async def model_server() -> AsyncIterator[ModelServer]:
     """A running ModelServer. At the end nothing scripted may be left, and nothing unscripted was asked."""
     model = ModelServer()
-    server = await asyncio.start_server(model._serve, "127.0.0.1", 0)
-    model.port = server.sockets[0].getsockname()[1]
     try:
-        yield model
+        async with listening_on_loopback(model.serve) as model.port:
+            yield model
     finally:
-        server.close()
         for writer in model.writers:
             writer.transport.abort()
         closed = (writer.wait_closed() for writer in model.writers)

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from local.environment import ROOT
 from local.stack import started
 from tests.browser.visitor import Visitor
 from tests.fixtures.stack import Stack, outside, plan_of
 from tests.gateway.door import unavailable
 
-#: Kept by whoever runs the tests, to be looked at.
-SCREENSHOTS = ROOT / ".local" / "screenshots"
 _QUICK = {"LEASE_SECONDS": "1", "LEASE_RENEW_SECONDS": "0.2", "TAKEOVER_GRACE_SECONDS": "0.2"}
 
 

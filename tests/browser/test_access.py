@@ -8,9 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from local.gateway import find_deno
-from tests.browser.conftest import SCREENSHOTS
-from tests.browser.test_chat import LONG
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import LONG, SCREENSHOTS, Visitor
 from tests.fixtures.stack import Stack
 
 ANSWER = """say: ## Three colours

@@ -5,11 +5,8 @@ from uuid import uuid4
 
 from playwright.sync_api import expect
 
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import ALL_WORDS, LONG, Visitor
 from tests.fixtures.stack import Stack
-
-LONG = "say: " + "|".join(f"word{n} " for n in range(24))
-ALL_WORDS = " ".join(f"word{n}" for n in range(24))
 
 
 def test_an_answer_is_shown_while_it_is_written_and_then_whole(visitor: Visitor) -> None:

@@ -2,8 +2,7 @@
 
 from playwright.sync_api import expect
 
-from tests.browser.test_chat import ALL_WORDS, LONG
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import ALL_WORDS, LONG, Visitor
 
 
 def test_a_run_outlives_its_process(visitor: Visitor) -> None:

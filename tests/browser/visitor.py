@@ -2,6 +2,14 @@
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
+from local.environment import ROOT
+
+#: The tests leave them there, for people to look at.
+SCREENSHOTS = ROOT / ".local" / "screenshots"
+#: A message that is answered in 24 pieces, and the whole answer.
+LONG = "say: " + "|".join(f"word{n} " for n in range(24))
+ALL_WORDS = " ".join(f"word{n}" for n in range(24))
+
 
 class Visitor:
     """What a person sees of the page, and does with it."""

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.fixtures.loopback import listening_on_loopback
+
 
 @dataclass
 class Cable:
@@ -59,9 +61,5 @@ async def _copy(
 @asynccontextmanager
 async def serving(wire: Cable) -> AsyncIterator[None]:
     """The cable, listening on a port of its own."""
-    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    wire.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening_on_loopback(wire.serve) as wire.port:
         yield
-    finally:
-        server.close()

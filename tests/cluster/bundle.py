@@ -25,7 +25,7 @@ _PYTHON = ("python", "-c")
 
 
 @dataclass
-class Bundle:
+class ClusterBundle:
     """Files in a folder, and what they are on the cluster."""
 
     folder: Path

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.bundle import Bundle
+from tests.cluster.bundle import ClusterBundle
 from tests.cluster.choice import Choice
 from tests.cluster.eventing import through_a_broker
-from tests.cluster.people import Meet, meeting
+from tests.cluster.people import NewPerson, people_of
 
 _MISSING = [name for name in ("KUBECONFIG", "CLUSTER_IMAGE") if not os.environ.get(name)]
 
@@ -26,9 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterBundle]:
     """The bundle, deployed once for all tests; removed at the end, unless CLUSTER_KEEP says otherwise."""
-    bundle = Bundle(tmp_path_factory.mktemp("cluster"), Choice.of(os.environ))
+    bundle = ClusterBundle(tmp_path_factory.mktemp("cluster"), Choice.of(os.environ))
     if foreign := bundle.is_foreign():
         pytest.exit(
             f"The namespace {foreign} is there, and not of this suite: use another cluster."
@@ -42,13 +42,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
 
 
 @pytest.fixture
-async def meet(bundle: Bundle) -> AsyncIterator[Meet]:
-    async with meeting(bundle) as meet:
-        yield meet
+async def new_person(bundle: ClusterBundle) -> AsyncIterator[NewPerson]:
+    async with people_of(bundle) as new_person:
+        yield new_person
 
 
 @pytest.fixture
-async def broker(bundle: Bundle) -> AsyncIterator[None]:
+async def broker(bundle: ClusterBundle) -> AsyncIterator[None]:
     """Runs that wait go through a Broker, for the time of a test."""
     if not await asyncio.to_thread(bundle.has_eventing):
         pytest.skip("needs Knative Eventing: docs/cluster-test.md says how to install it")

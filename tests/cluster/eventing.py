@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from knative.rollout import state
-from tests.cluster.bundle import Bundle
+from tests.cluster.bundle import ClusterBundle
 from tests.cluster.choice import NAMESPACE
 from tests.cluster.revisions import deploy
 from tests.cluster.waits import until
@@ -17,7 +17,7 @@ _BROKER = ("broker.eventing.knative.dev/runs", "trigger.eventing.knative.dev/run
 
 
 @asynccontextmanager
-async def through_a_broker(bundle: Bundle) -> AsyncIterator[None]:
+async def through_a_broker(bundle: ClusterBundle) -> AsyncIterator[None]:
     """Runs that wait go through a Broker until the block ends."""
     try:
         await _add(bundle)
@@ -26,7 +26,7 @@ async def through_a_broker(bundle: Bundle) -> AsyncIterator[None]:
         await _remove(bundle)
 
 
-async def _add(bundle: Bundle) -> None:
+async def _add(bundle: ClusterBundle) -> None:
     bundle.use("network-policy", "eventing")
     await deploy(bundle)
     wait = ("wait", "--for=condition=Ready", "--timeout=180s", *_BROKER, *_BINDINGS)
@@ -34,7 +34,7 @@ async def _add(bundle: Bundle) -> None:
     await until(180, "all send to the Broker", _all_send_to_the_broker, bundle)
 
 
-async def _remove(bundle: Bundle) -> None:
+async def _remove(bundle: ClusterBundle) -> None:
     # A SinkBinding takes its address out of the Services as it goes; `deploy` does not know of it.
     delete = ("delete", "--ignore-not-found", *_BINDINGS, *_BROKER)
     await asyncio.to_thread(bundle.kubectl, "-n", NAMESPACE, *delete)
@@ -43,20 +43,20 @@ async def _remove(bundle: Bundle) -> None:
     await until(180, "none sends to a Broker", _none_sends_to_a_broker, bundle)
 
 
-def _all_send_to_the_broker(bundle: Bundle) -> bool:
+def _all_send_to_the_broker(bundle: ClusterBundle) -> bool:
     return _sinks(bundle) == [True] * len(_SENDERS)
 
 
-def _none_sends_to_a_broker(bundle: Bundle) -> bool:
+def _none_sends_to_a_broker(bundle: ClusterBundle) -> bool:
     return _sinks(bundle) == [False] * len(_SENDERS)
 
 
-def _sinks(bundle: Bundle) -> list[bool | None]:
+def _sinks(bundle: ClusterBundle) -> list[bool | None]:
     """Whether each sender has the Broker's address; None while a revision is on its way."""
     return [_has_sink(bundle, name) for name in _SENDERS]
 
 
-def _has_sink(bundle: Bundle, function: str) -> bool | None:
+def _has_sink(bundle: ClusterBundle, function: str) -> bool | None:
     found = bundle.kubectl("-n", NAMESPACE, "get", "ksvc", function, "-o", "json")
     service = json.loads(found)
     if not state(service, service["metadata"]["generation"]).ready:

@@ -7,22 +7,22 @@ from typing import Protocol
 
 import httpx
 
-from tests.cluster.bundle import Bundle
+from tests.cluster.bundle import ClusterBundle
 from tests.fixtures.functions import Person
 
 
-class Meet(Protocol):
-    """Makes a new user known, who asks a function."""
+class NewPerson(Protocol):
+    """Adds a user. Returns a client of a function that acts as them."""
 
     async def __call__(self, function: str = "agent") -> Person: ...
 
 
 @asynccontextmanager
-async def meeting(bundle: Bundle) -> AsyncIterator[Meet]:
-    """Meet users, until the block ends."""
+async def people_of(bundle: ClusterBundle) -> AsyncIterator[NewPerson]:
+    """What adds users, until the block ends."""
     clients: list[httpx.AsyncClient] = []
 
-    async def meet(function: str = "agent") -> Person:
+    async def new_person(function: str = "agent") -> Person:
         base, headers = await asyncio.to_thread(bundle.address, function)
         # A start from zero is in it, on a machine that may be slow.
         client = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(10, read=120))
@@ -31,6 +31,6 @@ async def meeting(bundle: Bundle) -> AsyncIterator[Meet]:
         await asyncio.to_thread(bundle.sql, f"insert into auth.users (id) values ('{person.sub}')")
         return person
 
-    yield meet
+    yield new_person
     for client in clients:
         await client.aclose()

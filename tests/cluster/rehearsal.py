@@ -18,7 +18,7 @@ from local.children import Child, Children
 from local.probe import free_port
 from shared.core.json import Json
 from shared.core.settings import Settings
-from tests.cluster.bundle import Bundle, started_runs
+from tests.cluster.bundle import ClusterBundle, started_runs
 from tests.cluster.choice import Choice
 from tests.cluster.waits import until
 
@@ -28,7 +28,7 @@ _GRACE_SECONDS = 20.0
 
 
 @dataclass
-class Rehearsal(Bundle):
+class Rehearsal(ClusterBundle):
     """Each function is one process, which stands for its pod and for the container in it."""
 
     children: dict[str, Child] = field(default_factory=dict)

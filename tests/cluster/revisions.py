@@ -2,21 +2,21 @@
 
 import asyncio
 
-from tests.cluster.bundle import Bundle
+from tests.cluster.bundle import ClusterBundle
 
 
-async def do(bundle: Bundle, *arguments: str) -> None:
+async def do(bundle: ClusterBundle, *arguments: str) -> None:
     """A command that must succeed."""
     done = await asyncio.to_thread(bundle.knative, *arguments)
     assert done.returncode == 0, done.stderr
 
 
-async def deploy(bundle: Bundle) -> None:
+async def deploy(bundle: ClusterBundle) -> None:
     """What the overlay's files say now, ready."""
     await do(bundle, "deploy", str(bundle.overlay))
 
 
-async def serving(bundle: Bundle) -> dict[str, str]:
+async def serving(bundle: ClusterBundle) -> dict[str, str]:
     """Revisions of `agent` with traffic, and their share."""
     rows = await asyncio.to_thread(bundle.status)
     agents = [row for row in rows if row["service"] == "agent" and row["traffic"] != "0%"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.core.json import Json
-from tests.cluster.bundle import Bundle
+from tests.cluster.bundle import ClusterBundle
 from tests.cluster.waits import until
 from tests.fixtures.functions import Person, says_user
 
@@ -90,7 +90,7 @@ async def _start_and_leave(person: Person, body: Json) -> None:
         await frames.until("TEXT_MESSAGE_CONTENT")
 
 
-async def holders(bundle: Bundle, function: str, runs: RunBatch) -> list[str]:
+async def holders(bundle: ClusterBundle, function: str, runs: RunBatch) -> list[str]:
     """The function's running pods that started some of these runs."""
     started = await asyncio.to_thread(bundle.started_runs, function)
     found = sorted(pod for pod, keys in started.items() if keys & {*runs.keys})
@@ -98,14 +98,14 @@ async def holders(bundle: Bundle, function: str, runs: RunBatch) -> list[str]:
     return found
 
 
-async def ended(bundle: Bundle, runs: RunBatch, *, margin: float) -> None:
+async def ended(bundle: ClusterBundle, runs: RunBatch, *, margin: float) -> None:
     """Wait until all runs have ended, for their length and no more than this margin."""
     open_ = f"select count(*) from agent.run where {_of(runs)} and ended_at is null"
     what = f"all {runs.name} ended"
     await until(runs.seconds + margin, what, lambda: bundle.sql(open_) == "0")
 
 
-async def assert_one_attempt(bundle: Bundle, runs: RunBatch) -> None:
+async def assert_one_attempt(bundle: ClusterBundle, runs: RunBatch) -> None:
     """Every run was completed by its first attempt, and the model got one request for it."""
     columns = "json_object_agg(key, json_build_array(status, attempt))"
     rows = f"select {columns} from agent.run where {_of(runs)}"

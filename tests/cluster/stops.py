@@ -6,8 +6,8 @@ SIGTERM comes some 30 s after the deletion, so runs that are to see it take long
 import asyncio
 from collections.abc import Sequence
 
-from tests.cluster.bundle import Bundle
-from tests.cluster.people import Meet
+from tests.cluster.bundle import ClusterBundle
+from tests.cluster.people import NewPerson
 from tests.cluster.runs import (
     RunBatch,
     assert_one_attempt,
@@ -20,9 +20,11 @@ from tests.cluster.runs import (
 from tests.cluster.waits import until
 
 
-async def clients_leave_and_all_pods_stop(bundle: Bundle, meet: Meet, runs: RunBatch) -> None:
+async def clients_leave_and_all_pods_stop(
+    bundle: ClusterBundle, new_person: NewPerson, runs: RunBatch
+) -> None:
     """Nobody reads the runs any more, and the pods that hold them are deleted."""
-    await start_and_leave(await meet(), runs)
+    await start_and_leave(await new_person(), runs)
     pods = await holders(bundle, "agent", runs)
     await asyncio.to_thread(bundle.delete, pods)
     await ended(bundle, runs, margin=30)
@@ -30,9 +32,11 @@ async def clients_leave_and_all_pods_stop(bundle: Bundle, meet: Meet, runs: RunB
     await _gone(bundle, pods)
 
 
-async def all_pods_stop_under_streams(bundle: Bundle, meet: Meet, runs: RunBatch) -> None:
+async def all_pods_stop_under_streams(
+    bundle: ClusterBundle, new_person: NewPerson, runs: RunBatch
+) -> None:
     """The pods that hold the runs are deleted, and each client reads on in its one connection."""
-    async with streaming(await meet(), runs) as streams:
+    async with streaming(await new_person(), runs) as streams:
         pods = await holders(bundle, "agent", runs)
         await asyncio.to_thread(bundle.delete, pods)
     assert_whole(streams, runs)
@@ -41,10 +45,10 @@ async def all_pods_stop_under_streams(bundle: Bundle, meet: Meet, runs: RunBatch
 
 
 async def one_of_several_pods_stops_under_streams(
-    bundle: Bundle, meet: Meet, first: RunBatch, then: RunBatch, *, pods: int
+    bundle: ClusterBundle, new_person: NewPerson, first: RunBatch, then: RunBatch, *, pods: int
 ) -> None:
     """The first runs bring so many pods, over which Knative spreads the others; then one pod is deleted."""
-    person = await meet()
+    person = await new_person()
     async with streaming(person, first) as early:
         await until(90, f"{pods} pods", lambda: _count_ready(bundle) == pods)
         async with streaming(person, then) as late:
@@ -57,9 +61,11 @@ async def one_of_several_pods_stops_under_streams(
     await _gone(bundle, holding[:1])
 
 
-async def a_background_run_ends_in_runner(bundle: Bundle, meet: Meet, runs: RunBatch) -> None:
+async def a_background_run_ends_in_runner(
+    bundle: ClusterBundle, new_person: NewPerson, runs: RunBatch
+) -> None:
     """Nobody reads the runs from the start, and `agent` sends them on."""
-    person = await meet()
+    person = await new_person()
     for key in runs.keys:
         body = runs.body(key, forwardedProps={"background": True})
         assert (await person.ask("POST", "/runs", body)).status_code == 202
@@ -70,14 +76,14 @@ async def a_background_run_ends_in_runner(bundle: Bundle, meet: Meet, runs: RunB
     await assert_one_attempt(bundle, runs)
 
 
-async def _gone(bundle: Bundle, pods: Sequence[str]) -> None:
+async def _gone(bundle: ClusterBundle, pods: Sequence[str]) -> None:
     """A pod goes when its last run has ended, long before its grace is over."""
     await until(60, f"{', '.join(pods)} went", bundle.are_gone, pods)
 
 
-def _count_ready(bundle: Bundle) -> int:
+def _count_ready(bundle: ClusterBundle) -> int:
     return len([each for each in bundle.running("agent").values() if each["ready"]])
 
 
-def _started_in_runner(bundle: Bundle) -> set[str]:
+def _started_in_runner(bundle: ClusterBundle) -> set[str]:
     return {key for keys in bundle.started_runs("runner").values() for key in keys}

@@ -5,22 +5,22 @@ import json
 import math
 
 from shared.core.json import Json
-from tests.cluster.bundle import Bundle
-from tests.cluster.people import Meet
+from tests.cluster.bundle import ClusterBundle
+from tests.cluster.people import NewPerson
 from tests.cluster.waits import asleep, until
 from tests.fixtures.functions import Person, says_user
 
 
-async def test_every_function_is_ready(bundle: Bundle) -> None:
+async def test_every_function_is_ready(bundle: ClusterBundle) -> None:
     rows = await asyncio.to_thread(bundle.status)
     assert {row["service"] for row in rows} == {"agent", "threads", "tools", "runner"}
     assert {row["ready"] for row in rows} == {"yes"}
 
 
 async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
-    bundle: Bundle, meet: Meet
+    bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
-    person = await meet()
+    person = await new_person()
     await asleep(bundle, "agent")
     async with person.stream("POST", "/runs", says_user("count 30 300", run="cold")) as frames:
         assert frames.response.status_code == 200
@@ -32,15 +32,17 @@ async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
     assert rest[-1]["type"] == "RUN_FINISHED"
 
 
-async def test_functions_go_back_to_nothing(bundle: Bundle, meet: Meet) -> None:
-    person = await meet()
+async def test_functions_go_back_to_nothing(bundle: ClusterBundle, new_person: NewPerson) -> None:
+    person = await new_person()
     await person.run(says_user("hello", run="short"))
     assert await asyncio.to_thread(bundle.pods, "agent")
     await asleep(bundle, "agent", "threads", "tools", "runner")
 
 
-async def test_open_streams_bring_as_many_pods_as_they_need(bundle: Bundle, meet: Meet) -> None:
-    person = await meet()
+async def test_open_streams_bring_as_many_pods_as_they_need(
+    bundle: ClusterBundle, new_person: NewPerson
+) -> None:
+    person = await new_person()
     streams, target = 5, 2
     async with asyncio.TaskGroup() as group:
         runs = [group.create_task(_long(person, nth)) for nth in range(streams)]
@@ -49,7 +51,7 @@ async def test_open_streams_bring_as_many_pods_as_they_need(bundle: Bundle, meet
     assert [each.result()[-1]["type"] for each in runs] == ["RUN_FINISHED"] * streams
 
 
-def _running(bundle: Bundle) -> list[Json]:
+def _running(bundle: ClusterBundle) -> list[Json]:
     return [each for each in bundle.pods("agent") if each["status"]["phase"] == "Running"]
 
 
@@ -57,7 +59,7 @@ async def _long(person: Person, nth: int) -> list[Json]:
     return await person.run(says_user("count 100 600", run=f"long-{nth}", thread=f"long-{nth}"))
 
 
-async def test_only_knative_and_functions_reach_a_function(bundle: Bundle) -> None:
+async def test_only_knative_and_functions_reach_a_function(bundle: ClusterBundle) -> None:
     through = "http://tools.agent-backend.svc.cluster.local/health"
     script = f"from urllib.request import urlopen; print(urlopen({through!r}, timeout=60).read())"
     assert "ok" in await asyncio.to_thread(bundle.inside, script)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.cluster.bundle import Bundle
-from tests.cluster.people import Meet
+from tests.cluster.bundle import ClusterBundle
+from tests.cluster.people import NewPerson
 from tests.cluster.runs import RunBatch
 from tests.cluster.stops import (
     a_background_run_ends_in_runner,
@@ -14,28 +14,40 @@ from tests.cluster.stops import (
 
 
 async def test_a_deleted_pod_finishes_runs_whose_clients_have_left(
-    bundle: Bundle, meet: Meet
+    bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
-    await clients_leave_and_all_pods_stop(bundle, meet, RunBatch("left", count=6, seconds=150))
+    await clients_leave_and_all_pods_stop(
+        bundle, new_person, RunBatch("left", count=6, seconds=150)
+    )
 
 
 async def test_deleted_pods_stream_on_until_their_runs_have_ended(
-    bundle: Bundle, meet: Meet
+    bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
-    await all_pods_stop_under_streams(bundle, meet, RunBatch("streamed", count=24, seconds=120))
+    await all_pods_stop_under_streams(
+        bundle, new_person, RunBatch("streamed", count=24, seconds=120)
+    )
 
 
 async def test_one_of_several_pods_is_deleted_and_no_client_notices(
-    bundle: Bundle, meet: Meet
+    bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
     first, then = RunBatch("early", count=8, seconds=150), RunBatch("late", count=24, seconds=100)
-    await one_of_several_pods_stops_under_streams(bundle, meet, first, then, pods=4)
+    await one_of_several_pods_stops_under_streams(bundle, new_person, first, then, pods=4)
 
 
-async def test_a_background_run_ends_in_runner(bundle: Bundle, meet: Meet) -> None:
-    await a_background_run_ends_in_runner(bundle, meet, RunBatch("waiting", count=1, seconds=150))
+async def test_a_background_run_ends_in_runner(
+    bundle: ClusterBundle, new_person: NewPerson
+) -> None:
+    await a_background_run_ends_in_runner(
+        bundle, new_person, RunBatch("waiting", count=1, seconds=150)
+    )
 
 
 @pytest.mark.usefixtures("broker")
-async def test_a_background_run_ends_in_runner_behind_a_broker(bundle: Bundle, meet: Meet) -> None:
-    await a_background_run_ends_in_runner(bundle, meet, RunBatch("brokered", count=1, seconds=150))
+async def test_a_background_run_ends_in_runner_behind_a_broker(
+    bundle: ClusterBundle, new_person: NewPerson
+) -> None:
+    await a_background_run_ends_in_runner(
+        bundle, new_person, RunBatch("brokered", count=1, seconds=150)
+    )

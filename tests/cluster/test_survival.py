@@ -1,81 +1,17 @@
 """Processes die without a warning, and nothing is lost."""
 
-import asyncio
-
-import httpx
-
-from shared.core.json import Json
-from tests.cluster.bundle import Bundle
-from tests.cluster.people import Meet
-from tests.cluster.waits import asleep, kill, until
-from tests.fixtures.functions import Person, says_user
-
-_COUNTED = " ".join(str(number) for number in range(1, 41))
+from tests.cluster.bundle import ClusterBundle
+from tests.cluster.kills import a_client_returns_to_a_killed_run, a_sweep_finishes_a_killed_run
+from tests.cluster.people import NewPerson
 
 
 async def test_a_killed_pod_loses_nothing_once_its_client_comes_back(
-    bundle: Bundle, meet: Meet
+    bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
-    person = await meet()
-    asked = says_user("count 40 250", run="killed", thread="killed")
-    async with person.stream("POST", "/runs", asked) as frames:
-        await frames.until("TEXT_MESSAGE_CONTENT")
-        cursor = frames.ids[-1]
-        await kill(bundle, "agent")
-    seen = await _come_back(person, "killed", cursor)
-    assert [each["type"] for each in seen if each["type"].startswith("RUN_F")] == ["RUN_FINISHED"]
-    assert not [each for each in seen if each["type"] == "RUN_ERROR"]
-    assert await _answers(meet, person, "killed") == [_COUNTED]
+    await a_client_returns_to_a_killed_run(bundle, new_person)
 
 
 async def test_a_sweep_finishes_what_a_killed_pod_left_and_nobody_asks_for(
-    bundle: Bundle, meet: Meet
+    bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
-    person = await meet()
-    asked = says_user("count 40 250", run="orphan", thread="orphan")
-    async with person.stream("POST", "/runs", asked) as frames:
-        await frames.until("TEXT_MESSAGE_CONTENT")
-        await kill(bundle, "agent")
-    expired = "select 1 from agent.lease join agent.run on run.id = run_id where key = 'orphan'"
-    await until(60, "its lease ran out", bundle.sql, f"{expired} and lease.until < now()")
-    sweep = "http://runner.agent-backend.svc.cluster.local/sweep"
-    script = (
-        f"from urllib.request import *; print(urlopen(Request({sweep!r}, method='POST')).read())"
-    )
-    assert "dispatched" in await asyncio.to_thread(bundle.inside, script)
-    ended = "select 1 from agent.run where key = 'orphan' and status = 'completed'"
-    await until(120, "the orphan is completed", bundle.sql, ended)
-    assert await _answers(meet, person, "orphan") == [_COUNTED]
-    await asleep(bundle, "runner")
-
-
-async def _come_back(person: Person, run: str, cursor: str) -> list[Json]:
-    """What a client reads that comes back until its run has ended."""
-    seen: list[Json] = []
-    async with asyncio.timeout(180):
-        while not seen or seen[-1]["type"] not in ("RUN_FINISHED", "RUN_ERROR"):
-            cursor = await _read_on(person, run, cursor, seen)
-            await asyncio.sleep(0.5)
-    return seen
-
-
-async def _read_on(person: Person, run: str, cursor: str, seen: list[Json]) -> str:
-    """One try: what comes is added; the cursor behind it."""
-    try:
-        async with person.stream("GET", f"/runs/{run}/events?after={cursor}") as frames:
-            # Else Knative answers for a function whose pod has gone.
-            while frames.response.status_code == 200 and (frame := await frames.next()) is not None:
-                seen.append(frame)
-                cursor = frames.ids[-1] if frames.ids else cursor
-    except (httpx.TransportError, TimeoutError):
-        pass
-    return cursor
-
-
-async def _answers(meet: Meet, person: Person, thread: str) -> list[str]:
-    """What the thread has of the assistant, as its owner sees it."""
-    reader = await meet("threads")
-    reader.sub, reader.session_id = person.sub, person.session_id
-    items = (await reader.ask("GET", f"/threads/{thread}/items")).json()["data"]
-    said = [each["data"] for each in items if each["kind"] == "message"]
-    return [str(each["content"]) for each in said if each["role"] == "assistant"]
+    await a_sweep_finishes_a_killed_run(bundle, new_person)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.cluster.bundle import Bundle
+from tests.cluster.bundle import ClusterBundle
 
 
 async def until(seconds: float, what: str, found: Callable[..., Any], *arguments: Any) -> Any:
@@ -19,14 +19,14 @@ async def until(seconds: float, what: str, found: Callable[..., Any], *arguments
     return last
 
 
-async def asleep(bundle: Bundle, *functions: str) -> None:
+async def asleep(bundle: ClusterBundle, *functions: str) -> None:
     """Nothing runs of these functions."""
     for function in functions:
         # The window, the grace of a cluster's autoscaler, and what pods take to end.
         await until(240, f"no pod of {function}", lambda name: not bundle.pods(name), function)
 
 
-async def kill(bundle: Bundle, function: str) -> None:
+async def kill(bundle: ClusterBundle, function: str) -> None:
     """Kill all of a function's processes, and wait until the cluster has seen that SIGKILL ended each."""
     containers = await asyncio.to_thread(bundle.kill, function)
     assert containers, f"nothing runs of {function}"

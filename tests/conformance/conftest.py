@@ -21,7 +21,6 @@ def folder() -> Path:
 async def everything(
     folder: Path, database: TestDatabase, model: ModelServer
 ) -> AsyncIterator[Process]:
-    async with database.owner() as owner:
-        await owner.execute("insert into auth.users (id) values ($1)", USER)
+    await database.add_user(USER)
     async with started("tools", database, model, module="tests.conformance") as process:
         yield process

@@ -10,12 +10,12 @@ import pytest
 
 from shared.core.json import Json
 from tests.doubles import ModelServer, calls, says
+from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
 from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.interrupts import resumes, tool_results
 from tests.fixtures.processes import Process, started
-from tests.functions.test_approvals import resumes, told
-from tests.functions.test_runs import text, types
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ async def test_three_calls_of_one_turn_reach_the_tools_as_their_user(
 
     assert text(seen) == "done"
     assert types(seen).count("TOOL_CALL_RESULT") == 3
-    assert any('"value":"42"' in result for result in told(model))
+    assert any('"value":"42"' in result for result in tool_results(model))
     offered = [tool["function"]["name"] for tool in model.requests[0]["tools"]]
     assert "delete_note" in offered
     assert "admin_diagnostics" not in offered
@@ -78,7 +78,7 @@ async def test_a_denied_call_is_a_result_and_an_audit(
 
     await person.run(says_user("go"))
 
-    assert told(model) == ["There is no tool named 'admin_diagnostics'."]
+    assert tool_results(model) == ["There is no tool named 'admin_diagnostics'."]
 
 
 async def test_an_approval_waits_across_a_restart_of_every_process(
@@ -136,7 +136,7 @@ async def test_a_foreign_server_of_before_is_spoken_to_as_it_knows(
         model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
         await person.run(says_user("go"))
 
-    assert told(model) == ["found {'n': 1}"]
+    assert tool_results(model) == ["found {'n': 1}"]
     assert "bearer canary-secret" in asked[-1]["head"]
     assert "canary" not in json.dumps(model.requests)
 
@@ -199,7 +199,7 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
         model.will(calls(*wanted), says("done"))
         await person.run(says_user("go"))
 
-    by_length = sorted(told(model), key=len)
+    by_length = sorted(tool_results(model), key=len)
     assert by_length[0] == "The server's answer is too large."
     assert "did not answer in time" in by_length[1]
     assert "broke off" in by_length[2]
@@ -222,5 +222,5 @@ async def test_a_process_that_remembers_an_older_servers_tools_calls_them_as_it_
                 asked.clear()
                 model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
                 await person.run(says_user("go", run=f"run-{nth}"))
-                assert told(model) == ["found {'n': 1}"]
+                assert tool_results(model) == ["found {'n': 1}"]
     assert "tools/list" not in [request["method"] for request in asked]

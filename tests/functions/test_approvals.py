@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from shared.agents.tools import Question
 from shared.core.json import Json
 from tests.doubles import CountingTools, ModelServer, calls, says
+from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user, serve
-from tests.functions.test_runs import text, types
+from tests.fixtures.functions import Served, says_user, serve
+from tests.fixtures.interrupts import interrupted, resumes, tool_results
 
 PAY: Json = {
     "type": "object",
@@ -37,33 +37,12 @@ async def agent(
         yield served
 
 
-def resumes(asked: Json, payload: Any = None, *, run: str = "run-2", **more: Any) -> Json:
-    """The answer to an interrupt, as a run of its own."""
-    answer = {"interruptId": asked["id"], "status": "resolved", "payload": payload, **more}
-    return {"threadId": "thread-1", "runId": run, "messages": [], "resume": [answer]}
-
-
-async def ask(person: Person, model: ModelServer, *wanted: tuple[str, str, str]) -> list[Json]:
-    """A run whose one turn makes these calls and ends with questions; these."""
-    model.will(calls(*wanted))
-    seen = await person.run(says_user("go"))
-    assert seen[-1]["type"] == "RUN_FINISHED"
-    assert seen[-1]["outcome"]["type"] == "interrupt"
-    interrupts: list[Json] = seen[-1]["outcome"]["interrupts"]
-    return interrupts
-
-
-def told(model: ModelServer) -> list[str]:
-    """What the model was told of its calls, the last time it was asked."""
-    return [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "tool"]
-
-
 async def test_a_call_that_needs_a_yes_ends_the_run_after_those_that_need_none(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person = await agent.person()
 
-    (asked,) = await ask(person, model, ("a", "look", "{}"), ("b", "pay", '{"euros": 5}'))
+    (asked,) = await interrupted(person, model, ("a", "look", "{}"), ("b", "pay", '{"euros": 5}'))
 
     assert tools.calls == [("look", {})]
     assert asked["reason"] == "tool_call"
@@ -79,7 +58,7 @@ async def test_a_yes_makes_the_call_once_and_shows_only_its_result(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person = await agent.person()
-    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     model.will(says("done"))
 
     seen = await person.run(resumes(asked, {"approved": True}))
@@ -89,7 +68,7 @@ async def test_a_yes_makes_the_call_once_and_shows_only_its_result(
     (result,) = [frame for frame in seen if frame["type"] == "TOOL_CALL_RESULT"]
     assert (result["toolCallId"], result["content"]) == (asked["toolCallId"], "paid")
     assert text(seen) == "done"
-    assert told(model) == ["paid"]
+    assert tool_results(model) == ["paid"]
 
 
 @pytest.mark.parametrize(
@@ -105,20 +84,22 @@ async def test_anything_but_a_plain_yes_is_a_no_and_the_model_is_told(
     agent: Served, model: ModelServer, tools: CountingTools, answer: Json, reason: str
 ) -> None:
     person = await agent.person()
-    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     model.will(says("as you wish"))
 
     await person.run(resumes(asked, **answer))
 
     assert tools.calls == []
-    assert reason in told(model)[0]
+    assert reason in tool_results(model)[0]
 
 
 async def test_arguments_are_changed_only_where_the_policy_allows_it(
     agent: Served, model: ModelServer, tools: CountingTools, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    asked = await ask(person, model, ("a", "pay", '{"euros": 5}'), ("b", "move", '{"euros": 5}'))
+    asked = await interrupted(
+        person, model, ("a", "pay", '{"euros": 5}'), ("b", "move", '{"euros": 5}')
+    )
     model.will(says("done"))
     changed = {"approved": True, "arguments": {"euros": 9}}
     both = [{"interruptId": a["id"], "status": "resolved", "payload": changed} for a in asked]
@@ -142,7 +123,7 @@ async def test_a_call_that_cannot_be_made_is_not_asked_about(
 
     assert types(await person.run(says_user("go")))[-1] == "RUN_FINISHED"
 
-    assert told(model) == [
+    assert tool_results(model) == [
         'The arguments do not fit the tool: euros: "five" is not of type "integer".'
     ]
     assert tools.calls == []
@@ -162,20 +143,20 @@ async def test_a_tools_own_question_is_answered_to_it(
     greeting = CountingTools({"greet": greet})
     async with serve(database, model, greeting) as agent:
         person = await agent.person()
-        (asked,) = await ask(person, model, ("a", "greet", "{}"))
+        (asked,) = await interrupted(person, model, ("a", "greet", "{}"))
         assert (asked["reason"], asked["responseSchema"]) == ("input_required", name)
         assert "state" not in asked, "what a tool keeps for itself is not the client's"
         model.will(says("done"))
         await person.run(resumes(asked, {"name": "Ada"}))
 
-    assert told(model) == ["hello Ada, step 1"]
+    assert tool_results(model) == ["hello Ada, step 1"]
 
 
 async def test_a_question_that_expired_is_no_longer_answered_and_blocks_nobody(
     agent: Served, model: ModelServer, tools: CountingTools, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     async with database.owner() as owner:
         await owner.execute("update agent.interrupt set expires_at = now() - interval '1 second'")
 
@@ -192,7 +173,7 @@ async def test_an_answer_counts_once_however_often_it_is_given(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person = await agent.person()
-    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     model.will(says("done"))
     answers = [resumes(asked, {"approved": True}, run=f"run-{n}") for n in range(2, 8)]
 
@@ -208,7 +189,7 @@ async def test_nobody_else_can_answer(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person, other = await agent.person(), await agent.person()
-    (asked,) = await ask(person, model, ("b", "pay", '{"euros": 5}'))
+    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
 
     refused = await other.ask("POST", "/runs", resumes(asked, {"approved": True}))
 
@@ -225,14 +206,14 @@ async def test_a_run_makes_only_so_many_calls(
         assert text(await person.run(says_user("go"))) == "enough"
 
     assert tools.calls == [("look", {})]
-    assert any("all the calls" in result for result in told(model))
+    assert any("all the calls" in result for result in tool_results(model))
 
 
 async def test_what_was_called_refused_and_answered_is_in_the_audit(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    asked = await ask(
+    asked = await interrupted(
         person,
         model,
         ("a", "look", "{}"),

@@ -1,8 +1,6 @@
 """Deliveries of waiting runs: open as long as the attempt they started, as many as there are, never a run's support."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from shared.runs.dispatch import Dispatcher
@@ -10,26 +8,11 @@ from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user, settings_for
 from tests.fixtures.processes import started
+from tests.fixtures.runners import silent_runner
 from tests.fixtures.waiting import eventually, until_true
 from tests.postgres.holders import connected
 
 _BACKGROUND = {"forwardedProps": {"background": True}}
-
-
-@asynccontextmanager
-async def open_runner() -> AsyncIterator[tuple[str, list[asyncio.StreamWriter]]]:
-    """A runner that answers nothing: its address, and the deliveries it has."""
-    deliveries: list[asyncio.StreamWriter] = []
-
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        deliveries.append(writer)
-
-    server = await asyncio.start_server(take, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", deliveries
-    server.close()
-    for writer in deliveries:
-        writer.transport.abort()
 
 
 async def waiting_run(agent: Served, name: str = "run-1") -> str:
@@ -50,7 +33,7 @@ async def test_no_small_number_of_open_deliveries_makes_the_others_wait(
     async def never(_: str) -> bool:
         raise AssertionError("there is an address")
 
-    async with open_runner() as (address, deliveries), connected(database.url) as db:
+    async with silent_runner() as (address, deliveries), connected(database.url) as db:
         settings = settings_for(database, model, runner_url=address)
         dispatch = Dispatcher(db, settings, never)
         sending = [asyncio.ensure_future(dispatch.deliver(str(uuid4()))) for _ in range(many)]
@@ -84,7 +67,7 @@ async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
     model.answer_all = lambda _: Reply([chunk({"content": "half"}), never])
     run_id = await waiting_run(agent)
     async with (
-        open_runner() as (address, deliveries),
+        silent_runner() as (address, deliveries),
         started("runner", database, model, run_deadline_seconds=0.5, runner_url=address) as runner,
     ):
         async with asyncio.timeout(5):

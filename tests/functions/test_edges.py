@@ -7,24 +7,18 @@ from typing import Any
 from shared.core.json import Json
 from shared.core.log import logger
 from tests.doubles import ModelServer, Reply, chunk, says
+from tests.fixtures.conversations import (
+    body,
+    leave_orphan,
+    messages,
+    text,
+    types,
+    user,
+    wait_for_status,
+)
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
-from tests.fixtures.waiting import eventually, until_said
-from tests.functions.test_following import wait_for_status
-from tests.functions.test_runs import text, types
-from tests.functions.test_threads_rules import body, messages, user
-
-
-async def leave_orphan(agent: Served, person: Person, model: ModelServer) -> str:
-    """A run whose holder is gone, with a half-written message in the log. Returns the last cursor its client had."""
-    model.will([chunk({"content": "so far"}), asyncio.Event()])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
-        await frames.until("TEXT_MESSAGE_CONTENT")
-        cursor = frames.ids[-1]
-    await until_said(agent.database)
-    async with agent.database.owner() as owner:
-        await owner.execute("update agent.lease set until = '-infinity', token = gen_random_uuid()")
-    return cursor
+from tests.fixtures.waiting import eventually
 
 
 async def test_two_queued_runs_with_the_same_history_are_both_answered(

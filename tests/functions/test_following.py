@@ -6,17 +6,9 @@ from uuid import uuid4
 import pytest
 
 from tests.doubles import ModelServer, chunk, says
+from tests.fixtures.conversations import text, types, wait_for_status
 from tests.fixtures.functions import Person, Served, says_user, serve
-from tests.fixtures.waiting import eventually, until_said
-from tests.functions.test_runs import text, types
-
-
-async def wait_for_status(person: Person, status: str, run: str = "run-1") -> None:
-    async def is_so() -> bool:
-        answer = await person.ask("GET", f"/runs/{run}")
-        return bool(answer.json().get("status") == status)
-
-    await eventually(is_so)
+from tests.fixtures.waiting import until_said
 
 
 async def test_a_client_that_leaves_does_not_end_the_run_and_events_give_the_rest(

@@ -5,11 +5,11 @@ import json
 
 from shared.core.json import Json
 from tests.doubles import CountingTools, ModelServer, Reply, calls, says
+from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
 from tests.fixtures.functions import Person, says_user, serve
-from tests.functions.test_approvals import ask, resumes
-from tests.functions.test_runs import text, types
+from tests.fixtures.interrupts import interrupted, resumes
 
 
 async def test_a_user_whose_tokens_are_spent_is_refused_and_others_are_not(
@@ -51,7 +51,7 @@ async def test_cancelling_a_run_that_waits_for_its_user_changes_nothing(
     tools = CountingTools({"pay": "paid"}, pay={"approval": "ask"})
     async with serve(database, model, tools) as agent:
         person = await agent.person()
-        (asked,) = await ask(person, model, ("a", "pay", "{}"))
+        (asked,) = await interrupted(person, model, ("a", "pay", "{}"))
 
         cancelled = await person.ask("POST", "/runs/run-1/cancel")
         assert (cancelled.status_code, cancelled.json()["status"]) == (200, "interrupted")

@@ -4,12 +4,9 @@ import asyncio
 
 from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
+from tests.fixtures.conversations import body, leave_orphan, text, types, user, wait_for_status
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
-from tests.functions.test_edges import leave_orphan
-from tests.functions.test_following import wait_for_status
-from tests.functions.test_runs import text, types
-from tests.functions.test_threads_rules import body, user
 
 
 async def elsewhere(agent: Served, person: Person) -> None:

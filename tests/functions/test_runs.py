@@ -7,20 +7,12 @@ import pytest
 from ag_ui.core import Event
 from pydantic import TypeAdapter
 
-from shared.core.json import Json
 from tests.doubles import DONE, ModelServer, Reply, calls, chunk, says
+from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, says_user, serve
 
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
-
-
-def types(frames: list[Json]) -> list[str]:
-    return [frame["type"] for frame in frames]
-
-
-def text(frames: list[Json]) -> str:
-    return "".join(f["delta"] for f in frames if f["type"] == "TEXT_MESSAGE_CONTENT")
 
 
 def holds_null(value: Any) -> bool:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from shared.core.json import Json
 from tests.chaos.wires import Cable, serving
 from tests.doubles import ModelServer, Reply, chunk, says
+from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
 from tests.fixtures.waiting import eventually, until_true
-from tests.functions.test_runs import text, types
 from tests.postgres.holders import superuser
 
 _LEASE = 1.0

@@ -1,10 +1,8 @@
 """What is on its way when a process is told to stop: no mark is left behind, no release and no cancel is dropped."""
 
 import asyncio
-import json
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -14,31 +12,13 @@ from shared.core.errors import Unavailable
 from shared.runs.dispatch import Dispatcher
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user, serve, settings_for
+from tests.fixtures.functions import Served, says_user, serve, settings_for
 from tests.fixtures.processes import started
+from tests.fixtures.runners import runner_stub
 from tests.fixtures.waiting import eventually, until_true
 from tests.postgres.holders import connected
 
 _BACKGROUND = {"background": True}
-
-
-@asynccontextmanager
-async def runner_stub() -> AsyncIterator[tuple[str, list[str]]]:
-    """A runner that takes every delivery and executes nothing: its address, and the runs it was sent."""
-    sent: list[str] = []
-
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        [length] = [line for line in head.split("\r\n") if line.startswith("content-length")]
-        body = await reader.readexactly(int(length.partition(":")[2]))
-        sent.append(json.loads(body)["run_id"])
-        writer.write(b"HTTP/1.1 204 -\r\nconnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(take, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", sent
-    server.close()
 
 
 def slow(agent: Served, door: str, function: str, seconds: float) -> asyncio.Event:
@@ -97,9 +77,7 @@ async def test_a_reader_in_a_stopping_process_still_has_a_crashed_run_sent(
         started("agent", database, model) as holder,
         started("agent", database, model, stop_grace_seconds=60.0, runner_url=address) as other,
     ):
-        person = Person(holder.client, holder.base)
-        async with database.owner() as owner:
-            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+        person = await holder.new_person()
         # It has sent something before, and keeps the connection's session.
         asked = says_user("bg", run="bg", thread="bg", forwardedProps=_BACKGROUND)
         await other.person(person).ask("POST", "/runs", asked)

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -14,6 +13,7 @@ from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
 from tests.fixtures.functions import Person, says_user
 from tests.fixtures.processes import Process, started
+from tests.fixtures.runners import silent_runner
 from tests.fixtures.waiting import eventually, until_true
 
 #: Far longer than any of these tests.
@@ -24,13 +24,6 @@ _LONG = 60.0
 async def runner(database: TestDatabase, model: ModelServer) -> AsyncIterator[Process]:
     async with started("runner", database, model) as process:
         yield process
-
-
-async def person_of(process: Process, database: TestDatabase) -> Person:
-    person = Person(process.client, process.base)
-    async with database.owner() as owner:
-        await owner.execute("insert into auth.users (id) values ($1)", person.sub)
-    return person
 
 
 async def attempts(database: TestDatabase) -> list[tuple[str, int]]:
@@ -72,7 +65,7 @@ async def test_a_stopping_process_finishes_its_runs_and_their_streams_and_starts
     go_on = asyncio.Event()
     model.answer_all = lambda _: Reply([chunk({"content": "first "}), go_on, *says("and last")])
     async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
-        person = await person_of(agent, database)
+        person = await agent.new_person()
         await begin(person, "without-client")
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
@@ -117,7 +110,7 @@ async def test_a_stopping_process_serves_streams_of_runs_that_live_elsewhere(
         started("agent", database, model) as holder,
         started("agent", database, model, stop_grace_seconds=_LONG) as other,
     ):
-        person = await person_of(holder, database)
+        person = await holder.new_person()
         await begin(person, "run-1")
         reader = other.person(person)
         async with reader.stream("GET", "/runs/run-1/events") as frames:
@@ -134,7 +127,7 @@ async def test_runs_that_outlast_the_grace_go_to_the_runner(
     never = asyncio.Event()
     model.answer_all = at_first([chunk({"content": "half "}), never], says("whole"))
     async with started("agent", database, model, runner_url=runner.base + "/") as agent:
-        person = await person_of(agent, database)
+        person = await agent.new_person()
         for nth in range(6):
             body = says_user(f"hi {nth}", run=f"run-{nth}", thread=f"thread-{nth}")
             async with person.stream("POST", "/runs", body) as frames:
@@ -174,7 +167,7 @@ async def test_near_the_end_of_the_grace_a_run_leaves_between_two_turns(
             stop_grace_seconds=_LONG,
             stop_handover_seconds=_LONG,
         ) as agent:
-            person = await person_of(agent, database)
+            person = await agent.new_person()
             async with person.stream("POST", "/runs", says_user("hi")) as frames:
                 await frames.until("TOOL_CALL_END")
                 agent.process.send_signal(signal.SIGTERM)
@@ -194,10 +187,10 @@ async def test_runs_that_nobody_took_may_be_dispatched_again_at_once(
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
     async with (
-        silent_runner() as address,
+        silent_runner() as (address, _),
         started("agent", database, model, runner_url=address) as agent,
     ):
-        await begin(await person_of(agent, database), "run-1")
+        await begin(await agent.new_person(), "run-1")
         await agent.signal(signal.SIGTERM)
 
     async with database.owner() as owner:
@@ -208,14 +201,6 @@ async def test_runs_that_nobody_took_may_be_dispatched_again_at_once(
     never.set()
 
 
-@asynccontextmanager
-async def silent_runner() -> AsyncIterator[str]:
-    """A runner that takes deliveries and never starts, as one does that is still being scheduled."""
-    server = await asyncio.start_server(lambda *_: asyncio.sleep(_LONG), "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    server.close()
-
-
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_stops_at_once_and_releases_the_run(
     database: TestDatabase, model: ModelServer, second: signal.Signals
@@ -223,7 +208,7 @@ async def test_a_second_signal_stops_at_once_and_releases_the_run(
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
     async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
-        person = await person_of(agent, database)
+        person = await agent.new_person()
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             agent.process.send_signal(signal.SIGINT)
@@ -247,7 +232,7 @@ async def test_a_stream_that_is_cut_by_a_stop_does_not_cancel_its_run(
         started("agent", database, model) as holder,
         started("agent", database, model, stop_grace_seconds=seconds) as other,
     ):
-        person = await person_of(holder, database)
+        person = await holder.new_person()
         async with person.stream("POST", "/runs", asked) as first:
             await first.until("TEXT_MESSAGE_CONTENT")
             # The same request again attaches to the run, in a process that does not hold it.

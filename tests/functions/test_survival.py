@@ -8,12 +8,11 @@ import pytest
 
 from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
+from tests.fixtures.conversations import all_legs, text, types, wait_for_status
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
 from tests.fixtures.processes import Process, started
-from tests.fixtures.waiting import until_said, until_true
-from tests.functions.test_following import wait_for_status
-from tests.functions.test_runs import text, types
+from tests.fixtures.waiting import until_expired, until_said, until_true
 
 
 @pytest.fixture
@@ -29,32 +28,13 @@ async def runner(database: TestDatabase, model: ModelServer) -> AsyncIterator[Pr
 
 
 @pytest.fixture
-async def person(database: TestDatabase, first: Process) -> Person:
-    someone = Person(first.client, first.base)
-    async with database.owner() as owner:
-        await owner.execute("insert into auth.users (id) values ($1)", someone.sub)
-    return someone
+async def person(first: Process) -> Person:
+    return await first.new_person()
 
 
 async def run_id_of(database: TestDatabase, run: str = "run-1") -> str:
     async with database.owner() as owner:
         return str(await owner.fetchval("select id from agent.run where key = $1", run))
-
-
-async def expired(database: TestDatabase) -> None:
-    """Wait until no lease is good any more."""
-    await until_true(database, "not exists (select from agent.lease where until > now())")
-
-
-async def all_legs(person: Person, cursor: str) -> list[Json]:
-    """What a client that knows cursors reads: leg after leg, from where the last one ended."""
-    read: list[Json] = []
-    while True:
-        async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
-            read += await frames.rest()
-        if read[-1]["type"] != "CUSTOM":
-            return read
-        cursor = read.pop()["value"]["cursor"]
 
 
 def final_text(frames: list[Json]) -> str:
@@ -79,7 +59,7 @@ async def test_a_killed_process_loses_nothing_once_its_client_comes_back(
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
         await first.signal(signal.SIGKILL)
-    await expired(database)
+    await until_expired(database)
 
     async with started("agent", database, model, keep_alive_seconds=0.2) as second:
         back = second.person(person)
@@ -99,7 +79,7 @@ async def test_a_paused_process_that_lost_its_lease_sends_nothing_more(
         await frames.until("TEXT_MESSAGE_CONTENT")
         await until_said(database)
         await first.signal(signal.SIGSTOP)
-        await expired(database)
+        await until_expired(database)
         async with started("agent", database, model, keep_alive_seconds=0.2) as second:
             back = second.person(person)
             async with back.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
@@ -119,7 +99,7 @@ async def test_a_late_holder_whose_lease_nobody_took_goes_on(
     async with person.stream("POST", "/runs", says_user("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         await first.signal(signal.SIGSTOP)
-        await expired(database)
+        await until_expired(database)
         await first.signal(signal.SIGCONT)
         go_on.set()
         assert text(await frames.rest()) == " after"
@@ -137,7 +117,7 @@ async def test_with_only_postgres_left_one_sweep_finishes_everything(
         ) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
     await first.signal(signal.SIGKILL)
-    await expired(database)
+    await until_expired(database)
     model.will(says("done"), says("done"))
 
     async with started("runner", database, model) as runner:

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from tests.doubles import ModelServer, says
+from tests.fixtures.conversations import wait_for_status
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import _KEYS, Served, says_user
-from tests.functions.test_following import wait_for_status
 from tests.golden.signing import mint
 
 

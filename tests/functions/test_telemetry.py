@@ -16,12 +16,11 @@ from shared.core.settings import Settings
 from shared.models.completions import ModelFailed
 from tests.doubles import ModelServer, Reply, calls, chunk, says
 from tests.fixtures.collector import Collector, Seen, collecting
+from tests.fixtures.conversations import all_legs, text
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, says_user
+from tests.fixtures.functions import says_user
 from tests.fixtures.processes import Process, started
-from tests.fixtures.waiting import until_true
-from tests.functions.test_runs import text
-from tests.functions.test_survival import all_legs, expired
+from tests.fixtures.waiting import until_expired, until_true
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 FROM_GATEWAY = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
@@ -32,13 +31,6 @@ SERVER, CLIENT, PRODUCER = 2, 3, 4
 async def collector() -> AsyncIterator[Collector]:
     async with collecting() as collector:
         yield collector
-
-
-async def signed_in(database: TestDatabase, process: Process) -> Person:
-    person = Person(process.client, process.base)
-    async with database.owner() as owner:
-        await owner.execute("insert into auth.users (id) values ($1)", person.sub)
-    return person
 
 
 async def stopped(*processes: Process) -> None:
@@ -74,7 +66,7 @@ async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
         started("runner", database, model, tools_url=f"{tools.base}/mcp", **to) as runner,
         started("agent", database, model, runner_url=runner.base + "/", **to) as agent,
     ):
-        person = await signed_in(database, agent)
+        person = await agent.new_person()
         wanted = says_user("go", forwardedProps={"background": True})
         accepted = await person.ask("POST", "/runs", wanted, **FROM_GATEWAY)
         assert accepted.status_code == 202
@@ -103,7 +95,7 @@ async def test_spans_say_what_genai_conventions_ask_for(
     to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     model.will(says("it is ", "42"))
     async with started("agent", database, model, **to) as agent:
-        person = await signed_in(database, agent)
+        person = await agent.new_person()
         await person.run(says_user("go"))
         await stopped(agent)
 
@@ -145,7 +137,7 @@ async def test_metrics_arrive_with_what_was_done(
         started("tools", database, model, **to) as tools,
         started("agent", database, model, tools_url=f"{tools.base}/mcp", **to) as agent,
     ):
-        person = await signed_in(database, agent)
+        person = await agent.new_person()
         async with person.stream("POST", "/runs", says_user("go")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             await until(lambda: [p.as_int for p in collector.points("agent.run.live")] == [1])
@@ -172,12 +164,12 @@ async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_cam
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never], says("who", "le"))
     async with started("agent", database, model, **to) as first:
-        person = await signed_in(database, first)
+        person = await first.new_person()
         async with person.stream("POST", "/runs", says_user("hi"), **FROM_GATEWAY) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             cursor = frames.ids[-1]
             await first.signal(signal.SIGKILL)
-    await expired(database)
+    await until_expired(database)
     async with started("agent", database, model, **to) as second:
         await all_legs(second.person(person), cursor)
         await stopped(second)
@@ -197,7 +189,7 @@ async def test_a_run_that_waited_says_how_long(
     goes_on = asyncio.Event()
     model.will([chunk({"content": "one"}), goes_on, *says()], says("two"))
     async with started("agent", database, model, **to) as agent:
-        person = await signed_in(database, agent)
+        person = await agent.new_person()
         later = says_user("and?", run="run-2", forwardedProps={"busyPolicy": "enqueue"})
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
@@ -221,12 +213,12 @@ async def test_a_lease_that_was_lost_is_counted(
         started("agent", database, model, **to) as first,
         started("agent", database, model, keep_alive_seconds=0.2) as second,
     ):
-        person = await signed_in(database, first)
+        person = await first.new_person()
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             cursor = frames.ids[-1]
             await first.signal(signal.SIGSTOP)
-            await expired(database)
+            await until_expired(database)
             await all_legs(second.person(person), cursor)
             await first.signal(signal.SIGCONT)
             await frames.rest()
@@ -259,7 +251,7 @@ async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_
         started("tools", database, model, **to) as tools,
         started("agent", database, model, tools_url=f"{tools.base}/mcp", **to) as agent,
     ):
-        person = await signed_in(database, agent)
+        person = await agent.new_person()
         seen = await person.run(says_user("canary of a question"))
         assert seen[-1]["code"] == "model_rejected"
         await person.ask("GET", "/runs/canary-of-a-path?after=canary")
@@ -304,7 +296,7 @@ async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
     nowhere = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     model.will(says("hi"))
     async with started("agent", database, model, otel_exporter_otlp_endpoint=nowhere) as agent:
-        person = await signed_in(database, agent)
+        person = await agent.new_person()
         assert text(await person.run(says_user("go"))) == "hi"
         await stopped(agent)
 
@@ -329,7 +321,7 @@ async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_o
             started("tools", database, model, output=its, **to) as tools,
             started("agent", database, model, output=ours, tools_url=f"{tools.base}/mcp") as agent,
         ):
-            person = await signed_in(database, agent)
+            person = await agent.new_person()
             async with person.stream("POST", "/runs", says_user("go"), **FROM_GATEWAY) as frames:
                 await frames.rest()
             await stopped(agent, tools)
@@ -350,7 +342,7 @@ async def test_log_lines_have_the_ids_of_their_span(
     model.will(says("hi"))
     with (tmp_path / "agent").open("wb") as output:
         async with started("agent", database, model, output=output, **to) as agent:
-            person = await signed_in(database, agent)
+            person = await agent.new_person()
             async with person.stream("POST", "/runs", says_user("go"), **FROM_GATEWAY) as frames:
                 await frames.rest()
             await stopped(agent)

@@ -6,27 +6,8 @@ import pytest
 
 from shared.core.json import Json
 from tests.doubles import ModelServer, Reply, chunk, says
+from tests.fixtures.conversations import body, messages, text, types, user, wait_for_status
 from tests.fixtures.functions import Person, Served, says_user
-from tests.functions.test_following import wait_for_status
-from tests.functions.test_runs import text, types
-
-
-def user(id_: str, content: str) -> Json:
-    return {"id": id_, "role": "user", "content": content}
-
-
-async def messages(person: Person) -> list[Json]:
-    async with person.stream("POST", "/connect", {"threadId": "thread-1"}) as frames:
-        return list((await frames.until("MESSAGES_SNAPSHOT"))["messages"])
-
-
-def body(run: str, *history: Json, **props: str) -> Json:
-    return {
-        "threadId": "thread-1",
-        "runId": run,
-        "messages": list(history),
-        "forwardedProps": props,
-    }
 
 
 async def two_rounds(person: Person, model: ModelServer) -> list[Json]:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import shutil
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,53 +10,17 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from local.environment import ROOT
 from shared.core.json import Json
-from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person
-from tests.fixtures.processes import Process, started
+from tests.fixtures.processes import Process
+from tests.fixtures.tool_calls import audited, call, post, result_text
 from tests.fixtures.waiting import eventually, until_true
-from tests.functions.test_tools import call, post, user
-
-CANARY = "canary-of-a-key"
-
-
-@pytest.fixture
-async def odd(
-    database: TestDatabase,
-    model: ModelServer,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> AsyncIterator[Process]:
-    """A `tools` with odd ones; `request.param` has further settings."""
-    for package in ("functions", "shared"):
-        shutil.copytree(ROOT / package, tmp_path / package)
-    shutil.copy(ROOT / "tests/fixtures/odd_tools.py", tmp_path / "functions/tools/odd_tools.py")
-    more = {"openai_api_key": "", "tool_seconds": 20.0, **getattr(request, "param", {})}
-    with (tmp_path / "log").open("wb") as log:
-        async with started(
-            *("tools", database, model, tmp_path),
-            output=log,
-            mock_weather_tool_api_key=CANARY,
-            **more,
-        ) as process:
-            yield process
 
 
 @pytest.fixture
 async def person(odd: Process, database: TestDatabase) -> Person:
-    return await user(odd, database)
-
-
-async def audited(database: TestDatabase) -> list[tuple[str, str]]:
-    async with database.owner() as owner:
-        rows = await owner.fetch("select subject, outcome from agent.audit_event order by id")
-    return [tuple(row) for row in rows]
-
-
-def said(result: Json) -> str:
-    return str(result["content"][0]["text"])
+    return await odd.new_person()
 
 
 def events(answered: httpx.Response) -> list[Json]:
@@ -120,11 +82,11 @@ async def test_progress_comes_in_order_to_who_asked_for_it(person: Person) -> No
         (2, 7, "step 2"),
         (3, 7, "step 3"),
     ]
-    assert said(frames[-1]["result"]) == "counted"
+    assert result_text(frames[-1]["result"]) == "counted"
     plain = await post(person, "tools/call", {"name": "count"})
-    assert said(plain.json()["result"]) == "counted"
+    assert result_text(plain.json()["result"]) == "counted"
     blind = await post(person, "tools/call", params, accept="application/json")
-    assert said(blind.json()["result"]) == "counted"
+    assert result_text(blind.json()["result"]) == "counted"
 
 
 @pytest.mark.parametrize("odd", [{"tool_seconds": 0.2}], indirect=True)
@@ -134,8 +96,8 @@ async def test_a_tool_that_takes_too_long_is_stopped(
     looked, hung = await call(person, "look_for_ever"), await call(person, "hang")
 
     assert looked["isError"]
-    assert said(looked) == "The tool took too long and was stopped."
-    assert "may or may not have had its effect" in said(hung)
+    assert result_text(looked) == "The tool took too long and was stopped."
+    assert "may or may not have had its effect" in result_text(hung)
     assert await audited(database) == [("look_for_ever", "error"), ("hang", "unknown")]
 
 
@@ -150,8 +112,8 @@ async def test_what_is_secret_is_nowhere(
     token = f"Bearer {person.internal_token()}canary-of-a-token"
     refused = await post(person, "tools/list", authorization=token)
 
-    assert said(crashed) == "The tool failed."
-    assert "canary-of-a-note" in said(listed)
+    assert result_text(crashed) == "The tool failed."
+    assert "canary-of-a-note" in result_text(listed)
     assert refused.status_code == 401
     async with database.owner() as owner:
         rows = await owner.fetch("select * from agent.audit_event")
@@ -163,38 +125,38 @@ async def test_what_is_secret_is_nowhere(
 
 
 async def test_a_tool_has_the_settings_it_declared_and_needs(person: Person) -> None:
-    assert said(await call(person, "lent")) == (
+    assert result_text(await call(person, "lent")) == (
         "This tool is not set up here: OPENAI_API_KEY is not set."
     )
 
 
 @pytest.mark.parametrize("odd", [{"openai_api_key": "k"}], indirect=True)
 async def test_a_tool_has_no_settings_it_did_not_declare(person: Person) -> None:
-    assert said(await call(person, "lent")) == "openai_api_key"
+    assert result_text(await call(person, "lent")) == "openai_api_key"
 
 
 async def test_a_tool_without_its_own_secret_says_which(person: Person) -> None:
-    assert said(await call(person, "look_up_customer")) == (
+    assert result_text(await call(person, "look_up_customer")) == (
         "This tool is not set up here: TOOL_SECRET_CRM_KEY is not set."
     )
 
 
 @pytest.mark.parametrize("odd", [{"tool_secrets": {"CRM_KEY": "12345"}}], indirect=True)
 async def test_a_tool_of_ones_own_has_its_secret(person: Person) -> None:
-    assert said(await call(person, "look_up_customer")) == "5 characters"
+    assert result_text(await call(person, "look_up_customer")) == "5 characters"
 
 
 async def test_a_tool_for_a_role_is_nobody_elses(
     odd: Process, person: Person, database: TestDatabase
 ) -> None:
-    admin = await user(odd, database, app_metadata={"role": "admin"})
+    admin = await odd.new_person(app_metadata={"role": "admin"})
     listed = (await post(person, "tools/list")).json()["result"]["tools"]
     run = {"authorization": f"Bearer {person.internal_token(str(uuid4()))}"}
     in_a_run = await post(person, "tools/call", {"name": "rule"}, **run)
 
     assert "rule" not in [tool["name"] for tool in listed]
-    assert said(await call(admin, "rule")) == "done"
-    assert said(await call(person, "rule")) == "This tool is for the role admin only."
+    assert result_text(await call(admin, "rule")) == "done"
+    assert result_text(await call(person, "rule")) == "This tool is for the role admin only."
     assert in_a_run.json()["result"]["isError"]
     denied = ("rule", "denied")
     assert await audited(database) == [denied, ("rule", "ok"), denied], "denials of runs too"
@@ -204,7 +166,7 @@ async def test_a_result_that_no_client_reads_is_an_error(person: Person) -> None
     flooded = await call(person, "flood")
 
     assert flooded["isError"]
-    assert said(flooded) == "The result is too large. Ask for less."
+    assert result_text(flooded) == "The result is too large. Ask for less."
 
 
 async def test_what_cannot_be_read_is_refused_and_what_is_not_there_is_audited(
@@ -231,5 +193,5 @@ async def test_a_call_whose_audit_is_lost_says_so_in_the_log(
 
     counted = await call(person, "count")
 
-    assert said(counted) == "counted"
+    assert result_text(counted) == "counted"
     assert '"audit.lost"' in (tmp_path / "log").read_text()

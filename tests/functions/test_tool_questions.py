@@ -6,17 +6,19 @@ import pytest
 
 from shared.core.json import Json
 from tests.doubles import ModelServer, calls, says
+from tests.fixtures.conversations import text
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, says_user, serve
+from tests.fixtures.interrupts import resumes, tool_results
 from tests.fixtures.processes import Process
-from tests.functions.test_approvals import resumes, told
-from tests.functions.test_runs import text
-from tests.functions.test_tool_calls import audited, odd, person, said
-from tests.functions.test_tools import post, user
-
-__all__ = ["odd", "person"]
+from tests.fixtures.tool_calls import audited, post, result_text
 
 YES = {"action": "accept", "content": {"yes": True}}
+
+
+@pytest.fixture
+async def person(odd: Process) -> Person:
+    return await odd.new_person()
 
 
 async def pay(someone: Person, euros: int = 5, *, can: bool = True, **more: Any) -> Json:
@@ -42,7 +44,7 @@ async def test_a_tool_goes_on_with_what_it_kept_and_was_told(
 
     assert first["inputRequests"]["sure"]["params"]["message"] == "Pay 5 euros?"
     assert [first["resultType"], second["resultType"]] == ["input_required"] * 2
-    assert said(third) == "paid 5"
+    assert result_text(third) == "paid 5"
     asked, made = [("pay", "input_required")] * 2, [("pay", "ok")]
     assert await audited(database) == [*asked, *made], "and once when it was made"
 
@@ -50,7 +52,7 @@ async def test_a_tool_goes_on_with_what_it_kept_and_was_told(
 async def test_a_state_is_of_one_users_one_call(
     odd: Process, person: Person, database: TestDatabase
 ) -> None:
-    other = await user(odd, database)
+    other = await odd.new_person()
     asked = await pay(person)
     state = (await pay(person, **sure(YES, asked["requestState"])))["requestState"]
     head, _, rest = state.partition(".")
@@ -79,7 +81,7 @@ async def test_the_agents_user_is_asked_and_its_run_goes_on_with_what_the_tool_k
             seen = await person.run(resumes(question, {"yes": True}, run=run))
 
     assert text(seen) == "paid"
-    assert told(model) == ["paid 5"]
+    assert tool_results(model) == ["paid 5"]
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
@@ -91,7 +93,7 @@ async def test_a_user_who_says_no_ends_the_call(
     refused = await pay(person, **sure({"action": action}, state))
 
     assert refused["isError"]
-    assert said(refused) == "The user was asked, and did not answer."
+    assert result_text(refused) == "The user was asked, and did not answer."
     assert await audited(database) == [("pay", "input_required"), ("pay", "error")]
 
 
@@ -106,9 +108,9 @@ async def test_who_cannot_be_asked_is_told_so(person: Person) -> None:
         json={**older, "params": {"name": "pay", "arguments": {"euros": 5}}},
         headers={"authorization": f"Bearer {person.internal_token()}"},
     )
-    assert said(answered.json()["result"]) == "The user was asked, and did not answer."
+    assert result_text(answered.json()["result"]) == "The user was asked, and did not answer."
 
 
 @pytest.mark.parametrize("odd", [{"internal_signing_key": ""}], indirect=True)
 async def test_without_a_key_no_state_is_kept(person: Person) -> None:
-    assert "INTERNAL_SIGNING_KEY is not set" in said(await pay(person))
+    assert "INTERNAL_SIGNING_KEY is not set" in result_text(await pay(person))

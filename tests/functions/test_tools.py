@@ -20,13 +20,9 @@ from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person
 from tests.fixtures.processes import Process, started
+from tests.fixtures.tool_calls import META, call, post
 
 ROOT = Path(__file__).parents[2]
-MODERN = "2026-07-28"
-META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 
 
 @pytest.fixture
@@ -37,14 +33,7 @@ async def tools(database: TestDatabase, model: ModelServer) -> AsyncIterator[Pro
 
 @pytest.fixture
 async def person(tools: Process, database: TestDatabase) -> Person:
-    return await user(tools, database)
-
-
-async def user(tools: Process, database: TestDatabase, **more: Any) -> Person:
-    someone = Person(tools.client, tools.base, more=more)
-    async with database.owner() as owner:
-        await owner.execute("insert into auth.users (id) values ($1)", someone.sub)
-    return someone
+    return await tools.new_person()
 
 
 @asynccontextmanager
@@ -56,31 +45,6 @@ async def client(person: Person) -> AsyncIterator[Client]:
         Client(streamable_http_client(f"{person.base}/mcp", http_client=http)) as connected,
     ):
         yield connected
-
-
-async def post(
-    person: Person, method: str, params: Json | None = None, /, **headers: str
-) -> httpx.Response:
-    """One request as a client of 2026-07-28 makes it."""
-    params = {**(params or {}), "_meta": {**META, **(params or {}).get("_meta", {})}}
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    named = {"mcp-name": params["name"]} if "name" in params else {}
-    mine = {
-        "authorization": f"Bearer {person.internal_token()}",
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": MODERN,
-        "mcp-method": method,
-    }
-    sent = {**mine, **named, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return await person.client.post(person.base + "/mcp", json=body, headers=sent)
-
-
-async def call(person: Person, name: str, key: str | None = None, **arguments: Any) -> Json:
-    meta = {"_meta": {"agent-functions/call_id": key}} if key else {}
-    answered = await post(person, "tools/call", {"name": name, "arguments": arguments, **meta})
-    assert answered.status_code == 200, answered.text
-    result: Json = answered.json()["result"]
-    return result
 
 
 async def test_the_official_client_lists_and_calls(person: Person) -> None:
@@ -152,7 +116,7 @@ async def test_only_who_is_signed_for_this_function_is_heard(
 async def test_notes_are_their_owners_and_are_written_once(
     tools: Process, person: Person, database: TestDatabase
 ) -> None:
-    other = await user(tools, database)
+    other = await tools.new_person()
 
     first = await call(person, "add_note", key="call-1", text="buy green tea")
     again = await call(person, "add_note", key="call-1", text="buy green tea")
@@ -174,8 +138,8 @@ async def test_notes_are_their_owners_and_are_written_once(
 async def test_diagnostics_are_for_admins_who_alone_know_of_them(
     tools: Process, person: Person, database: TestDatabase
 ) -> None:
-    admin = await user(tools, database, app_metadata={"role": "admin"})
-    pretender = await user(tools, database, user_metadata={"role": "admin"})
+    admin = await tools.new_person(app_metadata={"role": "admin"})
+    pretender = await tools.new_person(user_metadata={"role": "admin"})
 
     told = await call(admin, "admin_diagnostics")
     assert told["structuredContent"]["orphaned_leases"] == 0
@@ -240,7 +204,7 @@ async def test_the_page_that_says_how_to_add_a_tool_is_right(
     (tmp_path / "functions/tools" / file).write_text(code)
 
     async with started("tools", database, model, folder=tmp_path) as process:
-        someone = await user(process, database)
+        someone = await process.new_person()
         answered = await call(someone, "shout", text="hello")
 
     assert answered["content"] == [{"type": "text", "text": "HELLO!"}]

@@ -13,10 +13,10 @@ from functions.tools.weather import MockWeather
 from functions.tools.weather import OpenMeteo as Client
 from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
+from tests.fixtures.loopback import listening_on_loopback
 from tests.fixtures.open_meteo import CURRENT, PLACES, OpenMeteo, open_meteo
 from tests.fixtures.processes import Process, started
-from tests.functions.test_tool_calls import said
-from tests.functions.test_tools import call, post, user
+from tests.fixtures.tool_calls import call, post, result_text
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ async def test_a_service_that_says_nothing_is_given_up() -> None:
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as listening:
-        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with listening_on_loopback(silent) as port:
+        url = f"http://127.0.0.1:{port}"
         with pytest.raises(ToolError, match="cannot be reached"):
             await Client(url, url, seconds=0.05).weather("Paris", "celsius")
     assert asked == 3
@@ -126,7 +126,7 @@ async def test_the_same_question_is_asked_once_in_ten_minutes(
     async with started(
         "tools", database, model, open_meteo_url=url, open_meteo_geocoding_url=url
     ) as process:
-        someone, other = await user(process, database), await user(process, database)
+        someone, other = await process.new_person(), await process.new_person()
         first = await call(someone, "get_weather", location="Paris")
         second = await call(other, "get_weather", location="  PARIS ")
         assert first == second
@@ -149,10 +149,10 @@ async def test_without_a_way_out_the_tool_says_so(
     async with started(
         "tools", database, model, open_meteo_url=url, open_meteo_geocoding_url=url
     ) as process:
-        told = await call(await user(process, database), "get_weather", location="Paris")
+        told = await call(await process.new_person(), "get_weather", location="Paris")
 
     assert told["isError"]
-    assert said(told) == "The weather service cannot be reached from here. Try again later."
+    assert result_text(told) == "The weather service cannot be reached from here. Try again later."
 
 
 def test_the_mock_answers_who_has_its_key() -> None:
@@ -179,7 +179,7 @@ async def test_what_wakes_the_function_is_light_and_a_client_comes_with_its_firs
     async with started(
         "tools", database, model, open_meteo_url=url, open_meteo_geocoding_url=url
     ) as process:
-        someone = await user(process, database)
+        someone = await process.new_person()
         assert (await post(someone, "tools/list")).status_code == 200
         assert not re.search(r"/(aiohttp|jiter|rpds)/", mapped(process))
         await call(someone, "get_weather", location="Berlin")

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.fixtures.loopback import listening_on_loopback
+
 
 @dataclass
 class Received:
@@ -58,12 +60,8 @@ class Upstream:
 async def upstream() -> AsyncIterator[Upstream]:
     """A function on a port of its own."""
     function = Upstream()
-    server = await asyncio.start_server(function.serve, "127.0.0.1", 0)
-    function.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening_on_loopback(function.serve) as function.port:
         yield function
-    finally:
-        server.close()
 
 
 async def _request(reader: asyncio.StreamReader) -> Received | None:

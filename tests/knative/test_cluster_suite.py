@@ -15,15 +15,15 @@ from local.children import Children
 from local.environment import ROOT
 from local.probe import free_port
 from shared.core.json import Json
-from tests.cluster import stops, test_survival
-from tests.cluster.bundle import Bundle
+from tests.cluster import kills, stops
+from tests.cluster.bundle import ClusterBundle
 from tests.cluster.choice import Choice
 from tests.cluster.init_process import NEEDED, Init, init_process
 from tests.cluster.killing import KILL
-from tests.cluster.people import meeting
+from tests.cluster.load import Load
+from tests.cluster.people import people_of
 from tests.cluster.rehearsal import Rehearsal, is_there, rehearsing
 from tests.cluster.runs import RunBatch, assert_one_attempt
-from tests.cluster.test_rollout import Load
 from tests.cluster.waits import until
 from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
@@ -35,13 +35,15 @@ _DIGEST = "localhost:5000/agent-functions@sha256:" + "1" * 64
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    made = Bundle(tmp_path, Choice.of({"CLUSTER_IMAGE": _DIGEST, "CLUSTER_PYTHON_IMAGE": "python"}))
+def bundle(tmp_path: Path) -> ClusterBundle:
+    made = ClusterBundle(
+        tmp_path, Choice.of({"CLUSTER_IMAGE": _DIGEST, "CLUSTER_PYTHON_IMAGE": "python"})
+    )
     made.write()
     return made
 
 
-def test_all_that_is_applied_is_what_a_cluster_takes(bundle: Bundle) -> None:
+def test_all_that_is_applied_is_what_a_cluster_takes(bundle: ClusterBundle) -> None:
     objects = [*render(bundle.world), *render(bundle.overlay)]
     assert not [fault for each in objects for fault in faults(each)]
     for service in services(objects).values():
@@ -51,7 +53,7 @@ def test_all_that_is_applied_is_what_a_cluster_takes(bundle: Bundle) -> None:
     assert sorted(images) == ["postgres:17", "python"]
 
 
-def test_with_a_broker_it_is_too(bundle: Bundle) -> None:
+def test_with_a_broker_it_is_too(bundle: ClusterBundle) -> None:
     bundle.use("network-policy", "eventing")
     objects = render(bundle.overlay)
     assert not [fault for each in objects for fault in faults(each)]
@@ -59,7 +61,7 @@ def test_with_a_broker_it_is_too(bundle: Bundle) -> None:
     assert (kinds.count("Broker"), kinds.count("Trigger"), kinds.count("SinkBinding")) == (1, 1, 2)
 
 
-def test_other_settings_are_another_revision(bundle: Bundle) -> None:
+def test_other_settings_are_another_revision(bundle: ClusterBundle) -> None:
     before = _settings(bundle)
     bundle.set(KEEP_ALIVE_SECONDS="14")
     after = _settings(bundle)
@@ -68,7 +70,7 @@ def test_other_settings_are_another_revision(bundle: Bundle) -> None:
     assert before["data"]["GATEWAY_PUBLIC_KEYS"].startswith('{"keys": [{')
 
 
-def _settings(bundle: Bundle) -> Json:
+def _settings(bundle: ClusterBundle) -> Json:
     [found] = [each for each in render(bundle.overlay) if each["kind"] == "ConfigMap"]
     return found
 
@@ -83,7 +85,7 @@ async def test_its_model_counts_for_the_functions(
 
 
 @pytest.fixture
-async def counting(tmp_path: Path, bundle: Bundle) -> AsyncIterator[str]:
+async def counting(tmp_path: Path, bundle: ClusterBundle) -> AsyncIterator[str]:
     """The suite's model, running: its address."""
     port = free_port()
     script = bundle.world / "model.py"
@@ -103,33 +105,31 @@ async def rehearsal(
 
 
 async def test_its_survivals_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
-    async with meeting(rehearsal) as meet:
-        await test_survival.test_a_killed_pod_loses_nothing_once_its_client_comes_back(
-            rehearsal, meet
-        )
-        await test_survival.test_a_sweep_finishes_what_a_killed_pod_left_and_nobody_asks_for(
-            rehearsal, meet
-        )
+    async with people_of(rehearsal) as new_person:
+        await kills.a_client_returns_to_a_killed_run(rehearsal, new_person)
+        await kills.a_sweep_finishes_a_killed_run(rehearsal, new_person)
 
 
 async def test_its_stops_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
-    async with meeting(rehearsal) as meet:
+    async with people_of(rehearsal) as new_person:
         await stops.a_background_run_ends_in_runner(
-            rehearsal, meet, RunBatch("waiting", 1, seconds=3)
+            rehearsal, new_person, RunBatch("waiting", 1, seconds=3)
         )
-        await stops.clients_leave_and_all_pods_stop(rehearsal, meet, RunBatch("left", 3, seconds=4))
+        await stops.clients_leave_and_all_pods_stop(
+            rehearsal, new_person, RunBatch("left", 3, seconds=4)
+        )
 
 
 async def test_its_streams_in_a_process_that_stops(rehearsal: Rehearsal) -> None:
-    async with meeting(rehearsal) as meet:
+    async with people_of(rehearsal) as new_person:
         runs = RunBatch("streamed", 5, seconds=4)
-        await stops.all_pods_stop_under_streams(rehearsal, meet, runs)
+        await stops.all_pods_stop_under_streams(rehearsal, new_person, runs)
 
 
 async def test_a_second_request_for_a_run_fails_its_count(rehearsal: Rehearsal) -> None:
     runs = RunBatch("twice", 1, seconds=0.5)
-    async with meeting(rehearsal) as meet:
-        person = await meet()
+    async with people_of(rehearsal) as new_person:
+        person = await new_person()
         await person.run(runs.body("twice-0"))
         await assert_one_attempt(rehearsal, runs)
         await person.run(says_user(runs.message("twice-0"), run="other", thread="other"))
@@ -156,7 +156,7 @@ def test_it_tells_containers_that_run_from_those_that_were_killed(tmp_path: Path
 
 
 @dataclass
-class Canned(Bundle):
+class Canned(ClusterBundle):
     """A cluster that says the same to every question."""
 
     printed: str = ""
@@ -196,8 +196,8 @@ async def init() -> AsyncIterator[Init]:
 
 
 async def test_its_load_tells_what_went_wrong(rehearsal: Rehearsal) -> None:
-    async with meeting(rehearsal) as meet:
-        load = Load(await meet())
+    async with people_of(rehearsal) as new_person:
+        load = Load(await new_person())
         async with load.going_on():
             await load.more(5)
             assert set(load.ended) == {"RUN_FINISHED"}

@@ -111,8 +111,7 @@ async def test_a_user_gets_an_answer_from_it(
 ) -> None:
     model.will(says("Hel", "lo"))
     async with _started(image, "agent", database, model) as person:
-        async with database.owner() as owner:
-            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+        await database.add_user(person.sub)
         frames = await person.run(says_user("Hi"))
     assert [each["delta"] for each in frames if "delta" in each] == ["Hel", "lo"]
     assert frames[-1]["type"] == "RUN_FINISHED"

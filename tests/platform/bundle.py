@@ -71,7 +71,7 @@ async def _look(_: Json) -> Json:
 
 
 @dataclass
-class Bundle:
+class PlatformBundle:
     """The deployed functions, and what a test asks of them."""
 
     platform: Platform
@@ -136,7 +136,7 @@ def _asks(name: str, turns: int, seconds: float, **more: Json) -> Json:
 @asynccontextmanager
 async def deployed(
     folder: Path, database: TestDatabase, model: ModelServer, way: Way, **settings: str
-) -> AsyncIterator[Bundle]:
+) -> AsyncIterator[PlatformBundle]:
     """`agent` and `runner`, with a Broker between them or without."""
     script = Script()
     model.answer_all = script.reply
@@ -159,9 +159,8 @@ async def deployed(
             await platform.deploy(name, rules, {**plain, **own, **settings}, port=port)
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         person = Person(client, platform.url("agent"))
-        async with database.owner() as owner:
-            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
-        yield Bundle(platform, database, script, client, person)
+        await database.add_user(person.sub)
+        yield PlatformBundle(platform, database, script, client, person)
 
 
 def _shipped(name: str) -> tuple[Rules, dict[str, str]]:

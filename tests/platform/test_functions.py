@@ -49,8 +49,7 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
     model.will([chunk({"content": "half "}), ends, *says("and half")])
     async with httpx.AsyncClient(timeout=20) as client:
         person = Person(client, urls["agent"])
-        async with database.owner() as owner:
-            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+        await database.add_user(person.sub)
         # Its client leaves, and the run takes longer than all that the platform waits for.
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
@@ -93,8 +92,7 @@ async def test_a_stream_is_whole_though_its_pod_is_deleted_and_then_nothing_is_l
 
     async with httpx.AsyncClient(timeout=20) as client:
         person = Person(client, url)
-        async with database.owner() as owner:
-            await owner.execute("insert into auth.users (id) values ($1)", person.sub)
+        await database.add_user(person.sub)
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             [pod] = platform.pods("agent")

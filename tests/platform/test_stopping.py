@@ -7,7 +7,7 @@ import pytest
 
 from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
-from tests.platform.bundle import Bundle, Way, deployed
+from tests.platform.bundle import PlatformBundle, Way, deployed
 
 WAYS = ["direct", "after delivery", "before delivery"]
 #: With the factor of 1/30, `agent` has a window of 2 s, a deadline of 18 s, and 20 s for a response.
@@ -66,7 +66,7 @@ async def test_forced_deletions_cost_an_attempt_each_and_nothing_else(
     assert sum(bundle.kills.values()), "nothing was held when pods were killed"
 
 
-async def swept_until_ended(bundle: Bundle) -> dict[str, tuple[str, int]]:
+async def swept_until_ended(bundle: PlatformBundle) -> dict[str, tuple[str, int]]:
     """A schedule goes on, too."""
     for _ in range(20):
         try:

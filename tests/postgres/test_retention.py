@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from tests.doubles import ModelServer, says
+from tests.fixtures.conversations import types
 from tests.fixtures.functions import Person, Served, says_user
-from tests.functions.test_runs import types
 
 HOUR = timedelta(hours=1)
 

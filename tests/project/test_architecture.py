@@ -136,6 +136,16 @@ def test_ag_ui_is_spoken_in_one_place(path: Path) -> None:
         assert not AG_UI.search(code)
 
 
+@pytest.mark.parametrize("path", sources("tests"), ids=name)
+def test_no_test_file_is_imported(path: Path) -> None:
+    for imported in imports(path):
+        parts = imported.split(".")
+        files = [part for part in parts[1:] if part.startswith("test_") or part == "conftest"]
+        assert parts[0] != "tests" or not files, (
+            f"{imported}: what tests share is in a module of its own"
+        )
+
+
 def test_nothing_happens_at_import_and_nothing_heavy_is_imported() -> None:
     modules = [name(path)[:-3].replace("/", ".") for path in sources("shared", "functions")]
     # Lambda's module is imported by nobody but Lambda.
