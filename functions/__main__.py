@@ -6,11 +6,14 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from shared.core import InvalidSettings, Settings, loading
+
+if TYPE_CHECKING:
+    from shared.http import Function
 
 #: What responses get to be written when the grace is over.
 _LAST_SECONDS = 0.2
@@ -19,9 +22,9 @@ _LAST_SECONDS = 0.2
 class Server(uvicorn.Server):
     """A server that, told to stop, finishes what it holds within its grace. A second signal ends the grace."""
 
-    def __init__(self, config: uvicorn.Config, state: Any) -> None:
+    def __init__(self, config: uvicorn.Config, app: "Function") -> None:
         super().__init__(config)
-        self._state = state
+        self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: Any = None) -> None:
@@ -39,21 +42,20 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._end_grace)
 
     def _end_grace(self) -> None:
-        if not (grace := getattr(self._state, "grace", None)):
+        if not self._app.process:
             # It is still starting, and holds nothing.
             return
-        grace.end()
+        self._app.process.grace.end()
         for task in self.server_state.tasks:
             task.cancel()
 
     async def shutdown(self, sockets: Any = None) -> None:
-        grace = self._state.grace
-        grace.start()
-        self._ask_for_other_connections()
-        if stop := getattr(self._state, "stop", None):
+        if process := self._app.process:
+            self._ask_for_other_connections()
             # It still listens: a client that comes back to its run here, or cancels it, is answered.
-            await stop()
-        self.config.timeout_graceful_shutdown = max(grace.seconds_left, _LAST_SECONDS)
+            await process.finish()
+            seconds = max(process.grace.seconds_left, _LAST_SECONDS)
+            self.config.timeout_graceful_shutdown = seconds  # type: ignore[assignment]  # not whole
         await super().shutdown(sockets)
 
     def _ask_for_other_connections(self) -> None:
@@ -72,8 +74,8 @@ def main(arguments: list[str]) -> int:
     try:
         settings = Settings.from_env()
         with loading():
-            app = importlib.import_module(f"functions.{arguments[0]}.app").app
-        settings.require(*app.state.requires)
+            app: Function = importlib.import_module(f"functions.{arguments[0]}.app").app
+        settings.require(*app.requires)
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -92,7 +94,7 @@ def main(arguments: list[str]) -> int:
         # Longer than clients keep idle connections (Deno: 90 s), or one is closed as it is used again.
         timeout_keep_alive=120,
     )
-    server = Server(config, app.state)
+    server = Server(config, app)
     server.run()
     return 0 if server.started else 1
 

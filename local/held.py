@@ -8,7 +8,7 @@ from typing import Final
 #: All runs of the process before have left its hands.
 _BEGINS: Final = "function.ready"
 _TAKES: Final = "run.started"
-_LEAVES: Final = ("run.ended", "run.left")
+_LEAVES: Final = ("run.ended", "run.released", "run.lease_lost")
 
 
 class Held:

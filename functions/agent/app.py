@@ -6,63 +6,66 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.agent import limits
 from functions.agent.agui import Projection, interrupts, leg_ended, usage
 from functions.agent.asked import ConnectInput, RunAgentInput
-from shared.auth import Verifier
-from shared.core import WIRE_ID, Cursor, Event, Json, RunNotFound, Snapshot
+from shared.core import WIRE_ID, Cursor, Event, Json, RunNotFound, Snapshot, Unauthorized
 from shared.http import (
     KEEP_ALIVE,
+    Process,
+    Running,
+    RunServices,
     User,
     create_app,
-    database,
     event_stream,
-    identity,
+    provided,
     read_body,
     run_services,
 )
-from shared.runs import Leased, LogReader, RunView, RunWorker, Waiting
+from shared.runs import Leased, RunView, Waiting
 
 router = APIRouter()
 
 RunId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
+Services = Annotated[RunServices, Depends(provided(RunServices))]
 
 
 @router.post("/runs")
-async def start(request: Request, user: User) -> Response:
+async def start(request: Request, user: User, runs: Services, process: Running) -> Response:
     """Start a run and stream it, or, in the background, only start it. The same body again re-attaches to it."""
-    asked, body = await read_body(request, RunAgentInput)
-    holder = _holder(request)
-    wanted = asked.to_request(body, request.scope["request_id"])
-    props = asked.forwarded_props
-    admitted = await holder.begin(user.claims, wanted, in_background=props.background)
+    wanted, body = await read_body(request, RunAgentInput)
+    props = wanted.forwarded_props
+    admitted = await runs.worker.start(
+        user.claims,
+        wanted.to_request(body, request.scope["request_id"]),
+        background=props.background,
+    )
     if isinstance(admitted, Leased):
         view = admitted.view()
     else:
-        view = await holder.runs.find(user.claims, client_run_id=asked.run_id)
+        view = await runs.store.find(user.claims, client_run_id=wanted.run_id)
         if props.background:
             return JSONResponse(_view(view), status_code=202)
-        await holder.meet(view)
-    stream = Stream(request, user.claims, view, leaves=props.on_disconnect == "cancel")
+        await runs.worker.recover(view)
     is_known = isinstance(admitted, Waiting) and admitted.is_known
+    leaves = props.on_disconnect == "cancel"
+    stream = Stream(request, process, runs, user.claims, view, cancels_on_disconnect=leaves)
     response = stream.respond(None, afresh=is_known, in_legs=props.resumable)
     if isinstance(admitted, Leased):
-        settings = request.app.state.settings
-        response.headers.update(limits.headers(settings, admitted.tokens_left))
+        response.headers.update(limits.headers(process.settings, admitted.tokens_left))
     return response
 
 
 @router.get("/runs/{run_id}")
-async def read(run_id: RunId, request: Request, user: User) -> Response:
+async def read(run_id: RunId, user: User, runs: Services, process: Running) -> Response:
     """A run: its status, its place in the log, what it ended with, and what is left of its limits."""
-    runs = _holder(request).runs
-    view = await runs.find(user.claims, client_run_id=run_id)
-    used = await runs.limits(user.claims, view.run_id)
-    told = limits.shown(request.app.state.settings, used["tool_calls"], used["tokens_left"])
-    return JSONResponse({**_view(view), "limits": told})
+    view = await runs.store.find(user.claims, client_run_id=run_id)
+    used = await runs.store.limits(user.claims, view.run_id)
+    shown = limits.shown(process.settings, used["tool_calls"], used["tokens_left"])
+    return JSONResponse({**_view(view), "limits": shown})
 
 
 @router.get("/runs/{run_id}/events")
@@ -70,73 +73,82 @@ async def events(
     run_id: RunId,
     request: Request,
     user: User,
+    runs: Services,
+    process: Running,
     after: Annotated[str | None, Query(max_length=64)] = None,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Response:
     """A run's events behind a cursor (`Last-Event-ID`, or `?after=`), or from its start, and then as they come."""
     given = last_event_id or after
     cursor = Cursor.parse(given) if given else None
-    view = await _holder(request).runs.find(user.claims, client_run_id=run_id)
-    await _holder(request).meet(view)
-    return Stream(request, user.claims, view).respond(cursor, in_legs=True)
+    view = await runs.store.find(user.claims, client_run_id=run_id)
+    await runs.worker.recover(view)
+    return Stream(request, process, runs, user.claims, view).respond(cursor, in_legs=True)
 
 
 @router.post("/runs/{run_id}/cancel")
-async def cancel(run_id: RunId, request: Request, user: User) -> Response:
-    """Ask for the end of a run: 200 with its status once it has ended, 202 while its holder is told."""
-    holder = _holder(request)
-    status = await holder.cancel(user.claims, run_id, request.scope["request_id"])
-    is_over = status not in ("queued", "in_progress")
-    return JSONResponse({"runId": run_id, "status": status}, 200 if is_over else 202)
+async def cancel(run_id: RunId, request: Request, user: User, runs: Services) -> Response:
+    """End a run: 200 with its status once it has ended, 202 while its holder has yet to end it."""
+    status = await runs.worker.cancel(user.claims, run_id, request.scope["request_id"])
+    has_ended = status not in ("queued", "in_progress")
+    return JSONResponse({"runId": run_id, "status": status}, 200 if has_ended else 202)
 
 
 @router.post("/sweep")
-async def sweep(request: Request) -> Response:
-    """Send all runs that wait on their way: for the schedule, which the gateway lets in by its secret."""
-    verifier: Verifier = request.app.state.verifier
+async def sweep(request: Request, runs: Services, process: Running) -> Response:
+    """Send all runs that wait: for the schedule, which the gateway admits by its secret."""
+    if process.verifier is None:
+        raise Unauthorized
     assertion = request.headers.getlist("x-gateway-assertion")
-    verifier.verify_schedule(assertion=assertion, method="POST", path="/sweep")
-    return JSONResponse({"dispatched": await _holder(request).sweep()})
+    process.verifier.verify_schedule(assertion=assertion, method="POST", path="/sweep")
+    return JSONResponse({"dispatched": await runs.worker.sweep()})
 
 
 @router.post("/connect")
-async def connect(request: Request, user: User) -> Response:
+async def connect(request: Request, user: User, runs: Services, process: Running) -> Response:
     """Attach to a thread's latest run, or to a given one: the thread as it stands, and then what comes."""
-    asked, _ = await read_body(request, ConnectInput)
-    holder = _holder(request)
-    view = await holder.runs.find(
-        user.claims, client_run_id=asked.run_id, client_thread_id=asked.thread_id
+    wanted, _ = await read_body(request, ConnectInput)
+    view = await runs.store.find(
+        user.claims, client_run_id=wanted.run_id, client_thread_id=wanted.thread_id
     )
-    await holder.meet(view)
-    return Stream(request, user.claims, view).respond(None, afresh=True)
+    await runs.worker.recover(view)
+    return Stream(request, process, runs, user.claims, view).respond(None, afresh=True)
 
 
 class Stream:
     """One client's stream of one run."""
 
     def __init__(
-        self, request: Request, claims: Json, view: RunView, *, leaves: bool = False
+        self,
+        request: Request,
+        process: Process,
+        runs: RunServices,
+        claims: Json,
+        view: RunView,
+        *,
+        cancels_on_disconnect: bool = False,
     ) -> None:
         self._request = request
+        self._process = process
+        self._runs = runs
         self._claims = claims
         self._view = view
-        self._leaves = leaves
+        self._cancels_on_disconnect = cancels_on_disconnect
 
     def respond(
         self, cursor: Cursor | None, *, afresh: bool = False, in_legs: bool = False
     ) -> Response:
-        seconds = self._request.app.state.settings.stream_leg_seconds if in_legs else 0.0
+        seconds = self._process.settings.stream_leg_seconds if in_legs else 0.0
         return event_stream(self._frames(cursor, afresh, seconds), self._request)
 
     async def _frames(
         self, cursor: Cursor | None, afresh: bool, leg_seconds: float
     ) -> AsyncIterator[bytes]:
-        follow: LogReader = self._request.app.state.follow
         ends_at = monotonic() + leg_seconds if leg_seconds else None
         has_written = False
         try:
             async with aclosing(
-                follow.follow(self._claims, self._view, cursor, afresh=afresh)
+                self._runs.reader.follow(self._claims, self._view, cursor, afresh=afresh)
             ) as parts:
                 async for frames, place in self._project(parts, cursor):
                     if has_written and ends_at and monotonic() >= ends_at:
@@ -151,9 +163,9 @@ class Stream:
             # Deleted under its readers: one that comes back is told.
             return
         except (asyncio.CancelledError, GeneratorExit):
-            if self._leaves and not self._request.app.state.grace.is_over:
+            if self._cancels_on_disconnect and not self._process.grace.is_over:
                 request_id = self._request.scope["request_id"]
-                _holder(self._request).leave(self._claims, self._view, request_id)
+                self._runs.worker.cancel_abandoned(self._claims, self._view, request_id)
             raise
 
     async def _project(
@@ -180,11 +192,6 @@ class Stream:
             skip = 0
 
 
-def _holder(request: Request) -> RunWorker:
-    holder: RunWorker = request.app.state.holder
-    return holder
-
-
 def _view(view: RunView) -> Json:
     ending = view.ending or {}
     shown = {
@@ -209,6 +216,7 @@ def _view(view: RunView) -> Json:
 app = create_app(
     "agent",
     router,
-    uses=(database, identity, run_services),
+    run_services,
+    serves_users=True,
     requires=("supabase_database_url", "supabase_url", "gateway_public_keys"),
 )

@@ -1,34 +1,37 @@
 """Executes runs that wait. A delivery stays open until its attempt ends, so that the platform counts it."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from functions.runner.cloudevents import CloudEvent, read_event
 from shared.core import InvalidEvent
-from shared.http import create_app, database, run_services
-from shared.runs import EVENT_TYPE, RunWorker
+from shared.http import RunServices, create_app, provided, run_services
+from shared.runs import EVENT_TYPE
 
 router = APIRouter()
 
+Services = Annotated[RunServices, Depends(provided(RunServices))]
+
 
 @router.post("/")
-async def execute(request: Request) -> Response:
+async def execute(request: Request, runs: Services) -> Response:
     """Execute the run an event names, until this attempt ends: 204. It is 204 too where the run does not wait.
 
     The run does not depend on the request: it continues when the sender has gone. The event gives no rights: the row
     decides. The response never is an event, or a Broker would send it on.
     """
     run_id = _run_of(read_event(request.headers, await request.body()))
-    await _holder(request).execute(run_id)
+    await runs.worker.take(run_id)
     return Response(status_code=204)
 
 
 @router.post("/sweep")
-async def sweep(request: Request) -> Response:
+async def sweep(runs: Services) -> Response:
     """Send all runs that wait on their way, and prune old ones. Answers before they are executed."""
-    return JSONResponse({"dispatched": await _holder(request).sweep()})
+    return JSONResponse({"dispatched": await runs.worker.sweep()})
 
 
 def _run_of(event: CloudEvent) -> str:
@@ -41,11 +44,4 @@ def _run_of(event: CloudEvent) -> str:
     raise InvalidEvent(f"This function takes {EVENT_TYPE} with the data {{'run_id': …}}.")
 
 
-def _holder(request: Request) -> RunWorker:
-    holder: RunWorker = request.app.state.holder
-    return holder
-
-
-app = create_app(
-    "runner", router, uses=(database, run_services), requires=("supabase_database_url",)
-)
+app = create_app("runner", router, run_services, requires=("supabase_database_url",))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from functions.threads import export, reading
 from functions.threads.asked import (
@@ -26,7 +26,7 @@ from functions.threads.described import body, describe, problems, streamed, tagg
 from functions.threads.threads import Tagged, Threads
 from functions.threads.wire import NewThread, Thread, ThreadChanges, ThreadPage
 from shared.core import canonical, clean, clean_json
-from shared.http import User, create_app, database, identity, read_body
+from shared.http import Process, User, create_app, read_body
 
 #: How long an erasure removes rows before it answers; sweeps do the rest.
 _ERASE_SECONDS = 60.0
@@ -188,10 +188,9 @@ def _shown(found: Tagged, response: Response) -> Thread:
 
 
 @asynccontextmanager
-async def uses_threads(app: FastAPI) -> AsyncIterator[None]:
-    """Use the user's threads: `app.state.threads`."""
-    app.state.threads = Threads(app.state.database)
-    yield
+async def thread_services(process: Process) -> AsyncIterator[Threads]:
+    """What this function's routes are handed."""
+    yield Threads(process.database)
 
 
 router.include_router(reading.router)
@@ -199,7 +198,8 @@ router.include_router(reading.router)
 app = create_app(
     "threads",
     router,
-    uses=(database, identity, uses_threads),
+    thread_services,
+    serves_users=True,
     requires=("supabase_database_url", "supabase_url", "gateway_public_keys"),
 )
 describe(app)

@@ -4,21 +4,17 @@ import re
 from typing import Annotated, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
 from functions.threads.threads import Threads
 from functions.threads.wire import Cursor
 from shared.core import WIRE_ID, InvalidRequest, Json, clean_json
+from shared.http import provided
 
 #: An entity tag (RFC 9110 §8.8.3).
 _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 #: Answers are one user's, and asked for again before they are shown again.
 PRIVATE: Final = {"cache-control": "private, no-cache"}
-
-
-def _threads(request: Request) -> Threads:
-    threads: Threads = request.app.state.threads
-    return threads
 
 
 def _is_private(response: Response) -> None:
@@ -30,7 +26,7 @@ def private_router() -> APIRouter:
     return APIRouter(dependencies=[Depends(_is_private)])
 
 
-Store = Annotated[Threads, Depends(_threads)]
+Store = Annotated[Threads, Depends(provided(Threads))]
 ThreadId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
 RunId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
 After = Annotated[Cursor | None, Query(max_length=512)]

@@ -5,12 +5,13 @@ import importlib
 import pkgutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 import functions.tools
@@ -19,36 +20,56 @@ from functions.tools.calls import Calls
 from functions.tools.server import Server
 from functions.tools.tool import Caller, Tool, tools_of
 from shared.auth import CallerVerifier
-from shared.core import Forbidden, Grace, InvalidSettings, Json, Once, Unauthorized, Unavailable
-from shared.http import KEEP_ALIVE, create_app, database, event_stream, problem
+from shared.core import (
+    Forbidden,
+    Grace,
+    InvalidSettings,
+    Json,
+    Settings,
+    Unauthorized,
+    Unavailable,
+)
+from shared.http import KEEP_ALIVE, Process, Running, create_app, event_stream, problem, provided
 
 router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolServices:
+    """The function's tools, and the verifier of who calls them."""
+
+    callers: CallerVerifier
+    server: Server
+
+
+Services = Annotated[ToolServices, Depends(provided(ToolServices))]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CHALLENGE = {"www-authenticate": 'Bearer error="invalid_token"'}
 
 
 @router.post("/mcp")
-async def post(request: Request) -> Response:
+async def post(request: Request, services: Services, process: Running) -> Response:
     """One JSON-RPC message of MCP. The answer is JSON, or a stream where the tool tells how far it is."""
-    if not _is_from_here(request):
+    if not _is_allowed(request, process.settings):
         raise Forbidden
     try:
-        caller = _caller(request)
+        caller = _caller(request, services.callers)
     except Unauthorized as error:
         refused = problem(request, error.code, error.detail)
         refused.headers.update(_CHALLENGE)
         return refused
-    server: Server = request.app.state.mcp
+    server = services.server
     try:
         message = mcp.read(await request.body(), request.headers)
         if isinstance(message, mcp.Reply):
             server.take(message, caller)
-        elif request.app.state.grace.has_started:
+        elif process.grace.has_started:
             # Only replies to calls that are running are still taken.
             raise Unavailable(retry_after=1)
         elif message.id is not None:
-            return await Exchange(request, message.takes_stream).respond(server, message, caller)
+            exchange = Exchange(request, message.takes_stream, process.settings.keep_alive_seconds)
+            return await exchange.respond(server, message, caller)
         return Response(status_code=202)
     except mcp.Fault as fault:
         return JSONResponse(fault.body, fault.status)
@@ -63,8 +84,9 @@ class _Gone(Exception):
 class Exchange:
     """One request and its answer. A client that closes the connection cancels the call."""
 
-    def __init__(self, request: Request, takes_stream: bool) -> None:
+    def __init__(self, request: Request, takes_stream: bool, keep_alive_seconds: float) -> None:
         self._request = request
+        self._keep_alive_seconds = keep_alive_seconds
         self._takes_stream = takes_stream
         #: What is told before the answer; None once that is there.
         self._news: asyncio.Queue[Json | None] = asyncio.Queue()
@@ -111,13 +133,12 @@ class Exchange:
             pass
 
     async def _frames(self, work: "asyncio.Task[Json]", news: Json | None) -> AsyncIterator[bytes]:
-        seconds = self._request.app.state.settings.keep_alive_seconds
         coming: asyncio.Future[Json | None] | None = None
         try:
             while news is not None:
                 yield _sse(news)
                 coming = asyncio.ensure_future(self._news.get())
-                while not (await asyncio.wait([coming], timeout=seconds))[0]:
+                while not (await asyncio.wait([coming], timeout=self._keep_alive_seconds))[0]:
                     yield KEEP_ALIVE
                 news = coming.result()
             yield _sse(await _message(work))
@@ -138,15 +159,14 @@ def _sse(message: Json) -> bytes:
     return b"data: %b\n\n" % orjson.dumps(message)
 
 
-def _caller(request: Request) -> Caller:
-    verified = request.app.state.callers.verify(request.headers.getlist("authorization"))
+def _caller(request: Request, callers: CallerVerifier) -> Caller:
+    verified = callers.verify(request.headers.getlist("authorization"))
     run_id = str(verified.run_id) if verified.run_id else None
     return Caller(verified.claims, run_id, request.scope["request_id"])
 
 
-def _is_from_here(request: Request) -> bool:
-    """Whether Host and Origin are those of who may call: a page a browser was lured to is neither (DNS rebinding)."""
-    settings = request.app.state.settings
+def _is_allowed(request: Request, settings: Settings) -> bool:
+    """Whether Host and Origin are allowed: those of a page that a browser was lured to are not (DNS rebinding)."""
     hosts, origins = _names(settings.mcp_allowed_hosts), _names(settings.mcp_allowed_origins)
     host = _host(f"//{request.headers.get('host', '')}")
     origin = request.headers.get("origin")
@@ -165,18 +185,16 @@ def _names(text: str) -> list[str]:
 
 
 @asynccontextmanager
-async def tools(app: FastAPI) -> AsyncIterator[None]:
-    """Use the tools of this function's modules: `app.state.mcp`, behind `app.state.callers`."""
-    settings = app.state.settings
+async def tool_services(process: Process) -> AsyncIterator[ToolServices]:
+    """What this function's routes are handed: the tools of its modules, and who may call them."""
+    settings = process.settings
     try:
-        app.state.callers = CallerVerifier(function="tools", keys=settings.internal_public_keys)
-        app.state.mcp = Server(found_tools(), Calls(app.state.database, settings))
+        callers = CallerVerifier(function="tools", keys=settings.internal_public_keys)
+        server = Server(found_tools(), Calls(process.database, settings))
     except ValueError as error:
         raise InvalidSettings(str(error)) from None
-    stop = app.state.stop = Once(partial(_finish_calls, app.state.mcp, app.state.grace))
-    yield
-    app.state.grace.start()
-    await stop()
+    process.finish_with(partial(_finish_calls, server, process.grace))
+    yield ToolServices(callers, server)
 
 
 async def _finish_calls(server: Server, grace: Grace) -> None:
@@ -197,6 +215,6 @@ def found_tools() -> dict[str, Tool]:
 app = create_app(
     "tools",
     router,
-    uses=(database, tools),
+    tool_services,
     requires=("supabase_database_url", "internal_public_keys"),
 )

@@ -8,7 +8,7 @@ from time import monotonic
 from shared.agents.loop import Agent, Loop, TokensLeft, unlimited
 from shared.core import Draft, Step, failed, logger
 from shared.models import Model, ModelFailed
-from shared.runs import DeadlineReached, Leased, LeaseLost, LiveRun, LogWriter
+from shared.runs import Leased, LeaseLost, LiveRun, ReleaseDue
 
 #: After this part of its time in one process, a run is released at the end of a turn.
 _EDGES = 0.8
@@ -16,7 +16,6 @@ _EDGES = 0.8
 
 async def answer(
     live: LiveRun,
-    journal: LogWriter,
     agent: Agent,
     model: Model,
     *,
@@ -28,32 +27,32 @@ async def answer(
     A run that was lost to another process just stops; one that is stopped with its process is left to be released.
 
     Raises:
-        DeadlineReached: it may not go on here, and should be given back: at a turn's edge where there is one in time.
+        ReleaseDue: it may not go on here, and should be given back: at a turn's edge where there is one in time.
     """
-    live.edges_at = min(live.edges_at, monotonic() + seconds * _EDGES)
+    live.release_after_turn(monotonic() + seconds * _EDGES)
     try:
         async with asyncio.timeout(seconds):
             steps = await _open(live.leased, agent, model, tokens_left)
-            await _drive(live, journal, steps)
+            await _drive(live, steps)
         return
     except LeaseLost:
         return
     except asyncio.CancelledError:
         if live.is_lost:
             return
-        if not live.cancel_asked:
+        if not live.is_cancelled:
             raise
         ending = Draft("run.cancelled")
     except TimeoutError:
-        raise DeadlineReached from None
-    except DeadlineReached:
+        raise ReleaseDue from None
+    except ReleaseDue:
         raise
     except ModelFailed as error:
         ending = _failed(error.code, error.message, retryable=error.retryable)
     except Exception:
         logger.exception("run.crashed")
         ending = _failed("internal_error", "Something went wrong on our side.", retryable=False)
-    await _end(live, journal, ending)
+    await _end(live, ending)
 
 
 async def _open(
@@ -64,26 +63,25 @@ async def _open(
     return Loop(agent, leased, model, toolbox, tokens_left).steps()
 
 
-async def _drive(live: LiveRun, journal: LogWriter, steps: AsyncGenerator[Step, None]) -> None:
+async def _drive(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:
     async with aclosing(steps):
         async for step in steps:
             if not step.commits:
-                await journal.send(live, step.drafts)
+                await live.send(step.drafts)
                 continue
-            await journal.commit(live, step.drafts, closes=step.closes)
-            if not live.has_ending and not live.has_open_calls and monotonic() > live.edges_at:
-                raise DeadlineReached
+            await live.commit(step.drafts, closes_turn=step.closes)
+            live.release_if_due()
 
 
-async def _end(live: LiveRun, journal: LogWriter, ending: Draft) -> None:
+async def _end(live: LiveRun, ending: Draft) -> None:
     if live.has_ending:
         # Cancelled while its own ending was on its way: the first one counts.
-        await journal.settle(live)
+        await live.settle()
         return
     if ending.type == "run.failed":
         failed(ending.data["code"])
     reason = ending.type.removeprefix("run.")
-    await journal.commit(live, [*live.open.close(reason), ending])
+    await live.commit([*live.close_items(reason), ending])
 
 
 def _failed(code: str, message: str, *, retryable: bool) -> Draft:

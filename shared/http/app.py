@@ -1,43 +1,28 @@
-"""What every function has on the wire: an app, its health, who is asking, bodies, and server-sent events."""
+"""A function as a FastAPI app: its process, its services, its health, and who is asking."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
-from pydantic import BaseModel, ValidationError
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse
 
-from shared.auth import Principal, Verifier, load_verification
-from shared.core import (
-    METRICS,
-    Grace,
-    InvalidRequest,
-    Json,
-    Settings,
-    clean_json,
-    configure_logging,
-    exporting,
-    loading,
-    logger,
-)
+from shared.auth import Principal
+from shared.core import METRICS, Grace, Settings, configure_logging, exporting, loading, logger
 from shared.database import Database
 from shared.http.context import Context
 from shared.http.problems import HANDLERS, crashed
+from shared.http.process import Process, load_signatures, users_verifier
 
-#: A part of a function that lives as long as its process: it is entered before requests come, and puts itself
-#: into `app.state`. What it needs and being ready does not wait for it adds to `app.state.warm`.
-Use = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-
+Services = TypeVar("Services")
+#: Builds what a function's routes are handed. Entered before requests come, left after the last one.
+Build = Callable[[Process], AbstractAsyncContextManager[Any]]
 
 _WARM_SECONDS: Final = 0.05
-#: FastAPI would tell what exceptions say, and a variable of its own would turn it on. Ours is in `shared.core`.
+#: FastAPI's own telemetry records exceptions' messages, and a variable could turn it on. Ours is in `shared.core`.
 _NOT_FASTAPIS: Final[TelemetryConfig] = {
     "tracing": False,
     "metrics": False,
@@ -47,49 +32,46 @@ _NOT_FASTAPIS: Final[TelemetryConfig] = {
 }
 
 
-class Checked(Protocol):
-    """Something the function depends on, and may be asked whether it is there."""
+class Function(FastAPI):
+    """The app of one function. While it runs it has a `process`, and the `services` that its routes are handed."""
 
-    async def is_ready(self) -> bool: ...
+    def __init__(self, name: str, requires: Sequence[str], **options: Any) -> None:
+        super().__init__(title=name, docs_url=None, redoc_url=None, **options)
+        self.requires = requires
+        self.process: Process | None = None
+        self.services: Any = None
 
 
 def create_app(
     name: str,
     router: APIRouter,
+    build: Build,
     *,
-    uses: Sequence[Use] = (),
+    serves_users: bool = False,
     requires: Sequence[str] = (),
     settings: Settings | None = None,
-) -> FastAPI:
-    """A function: its routes, with health, problems and logs around them. `requires` names settings it needs.
+) -> Function:
+    """A function: its routes, with health, problems and logs around them.
 
-    Nothing happens here; the lifespan reads the settings, if none are given, and enters what the function uses, in
-    this order.
+    `build` makes its services. `serves_users`: routes may ask for a `User`. `requires` names settings it cannot do
+    without. Nothing happens here: the lifespan reads the settings, if none are given, and starts everything.
     """
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.settings = settings or Settings.from_env()
-        app.state.settings.require(*requires)
-        app.state.grace = Grace(app.state.settings)
-        configure_logging(name, app.state.settings.log_level)
-        async with AsyncExitStack() as stack:
-            # Before all the others, and so after them at the end.
-            traces = exporting(name, app.state.settings, METRICS)
-            await stack.enter_async_context(traces)
-            app.state.warm = [partial(_build_routes, app)]
-            for use in uses:
-                await stack.enter_async_context(use(app))
-            await stack.enter_async_context(_warming(app.state.warm))
-            logger.info("function.ready")
-            yield
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        used = settings or Settings.from_env()
+        used.require(*requires)
+        configure_logging(name, used.log_level)
+        # Traces first, and so last at the end: they tell of all the others.
+        async with exporting(name, used, METRICS), _process(name, used, serves_users) as process:
+            process.after_ready.insert(0, partial(_build_routes, app))
+            async with build(process) as services, _loading(process.after_ready):
+                app.process, app.services = process, services
+                logger.info("function.ready")
+                yield
+                await process.finish()
 
-    app = FastAPI(
-        title=name, lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=_NOT_FASTAPIS
-    )
-    app.state.name = name
-    app.state.checks = {}
-    app.state.requires = requires
+    app = Function(name, requires, lifespan=lifespan, telemetry=_NOT_FASTAPIS)
     app.include_router(_health)
     app.include_router(router)
     app.add_middleware(Context, crashed=crashed)
@@ -98,25 +80,74 @@ def create_app(
     return app
 
 
+@asynccontextmanager
+async def _process(name: str, settings: Settings, serves_users: bool) -> AsyncIterator[Process]:
+    database = Database(settings)
+    process = Process(name, settings, Grace(settings), database)
+    process.after_ready.append(database.warm)
+    if serves_users:
+        process.verifier = users_verifier(name, settings)
+        process.after_ready.append(load_signatures)
+    await database.connect()
+    try:
+        yield process
+    finally:
+        await database.close()
+
+
+def provided(kind: type[Services]) -> Callable[[Request], Awaitable[Services]]:
+    """The dependency that hands a route its function's services: `Annotated[Mine, Depends(provided(Mine))]`."""
+
+    async def services_of(request: Request) -> Services:
+        services: Services = request.app.services
+        return services
+
+    return services_of
+
+
+async def _running(request: Request) -> Process:
+    process: Process = request.app.process
+    return process
+
+
+#: The process that answers the request.
+Running = Annotated[Process, Depends(_running)]
+
+
+async def _principal(request: Request) -> Principal:
+    headers = request.headers
+    verifier = request.app.process.verifier
+    return await verifier.verify(  # type: ignore[no-any-return]  # a request's app is untyped
+        authorization=headers.getlist("authorization"),
+        assertion=headers.getlist("x-gateway-assertion"),
+        method=request.method,
+        path=request.scope["raw_path"].partition(b"?")[0].decode("latin-1"),
+    )
+
+
+#: Who is asking, proved twice: by the user's token, and by the gateway's assertion.
+User = Annotated[Principal, Depends(_principal)]
+
+
 async def _build_routes(app: FastAPI) -> None:
-    # FastAPI does it for the first request, which has the routes looked at one by one.
+    # FastAPI builds its routes when the first request has them looked at one by one.
     nowhere = {"type": "http", "method": "GET", "path": "/-", "headers": []}
     for route in app.router.routes:
         route.matches(nowhere)
 
 
 @asynccontextmanager
-async def _warming(works: Sequence[Callable[[], Awaitable[object]]]) -> AsyncIterator[None]:
-    """Load, in this order and once the server listens, what was put off until then."""
-    warming = asyncio.ensure_future(_warm(works))
+async def _loading(works: Sequence[Callable[[], Awaitable[object]]]) -> AsyncIterator[None]:
+    """Load, once the server listens, what being ready does not wait for."""
+    task = asyncio.ensure_future(_load(works))
     try:
         yield
     finally:
-        warming.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
-async def _warm(works: Sequence[Callable[[], Awaitable[object]]]) -> None:
+async def _load(works: Sequence[Callable[[], Awaitable[object]]]) -> None:
     # Being ready must not wait for imports, nor share the interpreter with them.
     await asyncio.sleep(_WARM_SECONDS)
     with loading():
@@ -124,37 +155,8 @@ async def _warm(works: Sequence[Callable[[], Awaitable[object]]]) -> None:
             try:
                 await work()
             except Exception as error:
-                # Whoever needs it has it tried again, and is told.
+                # The request that needs it tries again, and reports what is wrong.
                 logger.warning("function.not_warm", extra={"error": type(error).__name__})
-
-
-@asynccontextmanager
-async def database(app: FastAPI) -> AsyncIterator[None]:
-    """Use Postgres: `app.state.database`, which readiness asks for."""
-    app.state.database = app.state.checks["database"] = Database(app.state.settings)
-    await app.state.database.connect()
-    app.state.warm.append(app.state.database.warm)
-    try:
-        yield
-    finally:
-        await app.state.database.close()
-
-
-@asynccontextmanager
-async def identity(app: FastAPI) -> AsyncIterator[None]:
-    """Use the two proofs of who is asking: `app.state.verifier`, behind `User`."""
-    settings = app.state.settings
-    issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
-    app.state.verifier = Verifier(
-        function=app.state.name,
-        issuer=issuer,
-        gateway_keys=settings.gateway_public_keys,
-        jwks=settings.supabase_jwks or None,
-        jwks_url=f"{issuer}/.well-known/jwks.json",
-        legacy_secret=settings.legacy_jwt_secret or None,
-    )
-    app.state.warm.append(partial(asyncio.to_thread, load_verification))
-    yield
 
 
 _health = APIRouter(include_in_schema=False)
@@ -167,68 +169,12 @@ async def health() -> JSONResponse:
 
 
 @_health.get("/readiness")
-async def readiness(request: Request) -> JSONResponse:
-    """What the function depends on is there too, and the process does not stop."""
-    checks: dict[str, Checked] = request.app.state.checks
-    found = {name: "ok" if await check.is_ready() else "error" for name, check in checks.items()}
-    is_ready = "error" not in found.values() and not request.app.state.grace.has_started
-    body = {"status": "ready" if is_ready else "not_ready", "dependencies": found}
-    return JSONResponse(body, status_code=200 if is_ready else 503)
-
-
-async def _principal(request: Request) -> Principal:
-    headers = request.headers
-    return await request.app.state.verifier.verify(  # type: ignore[no-any-return]  # app.state is untyped
-        authorization=headers.getlist("authorization"),
-        assertion=headers.getlist("x-gateway-assertion"),
-        method=request.method,
-        path=request.scope["raw_path"].partition(b"?")[0].decode("latin-1"),
-    )
-
-
-#: Who is asking, proved twice: the user's token, and the gateway's word for it.
-User = Annotated[Principal, Depends(_principal)]
-
-
-Body = TypeVar("Body", bound=BaseModel)
-
-
-async def read_body(request: Request, kind: type[Body]) -> tuple[Body, Json]:
-    """The request's JSON as `kind`, and as it came. Read after the caller was identified, unlike a route's parameter.
-
-    Raises:
-        InvalidRequest: it is not JSON, or nests too deeply.
-        RequestValidationError: it is not of that kind.
-    """
-    try:
-        body = _loads(await request.body())
-        return kind.model_validate(body), body
-    except ValidationError as error:
-        found = [{**e, "loc": ("body", *e["loc"])} for e in error.errors(include_input=False)]
-        raise RequestValidationError(found) from None
-    except (ValueError, TypeError, RecursionError):
-        raise InvalidRequest("The request's body is not JSON this function can keep.") from None
-
-
-def _loads(raw: bytes) -> Any:
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        # Lone surrogates are an error to orjson; they are replaced where the body is read.
-        body = json.loads(raw)
-    # What cannot be written again, such as 300 levels of lists, cannot be kept either; a request adds a few of its own.
-    orjson.dumps([[[[[[clean_json(body)]]]]]])
-    return body
-
-
-def event_stream(frames: AsyncIterator[bytes], request: Request) -> StreamingResponse:
-    """Server-sent events (WHATWG HTML §9.2) that no proxy holds back."""
-    headers = {
-        "cache-control": "no-cache, no-transform",
-        "x-accel-buffering": "no",
-        "x-request-id": request.scope.get("request_id", ""),
+async def readiness(process: Running) -> JSONResponse:
+    """Postgres answers, and the process is not stopping."""
+    has_database = await process.database.is_ready()
+    is_ready = has_database and not process.grace.has_started
+    body = {
+        "status": "ready" if is_ready else "not_ready",
+        "dependencies": {"database": "ok" if has_database else "error"},
     }
-    return StreamingResponse(frames, media_type="text/event-stream", headers=headers)
-
-
-KEEP_ALIVE: Final = b": ping\n\n"
+    return JSONResponse(body, status_code=200 if is_ready else 503)

@@ -43,7 +43,9 @@ class Context:
 
         with _traced(scope, headers) as span, bound(request_id=request_id):
             try:
-                await self._app(scope, _limited(receive, scope["app"].state), sent)
+                await self._app(
+                    scope, _limited(receive, scope["app"].process.settings.max_body_bytes), sent
+                )
             except Exception:
                 logger.exception("request.crashed")
                 if status:
@@ -75,8 +77,8 @@ def _route(scope: Scope) -> str | None:
     return getattr(scope.get("route"), "path", None)
 
 
-def _limited(receive: Receive, state: Any) -> Receive:
-    left = state.settings.max_body_bytes
+def _limited(receive: Receive, most: int) -> Receive:
+    left = most
 
     async def limited() -> Message:
         nonlocal left

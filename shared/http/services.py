@@ -1,76 +1,98 @@
-"""What a function that answers runs is made of."""
+"""What a function that executes runs is made of."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from shared.agents import Agent, NoTools, answer, assistant, load_validation
 from shared.auth import Minter
-from shared.core import InvalidSettings, Once, Settings
+from shared.core import Grace, InvalidSettings, Settings
+from shared.http.process import Process
 from shared.mcp import McpTools
-from shared.models import OpenAIModel
-from shared.runs import LiveRun, LogReader, LogWriter, RunStore, RunWorker
+from shared.models import Model, OpenAIModel
+from shared.runs import LiveRun, LogReader, LogWriter, RunStore, RunWorker, WaitingRuns
+
+
+@dataclass(frozen=True, slots=True)
+class RunServices:
+    """Runs as a function's routes use them."""
+
+    store: RunStore
+    writer: LogWriter
+    worker: RunWorker
+    reader: LogReader
+
+    async def finish(self, grace: Grace) -> None:
+        """Finish the runs this process holds; release those that its grace is too short for, and see them taken."""
+        if not await self.worker.finish(grace):
+            # The streams of runs that are cut end with them.
+            self.reader.close()
+            await self.worker.release(grace)
+        await self.worker.hand_over(grace)
+
+    async def close(self, grace: Grace) -> None:
+        self.reader.close()
+        await self.worker.close(grace)
 
 
 @asynccontextmanager
 async def run_services(
-    app: Any, agent: Callable[[Settings], Agent] = assistant
-) -> AsyncIterator[None]:
-    """Use runs: `app.state.holder` and `app.state.follow`, over `app.state.database`.
+    process: Process, agent: Callable[[Settings], Agent] = assistant
+) -> AsyncIterator[RunServices]:
+    """The services of a function that executes runs of this agent.
 
-    They are answered by this agent, which has the tools of the settings' servers unless it brings its own.
+    It has the tools of the settings' servers, unless it brings its own.
     """
-    settings: Settings = app.state.settings
-    model, answers = OpenAIModel(settings), agent(settings)
-    tools = McpTools(settings, app.state.database, _minter(app))
-    if isinstance(answers.tools, NoTools):
-        answers = replace(answers, tools=tools)
-    runs, journal = RunStore(app.state.database, settings), LogWriter(app.state.database, settings)
-
-    async def execute(live: LiveRun) -> None:
-        claims = live.leased.claims
-        seconds = settings.run_deadline_seconds
-        left = partial(runs.tokens_left, claims)
-        await answer(live, journal, answers, model, seconds=seconds, tokens_left=left)
-
-    holder = RunWorker(app.state.database, runs, journal, execute, settings)
-    follow = LogReader(
-        runs,
-        app.state.database,
-        holder.feed,
-        holder.notice,
-        tick=settings.tick_seconds,
-        keep_alive=settings.keep_alive_seconds,
-    )
-    app.state.holder, app.state.follow, app.state.tools = holder, follow, tools
-    # Behind the pool, which the first statement needs: what the first token does.
-    app.state.warm += [tools.warm, model.warm, partial(asyncio.to_thread, load_validation)]
-    working = [asyncio.ensure_future(work) for work in (journal.run(), follow.run())]
-    # Once: the server stops the runs while it still listens, and then leaves this block.
-    stop = app.state.stop = Once(lambda: holder.stop(app.state.grace, follow.stop))
+    settings, database = process.settings, process.database
+    tools, model = McpTools(settings, database, _minter(process)), OpenAIModel(settings)
+    store, writer = RunStore(database, settings), LogWriter(database, settings)
+    execute = _executes(_with_tools(agent(settings), tools), model, store, settings)
+    worker = RunWorker(store, WaitingRuns(database, settings), writer, execute, settings)
+    times = {"tick": settings.tick_seconds, "keep_alive": settings.keep_alive_seconds}
+    reader = LogReader(store, database, writer.feed, worker.recover_later, **times)
+    services = RunServices(store, writer, worker, reader)
+    # In the order in which a run's first token needs them; the pool comes before.
+    process.after_ready += [tools.warm, model.warm, partial(asyncio.to_thread, load_validation)]
+    process.finish_with(partial(services.finish, process.grace))
+    loops = [asyncio.ensure_future(work) for work in (writer.run(), reader.run())]
     try:
-        yield
+        yield services
     finally:
-        app.state.grace.start()
-        await stop()
-        follow.stop()
-        await holder.close(app.state.grace)
-        for task in working:
-            task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await services.close(process.grace)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
         await tools.close()
         await model.close()
 
 
-def _minter(app: Any) -> Minter | None:
-    settings: Settings = app.state.settings
+def _with_tools(agent: Agent, tools: McpTools) -> Agent:
+    return replace(agent, tools=tools) if isinstance(agent.tools, NoTools) else agent
+
+
+def _executes(
+    agent: Agent, model: Model, store: RunStore, settings: Settings
+) -> Callable[[LiveRun], Coroutine[Any, Any, None]]:
+    """What drives a run of this agent to its ending."""
+
+    async def execute(live: LiveRun) -> None:
+        left = partial(store.tokens_left, live.leased.claims)
+        seconds = settings.run_deadline_seconds
+        await answer(live, agent, model, seconds=seconds, tokens_left=left)
+
+    return execute
+
+
+def _minter(process: Process) -> Minter | None:
+    """Signs requests to our own tools, where there are any."""
+    settings = process.settings
     if not settings.tools_url:
         return None
     settings.require("internal_signing_key")
     try:
-        return Minter(app.state.name, settings.internal_signing_key)
+        return Minter(process.name, settings.internal_signing_key)
     except ValueError as error:
         raise InvalidSettings(str(error)) from None

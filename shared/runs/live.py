@@ -1,166 +1,191 @@
-"""A run in the hands of this process: what it has said, what of that is committed, and what is still open."""
+"""A run this process holds the lease of: what executes it speaks through here, and `LogWriter` commits it."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
-from shared.core import Draft, Event, Json
+from shared.core import Draft, Event
 from shared.runs.feed import Feed
+from shared.runs.outbox import Outbox
 from shared.runs.store import Leased
 
-#: A holder that is this far behind stops reading the model, so that a stalled database costs no memory.
-_BACKLOG_SECONDS = 2.0
 
-
-class OpenItems:
-    """The items a run has started and not finished, with the text they hold so far."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, tuple[Json, list[str]]] = {}
-
-    def note(self, drafts: Sequence[Draft]) -> None:
-        for type_, item_id, data in drafts:
-            if item_id is None:
-                continue
-            if type_ == "item.delta":
-                self._open[item_id][1].append(data["delta"])
-            elif type_ == "item.started":
-                self._open[item_id] = (data, [])
-            else:
-                self._open.pop(item_id, None)
-
-    def __bool__(self) -> bool:
-        return bool(self._open)
-
-    def close(self, reason: str) -> list[Draft]:
-        """Finish all of them: what was said stays, marked as incomplete; a call half written is taken back."""
-        return [_close(item_id, *held, reason) for item_id, held in self._open.items()]
-
-
-def _close(item_id: str, started: Json, deltas: list[str], reason: str) -> Draft:
-    text, kind = "".join(deltas), started["kind"]
-    if kind == "message" and text:
-        item = {"role": "assistant", "content": text, "status": "incomplete"}
-    elif kind == "reasoning" and text:
-        item = {"text": text, "message_id": started["message_id"], "status": "incomplete"}
-    else:
-        return Draft("item.aborted", item_id, {"reason": reason})
-    return Draft("item.completed", item_id, {"kind": kind, "item": item})
-
-
-class DeadlineReached(Exception):
-    """A run has had its time in this process, or the process stops."""
+class ReleaseDue(Exception):
+    """This process may not execute the run any longer: its time here is over, or the process stops."""
 
 
 class LeaseLost(Exception):
-    """Another process holds this run now; nothing more of it may be sent from here."""
+    """Another process holds the run now; nothing more of it may be sent from here."""
 
 
 class LiveRun:
-    """A run this process holds: its numbered events, and how many of them Postgres has confirmed."""
+    """One attempt at a run, in the process that holds its lease.
 
-    def __init__(self, leased: Leased) -> None:
+    `send`, `commit`, `settle` and `release_if_due` are for what executes the run; `LogWriter` calls the methods of the
+    second half. `silence_seconds`: without a renewed lease for that long, nothing more is sent.
+    """
+
+    def __init__(
+        self, leased: Leased, *, commit_soon: Callable[[], None], silence_seconds: float
+    ) -> None:
         self.leased = leased
         self.feed = Feed(base=leased.base)
         self.feed.publish(leased.events)
-        self.committed = leased.last_seq
-        self.pending: list[Event] = []
-        self.in_flight: list[Event] = []
-        self.closes_at = 0
-        self.is_urgent = False
-        self.is_renewing = False
-        self.cancel_asked = False
         self.is_lost = False
-        self.has_ending = False
+        self.is_cancelled = False
+        #: The run that can be executed next: the thread's next one, or this one where it was released.
         self.next_run: str | None = None
-        self.renewed_at = self.polled_at = leased.since
-        self.behind_since = 0.0
-        self.on_stop: Callable[[], object] | None = None
-        #: From when on it is released at the end of a turn (`time.monotonic`).
-        self.edges_at = float("inf")
-        self.open = OpenItems()
-        self._last = leased.last_seq
-        self._unpublished: deque[tuple[Event, bool]] = deque()
-        self._progress: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outbox = Outbox(leased, self.feed)
+        self._commit_soon = commit_soon
+        self._silence_seconds = silence_seconds
+        self._task: asyncio.Task[Any] | None = None
+        self._release_at = float("inf")
+        self._closes_at = 0
+        self._is_urgent = False
+        self._is_renewing = False
+        self._renewed_at = self._polled_at = leased.since
+        self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def stamp(self, drafts: Sequence[Draft], *, free: bool) -> int:
-        """Number drafts and put them in line; `free` ones need no commit before they are seen. Returns the last seq."""
-        if not self.pending and not self.in_flight:
-            self.behind_since = monotonic()
-        attempt, last = self.leased.attempt, self._last
-        events = [Event(attempt, last + nth, *draft) for nth, draft in enumerate(drafts, 1)]
-        self._last += len(events)
-        self.pending += events
-        self.has_ending = self.has_ending or any(event.ends_run for event in events)
-        self.open.note(drafts)
-        if free and not self._unpublished:
-            self.feed.publish(events)
-        else:
-            self._unpublished += [(event, free) for event in events]
-            self._publish()
-        return self._last
+    # For what executes the run.
 
-    def _publish(self) -> None:
-        news = []
-        while self._unpublished and (
-            self._unpublished[0][1] or self._unpublished[0][0].seq <= self.committed
-        ):
-            news.append(self._unpublished.popleft()[0])
-        if news:
-            self.feed.publish(news)
+    async def send(self, drafts: Sequence[Draft]) -> None:
+        """Show readers events that have no consequence, and commit them with the next tick.
 
-    def confirm(self, started_at: float) -> None:
-        """What was in flight is in the log; the statement that says so began at `started_at`."""
-        self.polled_at = started_at
-        if self.is_renewing:
-            self.renewed_at = started_at
-        if self.in_flight:
-            self.committed = self.in_flight[-1].seq
-            self.in_flight = []
-            self.behind_since = started_at
-        self._publish()
-        self._wake()
+        Waits while the lease may be gone or the database does not keep up.
+
+        Raises:
+            LeaseLost: another process has the run.
+        """
+        while self.is_lost or self._must_wait():
+            await self._next_answer()
+        if drafts:
+            self._outbox.add(drafts, show_now=True)
+
+    async def commit(self, drafts: Sequence[Draft], *, closes_turn: bool = False) -> None:
+        """Commit events, and show readers them once they are in the log: at return they are.
+
+        `closes_turn`: a takeover resumes behind these events.
+
+        Raises:
+            LeaseLost: they are not in the log, and never will be.
+        """
+        last = self._outbox.add(drafts, show_now=False)
+        if closes_turn:
+            self._closes_at = last
+        self._is_urgent = True
+        self._commit_soon()
+        while self._outbox.committed < last:
+            await self._next_answer()
+
+    async def settle(self) -> None:
+        """Wait until everything sent is in the log.
+
+        Raises:
+            LeaseLost: it is not, and never will be.
+        """
+        while not self.is_settled:
+            await self._next_answer()
+
+    def close_items(self, reason: str) -> list[Draft]:
+        """The events that finish the run's open items, before an ending with that reason."""
+        return self._outbox.open_items.close(reason)
+
+    def release_after_turn(self, at: float = 0.0) -> None:
+        """Have the run released between turns from a moment on (`time.monotonic`); the earliest one counts."""
+        self._release_at = min(self._release_at, at)
+
+    def release_if_due(self) -> None:
+        """Between turns: leave this process if it is time.
+
+        Raises:
+            ReleaseDue: it is, and neither an ending nor a tool call is under way.
+        """
+        is_busy = self.has_ending or bool(self._outbox.open_items)
+        if not is_busy and monotonic() > self._release_at:
+            raise ReleaseDue
+
+    def cancel(self) -> None:
+        """End what executes the run, whose user cancelled it. Without a task, the next holder ends it."""
+        if self._task and not self.is_cancelled:
+            self.is_cancelled = True
+            self._task.cancel()
+
+    def executed_by(self, task: "asyncio.Task[Any] | None") -> None:
+        """Set the task that `cancel` and a lost lease end; None while the lease is given back."""
+        self._task = task
 
     @property
-    def has_open_calls(self) -> bool:
-        """Whether tools run for it: between turns there is a moment when none does."""
-        return bool(self.open)
+    def has_ending(self) -> bool:
+        return self._outbox.has_ending
 
     @property
     def is_settled(self) -> bool:
-        """Whether all it has said is in the log."""
-        return self.committed >= self._last
+        """Whether everything sent is in the log."""
+        return self._outbox.is_settled
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing of it is left to commit from here."""
-        return self.is_settled or self.is_lost
+    def committed(self) -> int:
+        """Where the run's committed log ends."""
+        return self._outbox.committed
+
+    # For `LogWriter`.
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something waits for its commit."""
+        return self._is_urgent
+
+    @property
+    def has_pending(self) -> bool:
+        return self._outbox.has_pending
+
+    @property
+    def pending_events(self) -> int:
+        return self._outbox.pending_events
+
+    def wants_tick(self, now: float, poll_seconds: float) -> bool:
+        """Whether it has events to append, or has not looked for a cancel for that long."""
+        return self._outbox.has_pending or now - self._polled_at >= poll_seconds
+
+    def take_events(self, renew_seconds: float) -> "tuple[list[Event], bool, bool]":
+        """What the next append carries: events, whether it renews the lease, whether the events close a turn."""
+        events = self._outbox.take()
+        self._is_urgent = False
+        self._is_renewing = bool(events) or monotonic() - self._renewed_at >= renew_seconds
+        closes_turn = bool(events) and events[0].seq <= self._closes_at
+        return events, self._is_renewing, closes_turn
+
+    def put_back(self) -> None:
+        """Append the events in flight again with the next statement."""
+        self._outbox.put_back()
+
+    def confirm(self, started_at: float) -> None:
+        """Note that the log has what was in flight; its statement began at `started_at`."""
+        self._polled_at = started_at
+        if self._is_renewing:
+            self._renewed_at = started_at
+        self._outbox.confirm(started_at)
+        self._wake()
 
     def lose(self) -> None:
-        """Somebody else holds the run."""
+        """Another process has the run: end what executes it here."""
         self.is_lost = True
         self.feed.close()
         self._wake()
+        if self._task:
+            self._task.cancel()
+
+    def _must_wait(self) -> bool:
+        now = monotonic()
+        return now - self._renewed_at > self._silence_seconds or self._outbox.is_behind(now)
 
     def _wake(self) -> None:
-        self._progress.set_result(None)
-        self._progress = asyncio.get_running_loop().create_future()
+        self._answered.set_result(None)
+        self._answered = asyncio.get_running_loop().create_future()
 
-    async def progress(self) -> None:
-        """Wait for the database's next answer.
-
-        Raises:
-            LeaseLost: it was that another process holds the run.
-        """
+    async def _next_answer(self) -> None:
         if not self.is_lost:
-            await asyncio.shield(self._progress)
+            await asyncio.shield(self._answered)
         if self.is_lost:
             raise LeaseLost
-
-    def is_behind(self, silence: float) -> bool:
-        """Whether it must not send: the lease may be gone, or the database does not keep up."""
-        now = monotonic()
-        if now - self.renewed_at > silence:
-            return True
-        return bool(self.pending or self.in_flight) and now - self.behind_since > _BACKLOG_SECONDS

@@ -28,25 +28,26 @@ _TROUBLE_SECONDS = 0.5
 
 
 class LogReader:
-    """Follows runs: from memory when they live in this process, else by one poll for all of them per tick.
+    """Follows runs: from memory when this process holds them, else by one poll for all of them per tick.
 
-    `notice` is told of followed runs that nobody holds any more.
+    `local` finds the events of a run that this process holds. `recover` is called with each tick for every followed
+    run that no process holds.
     """
 
     def __init__(
         self,
-        runs: RunStore,
+        store: RunStore,
         database: Database,
         local: Callable[[str], Feed | None],
-        notice: Callable[[str], None],
+        recover: Callable[[str], None],
         *,
         tick: float,
         keep_alive: float,
     ) -> None:
-        self._runs = runs
+        self._store = store
         self._database = database
         self._local = local
-        self._notice = notice
+        self._recover = recover
         self._tick = tick
         self._keep_alive = keep_alive
         self._wake = asyncio.Event()
@@ -95,7 +96,7 @@ class LogReader:
     async def _snapshot(self, claims: Json, run_id: str) -> Snapshot | None:
         """The thread as it stands; None, after a while, when the database cannot say now."""
         try:
-            return await self._runs.snapshot(claims, run_id)
+            return await self._store.snapshot(claims, run_id)
         except Unavailable:
             await asyncio.sleep(_TROUBLE_SECONDS)
             return None
@@ -112,7 +113,7 @@ class LogReader:
             # Sent by its holder, and committed with the next tick, or never.
             await asyncio.sleep(self._tick)
             with suppress(Unavailable):
-                view = await self._runs.find(claims, client_run_id=view.client_run_id)
+                view = await self._store.find(claims, client_run_id=view.client_run_id)
             if cursor.attempt != view.attempt or cursor.seq > self._known(view):
                 return view, None
         # Some frames of an event: that event is read again, and whoever writes frames leaves those out.
@@ -143,8 +144,8 @@ class LogReader:
             if not feed.followers:
                 self._remote.pop((run_id, seq), None)
 
-    def stop(self) -> None:
-        """End every reader's leg: this process stops."""
+    def close(self) -> None:
+        """End every reader's stream: this process stops."""
         self._is_stopping = True
         for feed in self._remote.values():
             feed.close()
@@ -163,7 +164,7 @@ class LogReader:
                 pass
             except Exception:
                 # Whatever it was, readers wait for the next tick, and not for ever.
-                logger.exception("follow.failed")
+                logger.exception("log.poll_failed")
                 await asyncio.sleep(_TROUBLE_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._tick):
@@ -182,11 +183,11 @@ class LogReader:
             news[row["reader"]].append(row)
         for nth, ((run_id, _), feed) in enumerate(feeds.items()):
             mine = news[nth]
-            said = {row["type"] for row in mine}
-            if _EXPIRED in said:
-                self._notice(run_id)
-            if _GONE in said:
-                # Its readers look for the run, and are told that it is not there.
+            types = {row["type"] for row in mine}
+            if _EXPIRED in types:
+                self._recover(run_id)
+            if _GONE in types:
+                # Its readers look the run up, and get RunNotFound.
                 feed.close()
             _take(feed, [row for row in mine if row["type"] not in (_EXPIRED, _GONE)])
         return len(rows) >= _PAGE

@@ -118,6 +118,16 @@ class Leased:
         )
 
 
+def ids_of(leased: Leased) -> dict[str, str | None]:
+    """The ids that log lines about a run carry."""
+    return {
+        "run_id": leased.run_id,
+        "client_run_id": leased.client_run_id,
+        "client_thread_id": leased.client_thread_id,
+        "user_id": leased.claims.get("sub"),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Suspected:
     """A run whose lease ran out a moment ago: its holder may be late, so it is taken on a second look."""
@@ -156,7 +166,7 @@ class RunStore:
             "max_hours": settings.max_run_age_hours,
         }
 
-    async def begin(self, claims: Json, request: Json, *, lease: bool = True) -> "Leased | Waiting":
+    async def start(self, claims: Json, request: Json, *, lease: bool = True) -> "Leased | Waiting":
         """Admit a run: leased to this process, or waiting in its thread's queue, or known already.
 
         Raises:

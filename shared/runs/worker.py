@@ -1,224 +1,169 @@
-"""The door to runs: admits them, takes up those that wait, sends the others on their way."""
+"""What a process does with runs: admit them, execute those it can take, send the others to a process that can."""
 
 import asyncio
-from datetime import timedelta
 
-from shared.core import (
-    Json,
-    Settings,
-    ThreadBusy,
-    TooManyRuns,
-    Unavailable,
-    count_takeover,
-    logger,
-    run_origin,
-)
-from shared.database import Database
-from shared.runs.dispatch import Dispatcher
-from shared.runs.execution import Execute, Execution
-from shared.runs.feed import Feed
-from shared.runs.store import Leased, Over, RunStore, RunView, Suspected, Waiting
+from shared.core import Grace, Json, Settings, ThreadBusy, logger, run_origin
+from shared.runs.background import BackgroundTasks
+from shared.runs.dispatcher import Dispatcher
+from shared.runs.executor import Execute, Executor
+from shared.runs.handover import Handover
+from shared.runs.placement import Placement
+from shared.runs.store import Leased, RunStore, RunView, Waiting
+from shared.runs.waiting import WaitingRuns
 from shared.runs.writer import LogWriter
-
-#: Runs of one sweep; the next one takes the rest.
-_SWEEP = 100
-_MARGIN_SECONDS = 0.1
-#: A holder is late when its lease is so many times the renewal's period old.
-_LATE = 1.5
-#: A run that is noticed again while its second look is still to come is left to that.
-_NOTICE_SECONDS = 0.5
 
 
 class RunWorker:
-    """Runs in the hands of this process: admits, takes up, executes, and gives them back."""
+    """Executes runs under their leases. It knows neither HTTP nor models: `execute` drives a run to its ending.
+
+    A stop is `finish`, then `release` where runs are left, then `hand_over`; and `close` when no request is open.
+    """
 
     def __init__(
         self,
-        database: Database,
-        runs: RunStore,
-        journal: LogWriter,
+        store: RunStore,
+        waiting: WaitingRuns,
+        writer: LogWriter,
         execute: Execute,
         settings: Settings,
     ) -> None:
-        self.runs = runs
-        self.journal = journal
-        self._dispatch = Dispatcher(database, settings, self._take)
-        self._execution = Execution(journal, self._dispatch, execute, settings)
-        self.stop = self._execution.stop
-        self.close = self._execution.close
-        self._database = database
-        self._settings = settings
-        self._noticed: set[str] = set()
-        self._awaited: set[str] = set()
+        self._store = store
+        self._waiting = waiting
+        self._writer = writer
+        self._background = BackgroundTasks()
+        self._executor = Executor(writer, execute, settings)
+        self._dispatcher = Dispatcher(waiting, self._background, settings)
+        self._handover = Handover(waiting, self._dispatcher, settings)
+        self._placement = Placement(
+            store,
+            waiting,
+            self._executor,
+            self._dispatcher,
+            self._handover,
+            self._background,
+            settings,
+        )
+        self._is_releasing = False
 
-    async def begin(
-        self, claims: Json, request: Json, *, in_background: bool = False
+    async def start(
+        self, claims: Json, request: Json, *, background: bool = False
     ) -> Leased | Waiting:
-        """Admit a run and start to answer it, or let it wait: in its thread's queue, or sent to the runner.
+        """Admit a run and execute it, or let it wait: in its thread's queue, or, in the background, for the runner.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
-            ThreadBusy, and what else `Runs.begin` raises.
+            ThreadBusy, and what else `RunStore.start` raises.
         """
-        if self._execution.is_stopping or (self._execution.is_full and not in_background):
-            raise TooManyRuns(retry_after=2)
+        if not background or self._executor.is_stopping:
+            self._placement.check_room()
         try:
-            with self._execution.claiming():
-                wanted = {**request, **run_origin()}
-                admitted = await self.runs.begin(claims, wanted, lease=not in_background)
-                if isinstance(admitted, Leased):
-                    self._execution.start(admitted)
-                    return admitted
+            admitted = await self._admit(claims, {**request, **run_origin()}, background)
         except ThreadBusy as busy:
             if busy.orphan:
-                await self.take_up(busy.orphan)
+                await self._placement.place(busy.orphan)
             raise
-        if admitted.orphan:
-            await self.take_up(admitted.orphan)
-        elif in_background and not admitted.is_known:
-            self._pass_on(admitted.run_id)
+        if isinstance(admitted, Waiting):
+            if admitted.orphan:
+                await self._placement.place(admitted.orphan)
+            elif background and not admitted.is_known:
+                self._placement.send(admitted.run_id)
         return admitted
 
-    async def take_up(self, run_id: str) -> None:
-        """Answer a run that waits: queued on a free thread, or left by a process that died. Others may be faster.
+    async def _admit(self, claims: Json, request: Json, background: bool) -> Leased | Waiting:
+        with self._executor.claiming():
+            admitted = await self._store.start(claims, request, lease=not background)
+            if isinstance(admitted, Leased):
+                _ = self._placement.execute(admitted)
+        return admitted
 
-        Where this process is full, or stops, the run is sent to another one.
-        """
-        if not await self._take(run_id) and self._dispatch.has_address:
-            self._pass_on(run_id)
+    async def take(self, run_id: str) -> None:
+        """Execute a run that waits, and return when this attempt at it ends. The run does not depend on the caller.
 
-    async def _take(self, run_id: str) -> bool:
-        """Claim a run. False: nobody has it, and this process cannot take it now."""
-        try:
-            if isinstance(await self._claim(run_id), Suspected):
-                self._execution.spawn(self._second_look(run_id))
-        except (Unavailable, TooManyRuns):
-            return False
-        return True
-
-    def notice(self, run_id: str) -> None:
-        """Take up a run that is followed here and that nobody holds; told again and again, it looks now and then."""
-        if run_id not in self._noticed:
-            self._noticed.add(run_id)
-            self._execution.spawn(self._take_noticed(run_id))
-
-    async def _take_noticed(self, run_id: str) -> None:
-        try:
-            await self.take_up(run_id)
-            await asyncio.sleep(self._settings.takeover_grace_seconds + _NOTICE_SECONDS)
-        finally:
-            self._noticed.discard(run_id)
-
-    async def execute(self, run_id: str) -> None:
-        """Answer a run until this attempt ends; return at once where it does not wait, or another process has it.
+        Returns at once where the run does not wait, or another process has it.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
         """
-        task = await self._claim(run_id)
-        if isinstance(task, Suspected):
-            task = await self._look_again(run_id)
-        if isinstance(task, asyncio.Task):
-            # Whoever delivered it may go away; the run goes on.
-            await asyncio.wait([task])
+        if attempt := await self._placement.take(run_id):
+            await asyncio.wait([attempt])
 
-    async def meet(self, view: RunView) -> None:
-        """Whoever meets a run that nobody holds takes it up."""
+    async def recover(self, view: RunView) -> None:
+        """Place the run that a reader attaches to, if no process holds it: here, or at the runner."""
         if not view.has_ended and not view.held:
-            await self.take_up(view.run_id)
+            await self._placement.place(view.run_id)
 
-    async def sweep(self) -> int:
-        """Send every run that waits on its way, and take back the space of old ones. Returns how many were sent.
-
-        A run whose holder is late to renew is sent when its lease runs out, not with the sweep after that.
-        """
-        if self._execution.is_stopping:
-            raise TooManyRuns(retry_after=2)
-        swept = await self._database.rows("sweep_runs", _SWEEP)
-        for row in swept:
-            self._execution.spawn(self._dispatch.deliver(str(row["sweep_runs"])))
-        await self._look_ahead()
-        settings = self._settings
-        hours = (
-            settings.keep_deltas_hours,
-            settings.keep_events_hours,
-            settings.keep_deleted_hours,
-        )
-        await self._database.call("prune", *(timedelta(hours=keep) for keep in hours), _SWEEP)
-        return len(swept)
-
-    async def _look_ahead(self) -> None:
-        settings = self._settings
-        late = settings.lease_seconds - _LATE * settings.lease_renew_seconds
-        for row in await self._database.rows("late_leases", late, _SWEEP):
-            run_id = str(row["run_id"])
-            if run_id not in self._awaited and run_id not in self.journal.live:
-                self._awaited.add(run_id)
-                self._execution.spawn(self._send_in(run_id, row["due_in"]))
-
-    async def _send_in(self, run_id: str, seconds: float) -> None:
-        try:
-            await asyncio.sleep(seconds + _MARGIN_SECONDS)
-        finally:
-            self._awaited.discard(run_id)
-        await self._dispatch.send(run_id)
-
-    def feed(self, run_id: str) -> Feed | None:
-        """The events of a run that lives in this process."""
-        live = self.journal.live.get(run_id)
-        return live.feed if live else None
+    def recover_later(self, run_id: str) -> None:
+        """Place a followed run whose lease ran out, in the background; it may be called again and again."""
+        self._placement.place_later(run_id)
 
     async def cancel(self, claims: Json, client_run_id: str, request_id: str) -> str:
-        """End a run: at once where it lives here, else with its holder's next tick. Returns its status.
+        """End a run: at once where this process holds it, else with its holder's next tick. Returns its status.
 
         Raises:
             RunNotFound: there is none, or it is somebody else's.
         """
-        run_id, status, next_run = await self.runs.cancel(claims, client_run_id, request_id)
-        live = self.journal.live.get(run_id)
-        if live and not live.cancel_asked and live.on_stop:
-            live.cancel_asked = True
-            live.on_stop()
-        self._pass_on(next_run)
+        run_id, status, next_run = await self._store.cancel(claims, client_run_id, request_id)
+        if live := self._writer.live_run(run_id):
+            live.cancel()
+        if next_run:
+            self._placement.send(next_run)
         return status
 
-    def _pass_on(self, run_id: str | None) -> None:
-        if run_id:
-            self._execution.spawn(self._dispatch.send(run_id))
-
-    def leave(self, claims: Json, view: RunView, request_id: str) -> None:
-        """The client of a run that should not outlive it has gone; where its stream was cut here, it has not."""
-        if not self._execution.is_releasing:
+    def cancel_abandoned(self, claims: Json, view: RunView, request_id: str) -> None:
+        """Cancel a run whose client has gone, in the background; not where the stop of this process cut its stream."""
+        if not self._is_releasing:
             work = self.cancel(claims, view.client_run_id, request_id)
-            self._execution.spawn(work, is_brief=True)
+            self._background.start(work, is_brief=True)
 
-    async def _claim(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
-        if task := await self._execution.attempt_of(run_id):
-            # Its next tick renews the lease. A delivery that comes again stays open as long as the first would have.
-            return task
-        if self._execution.is_full:
-            raise TooManyRuns(retry_after=2)
-        with self._execution.claiming():
-            claimed = await self.runs.claim(run_id)
-            if isinstance(claimed, Over):
-                self._pass_on(claimed.next_run)
-                return None
-            if not isinstance(claimed, Leased):
-                return claimed
-            logger.info("run.taken_up", extra={"run": run_id, "attempt": claimed.attempt})
-            count_takeover(claimed.attempt, claimed.request)
-            self._execution.start(claimed)
-            return await self._execution.attempt_of(run_id)
+    async def sweep(self) -> int:
+        """Send every run that waits, and delete what is kept no longer. Returns how many runs were sent.
 
-    async def _look_again(self, run_id: str) -> "asyncio.Task[None] | Suspected | None":
-        await asyncio.sleep(self._settings.takeover_grace_seconds + _MARGIN_SECONDS)
-        return await self._claim(run_id)
+        A run whose holder is late to renew is sent when its lease runs out, instead of by the sweep after that.
 
-    async def _second_look(self, run_id: str) -> None:
-        try:
-            await self._look_again(run_id)
-        except Unavailable:
-            return
-        except TooManyRuns:
-            if self._dispatch.has_address:
-                self._pass_on(run_id)
+        Raises:
+            TooManyRuns: this process stops.
+        """
+        if self._executor.is_stopping:
+            self._placement.check_room()
+        swept = await self._waiting.sweep()
+        for run_id in swept:
+            self._placement.send(run_id, is_marked=True)
+        for run_id, seconds in await self._waiting.late_leases():
+            if not self._writer.live_run(run_id):
+                self._placement.send_after(run_id, seconds)
+        await self._waiting.prune()
+        return len(swept)
+
+    async def finish(self, grace: Grace) -> bool:
+        """Take no more runs and finish those this process holds; near the grace's end, only their open turns.
+
+        Returns whether all have left; if not, `release` must follow.
+        """
+        grace.start()
+        self._executor.is_stopping = self._handover.is_open = True
+        logger.info("function.stopping", extra={"runs": self._executor.runs})
+        if not await grace.wait(self._is_idle, until=grace.edges_at):
+            self._executor.release_between_turns()
+        return await grace.wait(self._is_idle, until=grace.release_at)
+
+    async def release(self, grace: Grace) -> None:
+        """Release the runs that this process still holds, in the middle of their turns."""
+        self._is_releasing = True
+        for live in await self._executor.release_now(grace):
+            if live.next_run:
+                self._handover.note(live.next_run)
+
+    async def hand_over(self, grace: Grace) -> None:
+        """Send the runs that this process leaves, until other processes hold them or the grace is over."""
+        await self._handover.until_taken(grace)
+
+    async def close(self, grace: Grace) -> None:
+        """End everything, once no request is open any more: until then, readers may have found a run to send."""
+        await self._handover.until_taken(grace)
+        remaining = self._handover.remaining()
+        await self._background.cancel()
+        await self._handover.leave(remaining)
+        await self._dispatcher.close()
+
+    def _is_idle(self) -> bool:
+        return self._executor.is_idle and not self._background.has_brief

@@ -25,7 +25,7 @@ _TARGET = 2
 _POLL = 0.05
 _REPLACED = 60.0
 #: What a process logs of a run that leaves it before its end.
-_RELEASED = "run.handed_on"
+_RELEASED = "run.released"
 
 
 class Fleet:

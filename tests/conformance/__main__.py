@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.tools import mcp
-from functions.tools.app import found_tools, router, tools
+from functions.tools.app import ToolServices, found_tools, router, tool_services
 from functions.tools.asking import Notify
 from functions.tools.calls import Calls
 from functions.tools.server import Server
@@ -20,7 +19,8 @@ from functions.tools.tool import Caller
 from shared.auth.callers import Minter
 from shared.core.json import Json
 from shared.core.settings import Settings
-from shared.http.app import create_app, database
+from shared.http.app import create_app
+from shared.http.process import Process
 from tests.conformance.everything import TOOLS, notify
 from tests.conformance.methods import CAPABILITIES, METHODS
 from tests.conformance.samples import USER
@@ -35,10 +35,11 @@ class Everything(Server):
 
 
 @asynccontextmanager
-async def everything(app: FastAPI) -> AsyncIterator[None]:
-    calls = Calls(app.state.database, app.state.settings)
-    app.state.mcp = Everything({**found_tools(), **TOOLS}, calls, METHODS, CAPABILITIES)
-    yield
+async def everything(process: Process) -> AsyncIterator[ToolServices]:
+    async with tool_services(process) as ours:
+        calls = Calls(process.database, process.settings)
+        server = Everything({**found_tools(), **TOOLS}, calls, METHODS, CAPABILITIES)
+        yield ToolServices(ours.callers, server)
 
 
 def signed(app: ASGIApp, settings: Settings) -> ASGIApp:
@@ -57,7 +58,7 @@ def signed(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 def main() -> None:
     settings = Settings.from_env()
-    served = create_app("tools", router, uses=(database, tools, everything), settings=settings)
+    served = create_app("tools", router, everything, settings=settings)
     uvicorn.run(signed(served, settings), host=settings.host, port=settings.port, log_config=None)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from local.gateway import find_deno
 from tests.doubles import ModelServer, says
+from tests.fixtures.conversations import leave_waiting
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user
+from tests.fixtures.functions import Served, says_user
 from tests.fixtures.processes import started
 
 CLIENT = Path(__file__).parent / "clients" / "cloudevents.ts"
-NOWHERE = "http://127.0.0.1:1/"
 
 
 async def deliver(url: str, *run_ids: str) -> list[str]:
@@ -27,20 +27,14 @@ async def deliver(url: str, *run_ids: str) -> list[str]:
     return output.decode().split()
 
 
-async def waiting_run(agent: Served, person: Person, name: str) -> str:
-    """A run that nobody was told about: its id in the database."""
-    agent.app.state.holder._dispatch._address = NOWHERE
-    asked = says_user("hi", forwardedProps={"background": True})
-    await person.ask("POST", "/runs", {**asked, "runId": name, "threadId": f"thread of {name}"})
-    async with agent.database.owner() as owner:
-        return str(await owner.fetchval("select id from agent.run where key = $1", name))
-
-
 async def test_the_official_sdk_delivers_runs_in_both_modes(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    run_ids = [await waiting_run(agent, person, name) for name in ("binary", "structured")]
+    run_ids = [
+        await leave_waiting(agent, person, says_user("hi", run=name, thread=name))
+        for name in ("binary", "structured")
+    ]
     model.will(says("one"), says("two"))
 
     async with started("runner", database, model) as runner:

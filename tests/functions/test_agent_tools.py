@@ -208,18 +208,19 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
 
 
 async def test_a_process_that_remembers_an_older_servers_tools_calls_them_as_it_knows(
-    database: TestDatabase, model: ModelServer
+    database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def no_list(*_: object) -> list[Json]:
+        return await asyncio.Event().wait()  # type: ignore[return-value]  # it never does
+
     async with foreign(said) as (url, asked):
         for nth in range(2):
-            # The second process begins with the list of the first: its first word to the server is a call.
             async with serve(database, model, mcp_servers=servers(url)) as agent:
-                tools_ = agent.app.state.tools
                 person = await agent.person()
-                await tools_.warm()
-                for listed in tools_._lists.values():
-                    listed.asked_at, listed.seconds = 1e12, 60.0
-                asked.clear()
+                if nth:
+                    # The list that the first process stored is all it has: its first request to the server is a call.
+                    monkeypatch.setattr("shared.mcp.client.Client.list_tools", no_list)
+                    asked.clear()
                 model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
                 await person.run(says_user("go", run=f"run-{nth}"))
                 assert tool_results(model) == ["found {'n': 1}"]

@@ -11,11 +11,10 @@ from fastapi import FastAPI
 
 from functions.agent.app import router as agent_router
 from functions.threads.app import router as threads_router
-from functions.threads.app import uses_threads
+from functions.threads.app import thread_services
 from shared.aws import LambdaHandler
 from shared.core.json import Json
-from shared.http.app import create_app, identity
-from shared.http.app import database as uses_database
+from shared.http.app import create_app
 from shared.http.services import run_services
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
@@ -63,7 +62,8 @@ async def test_a_threads_function_answers_an_api_gateway(
     app = create_app(
         "threads",
         threads_router,
-        uses=(uses_database, identity, uses_threads),
+        thread_services,
+        serves_users=True,
         settings=settings_for(database, model),
     )
     with container(app) as call:
@@ -87,7 +87,8 @@ async def test_an_agent_function_answers_a_function_url_with_a_whole_run(
     app = create_app(
         "agent",
         agent_router,
-        uses=(uses_database, identity, run_services),
+        run_services,
+        serves_users=True,
         settings=settings_for(database, model),
     )
     with container(app) as call:

@@ -1,62 +1,80 @@
 """Deliveries of waiting runs: open as long as the attempt they started, as many as there are, never a run's support."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from shared.runs.dispatch import Dispatcher
+import pytest
+
+from shared.runs.background import BackgroundTasks
+from shared.runs.dispatcher import Dispatcher
+from shared.runs.waiting import WaitingRuns
 from tests.doubles import ModelServer, Reply, chunk, says
+from tests.fixtures.conversations import leave_waiting
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, settings_for
+from tests.fixtures.functions import Served, says_user, serve, settings_for
 from tests.fixtures.processes import started
-from tests.fixtures.runners import silent_runner
+from tests.fixtures.runners import runner_stub, silent_runner
 from tests.fixtures.waiting import eventually, until_true
 from tests.postgres.holders import connected
 
-_BACKGROUND = {"forwardedProps": {"background": True}}
 
-
-async def waiting_run(agent: Served, name: str = "run-1") -> str:
-    """A background run that nobody was told of."""
-    person = await agent.person()
-    agent.app.state.holder._dispatch.send = lambda _: asyncio.sleep(0)
-    asked = says_user("hi", run=name, thread=name, **_BACKGROUND)
-    assert (await person.ask("POST", "/runs", asked)).status_code == 202
-    async with agent.database.owner() as owner:
-        return str(await owner.fetchval("select id from agent.run where key = $1", name))
+@asynccontextmanager
+async def dispatching(
+    database: TestDatabase, model: ModelServer, **settings: object
+) -> AsyncIterator[Dispatcher]:
+    """What sends runs in a process with these settings."""
+    used, background = settings_for(database, model, **settings), BackgroundTasks()
+    async with connected(database.url) as db:
+        dispatcher = Dispatcher(WaitingRuns(db, used), background, used)
+        yield dispatcher
+        await background.cancel()
+        await dispatcher.close()
 
 
 async def test_no_small_number_of_open_deliveries_makes_the_others_wait(
     database: TestDatabase, model: ModelServer
 ) -> None:
     many = 150
+    async with (
+        silent_runner() as (address, deliveries),
+        dispatching(database, model, runner_url=address) as dispatcher,
+    ):
+        for _ in range(many):
+            dispatcher.send(str(uuid4()), is_marked=True)
 
-    async def never(_: str) -> bool:
-        raise AssertionError("there is an address")
-
-    async with silent_runner() as (address, deliveries), connected(database.url) as db:
-        settings = settings_for(database, model, runner_url=address)
-        dispatch = Dispatcher(db, settings, never)
-        sending = [asyncio.ensure_future(dispatch.deliver(str(uuid4()))) for _ in range(many)]
-
-        async def are_there() -> bool:
-            return len(deliveries) == many
-
-        await eventually(are_there)
-        assert len(dispatch.sending) == many
-        for task in sending:
-            task.cancel()
-        await asyncio.gather(*sending, return_exceptions=True)
-        await dispatch.close()
+        await eventually(lambda: asyncio.sleep(0, len(deliveries) == many))
+        assert len(dispatcher.sending) == many
 
 
-async def test_a_sender_waits_for_a_broker_as_long_as_a_run_may_take(
-    database: TestDatabase, model: ModelServer
+async def test_a_delivery_to_a_broker_stays_open_for_a_run_s_time_and_a_margin(
+    database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_for(database, model, k_sink="http://127.0.0.1:9/", run_deadline_seconds=100)
-    async with connected(database.url) as db:
-        dispatch = Dispatcher(db, settings, lambda _: asyncio.sleep(0, True))
+    monkeypatch.setattr("shared.runs.dispatcher._MARGIN_SECONDS", 0.2)
+    async with (
+        silent_runner() as (address, deliveries),
+        dispatching(database, model, k_sink=address, run_deadline_seconds=0.1) as short,
+        dispatching(database, model, k_sink=address, run_deadline_seconds=60) as long,
+    ):
+        for dispatcher in (short, long):
+            dispatcher.send(str(uuid4()), is_marked=True)
+        await eventually(lambda: asyncio.sleep(0, len(deliveries) == 2))
 
-    assert dispatch._seconds == 130
+        await eventually(lambda: asyncio.sleep(0, not short.sending))
+        assert long.sending
+
+
+async def test_a_run_is_sent_once_at_a_time(database: TestDatabase, model: ModelServer) -> None:
+    async with (
+        runner_stub() as (address, sent),
+        dispatching(database, model, runner_url=address) as dispatcher,
+    ):
+        run_id = str(uuid4())
+        for _ in range(3):
+            dispatcher.send(run_id, is_marked=True)
+        await eventually(lambda: asyncio.sleep(0, not dispatcher.sending))
+    assert sent == [run_id]
 
 
 async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
@@ -65,7 +83,7 @@ async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
     never = asyncio.Event()
     # On a slow machine its time is over before the model is asked.
     model.answer_all = lambda _: Reply([chunk({"content": "half"}), never])
-    run_id = await waiting_run(agent)
+    run_id = await leave_waiting(agent, await agent.person(), says_user("hi"))
     async with (
         silent_runner() as (address, deliveries),
         started("runner", database, model, run_deadline_seconds=0.5, runner_url=address) as runner,
@@ -89,7 +107,7 @@ async def test_a_run_goes_on_when_its_sender_leaves_and_a_second_delivery_waits_
 ) -> None:
     go_on = asyncio.Event()
     model.will([chunk({"content": "a"}), go_on, *says("b")])
-    run_id = await waiting_run(agent)
+    run_id = await leave_waiting(agent, await agent.person(), says_user("hi"))
     async with started("runner", database, model) as runner:
         first = asyncio.ensure_future(runner.post_event(run_id))
         async with asyncio.timeout(5):
@@ -110,7 +128,9 @@ async def test_a_full_runner_refuses_and_the_run_can_be_sent_again_at_once(
 ) -> None:
     never = asyncio.Event()
     model.will([chunk({"content": "a"}), never])
-    occupies, run_id = await waiting_run(agent, "first"), await waiting_run(agent)
+    person = await agent.person()
+    occupies = await leave_waiting(agent, person, says_user("hi", run="first", thread="first"))
+    run_id = await leave_waiting(agent, person, says_user("hi"))
     async with started("runner", database, model, max_live_runs=1) as full:
         occupying = asyncio.ensure_future(full.post_event(occupies))
         async with asyncio.timeout(5):
@@ -119,11 +139,10 @@ async def test_a_full_runner_refuses_and_the_run_can_be_sent_again_at_once(
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
         assert refused.headers["retry-after"]
         # What a sweep sends to it may be sent again at once.
-        del agent.app.state.holder._dispatch.send
-        agent.app.state.holder._dispatch._address = full.base + "/"
-        assert await agent.app.state.holder.sweep() == 1
-        waits = f"(select dispatched_at is null from agent.lease where run_id = '{run_id}')"
-        await until_true(database, waits)
+        async with serve(database, model, runner_url=full.base + "/") as sweeping:
+            assert await sweeping.runs.worker.sweep() == 1
+            waits = f"(select dispatched_at is null from agent.lease where run_id = '{run_id}')"
+            await until_true(database, waits)
         occupying.cancel()
     model.answer_all = lambda _: Reply(says("done"))
     async with started("runner", database, model) as runner:

@@ -117,7 +117,7 @@ async def test_trouble_of_one_poll_does_not_end_following(
     has_failed = asyncio.Event()
 
     def note(record: logging.LogRecord) -> bool:
-        if record.msg == "follow.failed":
+        if record.msg == "log.poll_failed":
             has_failed.set()
         return False
 

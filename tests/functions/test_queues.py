@@ -4,19 +4,23 @@ import asyncio
 
 from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
-from tests.fixtures.conversations import body, leave_orphan, text, types, user, wait_for_status
+from tests.fixtures.conversations import (
+    body,
+    leave_orphan,
+    leave_waiting,
+    text,
+    types,
+    user,
+    wait_for_status,
+)
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
 
 
 async def elsewhere(agent: Served, person: Person) -> None:
     """The holder of all runs of this process dies, as far as the others can see."""
-    holder = agent.app.state.holder
-    attempts = list(holder._execution._executing.values())
-    for attempt in attempts:
-        attempt.cancel()
-    await asyncio.gather(*attempts, return_exceptions=True)
-    holder.journal.live.clear()
+    for live in agent.runs.writer.live_runs():
+        live.lose()
     async with agent.database.owner() as owner:
         await owner.execute("update agent.lease set until = '-infinity' where attempt > 0")
 
@@ -73,14 +77,10 @@ async def test_a_queue_whose_head_nobody_woke_is_woken_by_the_next_request(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
-    agent.app.state.holder._dispatch._address = "http://127.0.0.1:1/"
-    forgotten = body("run-1", user("u1", "first"))
-    forgotten["forwardedProps"]["background"] = True
-    await person.ask("POST", "/runs", forgotten)
+    await leave_waiting(agent, person, body("run-1", user("u1", "first")))
     model.will(says("one"), says("two"))
 
     second = body("run-2", user("u2", "second"), busyPolicy="enqueue")
-    agent.app.state.holder._dispatch._address = ""
     assert text(await person.run(second)) == "two"
     await wait_for_status(person, "completed")
 

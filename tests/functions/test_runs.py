@@ -233,16 +233,16 @@ async def test_a_cut_answer_is_incomplete_not_finished_quietly(
     assert (await person.ask("GET", "/runs/run-1")).json()["status"] == "incomplete"
 
 
-async def test_a_silent_stream_is_kept_alive(agent: Served, model: ModelServer) -> None:
-    agent.app.state.follow._keep_alive = 0.05
-    person, go_on = await agent.person(), asyncio.Event()
+async def test_a_silent_stream_is_kept_alive(database: TestDatabase, model: ModelServer) -> None:
+    go_on = asyncio.Event()
     model.will([go_on, *says("at last")])
-
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
-        await frames.next()
-        asyncio.get_running_loop().call_later(0.3, go_on.set)
-        await frames.rest()
-        assert frames.comments >= 2
+    async with serve(database, model, keep_alive_seconds=0.05) as agent:
+        person = await agent.person()
+        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            await frames.next()
+            asyncio.get_running_loop().call_later(0.3, go_on.set)
+            await frames.rest()
+            assert frames.comments >= 2
 
 
 async def test_a_model_that_falls_silent_is_given_up_and_asked_again(

@@ -59,9 +59,9 @@ async def test_a_stall_longer_than_a_lease_moves_no_run_and_holds_little_back(
         stalling = asyncio.ensure_future(cable.stall(_LEASE * 3))
         await until_true(database, "not exists (select from agent.lease where until > now())")
         # Another process looks as soon as Postgres is back: all leases have run out, and nobody has renewed one yet.
-        sweeping = asyncio.ensure_future(other.app.state.holder.sweep())
+        sweeping = asyncio.ensure_future(other.runs.worker.sweep())
         await asyncio.sleep(_LEASE)
-        held_back = [len(live.pending) for live in agent.app.state.holder.journal.live.values()]
+        held_back = [live.pending_events for live in agent.runs.writer.live_runs()]
         await stalling
         await sweeping
         seen = await asyncio.gather(*reading)

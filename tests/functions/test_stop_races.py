@@ -4,26 +4,23 @@ import asyncio
 import signal
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from shared.core.errors import Unavailable
-from shared.runs.dispatch import Dispatcher
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, serve, settings_for
+from tests.fixtures.functions import Served, says_user, serve
 from tests.fixtures.processes import started
 from tests.fixtures.runners import runner_stub
 from tests.fixtures.waiting import eventually, until_true
-from tests.postgres.holders import connected
 
 _BACKGROUND = {"background": True}
 
 
 def slow(agent: Served, door: str, function: str, seconds: float) -> asyncio.Event:
     """Let the answers of one function of the database be late. The event is set when it was called."""
-    called, database = asyncio.Event(), agent.app.state.database
+    called, database = asyncio.Event(), agent.process.database
     real: Callable[..., Any] = getattr(database, door)
 
     async def late(name: str, *arguments: Any) -> Any:
@@ -39,9 +36,8 @@ def slow(agent: Served, door: str, function: str, seconds: float) -> asyncio.Eve
 
 async def stop(agent: Served) -> None:
     """What the server does at SIGTERM, to the end of the process."""
-    agent.app.state.grace.start()
-    await agent.app.state.stop()
-    await agent.app.state.holder.close(agent.app.state.grace)
+    await agent.process.finish()
+    await agent.runs.close(agent.process.grace)
 
 
 async def test_the_next_run_of_a_thread_is_sent_though_its_mark_is_under_way(
@@ -103,7 +99,8 @@ async def test_a_release_that_fails_once_is_repeated(
         person = await agent.person()
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
-            real, failed = agent.app.state.database.call, list[str]()
+            database_: Any = agent.process.database
+            real, failed = database_.call, list[str]()
 
             async def once(name: str, *arguments: Any) -> Any:
                 if name == "release_runs" and not failed:
@@ -111,7 +108,7 @@ async def test_a_release_that_fails_once_is_repeated(
                     raise Unavailable
                 return await real(name, *arguments)
 
-            agent.app.state.database.call = once
+            database_.call = once
             await stop(agent)
     never.set()
     async with database.owner() as owner:
@@ -139,7 +136,7 @@ async def test_a_delivery_while_the_lease_is_given_back_is_no_success(
             run_id = str(await owner.fetchval("select id from agent.run"))
             # A sweep elsewhere marks it, and its delivery comes here.
             assert len(await owner.fetch("select agent.sweep_runs(100)")) == 1
-            delivery = asyncio.ensure_future(agent.app.state.holder.execute(run_id))
+            delivery = asyncio.ensure_future(agent.runs.worker.take(run_id))
             await until_true(
                 database, "(select token is not null or dispatched_at is null from agent.lease)"
             )
@@ -162,12 +159,11 @@ async def test_a_sweep_that_is_under_way_leaves_no_mark(
         async with database.owner() as owner:
             await owner.execute("update agent.lease set dispatched_at = null")
         called = slow(agent, "rows", "sweep_runs", 0.2)
-        sweep = asyncio.ensure_future(agent.app.state.holder.sweep())
+        sweep = asyncio.ensure_future(agent.runs.worker.sweep())
         await called.wait()
-        agent.app.state.grace.start()
-        await agent.app.state.stop()
+        await agent.process.finish()
         await sweep
-        await agent.app.state.holder.close(agent.app.state.grace)
+        await agent.runs.close(agent.process.grace)
     async with database.owner() as owner:
         is_marked = await owner.fetchval("select dispatched_at is not null from agent.lease")
     assert len(sent) == 2 or not is_marked, "marked, and never sent"
@@ -197,17 +193,6 @@ async def test_a_client_that_left_before_the_stop_still_cancels_its_run(
     never.set()
 
 
-async def test_a_run_is_sent_once_at_a_time(database: TestDatabase, model: ModelServer) -> None:
-    async with runner_stub() as (address, sent), connected(database.url) as db:
-        settings = settings_for(database, model, runner_url=address)
-        dispatcher = Dispatcher(db, settings, lambda _: asyncio.sleep(0, True))
-        run_id = str(uuid4())
-        await asyncio.gather(*(dispatcher.deliver(run_id) for _ in range(3)))
-        await dispatcher.close()
-    assert sent == [run_id]
-    assert not dispatcher.sending
-
-
 @pytest.mark.parametrize("has_runner", [False, True])
 async def test_a_stop_without_postgres_ends_with_its_grace(
     database: TestDatabase, model: ModelServer, has_runner: bool
@@ -220,8 +205,8 @@ async def test_a_stop_without_postgres_ends_with_its_grace(
             person = await agent.person()
             async with person.stream("POST", "/runs", says_user("hi")) as frames:
                 await frames.until("TEXT_MESSAGE_CONTENT")
-                state = agent.app.state.database
-                state.call = state.rows = lambda *_: asyncio.Event().wait()
+                database_: Any = agent.process.database
+                database_.call = database_.rows = lambda *_: asyncio.Event().wait()
                 async with asyncio.timeout(5):
                     await stop(agent)
     never.set()

@@ -154,15 +154,14 @@ async def test_one_sweep_before_the_lease_runs_out_is_enough(
 async def test_a_background_run_is_executed_by_the_runner_and_a_second_delivery_changes_nothing(
     agent: Served, database: TestDatabase, model: ModelServer, runner: Process
 ) -> None:
-    agent.app.state.holder._dispatch._address = runner.base + "/"
-    person = await agent.person()
     model.will(says("done"))
+    async with serve(database, model, runner_url=runner.base + "/") as agent:
+        person = await agent.person()
+        body = says_user("hi", forwardedProps={"background": True})
+        started_ = await person.ask("POST", "/runs", body)
 
-    body = says_user("hi", forwardedProps={"background": True})
-    started_ = await person.ask("POST", "/runs", body)
-
-    assert (started_.status_code, started_.json()["status"]) == (202, "queued")
-    await wait_for_status(person, "completed")
+        assert (started_.status_code, started_.json()["status"]) == (202, "queued")
+        await wait_for_status(person, "completed")
     again = await runner.post_event(await run_id_of(database))
     assert (again.status_code, again.content) == (204, b""), "refused: the claim is the dedupe"
 

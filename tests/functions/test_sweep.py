@@ -1,13 +1,12 @@
 """The schedule's sweep: let in by the gateway's word alone, and by no user's."""
 
-import asyncio
 import time
 from uuid import uuid4
 
 import pytest
 
 from tests.doubles import ModelServer, says
-from tests.fixtures.conversations import wait_for_status
+from tests.fixtures.conversations import leave_waiting, wait_for_status
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import _KEYS, Served, says_user
 from tests.golden.signing import mint
@@ -26,11 +25,10 @@ async def test_one_sweep_finishes_what_waits(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    body = says_user("hi", forwardedProps={"background": True})
+    body = says_user("hi")
     model.will(says("done"))
-    # Its dispatch is lost: nothing but the row knows of it.
-    agent.app.state.holder._dispatch.send = lambda run_id: asyncio.sleep(0)
-    await person.ask("POST", "/runs", body)
+    # Only the row knows that it waits.
+    await leave_waiting(agent, person, body)
 
     headers = {"x-gateway-assertion": assertion()}
     swept = await agent.client.post(agent.base + "/sweep", headers=headers)

@@ -88,7 +88,7 @@ def _is_public(service: Json) -> bool:
 def test_a_function_gets_what_it_requires(overlay: Overlay, function: str) -> None:
     app = importlib.import_module(f"functions.{function}.app").app
     secrets = overlay.secrets(function)
-    required = {name.upper() for name in app.state.requires}
+    required = {name.upper() for name in app.requires}
     if function in ANSWERING:
         # What TOOLS_URL, which they all get, asks of them.
         required.add("INTERNAL_SIGNING_KEY")

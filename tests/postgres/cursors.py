@@ -7,7 +7,6 @@ from shared.core.events import Cursor, Event, Snapshot
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
-from shared.runs.feed import Feed
 from shared.runs.live import LiveRun
 from shared.runs.reader import LogReader
 from shared.runs.store import RunStore
@@ -67,17 +66,13 @@ class Process:
         self.follow = LogReader(
             self.runs,
             database,
-            self._feed,
-            # Whether somebody takes the run up is the play's to say.
-            notice=lambda run_id: None,
+            self.journal.feed,
+            # The play decides whether another process takes the run.
+            recover=lambda run_id: None,
             tick=settings.tick_seconds,
             keep_alive=0,
         )
         self.live: LiveRun | None = None
-
-    def _feed(self, run_id: str) -> Feed | None:
-        live = self.journal.live.get(run_id)
-        return live.feed if live else None
 
     async def poll(self) -> None:
         while await self.follow._poll():

@@ -64,7 +64,7 @@ class Play:
     async def begin(self, process: Process, *, queued: bool) -> None:
         """Admit the run: held by this process, or waiting."""
         request = asks(run=self.name, thread=f"thread of {self.name}")
-        admitted = await process.runs.begin(self._claims, request, lease=not queued)
+        admitted = await process.runs.start(self._claims, request, lease=not queued)
         self._run_id = admitted.run_id
         if isinstance(admitted, Leased):
             self.attempt = 1
@@ -117,8 +117,8 @@ class Play:
         """Say something without consequence."""
         assert process.live
         # How long it takes between two steps of a play means nothing.
-        process.live.behind_since = monotonic()
-        await process.journal.send(process.live, drafts)
+        process.live._outbox._behind_since = monotonic()
+        await process.live.send(drafts)
         self._tell(process, drafts)
 
     async def tick(self, process: Process) -> None:
@@ -132,7 +132,7 @@ class Play:
         """Say something with consequences."""
         live = process.live
         assert live
-        work = asyncio.ensure_future(process.journal.commit(live, drafts, closes=closes))
+        work = asyncio.ensure_future(live.commit(drafts, closes_turn=closes))
         await asyncio.sleep(0)
         await process.journal.flush([live])
         with suppress(LeaseLost):

@@ -42,7 +42,7 @@ class Desk:
         model, toolbox = ScriptedModel(*turns), CountingTools(dict(tools))
         async with asyncio.timeout(10):
             agent = replace(AGENT, tools=toolbox)
-            await answer(self.live, self.journal, agent, model, seconds=8)
+            await answer(self.live, agent, model, seconds=8)
         model.assert_done()
         return toolbox
 
@@ -71,7 +71,7 @@ async def at_a_desk(database: TestDatabase) -> AsyncIterator[Desk]:
     journal = LogWriter(db, settings)
     working = asyncio.ensure_future(journal.run())
     try:
-        leased = await RunStore(db, settings).begin(user, asks())
+        leased = await RunStore(db, settings).start(user, asks())
         assert isinstance(leased, Leased)
         yield Desk(database, db, journal, journal.open(leased), user)
     finally:
@@ -106,7 +106,7 @@ async def test_a_cancel_while_a_tool_runs_stops_it_and_ends_the_run_once(desk: D
         return "never"
 
     task = asyncio.ensure_future(desk.answer([CALL, CALLS], look=look))
-    desk.live.on_stop = task.cancel
+    desk.live.executed_by(task)
     async with asyncio.timeout(5):
         await runs.wait()
         await desk.db.call("cancel_run", desk.user, "run-1", "request-1")
@@ -147,7 +147,7 @@ async def test_a_run_that_another_process_took_just_stops(desk: Desk) -> None:
         return "seen"
 
     task = asyncio.ensure_future(desk.answer([CALL, CALLS], look=look))
-    desk.live.on_stop = task.cancel
+    desk.live.executed_by(task)
     async with asyncio.timeout(5):
         await asyncio.gather(task, return_exceptions=True)
 
@@ -186,12 +186,13 @@ async def test_a_cancel_while_the_ending_is_on_its_way_changes_nothing(desk: Des
             await owner.execute("select from agent.lease where run_id = $1 for update", run)
             task = asyncio.ensure_future(desk.answer([Text("text", "hi"), STOP]))
             await eventually(has_ending)
-            desk.live.cancel_asked = True
+            desk.live.executed_by(task)
+            desk.live.cancel()
             for _ in range(3):
                 task.cancel()
                 await asyncio.sleep(0)
             assert not desk.live.is_settled, "it is not in the log yet"
         await asyncio.gather(task, return_exceptions=True)
 
-    await desk.journal.settle(desk.live)
+    await desk.live.settle()
     assert (await desk.ending())["status"] == "completed"

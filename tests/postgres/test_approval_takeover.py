@@ -42,11 +42,11 @@ class Hands:
         async with asyncio.timeout(10), aclosing(self._loop(leased, *turns).steps()) as found:
             async for step in found:
                 if not step.commits:
-                    await self.journal.send(live, step.drafts)
+                    await live.send(step.drafts)
                     continue
                 if done == steps and not whole:
                     break
-                await self.journal.commit(live, step.drafts, closes=step.closes)
+                await live.commit(step.drafts, closes_turn=step.closes)
                 done += 1
                 if done == steps and whole:
                     break
@@ -103,12 +103,12 @@ async def test_an_approved_call_is_made_at_most_once(
     database: TestDatabase, steps: int, whole: bool
 ) -> None:
     async with hands(database) as ours:
-        first = await ours.runs.begin(ours.user, asks())
+        first = await ours.runs.start(ours.user, asks())
         assert isinstance(first, Leased)
         await ours.answer(first, TURN)
         asked = await questions(ours.runs, ours.user)
 
-        second = await ours.runs.begin(ours.user, yes_to(asked))
+        second = await ours.runs.start(ours.user, yes_to(asked))
         assert isinstance(second, Leased)
         done = await ours.answer(second, [Text("text", "ok"), STOP], steps=steps, whole=whole)
         view = await ours.runs.find(ours.user, client_run_id="run-2")
@@ -136,7 +136,7 @@ async def test_a_process_that_dies_before_it_asked_leaves_the_asking_to_the_next
     database: TestDatabase,
 ) -> None:
     async with hands(database) as ours:
-        first = await ours.runs.begin(ours.user, asks())
+        first = await ours.runs.start(ours.user, asks())
         assert isinstance(first, Leased)
         # The turn is closed and `look` has its result; the ending with the question is not written.
         await ours.answer(first, TURN, steps=2)
@@ -150,7 +150,7 @@ async def test_a_process_that_dies_before_it_asked_leaves_the_asking_to_the_next
 
 async def test_what_earlier_holders_spent_is_counted(database: TestDatabase) -> None:
     async with hands(database) as ours:
-        first = await ours.runs.begin(ours.user, asks())
+        first = await ours.runs.start(ours.user, asks())
         assert isinstance(first, Leased)
         await ours.answer(first, [CallPart(0, "a", "look", "{}"), CALLS], steps=2)
         again = await taken_up(ours.runs, database, first)
@@ -164,7 +164,7 @@ async def test_what_earlier_holders_spent_is_counted(database: TestDatabase) -> 
 async def test_the_tokens_of_a_day_are_a_limit(database: TestDatabase) -> None:
     async with hands(database) as ours:
         ours.runs._limits["daily_tokens"] = 7
-        first = await ours.runs.begin(ours.user, asks())
+        first = await ours.runs.start(ours.user, asks())
         assert isinstance(first, Leased)
         assert first.tokens_left == 7
         await ours.answer(first, [Text("text", "ok"), STOP])
@@ -174,7 +174,7 @@ async def test_the_tokens_of_a_day_are_a_limit(database: TestDatabase) -> None:
 
 async def test_a_run_that_waited_too_long_is_refused(database: TestDatabase) -> None:
     async with hands(database) as ours:
-        waiting = await ours.runs.begin(ours.user, asks(), lease=False)
+        waiting = await ours.runs.start(ours.user, asks(), lease=False)
         async with database.owner() as owner:
             await owner.execute("update agent.run set created_at = now() - interval '25 hours'")
         await ours.runs.claim(waiting.run_id)

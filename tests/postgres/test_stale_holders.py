@@ -59,13 +59,13 @@ async def test_a_process_that_hears_late_of_its_lease_says_nothing_before_it_is_
         supabase_database_url=database.url, lease_seconds=0.4, lease_renew_seconds=0.1
     )
     slow = SlowToAnswer(settings)
-    leased = await RunStore(slow, settings).begin(user, asks())
+    leased = await RunStore(slow, settings).start(user, asks())
     assert isinstance(leased, Leased)
     journal = LogWriter(slow, settings)
     live = journal.open(leased)
     said = Draft("item.started", None, {"kind": "message"})
 
-    sending = asyncio.ensure_future(journal.send(live, [said]))
+    sending = asyncio.ensure_future(live.send([said]))
     await asyncio.sleep(0.02)
     assert [event.type for event in live.feed.events] == ["run.started"]
     await journal.flush([live])

@@ -1,5 +1,6 @@
 """Readers who begin with a view of the run that is older than what happened since, and a cursor that is in no log."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -8,7 +9,6 @@ from shared.core.events import Cursor, Draft, Event, Snapshot
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
-from shared.runs.feed import Feed
 from shared.runs.live import LiveRun
 from shared.runs.reader import LogReader
 from shared.runs.store import Leased, RunStore, RunView
@@ -26,12 +26,10 @@ class Process:
         self.runs = RunStore(db, _SETTINGS)
         self.journal = LogWriter(db, _SETTINGS)
         # A keep-alive of nothing: a reader that has all there is says so at once.
-        self._follow = LogReader(self.runs, db, self._feed, lambda _: None, tick=0.01, keep_alive=0)
+        self._follow = LogReader(
+            self.runs, db, self.journal.feed, lambda _: None, tick=0.01, keep_alive=0
+        )
         self._user = user
-
-    def _feed(self, run_id: str) -> Feed | None:
-        live = self.journal.live.get(run_id)
-        return live.feed if live else None
 
     async def take(self, run_id: str) -> LiveRun:
         taken = await self.runs.claim(run_id)
@@ -39,8 +37,10 @@ class Process:
         return self.journal.open(taken)
 
     async def commit(self, live: LiveRun, *drafts: Draft) -> None:
-        live.stamp(drafts, free=False)
+        committing = asyncio.ensure_future(live.commit(drafts))
+        await asyncio.sleep(0)
         await self.journal.flush([live])
+        await asyncio.gather(committing, return_exceptions=True)
 
     async def read(self, view: RunView, cursor: Cursor) -> list[list[Event] | Snapshot]:
         """All that a reader gets before there is nothing more for it, however often it is polled for."""
@@ -68,10 +68,10 @@ def here(db: Database, user: Json) -> Process:
 
 async def sent(here: Process, user: Json, database: TestDatabase) -> tuple[LiveRun, RunView]:
     """A run of this process, whose words are sent and in no log; its lease has run out since the view was read."""
-    leased = await here.runs.begin(user, asks())
+    leased = await here.runs.start(user, asks())
     assert isinstance(leased, Leased)
     live, view = here.journal.open(leased), await here.runs.find(user, client_run_id="run-1")
-    await here.journal.send(live, says(8))
+    await live.send(says(8))
     await expire(database, {"run_id": leased.run_id})
     return live, view
 

@@ -26,7 +26,7 @@ def test_runs_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
 
     write(log, line("run.ended", "a"), line("run.started", "a", "another"))
     assert held.count() == 2
-    write(log, line("run.left", "b"), line("run.ended", "a", "another"))
+    write(log, line("run.lease_lost", "b"), line("run.ended", "a", "another"))
     assert held.count() == 0
 
 

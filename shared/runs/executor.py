@@ -1,0 +1,153 @@
+"""The runs that this process executes, one task each: until they end, or must be released."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TypeAlias
+
+from shared.core import Grace, Json, Settings, bound, logger, run_span
+from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
+from shared.runs.store import Leased, ids_of
+from shared.runs.writer import LogWriter
+
+#: Executes a run to its ending, or raises ReleaseDue when it may not go on in this process.
+Execute: TypeAlias = Callable[[LiveRun], Awaitable[None]]
+
+
+class Executor:
+    """Keeps at most `max_live_runs` attempts in progress."""
+
+    def __init__(self, writer: LogWriter, execute: Execute, settings: Settings) -> None:
+        self._writer = writer
+        self._execute = execute
+        self._settings = settings
+        #: No run is started any more.
+        self.is_stopping = False
+        self._claims_under_way = 0
+        self._attempts: dict[str, asyncio.Task[None]] = {}
+        #: Runs whose attempt here is giving its lease back.
+        self._releasing: set[str] = set()
+        self._leaves_between_turns = False
+        #: Attempts are cut wherever they are.
+        self._is_cutting = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another run must be executed elsewhere."""
+        held = len(self._writer.live_runs()) + self._claims_under_way
+        return self.is_stopping or held >= self._settings.max_live_runs
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._attempts or self._claims_under_way)
+
+    @property
+    def runs(self) -> int:
+        """How many attempts are in progress."""
+        return len(self._attempts)
+
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Count a run while its claim is under way, or any number of claims could pass the limit together."""
+        self._claims_under_way += 1
+        try:
+            yield
+        finally:
+            self._claims_under_way -= 1
+
+    def start(self, leased: Leased, on_end: Callable[[LiveRun], None]) -> "asyncio.Task[None]":
+        """Execute a run that was just leased. `on_end` is called when the attempt has ended by itself."""
+        live = self._writer.open(leased)
+        task = self._attempts[leased.run_id] = asyncio.ensure_future(self._attempt(live, on_end))
+        task.add_done_callback(partial(self._forget, leased.run_id))
+        return task
+
+    def _forget(self, run_id: str, task: "asyncio.Task[None]") -> None:
+        # The run may be here again already, in another attempt.
+        if self._attempts.get(run_id) is task:
+            del self._attempts[run_id]
+            self._releasing.discard(run_id)
+
+    async def attempt_of(self, run_id: str) -> "asyncio.Task[None] | None":
+        """The attempt at this run in progress here, once none is giving its lease back."""
+        task = self._attempts.get(run_id)
+        if task and run_id in self._releasing:
+            await asyncio.wait([task])
+            return self._attempts.get(run_id)
+        return task
+
+    async def _attempt(self, live: LiveRun, on_end: Callable[[LiveRun], None]) -> None:
+        leased = live.leased
+        live.executed_by(asyncio.current_task())
+        with (
+            run_span(
+                leased.client_run_id, leased.client_thread_id, leased.attempt, leased.request
+            ) as span,
+            bound(**ids_of(leased)),
+        ):
+            logger.info("run.started", extra={"attempt": leased.attempt})
+            released: str | None = "cut"
+            try:
+                released = await self._drive(live)
+            finally:
+                if not self._is_cutting:
+                    self._writer.close(live)
+                if live.is_lost:
+                    span.fail("lease_lost")
+                _log_outcome(live, released)
+        on_end(live)
+
+    async def _drive(self, live: LiveRun) -> str | None:
+        """Execute the run; None when it has ended or was lost, else why its lease was given back."""
+        try:
+            if self._is_cutting:
+                # Its claim was under way when the grace ended.
+                raise ReleaseDue
+            await self._execute(live)
+        except ReleaseDue:
+            await self._give_back(live)
+            return "stop" if self._leaves_between_turns or self._is_cutting else "deadline"
+        except LeaseLost:
+            pass
+        return None
+
+    async def _give_back(self, live: LiveRun) -> None:
+        # A cancel that comes now is for the next holder.
+        live.executed_by(None)
+        self._releasing.add(live.leased.run_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.lease_seconds):
+                await self._writer.release([live])
+
+    def release_between_turns(self) -> None:
+        """Have every run released at the end of its turn."""
+        self._leaves_between_turns = True
+        for live in self._writer.live_runs():
+            live.release_after_turn()
+
+    async def release_now(self, grace: Grace) -> list[LiveRun]:
+        """Cut every attempt, commit what its run sent, and give the leases back. Returns what this process held."""
+        self._is_cutting = True
+        attempts = list(self._attempts.values())
+        for attempt in attempts:
+            attempt.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace.release_seconds):
+                await asyncio.gather(*attempts, return_exceptions=True)
+                await self._writer.release(self._writer.live_runs())
+        left = self._writer.live_runs()
+        for live in left:
+            self._writer.close(live)
+        return left
+
+
+def _log_outcome(live: LiveRun, released: str | None) -> None:
+    """Log what came of an attempt, once: ended, released and why, or lost to another process."""
+    facts: Json = {"attempt": live.leased.attempt, "events": live.committed}
+    if live.is_lost:
+        logger.info("run.lease_lost", extra=facts)
+    elif released:
+        logger.info("run.released", extra={**facts, "reason": released})
+    else:
+        logger.info("run.ended", extra=facts)

@@ -1,0 +1,61 @@
+"""The runs that wait for a process to execute them: found, marked as sent, watched until a process holds them."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from shared.core import Settings
+from shared.database import Database
+
+#: Runs of one sweep; the next one takes the rest.
+_SWEEP = 100
+#: A holder is late when its lease is so many times the renewal's period old.
+_LATE = 1.5
+
+
+class WaitingRuns:
+    """Runs without a holder. Every method is one statement, and raises Unavailable when Postgres is away.
+
+    A mark blocks other senders for a minute; a claim clears it.
+    """
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._late = settings.lease_seconds - _LATE * settings.lease_renew_seconds
+        hours = (
+            settings.keep_deltas_hours,
+            settings.keep_events_hours,
+            settings.keep_deleted_hours,
+        )
+        self._keep = [timedelta(hours=keep) for keep in hours]
+
+    async def mark(self, run_id: str) -> bool:
+        """Mark a run as sent. False: it does not wait, or was sent within the last minute."""
+        return bool(await self._database.call("mark_dispatched", run_id))
+
+    async def clear(self, run_ids: Iterable[str]) -> None:
+        """Let the next process that finds these runs send them at once, unless one holds them by now."""
+        await self._database.call("clear_dispatches", _uuids(run_ids))
+
+    async def unheld(self, run_ids: Iterable[str]) -> set[str]:
+        """Those of these runs that have not ended and that no process holds."""
+        rows = await self._database.rows("unheld_runs", _uuids(run_ids))
+        return {str(row["unheld_runs"]) for row in rows}
+
+    async def sweep(self) -> list[str]:
+        """Mark the oldest runs that wait, and return them."""
+        return [str(row["sweep_runs"]) for row in await self._database.rows("sweep_runs", _SWEEP)]
+
+    async def late_leases(self) -> list[tuple[str, float]]:
+        """Runs whose holder is late to renew, and in how many seconds each one's lease runs out."""
+        rows = await self._database.rows("late_leases", self._late, _SWEEP)
+        return [(str(row["run_id"]), row["due_in"]) for row in rows]
+
+    async def prune(self) -> None:
+        """Delete what is kept no longer, of a limited number of runs and threads."""
+        await self._database.call("prune", *self._keep, _SWEEP)
+
+
+def _uuids(run_ids: Iterable[str]) -> tuple[UUID, ...]:
+    # The driver takes a list for JSON.
+    return tuple(map(UUID, run_ids))
