@@ -4,12 +4,12 @@ A frame is a server-sent event with its cursor as `id:`. Optional members are le
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, assert_never
 
 import orjson
 
 from functions.agent.messages import messages
-from shared.core import Cursor, Event, Json, Snapshot
+from shared.core import Cursor, EventType, Json, LogEvent, RunEvent, Snapshot, UnknownEvent
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -58,11 +58,15 @@ class Projection:
         """Whether a snapshot may come now: what is open on the client must be known, to be closed first."""
         return not (self._resumes and self._has_written)
 
-    def write(self, events: Iterable[Event], *, skip: int = 0) -> bytes:
+    def write(self, events: Iterable[LogEvent], *, skip: int = 0) -> bytes:
         """The frames of these events; of the first one without its first `skip`."""
         written: list[bytes] = []
         for event in events:
             self._has_written = True
+            if isinstance(event, UnknownEvent):
+                # A newer version wrote it. To end the run here would tell the client something untrue.
+                skip = 0
+                continue
             if event.type == "run.started" and self._has_begun:
                 continue
             if event.ends_run and not self._has_begun:
@@ -94,7 +98,7 @@ class Projection:
         # A client that is cut off in the middle has forgotten what its cursor stood for: it gets the snapshot again.
         return b"".join([*(_sse(frame, _NOWHERE) for frame in head), _sse(last, cursor)])
 
-    def _encode(self, event: Event) -> list[bytes]:
+    def _encode(self, event: RunEvent) -> list[bytes]:
         """Its frames as bytes. The last carries the event's own cursor: with it the client has all of the event."""
         if event.type == "item.delta":
             return [_delta(event)] if event.data["channel"] in _DELTAS else []
@@ -105,7 +109,7 @@ class Projection:
         )
         return [_sse(frame, place) for frame, place in zip(frames, places, strict=True)]
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: RunEvent) -> None:
         match event.type:
             case "item.started" if event.item_id and event.data["kind"] in _OPENS:
                 self._open[event.item_id] = event.data["kind"]
@@ -122,7 +126,7 @@ class Projection:
             **({"parentRunId": parent} if parent else {}),
         }
 
-    def _frames(self, event: Event) -> list[Json]:
+    def _frames(self, event: RunEvent) -> list[Json]:
         data, item_id = event.data, event.item_id or ""
         match event.type:
             case "run.started":
@@ -138,13 +142,15 @@ class Projection:
                 return [{"type": "RUN_ERROR", **failure, **usage(data.get("usage"))}]
             case "run.completed" | "run.interrupted" | "run.incomplete" | "run.cancelled":
                 return [self._finished(event)]
+            case "item.delta":
+                return []
             case "item.aborted" | "run.queued" | "turn.finished" | "interrupt.resolved":
                 # A snapshot shows what is taken back; the others have no frame in AG-UI.
                 return []
-        # Written by a newer version. To end the run here would tell the client something untrue.
-        return []
+            case _:
+                assert_never(event.type)
 
-    def _finished(self, event: Event) -> Json:
+    def _finished(self, event: RunEvent) -> Json:
         ids = {"threadId": self._run.client_thread_id, "runId": self._run.client_run_id}
         spent = usage(event.data.get("usage"))
         return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, event.data), **spent}
@@ -156,7 +162,7 @@ def leg_ended(cursor: Cursor) -> bytes:
     return _sse(frame)
 
 
-def _delta(event: Event) -> bytes:
+def _delta(event: RunEvent) -> bytes:
     # Nearly all that is ever written, and so by hand: 1 µs instead of 4.
     name, key = _DELTAS[event.data["channel"]]
     item_id, text = orjson.dumps(event.item_id), orjson.dumps(event.data["delta"])
@@ -184,7 +190,7 @@ def _tool_result(item_id: str, item: Json) -> Json:
     return {"type": "TOOL_CALL_RESULT", **result, "role": "tool"}
 
 
-def _outcome(type_: str, data: Json) -> Json:
+def _outcome(type_: EventType, data: Json) -> Json:
     match type_:
         case "run.cancelled":
             return {"outcome": {"type": "cancelled"}}

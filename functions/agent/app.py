@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from functions.agent import limits
 from functions.agent.agui import Projection, interrupts, leg_ended, usage
 from functions.agent.asked import ConnectInput, RunAgentInput
-from shared.core import WIRE_ID, Cursor, Event, Json, RunNotFound, Snapshot, Unauthorized
+from shared.core import WIRE_ID, Cursor, Json, LogEvent, RunNotFound, Snapshot, Unauthorized
 from shared.http import (
     KEEP_ALIVE,
     Process,
@@ -169,7 +169,7 @@ class Stream:
             raise
 
     async def _project(
-        self, parts: AsyncIterator[list[Event] | Snapshot], cursor: Cursor | None
+        self, parts: AsyncIterator[list[LogEvent] | Snapshot], cursor: Cursor | None
     ) -> AsyncIterator[tuple[bytes, Cursor | None]]:
         projection = Projection(self._view, resumes=cursor is not None)
         place = cursor or Cursor(0, 0)

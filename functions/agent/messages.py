@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.core import Event, Item, Json, Snapshot
+from shared.core import Item, Json, RunEvent, Snapshot
 
 #: Where an item of a kind keeps what its deltas add up to.
 _TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}
@@ -43,7 +43,7 @@ def _call(item: Item) -> Json:
     return {"id": item.key, "type": "function", "function": function}
 
 
-def _partial(events: Sequence[Event]) -> list[Item]:
+def _partial(events: Sequence[RunEvent]) -> list[Item]:
     """Items that are still being written, with what they hold so far."""
     texts: dict[str, list[str]] = {}
     starts: dict[str, Json] = {}

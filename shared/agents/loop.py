@@ -30,7 +30,7 @@ from shared.agents.tools import (
 )
 from shared.agents.transcript import transcript
 from shared.agents.turn import Call, Turn
-from shared.core import Draft, Item, Json, Step
+from shared.core import Draft, EndingType, Item, Json, Step
 from shared.models import Model
 from shared.runs import Leased
 
@@ -218,7 +218,7 @@ class Loop:
     def _incomplete(self, reason: str) -> Step:
         return self._end_with([], "run.incomplete", {"reason": reason})
 
-    def _end_with(self, drafts: Sequence[Draft], type_: str, data: Json) -> Step:
+    def _end_with(self, drafts: Sequence[Draft], type_: EndingType, data: Json) -> Step:
         ending = Draft(type_, None, {**data, "usage": self._usage.to_json()})
         return Step([*drafts, ending], commits=True)
 

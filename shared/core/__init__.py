@@ -18,7 +18,20 @@ from shared.core.errors import (
     problem_of,
     seconds_to_tomorrow,
 )
-from shared.core.events import ENDINGS, Cursor, Draft, Event, Snapshot, Step, expand
+from shared.core.events import (
+    ENDINGS,
+    Cursor,
+    Draft,
+    EndingType,
+    EventType,
+    LogEvent,
+    RunEvent,
+    Snapshot,
+    Step,
+    UnknownEvent,
+    decode,
+    decode_known,
+)
 from shared.core.finishing import Once, to_the_end
 from shared.core.garbage import loading
 from shared.core.genai import (
@@ -50,7 +63,8 @@ __all__ = [
     "BodyTooLarge",
     "Cursor",
     "Draft",
-    "Event",
+    "EndingType",
+    "EventType",
     "Forbidden",
     "Grace",
     "InvalidCursor",
@@ -60,9 +74,11 @@ __all__ = [
     "Item",
     "Json",
     "Kind",
+    "LogEvent",
     "ModelCall",
     "Once",
     "Problem",
+    "RunEvent",
     "RunNotFound",
     "Settings",
     "Snapshot",
@@ -72,6 +88,7 @@ __all__ = [
     "TooManyRuns",
     "Unauthorized",
     "Unavailable",
+    "UnknownEvent",
     "UnsupportedMediaType",
     "Usage",
     "bound",
@@ -81,8 +98,9 @@ __all__ = [
     "clean_json",
     "configure_logging",
     "count_takeover",
+    "decode",
+    "decode_known",
     "doing",
-    "expand",
     "exporting",
     "failed",
     "loading",

@@ -2,25 +2,42 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeGuard, get_args
 
 from shared.core.errors import InvalidCursor
 from shared.core.items import Item
 from shared.core.json import Json
 
-ENDINGS = frozenset(
-    ("run.completed", "run.interrupted", "run.incomplete", "run.cancelled", "run.failed")
+#: The last event of a run, one of these, exactly once.
+EndingType = Literal[
+    "run.completed", "run.interrupted", "run.incomplete", "run.cancelled", "run.failed"
+]
+#: Every event there is. A new one is added here; mypy then names the encoders that do not handle it yet.
+EventType = (
+    Literal[
+        "run.queued",
+        "run.started",
+        "item.started",
+        "item.delta",
+        "item.completed",
+        "item.aborted",
+        "turn.finished",
+        "interrupt.resolved",
+    ]
+    | EndingType
 )
+ENDINGS: frozenset[str] = frozenset(get_args(EndingType))
+_KNOWN: frozenset[str] = ENDINGS.union(*map(get_args, get_args(EventType)))
 
 
 class Draft(NamedTuple):
-    """An event before the log gave it a place.
+    """An event before the log gives it a place.
 
     `data` by type: `item.started` {kind, …}, `item.delta` {channel: text | reasoning | arguments, delta},
     `item.completed` {kind, item: the full value}, `item.aborted` {reason}, endings as in ARCHITECTURE.md.
     """
 
-    type: str
+    type: EventType
     item_id: str | None = None
     data: Json = {}  # noqa: RUF012  # never written to: drafts are values
 
@@ -34,15 +51,15 @@ class Step(NamedTuple):
 
 
 @dataclass(slots=True)
-class Event:
+class RunEvent:
     """One entry of a run's log. `seq` is contiguous within the run, from 1; `attempt` is its holder's, from 1.
 
-    `wire` keeps its encoding, so that an event is encoded once for all who follow.
+    `wire` keeps its encoding, so that an event is encoded once for all readers.
     """
 
     attempt: int
     seq: int
-    type: str
+    type: EventType
     item_id: str | None
     data: Json
     wire: Any = None
@@ -52,17 +69,45 @@ class Event:
         return self.type in ENDINGS
 
 
-def expand(row: Mapping[str, Any]) -> list[Event]:
-    """The events of one stored row: neighbouring deltas of an item share a row."""
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """An entry that a newer version wrote. It keeps its place in the log; an encoder writes nothing for it."""
+
+    attempt: int
+    seq: int
+    type: str
+    item_id: str | None = None
+
+    @property
+    def ends_run(self) -> bool:
+        return False
+
+
+LogEvent: TypeAlias = RunEvent | UnknownEvent
+
+
+def decode(row: Mapping[str, Any]) -> list[LogEvent]:
+    """The events of one stored row {attempt, seq, type, item_id, data}: neighbouring deltas of an item share a row."""
     item_id = None if row["item_id"] is None else str(row["item_id"])
-    attempt, seq, kind, data = row["attempt"], row["seq"], row["type"], row["data"]
-    if kind != "item.delta":
-        return [Event(attempt, seq, kind, item_id, data)]
+    attempt, seq, type_, data = row["attempt"], row["seq"], row["type"], row["data"]
+    if not _is_known(type_):
+        return [UnknownEvent(attempt, seq, type_, item_id)]
+    if type_ != "item.delta":
+        return [RunEvent(attempt, seq, type_, item_id, data)]
     channel = data["channel"]
     return [
-        Event(attempt, seq + nth, kind, item_id, {"channel": channel, "delta": delta})
+        RunEvent(attempt, seq + nth, type_, item_id, {"channel": channel, "delta": delta})
         for nth, delta in enumerate(data["deltas"])
     ]
+
+
+def decode_known(row: Mapping[str, Any]) -> list[RunEvent]:
+    """As `decode`, without events of a newer version."""
+    return [event for event in decode(row) if isinstance(event, RunEvent)]
+
+
+def _is_known(type_: str) -> TypeGuard[EventType]:
+    return type_ in _KNOWN
 
 
 class Cursor(NamedTuple):
@@ -100,7 +145,7 @@ class Snapshot:
     attempt: int
     seq: int
     items: list[Item]
-    open: list[Event]
+    open: list[RunEvent]
     state: Any
 
     @classmethod
@@ -109,6 +154,6 @@ class Snapshot:
             row["attempt"],
             row["seq"],
             [Item.from_row(item) for item in row["items"]],
-            [event for part in row["open"] for event in expand(part)],
+            [event for part in row["open"] for event in decode_known(part)],
             row["state"],
         )

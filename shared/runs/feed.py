@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from shared.core import Event
+from shared.core import LogEvent
 
 #: uvloop rounds to milliseconds.
 _EARLY_SECONDS = 0.005
@@ -14,7 +14,7 @@ class Feed:
 
     def __init__(self, *, base: int) -> None:
         self.base = base
-        self.events: list[Event] = []
+        self.events: list[LogEvent] = []
         self.is_closed = False
         self.has_gap = False
         self.followers = 0
@@ -32,7 +32,7 @@ class Feed:
     def has_ended(self) -> bool:
         return bool(self.events) and self.events[-1].ends_run
 
-    def publish(self, events: Sequence[Event]) -> None:
+    def publish(self, events: Sequence[LogEvent]) -> None:
         """Add events, which go on from the last; an ending closes the feed."""
         self.events.extend(events)
         self.is_closed = self.is_closed or self.has_ended
@@ -49,7 +49,7 @@ class Feed:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def after(self, seq: int, keep_alive: float) -> AsyncIterator[list[Event]]:
+    async def after(self, seq: int, keep_alive: float) -> AsyncIterator[list[LogEvent]]:
         """What comes behind `seq`, as it comes; an empty list each time nothing came for `keep_alive` seconds."""
         loop = asyncio.get_running_loop()
         said_at = loop.time()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from shared.core import Draft, Event
+from shared.core import Draft, RunEvent
 from shared.runs.feed import Feed
 from shared.runs.outbox import Outbox
 from shared.runs.store import Leased
@@ -148,7 +148,7 @@ class LiveRun:
         """Whether it has events to append, or has not looked for a cancel for that long."""
         return self._outbox.has_pending or now - self._polled_at >= poll_seconds
 
-    def take_events(self, renew_seconds: float) -> "tuple[list[Event], bool, bool]":
+    def take_events(self, renew_seconds: float) -> "tuple[list[RunEvent], bool, bool]":
         """What the next append carries: events, whether it renews the lease, whether the events close a turn."""
         events = self._outbox.take()
         self._is_urgent = False

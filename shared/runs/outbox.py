@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from time import monotonic
 
-from shared.core import Draft, Event, Json
+from shared.core import Draft, Json, RunEvent
 from shared.runs.feed import Feed
 from shared.runs.store import Leased
 
@@ -26,10 +26,10 @@ class Outbox:
         self._attempt = leased.attempt
         self._last = leased.last_seq
         self._feed = feed
-        self._pending: list[Event] = []
-        self._in_flight: list[Event] = []
+        self._pending: list[RunEvent] = []
+        self._in_flight: list[RunEvent] = []
         #: Events behind one that readers may not see yet, each with whether it may be seen uncommitted.
-        self._unpublished: deque[tuple[Event, bool]] = deque()
+        self._unpublished: deque[tuple[RunEvent, bool]] = deque()
         self._behind_since = 0.0
 
     @property
@@ -59,7 +59,7 @@ class Outbox:
         if not self._pending and not self._in_flight:
             self._behind_since = monotonic()
         attempt, last = self._attempt, self._last
-        events = [Event(attempt, last + nth, *draft) for nth, draft in enumerate(drafts, 1)]
+        events = [RunEvent(attempt, last + nth, *draft) for nth, draft in enumerate(drafts, 1)]
         self._last += len(events)
         self._pending += events
         self.has_ending = self.has_ending or any(event.ends_run for event in events)
@@ -71,7 +71,7 @@ class Outbox:
             self._publish()
         return self._last
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[RunEvent]:
         """The pending events, which are in flight from now on."""
         self._in_flight, self._pending = self._pending, []
         return self._in_flight

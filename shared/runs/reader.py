@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from shared.core import Cursor, Event, Json, Snapshot, Unavailable, expand, logger
+from shared.core import Cursor, Json, LogEvent, Snapshot, Unavailable, decode, logger
 from shared.database import Database
 from shared.runs.feed import Feed
 from shared.runs.store import RunStore, RunView
@@ -56,7 +56,7 @@ class LogReader:
 
     async def follow(
         self, claims: Json, view: RunView, cursor: Cursor | None, *, afresh: bool = False
-    ) -> AsyncGenerator[list[Event] | Snapshot, None]:
+    ) -> AsyncGenerator[list[LogEvent] | Snapshot, None]:
         """Events behind the cursor and then as they come, an empty list as a keep-alive; a Snapshot where the place
         of the reader means nothing any more, or first of all where it asks for one (`afresh`).
 
@@ -196,7 +196,7 @@ class LogReader:
 def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
     last, news = feed.last_seq, []
     for row in rows:
-        for event in expand({**row, "data": orjson.loads(row["data"])}):
+        for event in decode({**row, "data": orjson.loads(row["data"])}):
             if event.seq == last + 1:
                 news.append(event)
                 last = event.seq
@@ -208,7 +208,7 @@ def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
         feed.close()
 
 
-def _sound(news: list[Event], attempt: int, *, has_thread: bool) -> list[Event]:
+def _sound(news: list[LogEvent], attempt: int, *, has_thread: bool) -> list[LogEvent]:
     """The events up to where the reader's picture breaks: another attempt, or an item taken back.
 
     A reader that was shown the thread while its run waited is shown it again when the run begins: what the run before

@@ -11,15 +11,15 @@ from uuid import UUID
 
 from shared.core import (
     Answer,
-    Event,
     Item,
     Json,
+    RunEvent,
     RunNotFound,
     Settings,
     Snapshot,
     ThreadBusy,
     Usage,
-    expand,
+    decode_known,
     problem_of,
 )
 from shared.database import Database, Refused
@@ -65,7 +65,7 @@ class Leased:
     claims: Json
     request: Json
     items: list[Item]
-    events: list[Event]
+    events: list[RunEvent]
     #: When it was asked for, in seconds of this process's clock: the answer may have been long on its way.
     since: float
     #: Calls that were started and have no result, by the id of the item their result would be.
@@ -80,7 +80,7 @@ class Leased:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], since: float) -> Self:
-        events = [event for part in row["events"] or () for event in expand(part)]
+        events = [event for part in row["events"] or () for event in decode_known(part)]
         plain = {
             n: row[n]
             for n in ("run_id", "client_run_id", "client_thread_id", "token", "attempt", "base")

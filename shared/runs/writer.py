@@ -11,7 +11,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from shared.core import ENDINGS, Event, Settings, Unavailable, logger, measure
+from shared.core import ENDINGS, RunEvent, Settings, Unavailable, logger, measure
 from shared.database import Database
 from shared.runs.feed import Feed
 from shared.runs.live import LiveRun
@@ -187,7 +187,7 @@ def _lose(live: LiveRun) -> None:
     live.lose()
 
 
-def _rows(events: Sequence[Event]) -> list[dict[str, Any]]:
+def _rows(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
     """Events as rows of the log: neighbouring deltas of one item and channel share a row."""
     rows: list[dict[str, Any]] = []
     open_row: tuple[str | None, str] | None = None
@@ -206,7 +206,7 @@ def _rows(events: Sequence[Event]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(event: Event, data: dict[str, Any]) -> dict[str, Any]:
+def _row(event: RunEvent, data: dict[str, Any]) -> dict[str, Any]:
     return {
         "seq": event.seq,
         "count": 1,

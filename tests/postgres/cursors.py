@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.core.events import Cursor, Event, Snapshot
+from shared.core.events import Cursor, LogEvent, RunEvent, Snapshot
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
@@ -13,7 +13,7 @@ from shared.runs.store import RunStore
 from shared.runs.writer import LogWriter
 
 #: By attempt: the whole log as its holder tells it, committed or not. It is what any cursor of the attempt refers to.
-Told = Mapping[int, Sequence[Event]]
+Told = Mapping[int, Sequence[LogEvent]]
 _MOST_ROUNDS = 8
 
 
@@ -24,8 +24,9 @@ class Shown:
     items: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     is_over: bool = False
 
-    def after(self, event: Event) -> "Shown":
+    def after(self, event: LogEvent) -> "Shown":
         """What it shows once it has the event."""
+        assert isinstance(event, RunEvent)
         items, name = dict(self.items), event.item_id or ""
         match event.type:
             case "item.started":
@@ -39,7 +40,7 @@ class Shown:
         return Shown(items, event.ends_run)
 
 
-def shown_by(events: Sequence[Event]) -> Shown:
+def shown_by(events: Sequence[LogEvent]) -> Shown:
     """What the events add up to."""
     shown = Shown()
     for event in events:
@@ -99,7 +100,7 @@ class Client:
 
     def __init__(self, told: Told) -> None:
         self._told = told
-        self._parts: AsyncGenerator[list[Event] | Snapshot, None] | None = None
+        self._parts: AsyncGenerator[list[LogEvent] | Snapshot, None] | None = None
         self.process: Process | None = None
         self.history = [Seen(None, Shown())]
         self.place = Cursor(0, 0)
@@ -131,7 +132,7 @@ class Client:
             cursor = Cursor(cursor.attempt, cursor.seq, 0)
         return cursor
 
-    def pretend(self, cursor: Cursor, known: Sequence[Event]) -> None:
+    def pretend(self, cursor: Cursor, known: Sequence[LogEvent]) -> None:
         """Have a cursor from anywhere; behind what is known it shows nothing that anything could be added to."""
         self.place = cursor
         self.shown = shown_by(known[: cursor.seq]) if cursor.seq <= len(known) else None
@@ -157,7 +158,7 @@ class Client:
             snapshots += isinstance(part, Snapshot)
             assert snapshots < 5, "one snapshot after the other, and nothing behind them"
 
-    async def next(self) -> list[Event] | Snapshot | None:
+    async def next(self) -> list[LogEvent] | Snapshot | None:
         """Take one part: an empty one when there is nothing more for now, None when there never will be."""
         assert self._parts
         part = await anext(self._parts, None)
@@ -173,7 +174,7 @@ class Client:
         self.shown = shown_in(snapshot)
         self._check(None)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: LogEvent) -> None:
         before = self.shown
         assert before is not None, "events, for a client that knows nothing to add them to"
         assert event.seq == self.place.seq + 1

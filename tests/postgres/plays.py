@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from shared.core.events import Cursor, Draft, Event
+from shared.core.events import Cursor, Draft, EventType, RunEvent
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
@@ -38,8 +38,8 @@ class Play:
         self.name = f"run-{next(_names)}"
         self.processes = [self._process() for _ in range(3)]
         self.clients: list[Client] = []
-        self.told: dict[int, list[Event]] = {}
-        self.log: list[Event] = []
+        self.told: dict[int, list[RunEvent]] = {}
+        self.log: list[RunEvent] = []
         self.attempt = self._closed = 0
         self.is_pruned = False
         self._run_id = ""
@@ -51,12 +51,12 @@ class Play:
     def is_over(self) -> bool:
         return bool(self.log) and self.log[-1].ends_run
 
-    def of(self, process: Process) -> list[Event]:
+    def of(self, process: Process) -> list[RunEvent]:
         """The log as the holder in this process tells it."""
         assert process.live
         return self.told[process.live.leased.attempt]
 
-    def known_in(self, process: Process) -> list[Event]:
+    def known_in(self, process: Process) -> list[RunEvent]:
         """The log as this process may know it: committed, but for what its own holder says."""
         is_holder = process.live and attempt_of(process) == self.attempt
         return self.of(process) if is_holder else self.log
@@ -68,21 +68,26 @@ class Play:
         self._run_id = admitted.run_id
         if isinstance(admitted, Leased):
             self.attempt = 1
-            self._hold(process, admitted, [Event(1, 1, "run.started", None, {})])
+            self._hold(process, admitted, [RunEvent(1, 1, "run.started", None, {})])
         else:
-            self.log = [Event(0, 1, "run.queued", None, {})]
+            self.log = [RunEvent(0, 1, "run.queued", None, {})]
             self.told[0] = [*self.log]
 
-    def _hold(self, process: Process, leased: Leased, news: Sequence[Event]) -> None:
+    def _hold(self, process: Process, leased: Leased, news: Sequence[RunEvent]) -> None:
         self.log += news
         self.told[leased.attempt] = [*self.log]
         assert leased.last_seq == len(self.log)
         process.live = process.journal.open(leased)
 
     def _next(
-        self, type_: str, item_id: str | None = None, *, base: Sequence[Event] = (), **data: str
-    ) -> Event:
-        return Event(self.attempt, len(self.log) + len(base) + 1, type_, item_id, data)
+        self,
+        type_: EventType,
+        item_id: str | None = None,
+        *,
+        base: Sequence[RunEvent] = (),
+        **data: str,
+    ) -> RunEvent:
+        return RunEvent(self.attempt, len(self.log) + len(base) + 1, type_, item_id, data)
 
     def drafts(self, process: Process, moves: Sequence[str]) -> list[Draft]:
         """What a model might write next; no word comes twice."""
@@ -111,7 +116,7 @@ class Play:
         told = self.of(process)
         attempt = attempt_of(process)
         for type_, item_id, data in drafts:
-            told.append(Event(attempt, len(told) + 1, type_, item_id, data))
+            told.append(RunEvent(attempt, len(told) + 1, type_, item_id, data))
 
     async def send(self, process: Process, drafts: Sequence[Draft]) -> None:
         """Say something without consequence."""
@@ -171,18 +176,18 @@ class Play:
         await self._expire()
         leased = await process.runs.claim(self._run_id)
         assert isinstance(leased, Leased)
-        started = [Event(1, 2, "run.started", None, {})]
+        started = [RunEvent(1, 2, "run.started", None, {})]
         news = self._taken_back(leased.attempt) if self.attempt else started
         self.attempt = leased.attempt
         self._hold(process, leased, news)
 
-    def _taken_back(self, attempt: int) -> list[Event]:
+    def _taken_back(self, attempt: int) -> list[RunEvent]:
         """What a takeover says of the turn that was not closed."""
         void = [event.item_id for event in self.log[self._closed :] if event.type == "item.started"]
         gone = {event.item_id for event in self.log if event.type == "item.aborted"}
         void = [name for name in void if name not in gone]
         return [
-            Event(attempt, len(self.log) + nth, "item.aborted", name, {})
+            RunEvent(attempt, len(self.log) + nth, "item.aborted", name, {})
             for nth, name in enumerate(void, 1)
         ]
 
@@ -200,7 +205,7 @@ class Play:
         self.told[self.attempt] = [*self.log]
 
     def _write(self, draft: Draft) -> None:
-        self.log.append(Event(self.attempt, len(self.log) + 1, *draft))
+        self.log.append(RunEvent(self.attempt, len(self.log) + 1, *draft))
 
     async def _expire(self) -> None:
         late = "update agent.lease set until = now() - interval '1 s' where run_id = $1"

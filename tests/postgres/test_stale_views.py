@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.core.events import Cursor, Draft, Event, Snapshot
+from shared.core.events import Cursor, Draft, LogEvent, Snapshot
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
@@ -42,9 +42,9 @@ class Process:
         await self.journal.flush([live])
         await asyncio.gather(committing, return_exceptions=True)
 
-    async def read(self, view: RunView, cursor: Cursor) -> list[list[Event] | Snapshot]:
+    async def read(self, view: RunView, cursor: Cursor) -> list[list[LogEvent] | Snapshot]:
         """All that a reader gets before there is nothing more for it, however often it is polled for."""
-        parts: list[list[Event] | Snapshot] = []
+        parts: list[list[LogEvent] | Snapshot] = []
         reader, silences = self._follow.follow(self._user, view, cursor), 0
         while silences < 3 and (part := await anext(reader, None)) is not None:
             await self._follow._poll()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.agent.agui import Projection
-from shared.core.events import Event, Snapshot
+from shared.core.events import EventType, RunEvent, Snapshot, decode
 from shared.core.items import Item
 from shared.core.json import Json
 from shared.runs.store import RunView
@@ -61,9 +61,9 @@ def frames(written: bytes) -> list[Json]:
 
 
 @st.composite
-def logs(draw: st.DrawFn) -> list[Event]:
+def logs(draw: st.DrawFn) -> list[RunEvent]:
     """The log of one run: items that overlap, some taken back, one ending."""
-    made: list[tuple[str, str | None, Json]] = [("run.started", None, {})]
+    made: list[tuple[EventType, str | None, Json]] = [("run.started", None, {})]
     open_items: dict[str, str] = {}
     for n in range(draw(st.integers(0, 25))):
         action = draw(st.sampled_from(["start", "delta", "delta", "complete", "abort"]))
@@ -89,20 +89,20 @@ def logs(draw: st.DrawFn) -> list[Event]:
         made.append(_done(action, item, kind))
     made += [_done("complete", item, kind) for item, kind in open_items.items()]
     made.append(("run.completed", None, {"usage": {}, "pending_calls": []}))
-    return [Event(1, seq, *entry) for seq, entry in enumerate(made, 1)]
+    return [RunEvent(1, seq, *entry) for seq, entry in enumerate(made, 1)]
 
 
-def _done(action: str, item: str, kind: str) -> tuple[str, str, Json]:
+def _done(action: str, item: str, kind: str) -> tuple[EventType, str, Json]:
     if action == "abort":
         return "item.aborted", item, {"reason": "x"}
     return "item.completed", item, {"kind": kind, "item": {}}
 
 
-def text_of(log: list[Event], item: str | None) -> str:
+def text_of(log: list[RunEvent], item: str | None) -> str:
     return "".join(e.data["delta"] for e in log if e.item_id == item and e.type == "item.delta")
 
 
-def snapshot_of(log: list[Event]) -> Snapshot:
+def snapshot_of(log: list[RunEvent]) -> Snapshot:
     """What the database would show of a log's prefix."""
     done = {e.item_id for e in log if e.type in ("item.completed", "item.aborted")}
     kept = [e for e in log if e.type == "item.completed" and e.data["kind"] == "message"]
@@ -114,7 +114,7 @@ def snapshot_of(log: list[Event]) -> Snapshot:
     return Snapshot(1, log[-1].seq, items, half, {})
 
 
-def stream(projection: Projection, log: list[Event], at: int = 0) -> list[Json]:
+def stream(projection: Projection, log: list[RunEvent], at: int = 0) -> list[Json]:
     """What a client reads behind a place: where an item is taken back, a snapshot stands instead."""
     read: list[Json] = []
     for place in range(at, len(log)):
@@ -126,7 +126,7 @@ def stream(projection: Projection, log: list[Event], at: int = 0) -> list[Json]:
 
 
 @given(logs())
-def test_every_log_keeps_the_order_of_the_protocol(log: list[Event]) -> None:
+def test_every_log_keeps_the_order_of_the_protocol(log: list[RunEvent]) -> None:
     verifier = Verifier()
 
     verifier.read(stream(Projection(RUN), log))
@@ -136,7 +136,7 @@ def test_every_log_keeps_the_order_of_the_protocol(log: list[Event]) -> None:
 
 @given(logs(), st.data())
 def test_a_snapshot_at_any_place_goes_on_in_order_and_with_the_same_text(
-    log: list[Event], data: st.DataObject
+    log: list[RunEvent], data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(1, len(log) - 1))
     projection, verifier = Projection(RUN), Verifier()
@@ -153,7 +153,7 @@ def test_a_snapshot_at_any_place_goes_on_in_order_and_with_the_same_text(
 
 @given(logs(), st.data())
 def test_a_snapshot_in_the_middle_of_a_stream_keeps_the_order(
-    log: list[Event], data: st.DataObject
+    log: list[RunEvent], data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(1, len(log) - 1))
     projection, verifier = Projection(RUN), Verifier()
@@ -166,7 +166,7 @@ def test_a_snapshot_in_the_middle_of_a_stream_keeps_the_order(
 
 
 @given(logs())
-def test_an_event_is_encoded_once_and_alike_for_all(log: list[Event]) -> None:
+def test_an_event_is_encoded_once_and_alike_for_all(log: list[RunEvent]) -> None:
     first = Projection(RUN).write(log)
 
     assert Projection(RUN).write(log) == first
@@ -174,7 +174,7 @@ def test_an_event_is_encoded_once_and_alike_for_all(log: list[Event]) -> None:
 
 
 def test_the_frames_of_one_event_can_be_gone_on_with_in_the_middle() -> None:
-    log = [Event(1, 2, "item.started", "i", {"kind": "reasoning", "message_id": "m"})]
+    log = [RunEvent(1, 2, "item.started", "i", {"kind": "reasoning", "message_id": "m"})]
 
     whole = Projection(RUN).write(log)
     rest = Projection(RUN).write(log, skip=1)
@@ -201,7 +201,7 @@ def test_a_client_cut_off_inside_a_snapshot_comes_back_for_all_of_it() -> None:
         ("item.progress", {"fraction": 0.5}),
         ("turn.finished", {"usage": {"input_tokens": 1}}),
         ("item.started", {"kind": "summary"}),
-        ("item.delta", {"channel": "summary", "delta": "x"}),
+        ("item.delta", {"channel": "summary", "deltas": ["x"]}),
         ("item.completed", {"kind": "summary", "item": {}}),
     ],
 )
@@ -209,9 +209,10 @@ def test_an_event_of_a_newer_version_writes_nothing_and_ends_nothing(
     type_: str, data: Json
 ) -> None:
     projection = Projection(RUN)
-    projection.write([Event(1, 1, "run.started", None, {})])
+    projection.write([RunEvent(1, 1, "run.started", None, {})])
 
-    assert projection.write([Event(1, 2, type_, "item", data)]) == b""
+    row = {"attempt": 1, "seq": 2, "type": type_, "item_id": "item", "data": {"deltas": [], **data}}
+    assert projection.write(decode(row)) == b""
 
-    [last] = frames(projection.write([Event(1, 3, "run.completed", None, {})]))
+    [last] = frames(projection.write([RunEvent(1, 3, "run.completed", None, {})]))
     assert last["type"] == "RUN_FINISHED"

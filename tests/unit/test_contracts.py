@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.errors import InvalidCursor
-from shared.core.events import Cursor, expand
+from shared.core.events import Cursor, RunEvent, UnknownEvent, decode
 from shared.core.json import clean, clean_json
 
 places = st.integers(0, 999_999_999)
@@ -35,9 +35,18 @@ def test_neighbouring_deltas_of_a_row_become_events_again() -> None:
         "data": {"channel": "text", "deltas": ["a", "b"]},
     }
 
-    events = expand(row)
+    events = [event for event in decode(row) if isinstance(event, RunEvent)]
 
     assert [(e.attempt, e.seq, e.data["delta"]) for e in events] == [(2, 5, "a"), (2, 6, "b")]
+
+
+def test_an_event_of_a_newer_version_keeps_its_place_and_is_unknown() -> None:
+    row = {"attempt": 2, "seq": 5, "type": "run.paused", "item_id": None, "data": {"a": 1}}
+
+    [event] = decode(row)
+
+    assert event == UnknownEvent(2, 5, "run.paused")
+    assert not event.ends_run
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """What a reader may be given of a log without breaking its picture."""
 
-from shared.core.events import Event
+from shared.core.events import EventType, RunEvent
 from shared.runs.feed import Feed
 from shared.runs.reader import _sound
 
 
-def event(attempt: int, seq: int, type_: str = "item.delta") -> Event:
-    return Event(attempt, seq, type_, "i", {})
+def event(attempt: int, seq: int, type_: EventType = "item.delta") -> RunEvent:
+    return RunEvent(attempt, seq, type_, "i", {})
 
 
 def test_events_are_sound_up_to_another_attempt_or_an_item_taken_back() -> None:
