@@ -1,5 +1,6 @@
 """Shapes and words that everything else uses: events, items, errors, settings, log lines, traces."""
 
+from shared.core.environment import InvalidSettings
 from shared.core.errors import (
     DAY_SECONDS,
     BodyTooLarge,
@@ -48,7 +49,16 @@ from shared.core.ids import APPROVAL, CALL_ID, OUTCOME, WIRE_ID
 from shared.core.items import Answer, Item, Kind, Usage
 from shared.core.json import Json, canonical, clean, clean_json
 from shared.core.log import bound, configure_logging, logger
-from shared.core.settings import InvalidSettings, Settings
+from shared.core.settings import (
+    DatabaseSettings,
+    IdentitySettings,
+    ModelAccessSettings,
+    ProcessSettings,
+    RunSettings,
+    Settings,
+    ToolServerSettings,
+    ToolSettings,
+)
 from shared.core.telemetry import Span, carried, doing, exporting, failed, measure, serving
 
 __all__ = [
@@ -62,11 +72,13 @@ __all__ = [
     "Answer",
     "BodyTooLarge",
     "Cursor",
+    "DatabaseSettings",
     "Draft",
     "EndingType",
     "EventType",
     "Forbidden",
     "Grace",
+    "IdentitySettings",
     "InvalidCursor",
     "InvalidEvent",
     "InvalidRequest",
@@ -75,17 +87,22 @@ __all__ = [
     "Json",
     "Kind",
     "LogEvent",
+    "ModelAccessSettings",
     "ModelCall",
     "Once",
     "Problem",
+    "ProcessSettings",
     "RunEvent",
     "RunNotFound",
+    "RunSettings",
     "Settings",
     "Snapshot",
     "Span",
     "Step",
     "ThreadBusy",
     "TooManyRuns",
+    "ToolServerSettings",
+    "ToolSettings",
     "Unauthorized",
     "Unavailable",
     "UnknownEvent",

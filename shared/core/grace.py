@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from shared.core.settings import Settings
+from shared.core.settings import ProcessSettings
 
 #: Nothing announces that all of a process's work has ended, so it is looked for this often.
 _LOOK_SECONDS = 0.05
@@ -26,7 +26,7 @@ class Grace:
     second half wherever they are.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ProcessSettings) -> None:
         self.seconds = settings.stop_grace_seconds
         self.handover_seconds = min(settings.stop_handover_seconds, self.seconds)
         self.has_started = False

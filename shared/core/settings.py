@@ -1,159 +1,200 @@
-"""The one reader of the environment: every setting, its type and its default."""
+"""Every setting, its type, its range and its default, grouped by what reads it. Nothing else reads the environment."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Self
+
+from shared.core.environment import (
+    Count,
+    Hours,
+    InvalidSettings,
+    Port,
+    Range,
+    Seconds,
+    SecondsOrZero,
+    read_settings,
+)
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
-class InvalidSettings(Exception):
-    """A setting is missing or cannot be read; the message names it and what it takes."""
+def _secret(prefix: str = "") -> Any:
+    """A setting that no log line or traceback shows; with a prefix, all variables that begin with it."""
+    if prefix:
+        return field(default_factory=dict, repr=False, metadata={"prefix": prefix})
+    return field(default="", repr=False)
 
 
-class Range(NamedTuple):
-    """The least and the most a number may be. What is outside of it is a slip, or would do harm."""
-
-    least: float
-    most: float
+# A group is a view of `Settings` and never made by itself, so it gets no methods: they would cost each start 4 ms.
 
 
-_DAY: float = 86_400
-_YEAR_HOURS: float = 24 * 366
-Port = Annotated[int, Range(1, 65_535)]
-#: A wait that may not be zero, and one that may.
-Seconds = Annotated[float, Range(0.001, _DAY)]
-SecondsOrNone = Annotated[float, Range(0, _DAY)]
-Hours = Annotated[float, Range(0.01, 10 * _YEAR_HOURS)]
-Count = Annotated[int, Range(1, 100_000)]
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ProcessSettings:
+    """How a process serves, logs and stops."""
+
+    host: str = "0.0.0.0"  # noqa: S104  # a container's only way to be reached
+    port: Port = 8080
+    log_level: str = field(default="INFO", metadata={"choices": _LEVELS})
+    #: Where traces and metrics go, over OTLP/HTTP (http://collector:4318); empty: nowhere.
+    otel_exporter_otlp_endpoint: str = ""
+    max_body_bytes: Annotated[int, Range(1024, 1 << 30)] = 4 * 1024 * 1024
+    #: How long a stopping process may finish its work, seconds. Short, so that Ctrl-C does not hang; on a platform that
+    #: waits longer before SIGKILL, set it to that.
+    stop_grace_seconds: SecondsOrZero = 1.0
+    #: The last part of the grace, and at most all of it, in which runs that have not ended are released and sent on,
+    #: seconds.
+    stop_handover_seconds: SecondsOrZero = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All settings. An environment variable is the field's name in capitals; empty counts as absent."""
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class DatabaseSettings:
+    """Postgres."""
 
-    #: Postgres, as the login `agent_api` (postgresql://user:password@host:port/name).
-    supabase_database_url: str = field(default="", repr=False)
+    #: As the login `agent_api` (postgresql://user:password@host:port/name).
+    supabase_database_url: str = _secret()
+    #: Start with a login that bypasses row-level security (hosted poolers often admit only `postgres`).
+    allow_bypassrls_login: bool = False
+    #: Connections of this process; each pod holds as many.
+    database_connections: Annotated[int, Range(1, 1000)] = 4
+    #: One statement's limit, seconds.
+    database_seconds: Seconds = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class IdentitySettings:
+    """Who may call, and what this function signs."""
+
     #: The project's address; the issuer of user tokens is `<supabase_url>/auth/v1`.
     supabase_url: str = ""
     #: The project's public keys (JWKS text). Empty: fetched from the project.
     supabase_jwks: str = ""
     #: The legacy HS256 secret; empty refuses HS256.
-    legacy_jwt_secret: str = field(default="", repr=False)
+    legacy_jwt_secret: str = _secret()
     #: The gateway's public keys (JWKS text).
     gateway_public_keys: str = ""
-    #: Starts with a login that bypasses row-level security (hosted poolers often admit only `postgres`).
-    allow_bypassrls_login: bool = False
+    #: Signs this function's requests to other functions (a private ES256 key as JWK text).
+    internal_signing_key: str = _secret()
+    #: The keys of the functions that may call this one (JWKS text).
+    internal_public_keys: str = ""
 
-    host: str = "0.0.0.0"  # noqa: S104  # a container's only way to be reached
-    port: Port = 8080
-    log_level: str = "INFO"
-    #: Where traces and metrics go, over OTLP/HTTP (http://collector:4318); empty: nowhere.
-    otel_exporter_otlp_endpoint: str = ""
-    max_body_bytes: Annotated[int, Range(1024, 1 << 30)] = 4 * 1024 * 1024
 
-    openai_api_key: str = field(default="", repr=False)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ModelAccessSettings:
+    """The model of the agent that ships, and how long it may take."""
+
+    openai_api_key: str = _secret()
     openai_base_url: str = ""
     openai_model: str = "gpt-5-mini"
     #: What the model can read at once; older turns are cut from the history.
     model_context_tokens: Annotated[int, Range(256, 100_000_000)] = 128_000
     #: One model turn's limit, seconds.
     model_turn_seconds: Seconds = 240.0
-    #: A model that sends nothing for so long is given up, seconds.
+    #: A model that sends nothing for this long has failed, seconds.
     model_silence_seconds: Seconds = 60.0
-    #: How often one turn is asked, here or by processes that die over it, before the run fails.
+    #: How often one turn is tried, by this process or by ones that die during it, before the run fails.
     model_attempts: Annotated[int, Range(1, 1000)] = 3
 
-    #: The MCP endpoint of the function `tools` (http://tools.../mcp); empty: the agent has no tools of its own.
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ToolSettings:
+    """The tools an agent calls."""
+
+    #: The MCP endpoint of the function `tools` (http://tools.../mcp); empty: the agent has no tools of ours.
     tools_url: str = ""
-    #: Signs what this function says to others (a private ES256 key as JWK text).
-    internal_signing_key: str = field(default="", repr=False)
-    #: The keys of who may call this function (JWKS text).
-    internal_public_keys: str = ""
-    #: Names a caller may use for `tools` (a leading dot: and all below), and pages that may call it.
-    mcp_allowed_hosts: str = "127.0.0.1,localhost,.svc.cluster.local"
-    mcp_allowed_origins: str = ""
-    #: The mock weather's key; empty: the real weather.
-    mock_weather_tool_api_key: str = field(default="", repr=False)
-    open_meteo_url: str = "https://api.open-meteo.com"
-    open_meteo_geocoding_url: str = "https://geocoding-api.open-meteo.com"
     #: Other MCP servers (JSON; docs/configuration.md).
     mcp_servers: str = ""
     #: What `${NAME}` in their headers stands for: the variables MCP_SECRET_NAME.
-    mcp_secrets: Mapping[str, str] = field(
-        default_factory=dict, repr=False, metadata={"prefix": "MCP_SECRET_"}
-    )
-    #: The credentials of our own tools, by name: the variables TOOL_SECRET_NAME.
-    tool_secrets: Mapping[str, str] = field(
-        default_factory=dict, repr=False, metadata={"prefix": "TOOL_SECRET_"}
-    )
-    #: One call's limit, and that of asking a server for its tools, seconds.
+    mcp_secrets: Mapping[str, str] = _secret("MCP_SECRET_")
+    #: The limits of one call, and of listing a server's tools, seconds.
     tool_seconds: Seconds = 30.0
     tool_list_seconds: Seconds = 10.0
-    #: A result's limit, characters; what is beyond is cut, and says so.
+    #: A result's limit, characters; a longer one is cut, and says so.
     tool_result_characters: Annotated[int, Range(100, 100_000_000)] = 50_000
-    #: Calls of one user at the same time, in all processes together; more wait.
+    #: Concurrent calls of one user, in all processes together; more wait.
     tool_calls_at_once: Annotated[int, Range(1, 1000)] = 8
+    #: Calls of the server's tools in one run.
+    max_tool_calls: Annotated[int, Range(0, 100_000)] = 64
+    #: How long an approval can be given, hours.
+    approval_hours: Hours = 168.0
 
-    #: Connections of this process; each pod holds as many.
-    database_connections: Annotated[int, Range(1, 1000)] = 4
-    #: A statement's limit, seconds.
-    database_seconds: Seconds = 10.0
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class ToolServerSettings:
+    """The function `tools`."""
+
+    #: Host names a caller may use for it (a leading dot: and all below), and pages that may call it.
+    mcp_allowed_hosts: str = "127.0.0.1,localhost,.svc.cluster.local"
+    mcp_allowed_origins: str = ""
+    #: The mock weather's key; empty: the real weather.
+    mock_weather_tool_api_key: str = _secret()
+    open_meteo_url: str = "https://api.open-meteo.com"
+    open_meteo_geocoding_url: str = "https://geocoding-api.open-meteo.com"
+    #: The credentials of its tools, by name: the variables TOOL_SECRET_NAME.
+    tool_secrets: Mapping[str, str] = _secret("TOOL_SECRET_")
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class RunSettings:
+    """How runs are executed, sent, limited and kept."""
 
     lease_seconds: Seconds = 30.0
     lease_renew_seconds: Seconds = 10.0
-    #: How long a holder that is late may take to renew, before somebody else takes its run, seconds.
-    takeover_grace_seconds: SecondsOrNone = 1.0
+    #: How long a late holder may take to renew before another process takes its run, seconds.
+    takeover_grace_seconds: SecondsOrZero = 1.0
     #: The group commit's period, seconds.
     tick_seconds: Seconds = 0.25
     #: A run's limit in one process, seconds; below the service's `timeoutSeconds`.
     run_deadline_seconds: Seconds = 540.0
-    #: How long a process that is told to stop may finish what it holds, seconds. Short, so that Ctrl-C does not hang;
-    #: a platform that waits longer before SIGKILL is told so here.
-    stop_grace_seconds: SecondsOrNone = 1.0
-    #: The last part of that, in which runs that have not ended are released and sent to another process, seconds.
-    stop_handover_seconds: SecondsOrNone = 0.5
-    #: Runs of this process; on Knative above `containerConcurrency`, since a run goes on when its request has gone.
+    #: Runs of this process; on Knative above `containerConcurrency`, since a run outlives its request.
     max_live_runs: Count = 300
-    #: How often a run is released without having closed a turn, before it fails.
+    #: How often a run may be released without closing a turn before it fails.
     max_stalled_attempts: Count = 10
     #: A run that waited longer is refused, hours.
     max_run_age_hours: Hours = 24.0
     #: A user's model tokens a day (UTC), in and out; 0: no limit.
     daily_tokens_per_user: Annotated[int, Range(0, 10**15)] = 0
-    #: Calls of the server's tools in one run.
-    max_tool_calls: Annotated[int, Range(0, 100_000)] = 64
-    #: How long an approval can be given, hours.
-    approval_hours: Hours = 168.0
     #: Where waiting runs are sent: a Broker (set by a SinkBinding), else the runner; neither: executed in place.
     k_sink: str = ""
     runner_url: str = ""
-    #: Ended runs keep their deltas so long (an hour at least), and all their events so long, hours.
+    #: How long ended runs keep their deltas (an hour at least), and all their events, hours.
     keep_deltas_hours: Hours = 1.0
     keep_events_hours: Hours = 720.0
-    #: Deleted threads are removed for good after so long, hours.
+    #: When deleted threads are removed for good, hours.
     keep_deleted_hours: Hours = 720.0
+    #: A silent stream gets a comment this often, seconds.
     keep_alive_seconds: Seconds = 15.0
     #: `/events` ends by itself after so long (0: never).
-    stream_leg_seconds: SecondsOrNone = 0.0
+    stream_leg_seconds: SecondsOrZero = 0.0
+
+
+#: Settings of which the first must be below the second.
+_BELOW: Final = (
+    ("lease_renew_seconds", "lease_seconds"),
+    ("tick_seconds", "lease_seconds"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(
+    ProcessSettings,
+    DatabaseSettings,
+    IdentitySettings,
+    ModelAccessSettings,
+    ToolSettings,
+    ToolServerSettings,
+    RunSettings,
+):
+    """All settings of a process. What needs some of them takes the group that has them."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the environment (or the given one).
 
         Raises:
-            InvalidSettings: a value is not of its setting's type, or outside its range.
+            InvalidSettings: a value is not of its setting's type, outside its range, or contradicts another.
         """
-        environ = os.environ if environ is None else environ
-        kinds = get_type_hints(cls, include_extras=True)
-        names = [f.name for f in fields(cls) if not f.metadata]
-        given = {name: environ.get(name.upper(), "").strip() for name in names}
-        level = given["log_level"].upper()
-        if level and level not in _LEVELS:
-            raise InvalidSettings(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}.")
-        read: dict[str, Any] = {n: _read(n, kinds[n], text) for n, text in given.items() if text}
-        for many in (f for f in fields(cls) if f.metadata):
-            read[many.name] = _below(many.metadata["prefix"], environ)
-        settings = cls(**read)
+        settings = cls(**read_settings(cls, os.environ if environ is None else environ))
         settings._check_order()
         return settings
 
@@ -171,35 +212,3 @@ class Settings:
         missing = [name.upper() for name in names if not getattr(self, name)]
         if missing:
             raise InvalidSettings(f"Set {', '.join(missing)}; docs/configuration.md says to what.")
-
-
-def _below(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in environ.items()
-        if name.startswith(prefix) and value
-    }
-
-
-#: Settings of which the first must be below the second.
-_BELOW = (
-    ("lease_renew_seconds", "lease_seconds"),
-    ("tick_seconds", "lease_seconds"),
-)
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-
-def _read(name: str, kind: Any, text: str) -> object:
-    """A value of that type, which may be annotated with its `Range`."""
-    allowed: Range | None = None
-    if get_origin(kind) is Annotated:
-        kind, allowed = get_args(kind)
-    try:
-        value: object = _WORDS[text.lower()] if kind is bool else kind(text)
-    except (ValueError, KeyError):
-        raise InvalidSettings(f"{name.upper()} must be of type {kind.__name__}.") from None
-    if allowed and isinstance(value, int | float) and not allowed.least <= value <= allowed.most:
-        limits = f"from {allowed.least:.15g} to {allowed.most:.15g}"
-        raise InvalidSettings(f"{name.upper()} must be {limits}.")
-    return value

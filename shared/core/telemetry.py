@@ -12,8 +12,9 @@ from contextvars import ContextVar
 from threading import Thread
 from typing import Any, Final
 
+from shared.core.environment import InvalidSettings
 from shared.core.json import Json
-from shared.core.settings import InvalidSettings, Settings
+from shared.core.settings import ProcessSettings
 
 #: A stopping process waits so long for what was not exported yet.
 _FLUSH_SECONDS: Final = 1.0
@@ -93,7 +94,9 @@ _exporter: _Exporter | None = None
 
 
 @asynccontextmanager
-async def exporting(function: str, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+async def exporting(
+    function: str, settings: ProcessSettings, metrics: Metrics
+) -> AsyncIterator[None]:
     """Export what this process does until the block ends, where the settings say where to.
 
     Raises:

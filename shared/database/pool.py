@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import orjson
 
-from shared.core import InvalidSettings, Once, Settings, Unavailable, logger, to_the_end
+from shared.core import DatabaseSettings, InvalidSettings, Once, Unavailable, logger, to_the_end
 from shared.database.statements import call_of, session_of, written
 
 _READY_SECONDS = 2.0
@@ -52,7 +52,7 @@ class Refused(Exception):
 class Database:
     """A pool of connections. Every wait has an end; whatever happens, a connection comes back clean or not at all."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DatabaseSettings) -> None:
         self._seconds = settings.database_seconds
         self._may_bypass = settings.allow_bypassrls_login
         self._checked = False

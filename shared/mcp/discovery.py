@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from shared.auth import role_of
-from shared.core import Json, Once, Settings, Unavailable, carried, logger
+from shared.core import Json, Once, ToolSettings, Unavailable, carried, logger
 from shared.database import Database
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server, servers_of
@@ -52,7 +52,7 @@ class McpTools:
         InvalidSettings: a server's settings cannot be used.
     """
 
-    def __init__(self, settings: Settings, database: Database, mint: Mint | None) -> None:
+    def __init__(self, settings: ToolSettings, database: Database, mint: Mint | None) -> None:
         self._settings = settings
         self._database = database
         self._mint = mint

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from shared.agents import Approval
-from shared.core import InvalidSettings, Settings
+from shared.core import InvalidSettings, ToolSettings
 
 OURS = "tools"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
@@ -46,7 +46,7 @@ class Server:
         return self.policy_of(tool) or "ask"
 
 
-def servers_of(settings: Settings) -> list[Server]:
+def servers_of(settings: ToolSettings) -> list[Server]:
     """All servers of these settings, ours first.
 
     Raises:

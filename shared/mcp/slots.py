@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from shared.core import Settings, Unavailable
+from shared.core import ToolSettings, Unavailable
 from shared.database import Database
 
 _FIRST_WAIT_SECONDS: Final = 0.1
@@ -20,7 +20,7 @@ class Slots:
     """A user's slots, TOOL_CALLS_AT_ONCE of them. Those of this process wait in order, and only the first few of them
     ask Postgres."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: ToolSettings) -> None:
         self._database = database
         self._at_once = max(1, settings.tool_calls_at_once)
         self._seconds = settings.tool_seconds + _MARGIN_SECONDS

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from shared.agents import Approval, Question, Result, Tool
-from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, Settings, logger, tool_call
+from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger, tool_call
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server
 
@@ -34,7 +34,7 @@ class McpToolbox:
         listed: Sequence[tuple[Server, Client, Sequence[Json]]],
         headers: Headers,
         slot: Slot,
-        settings: Settings,
+        settings: ToolSettings,
     ) -> None:
         self.tools: dict[str, Tool] = {}
         self._routes: dict[str, tuple[Server, Client, str]] = {}

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import orjson
 
-from shared.core import Once, Settings, Unavailable, carried, doing, logger
+from shared.core import Once, RunSettings, Unavailable, carried, doing, logger
 from shared.runs.background import BackgroundTasks
 from shared.runs.waiting import WaitingRuns
 
@@ -31,7 +31,7 @@ class Dispatcher:
     """
 
     def __init__(
-        self, waiting: WaitingRuns, background: BackgroundTasks, settings: Settings
+        self, waiting: WaitingRuns, background: BackgroundTasks, settings: RunSettings
     ) -> None:
         self._waiting = waiting
         self._background = background

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeAlias
 
-from shared.core import Grace, Json, Settings, bound, logger, run_span
+from shared.core import Grace, Json, RunSettings, bound, logger, run_span
 from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
 from shared.runs.store import Leased, ids_of
 from shared.runs.writer import LogWriter
@@ -18,7 +18,7 @@ Execute: TypeAlias = Callable[[LiveRun], Awaitable[None]]
 class Executor:
     """Keeps at most `max_live_runs` attempts in progress."""
 
-    def __init__(self, writer: LogWriter, execute: Execute, settings: Settings) -> None:
+    def __init__(self, writer: LogWriter, execute: Execute, settings: RunSettings) -> None:
         self._writer = writer
         self._execute = execute
         self._settings = settings

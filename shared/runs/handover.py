@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from itertools import count
 
-from shared.core import Grace, Settings, Unavailable, logger
+from shared.core import Grace, RunSettings, Unavailable, logger
 from shared.runs.dispatcher import Dispatcher
 from shared.runs.waiting import WaitingRuns
 
@@ -17,7 +17,7 @@ _LAST_SECONDS = 1.0
 class Handover:
     """Sees released runs, and deliveries in progress, taken by another process before this one exits."""
 
-    def __init__(self, waiting: WaitingRuns, dispatcher: Dispatcher, settings: Settings) -> None:
+    def __init__(self, waiting: WaitingRuns, dispatcher: Dispatcher, settings: RunSettings) -> None:
         self._waiting = waiting
         self._dispatcher = dispatcher
         self._tick = settings.tick_seconds

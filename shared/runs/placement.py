@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from shared.core import Settings, TooManyRuns, Unavailable, count_takeover
+from shared.core import RunSettings, TooManyRuns, Unavailable, count_takeover
 from shared.runs.background import BackgroundTasks
 from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Executor
@@ -43,7 +43,7 @@ class Placement:
         dispatcher: Dispatcher,
         handover: Handover,
         background: BackgroundTasks,
-        settings: Settings,
+        settings: RunSettings,
     ) -> None:
         self._store = store
         self._waiting = waiting

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
-from shared.core import Settings
+from shared.core import RunSettings
 from shared.database import Database
 
 #: Runs of one sweep; the next one takes the rest.
@@ -19,7 +19,7 @@ class WaitingRuns:
     A mark blocks other senders for a minute; a claim clears it.
     """
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: RunSettings) -> None:
         self._database = database
         self._late = settings.lease_seconds - _LATE * settings.lease_renew_seconds
         hours = (

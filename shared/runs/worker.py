@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.core import Grace, Json, Settings, ThreadBusy, logger, run_origin
+from shared.core import Grace, Json, RunSettings, ThreadBusy, logger, run_origin
 from shared.runs.background import BackgroundTasks
 from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Execute, Executor
@@ -25,7 +25,7 @@ class RunWorker:
         waiting: WaitingRuns,
         writer: LogWriter,
         execute: Execute,
-        settings: Settings,
+        settings: RunSettings,
     ) -> None:
         self._store = store
         self._waiting = waiting

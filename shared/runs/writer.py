@@ -11,7 +11,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from shared.core import ENDINGS, RunEvent, Settings, Unavailable, logger, measure
+from shared.core import ENDINGS, RunEvent, RunSettings, Unavailable, logger, measure
 from shared.database import Database
 from shared.runs.feed import Feed
 from shared.runs.live import LiveRun
@@ -24,7 +24,7 @@ _POLL_SECONDS = 1.0
 class LogWriter:
     """Commits the events of all runs this process holds: at most one statement per tick, and one in flight."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: RunSettings) -> None:
         self._database = database
         self._tick = settings.tick_seconds
         self._renew = settings.lease_renew_seconds

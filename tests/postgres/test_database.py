@@ -10,8 +10,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from shared.core.environment import InvalidSettings
 from shared.core.errors import Unavailable
-from shared.core.settings import InvalidSettings, Settings
+from shared.core.settings import Settings
 from shared.database.pool import Database, Refused
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.fixtures.waiting import eventually

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.core.settings import InvalidSettings, Settings
+from shared.core.environment import InvalidSettings
+from shared.core.settings import Settings
 from shared.mcp.servers import Server, servers_of
 
 URL = "https://mcp.example.com/mcp"

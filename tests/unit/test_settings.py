@@ -7,7 +7,8 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 
-from shared.core.settings import InvalidSettings, Settings
+from shared.core.environment import InvalidSettings
+from shared.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,73 @@
+"""Reads settings from environment variables: each value by its type, and within its range."""
+
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+
+
+class InvalidSettings(Exception):
+    """A setting is missing or cannot be used; the message names it and says what it takes."""
+
+
+class Range(NamedTuple):
+    """The least and the most a number may be. What is outside of it is a slip, or would do harm."""
+
+    least: float
+    most: float
+
+
+_DAY: float = 86_400
+_YEAR_HOURS: float = 24 * 366
+Port = Annotated[int, Range(1, 65_535)]
+#: A wait that may not be zero, and one that may.
+Seconds = Annotated[float, Range(0.001, _DAY)]
+SecondsOrZero = Annotated[float, Range(0, _DAY)]
+Hours = Annotated[float, Range(0.01, 10 * _YEAR_HOURS)]
+Count = Annotated[int, Range(1, 100_000)]
+
+_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def read_settings(kind: type, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The values that the environment has for a dataclass's fields; an empty variable counts as absent.
+
+    A variable is its field's name in capitals. A field with the metadata `prefix` takes all variables that begin so.
+
+    Raises:
+        InvalidSettings: a value is not of its field's type, not one of its `choices`, or outside its range.
+    """
+    types = get_type_hints(kind, include_extras=True)
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        if prefix := field.metadata.get("prefix"):
+            values[field.name] = _with_prefix(prefix, environ)
+        elif text := environ.get(field.name.upper(), "").strip():
+            values[field.name] = _read(field, types[field.name], text)
+    return values
+
+
+def _with_prefix(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in environ.items()
+        if name.startswith(prefix) and value
+    }
+
+
+def _read(field: "Field[Any]", kind: Any, text: str) -> object:
+    name, choices = field.name.upper(), field.metadata.get("choices")
+    if choices:
+        if chosen := next((choice for choice in choices if choice.lower() == text.lower()), None):
+            return chosen
+        raise InvalidSettings(f"{name} must be one of {', '.join(choices)}.")
+    allowed: Range | None = None
+    if get_origin(kind) is Annotated:
+        kind, allowed = get_args(kind)
+    try:
+        value: object = _WORDS[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        raise InvalidSettings(f"{name} must be of type {kind.__name__}.") from None
+    if allowed and isinstance(value, int | float) and not allowed.least <= value <= allowed.most:
+        limits = f"from {allowed.least:.15g} to {allowed.most:.15g}"
+        raise InvalidSettings(f"{name} must be {limits}.")
+    return value
