@@ -1,4 +1,4 @@
-"""What goes wrong and has a name on the wire: one class per stable code. This module imports nothing of ours."""
+"""Errors that clients see: one class per stable code. This module imports nothing of ours."""
 
 from time import time
 from typing import ClassVar, Final
@@ -7,14 +7,14 @@ DAY_SECONDS: Final = 86_400
 
 
 def seconds_to_tomorrow() -> int:
-    """Until the day's tokens are new ones: the day is UTC's."""
+    """Seconds until the daily limits start anew, at midnight UTC."""
     return DAY_SECONDS - int(time()) % DAY_SECONDS
 
 
 class Problem(Exception):
-    """Something has gone wrong that has a name on the wire (RFC 9457).
+    """An error that a client can act on (RFC 9457).
 
-    `code` is stable, the detail is a sentence for people: by default the docstring.
+    `code` is stable. `detail` is a sentence for people, by default the class's docstring. `retry_after`: seconds.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -26,19 +26,19 @@ class Problem(Exception):
 
 
 class Unauthorized(Problem):
-    """The request carries no valid proof of who is asking."""
+    """The request carries no valid proof of who sends it."""
 
     code = "unauthorized"
 
 
 class Forbidden(Problem):
-    """The request's Host or Origin is not one this function answers to."""
+    """The request's Host or Origin is not allowed."""
 
     code = "forbidden"
 
 
 class InvalidRequest(Problem):
-    """The request is not what this address takes."""
+    """The request is not valid for this address."""
 
     code = "invalid_request"
 
@@ -50,7 +50,7 @@ class InvalidCursor(Problem):
 
 
 class BodyTooLarge(Problem):
-    """The request's body is larger than this address takes."""
+    """The request's body is larger than this function accepts."""
 
     code = "body_too_large"
 
@@ -74,7 +74,7 @@ class ThreadExists(Problem):
 
 
 class ThreadDeleted(Problem):
-    """This thread was deleted; its id can be used again once it was removed for good."""
+    """This thread was deleted; its id can be used again once retention has removed it for good."""
 
     code = "thread_deleted"
 
@@ -86,7 +86,7 @@ class IdempotencyKeyReused(Problem):
 
 
 class PreconditionFailed(Problem):
-    """The thread is not as `If-Match` says any more: read it again."""
+    """The thread has changed since the version that `If-Match` names: read it again."""
 
     code = "precondition_failed"
 
@@ -101,12 +101,12 @@ class ThreadBusy(Problem):
     """The thread has a run that has not ended."""
 
     code = "thread_busy"
-    #: That run, where nobody holds it any more.
+    #: The id of that run, if no process holds it.
     orphan: str | None = None
 
 
 class NothingToAnswer(Problem):
-    """The request says nothing new, and the thread does not end with something to answer."""
+    """The request brings no new message, and the thread does not end with one to answer."""
 
     code = "nothing_to_answer"
 
@@ -118,7 +118,7 @@ class RewindTargetUnknown(Problem):
 
 
 class InterruptOpen(Problem):
-    """The thread waits for an answer that this request does not give."""
+    """The thread has an open interrupt that this request does not answer."""
 
     code = "interrupt_open"
 
@@ -130,13 +130,13 @@ class InterruptResolved(Problem):
 
 
 class InterruptExpired(Problem):
-    """That interrupt waited too long for its answer; a new message goes on without it."""
+    """That interrupt has expired; send a new message to continue without it."""
 
     code = "interrupt_expired"
 
 
 class BudgetExceeded(Problem):
-    """The user's tokens of today are spent; there are new ones tomorrow (UTC)."""
+    """The user has spent today's tokens; the limit starts anew at midnight UTC."""
 
     code = "budget_exceeded"
 
@@ -145,7 +145,7 @@ class BudgetExceeded(Problem):
 
 
 class TooManyRuns(Problem):
-    """This process runs as many runs as it may; try again."""
+    """This process is full, or it is stopping; try again."""
 
     code = "too_many_runs"
 
@@ -157,22 +157,22 @@ class Unavailable(Problem):
 
 
 class InvalidEvent(Problem):
-    """The request is not a CloudEvent this function takes."""
+    """The request is not a CloudEvent that this function accepts."""
 
     code = "invalid_event"
 
 
 class UnsupportedMediaType(Problem):
-    """Events come one by one, in binary mode or as application/cloudevents+json."""
+    """Send one event per request, in binary mode or as application/cloudevents+json."""
 
     code = "unsupported_media_type"
 
 
 def problem_of(code: str) -> Problem:
-    """The problem with this code, as the database raised it; one of ours to mend where none has it."""
+    """The problem that has this code, which the database raised; a plain `Problem` if none has it."""
     return next((kind for kind in Problem.__subclasses__() if kind.code == code), Problem)()
 
 
 def meanings() -> dict[str, str]:
-    """What each code means, in the sentence that people get."""
+    """Each code's default sentence."""
     return {kind.code: (kind.__doc__ or "").strip() for kind in Problem.__subclasses__()}

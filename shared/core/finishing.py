@@ -1,4 +1,4 @@
-"""Work that is seen to its end, whoever gives up on it meanwhile."""
+"""Work that finishes even if its callers are cancelled."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,37 +8,37 @@ Result = TypeVar("Result")
 
 
 class Once(Generic[Result]):
-    """Work that is done once, for all who ask, however many of them give up meanwhile.
+    """Runs work once for all callers, even if some of them are cancelled.
 
-    What failed is done again by whoever asks next: a process lives on, and what was wrong may be over.
+    After a failure, the next call runs it again: the process lives on, and the cause may be gone.
     """
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> None:
         self._work = work
-        self._doing: asyncio.Future[Result] | None = None
+        self._running: asyncio.Future[Result] | None = None
 
     async def __call__(self) -> Result:
-        if self._doing is None or _has_failed(self._doing):
-            self._doing = asyncio.ensure_future(self._work())
-        return await asyncio.shield(self._doing)
+        if self._running is None or _has_failed(self._running):
+            self._running = asyncio.ensure_future(self._work())
+        return await asyncio.shield(self._running)
 
     @property
     def is_done(self) -> bool:
-        return self._doing is not None and self._doing.done() and not _has_failed(self._doing)
+        return self._running is not None and self._running.done() and not _has_failed(self._running)
 
     async def settled(self) -> bool:
-        """Whether it is done, once it is not being done any more."""
-        if self._doing:
-            await asyncio.wait([self._doing])
+        """Wait for a run in progress, then tell whether the work is done."""
+        if self._running:
+            await asyncio.wait([self._running])
         return self.is_done
 
 
-def _has_failed(doing: asyncio.Future[Any]) -> bool:
-    return doing.done() and (doing.cancelled() or doing.exception() is not None)
+def _has_failed(running: asyncio.Future[Any]) -> bool:
+    return running.done() and (running.cancelled() or running.exception() is not None)
 
 
 async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await to the end, however often the caller is cancelled meanwhile; then be cancelled."""
+    """Await work to its end even if the caller is cancelled meanwhile; the cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

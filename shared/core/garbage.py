@@ -1,6 +1,6 @@
-"""The garbage collector, kept away from what start-up makes: modules and their classes stay for good.
+"""Keeps the garbage collector away from the objects of start-up: modules and their classes live as long as the process.
 
-Looking through them again and again was a fifth of the CPU of a process that streams (docs/decisions.md).
+Scanning them again and again took a fifth of the CPU of a streaming process (docs/decisions.md).
 """
 
 import gc
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-#: Net new containers before a look at the young ones; 700 is Python's own.
+#: Net new containers before the youngest generation is collected; Python's default is 700.
 _YOUNG: Final = 20_000
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load what stays: nothing is collected meanwhile, and what is there by the end is never looked at again."""
+    """Collect nothing inside the block, and never scan the objects that exist at its end."""
     gc.disable()
     try:
         yield

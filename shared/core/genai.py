@@ -1,6 +1,6 @@
-"""Runs, model turns and tool calls as traces and metrics show them, in the words of OpenTelemetry's GenAI conventions.
+"""Traces and metrics of runs, model turns and tool calls, named by OpenTelemetry's GenAI conventions.
 
-The conventions are in development (github.com/open-telemetry/semantic-conventions-genai); what they lack is `agent.*`.
+The conventions are in development (github.com/open-telemetry/semantic-conventions-genai); `agent.*` is what they lack.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _FIRST: Final = "gen_ai.client.operation.time_to_first_chunk"
 _SECONDS: Final = [0.01 * 2**n for n in range(14)]
 _WAITS: Final = [0.1, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400]
 _TOKENS: Final = [4**n for n in range(14)]
-#: docs/operations.md says what each means, and what to do.
+#: docs/operations.md explains each, and what to do about it.
 METRICS: Final[Metrics] = {
     "agent.run.live": ("up_down_counter", "{run}", None),
     "agent.run.takeovers": ("counter", "{run}", None),
@@ -30,21 +30,21 @@ METRICS: Final[Metrics] = {
     "gen_ai.client.token.usage": ("histogram", "{token}", _TOKENS),
     "gen_ai.execute_tool.duration": ("histogram", "s", _SECONDS),
 }
-#: Members of a run's request that whoever takes it up later reads.
-_TRACE, _ASKED_AT = "traceparent", "asked_at"
+#: Members of a stored request, for the process that claims the run later.
+_TRACE, _REQUESTED_AT = "traceparent", "requested_at"
 
 
 def run_origin() -> Json:
-    """What a run's request keeps, for the process that takes it up: where it comes from, and since when it waits."""
+    """Members to store with a run's request, if this process exports: its trace, and when it was requested."""
     if not is_exporting():
         return {}
-    return {_TRACE: carried().get("traceparent"), _ASKED_AT: time()}
+    return {_TRACE: carried().get("traceparent"), _REQUESTED_AT: time()}
 
 
 def run_span(
     client_run_id: str, client_thread_id: str, attempt: int, request: Json
 ) -> AbstractContextManager[Span]:
-    """A run in the hands of this process; what it asks models and tools is inside."""
+    """A span for one attempt at a run. Its requests to models and tools are inside."""
     attributes = {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.conversation.id": client_thread_id,
@@ -55,16 +55,16 @@ def run_span(
 
 
 def count_takeover(attempt: int, request: Json) -> None:
-    """A run that waited is answered here: for the first time, or after another process had it."""
+    """Count the claim of a run that waited: a takeover, or its first attempt, with how long it waited."""
     if attempt > 1:
         measure("agent.run.takeovers", 1)
-    elif asked_at := request.get(_ASKED_AT):
-        measure("agent.run.queue.duration", max(0.0, time() - asked_at))
+    elif requested_at := request.get(_REQUESTED_AT):
+        measure("agent.run.queue.duration", max(0.0, time() - requested_at))
 
 
 @contextmanager
 def tool_call(name: str, call_id: str) -> Iterator[Span]:
-    """A tool's call, until its result is there."""
+    """A span around one tool call."""
     known = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
     started_at, kind = monotonic(), None
     with doing(f"execute_tool {name}", {**known, "gen_ai.tool.call.id": call_id}) as span:
@@ -80,13 +80,13 @@ def tool_call(name: str, call_id: str) -> Iterator[Span]:
 
 
 class ModelCall:
-    """One request for a turn of a model. It is nobody's parent: what its reader does meanwhile is the run's."""
+    """A span for one model request. It has no children: its reader's work meanwhile belongs to the run."""
 
     def __init__(self, model: str, base_url: str) -> None:
         at = urlsplit(base_url or _OPENAI)
         self._facts: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
-            # Of many providers this is the wire, and all that is known.
+            # Many providers speak this API; which one it is, is not known.
             "gen_ai.provider.name": "openai",
             "gen_ai.request.model": model,
             "server.address": at.hostname or "",
@@ -97,23 +97,23 @@ class ModelCall:
         )
         self._started_at = monotonic()
         self._is_over = False
-        #: Whether it said something; nobody counts where nothing is exported.
+        #: Whether the first chunk has arrived. Without an exporter that need not be noted.
         self.is_heard = not is_exporting()
 
     def hear(self) -> None:
-        """It said something for the first time."""
+        """Record the first chunk."""
         self.is_heard = True
         seconds = monotonic() - self._started_at
         self._span.tell({"gen_ai.response.time_to_first_chunk": seconds})
         measure(_FIRST, seconds, self._facts)
 
     def finish(self, reason: str, usage: Usage) -> None:
-        """It said all."""
-        said = {"gen_ai.response.model": usage.model}
+        """Record the end of a whole answer."""
+        model = {"gen_ai.response.model": usage.model}
         counts = {"input": usage.input_tokens, "output": usage.output_tokens}
         self._span.tell(
             {
-                **said,
+                **model,
                 "gen_ai.response.finish_reasons": [reason],
                 "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
                 "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
@@ -122,12 +122,12 @@ class ModelCall:
         )
         for kind, count in counts.items():
             if count is not None:
-                facts = {**self._facts, **said, "gen_ai.token.type": kind}
+                facts = {**self._facts, **model, "gen_ai.token.type": kind}
                 measure("gen_ai.client.token.usage", count, facts)
-        self._end(said)
+        self._end(model)
 
     def fail(self, kind: str) -> None:
-        """It broke off, or was left."""
+        """Record a failure, unless the answer has ended."""
         if not self._is_over:
             self._span.fail(kind)
             self._end({"error.type": kind})
@@ -140,7 +140,7 @@ class ModelCall:
 
 @contextmanager
 def model_call(model: str, base_url: str) -> Iterator[ModelCall]:
-    """A request for a turn, around what raises its errors, by whose `code` it fails."""
+    """A span around one model request; an error inside fails it with the error's `code`."""
     call = ModelCall(model, base_url)
     try:
         yield call

@@ -1,10 +1,10 @@
-"""The time a stopping process has. One rule for every platform: start nothing new, finish what you hold.
+"""How long a stopping process may finish its work. One rule everywhere: start nothing new, finish what is in progress.
 
-    SIGTERM            edges_at          release_at              ends_at
-       |--- runs go on ---|--- runs leave ---|--- open turns are ---|
-       |    to their end  |    between turns |    cut and released  |
+    SIGTERM        handover_at            release_at             ends_at
+       |-- runs continue --|-- runs are released --|-- open turns are --|
+       |   to their end    |   between turns       |   cut, released    |
 
-On Knative the grace is longer than a run may take, so that a stop interrupts none; in a terminal it is a second.
+On Knative the grace is longer than a run's deadline, so a stop interrupts no run; in a terminal it is a second.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from time import monotonic
 
 from shared.core.settings import ProcessSettings
 
-#: Nothing announces that all of a process's work has ended, so it is looked for this often.
+#: How often a wait checks its condition.
 _LOOK_SECONDS = 0.05
-#: However short the grace is, releasing runs gets this long.
+#: The least time for releasing runs, however short the grace is.
 _RELEASE_SECONDS = 0.25
 
 
 class Grace:
-    """The clock of one stop. It does not run before `start`, and `end` makes all of it over at once.
+    """The clock of one stop. `start` starts it, and `end` ends it at once.
 
-    `handover_seconds` is the last part of `seconds`: in its first half runs are released at the end of a turn, in its
-    second half wherever they are.
+    `handover_seconds` is the last part of `seconds`: in its first half, runs are released between turns; in its second
+    half, wherever they are.
     """
 
     def __init__(self, settings: ProcessSettings) -> None:
@@ -40,18 +40,18 @@ class Grace:
             self._ends_at = monotonic() + self.seconds
 
     def end(self) -> None:
-        """End the grace now: whoever stops the process does not want to wait."""
+        """End the grace now, as a second signal wants."""
         self.start()
         self._is_over = True
 
     @property
-    def edges_at(self) -> float:
-        """From when on runs are released at the end of a turn (`time.monotonic`)."""
+    def handover_at(self) -> float:
+        """When runs start to be released between turns (`time.monotonic`)."""
         return self._ends_at - self.handover_seconds
 
     @property
     def release_at(self) -> float:
-        """From when on runs are released wherever they are."""
+        """When the runs that are left are released in the middle of their turns."""
         return self._ends_at - self.handover_seconds / 2
 
     @property
@@ -65,16 +65,16 @@ class Grace:
 
     @property
     def is_over(self) -> bool:
-        """Whether what is still open is cut."""
+        """Whether the process must exit now."""
         return not self.seconds_left
 
     @property
     def release_seconds(self) -> float:
-        """What it may take to commit what was said and to give back the leases; also when the grace was ended."""
+        """The limit for the last commits and for giving leases back; it also holds after `end`."""
         return max(self.handover_seconds / 2, _RELEASE_SECONDS)
 
     async def wait(self, is_done: Callable[[], bool], *, until: float) -> bool:
-        """Wait until something is done. False: the moment `until`, or the end of the grace, came first."""
+        """Wait until `is_done()`. False: the time `until` (`time.monotonic`), or the end of the grace, came first."""
         while not is_done():
             if self._is_over or monotonic() >= until:
                 return False

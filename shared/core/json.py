@@ -1,4 +1,4 @@
-"""JSON as the database can keep it, and the one way to write it."""
+"""JSON that Postgres can store, and its canonical form."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ Json = dict[str, Any]
 
 
 def canonical(value: Any) -> bytes:
-    """The one way to write this JSON, to be hashed."""
+    """The canonical form of this JSON, for hashing: cleaned, with sorted keys."""
     return orjson.dumps(clean_json(value), option=orjson.OPT_SORT_KEYS)
 
 
 def clean(text: str) -> str:
-    """The text as Postgres can keep it: NUL and lone surrogates become U+FFFD."""
+    """The text without what Postgres cannot store: NUL and lone surrogates become U+FFFD."""
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     if text.isascii():
@@ -26,7 +26,7 @@ def clean(text: str) -> str:
 
 
 def clean_json(value: Any) -> Any:
-    """The same JSON as Postgres can keep it."""
+    """The same JSON with every text cleaned."""
     match value:
         case str():
             return clean(value)

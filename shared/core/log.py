@@ -1,4 +1,4 @@
-"""JSON log lines on stdout: one event with fields a line, with the ids of what is being done.
+"""JSON log lines on stdout: one event per line, with its fields and the ids of the current request or run.
 
 `logger.info("run.ended", extra={"events": 14})` gives `{"level": "INFO", "event": "run.ended", "function": "agent",
 "run_id": …, "events": 14, …}`. Never message text, arguments or tokens.
@@ -23,7 +23,7 @@ logger = logging.getLogger("agent_functions")
 class _Formatter(OrjsonFormatter):
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         log_data["event"] = log_data.pop("message", "")
-        # Uvicorn's second copy of its line, for terminals.
+        # Uvicorn adds a coloured copy of its message for terminals.
         log_data.pop("color_message", None)
         return {**_bound.get(), **telemetry.ids(), **log_data}
 
@@ -40,7 +40,7 @@ def configure_logging(function: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # One line per fact: the request line is ours, with ids.
+    # Our own line about each request has its ids; uvicorn's would repeat it without them.
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("databases", "asyncio", "httpx2", "openai", "aiohttp", "opentelemetry", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -48,7 +48,7 @@ def configure_logging(function: str, level: str) -> None:
 
 @contextmanager
 def bound(**fields: str | None) -> Iterator[None]:
-    """Put these fields on every line logged inside, tasks started inside included."""
+    """Add fields to every line logged inside the block, and by tasks started in it."""
     token = _bound.set({**_bound.get(), **{k: v for k, v in fields.items() if v is not None}})
     try:
         yield

@@ -1,7 +1,7 @@
-"""Traces and metrics over OTLP where OTEL_EXPORTER_OTLP_ENDPOINT is set; else nothing, and nothing is imported for it.
+"""Traces and metrics over OTLP, if OTEL_EXPORTER_OTLP_ENDPOINT is set; otherwise nothing is exported or imported.
 
-Ids, counts and times only: never what anybody said, nor an exception's message, which may quote it. Without an endpoint
-the caller's `traceparent` (W3C Trace Context) is still logged and sent on, as it came.
+They hold ids, counts and times only, never content, nor an exception's message, which may quote content. Without an
+endpoint, the caller's `traceparent` (W3C Trace Context) is still logged and forwarded unchanged.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from shared.core.environment import InvalidSettings
 from shared.core.json import Json
 from shared.core.settings import ProcessSettings
 
-#: A stopping process waits so long for what was not exported yet.
+#: How long a stopping process waits for what was not exported yet.
 _FLUSH_SECONDS: Final = 1.0
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}\Z")
 _W3C: Final = (b"traceparent", b"tracestate")
 
-#: What there is to measure, by name: kind (counter, up_down_counter, histogram), unit, bounds of a histogram's buckets.
+#: Metrics by name: kind (counter, up_down_counter, histogram), unit, bounds of a histogram's buckets.
 Metrics = Mapping[str, tuple[str, str, Sequence[float] | None]]
-#: The trace of whoever asked, as it came.
+#: The trace headers of the request, unchanged.
 _given: ContextVar[Mapping[str, str]] = ContextVar("given", default={})  # noqa: B039  # never written to
 
 
 class _Exporter:
-    """OpenTelemetry's SDK: bounded queues, sent by threads of its own; what cannot be sent is dropped."""
+    """OpenTelemetry's SDK: its own threads send bounded queues, and drop what cannot be sent."""
 
     def __init__(self, function: str, endpoint: str, metrics: Metrics) -> None:
         from opentelemetry import trace
@@ -59,7 +59,7 @@ class _Exporter:
         return self.tracer.start_span(name, kind=kinds[kind], attributes=attributes, **more)
 
     async def close(self) -> None:
-        """Send what is left, in the time there is."""
+        """Send what is queued, for a second at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await asyncio.gather(*map(_aside, self._shutdowns))
@@ -75,14 +75,14 @@ def _instruments(meter: Any, metrics: Metrics) -> dict[str, Callable[..., None]]
 
 
 async def _aside(work: Callable[[], object]) -> None:
-    """Run what blocks, in a thread that the process does not wait for at its end."""
+    """Run blocking work in a thread that does not delay the process's exit."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def run() -> None:
         try:
             work()
         finally:
-            # Nobody waits any more where the loop is closed.
+            # Once the loop is closed, nothing waits for it.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(done.set)
 
@@ -97,10 +97,10 @@ _exporter: _Exporter | None = None
 async def exporting(
     function: str, settings: ProcessSettings, metrics: Metrics
 ) -> AsyncIterator[None]:
-    """Export what this process does until the block ends, where the settings say where to.
+    """Export traces and metrics of this process until the block ends, if an endpoint is set.
 
     Raises:
-        InvalidSettings: the endpoint is no address.
+        InvalidSettings: the endpoint is not an http(s) address.
     """
     global _exporter
     endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/")
@@ -109,7 +109,7 @@ async def exporting(
         return
     if not endpoint.startswith(("http://", "https://")):
         raise InvalidSettings("OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) address.")
-    # It imports, and waits for threads.
+    # Importing the SDK and starting its threads takes a while.
     exporter = _exporter = await asyncio.to_thread(_Exporter, function, endpoint, metrics)
     try:
         yield
@@ -119,27 +119,27 @@ async def exporting(
 
 
 class Span:
-    """Something that is being done, as a trace shows it; tells nobody where nothing is exported."""
+    """A span of a trace; without an exporter, its methods do nothing."""
 
     def __init__(self, real: Any = None) -> None:
         self._real = real
-        #: What went wrong, if it did.
+        #: The error's code or type, if the span failed.
         self.failure: str | None = None
 
     def tell(self, attributes: Mapping[str, Any]) -> None:
-        """Add attributes; None stands for one that is not known."""
+        """Add attributes, except those that are None."""
         if self._real is not None:
             self._real.set_attributes({k: v for k, v in attributes.items() if v is not None})
 
     def fail(self, kind: str) -> None:
-        """It went wrong: `kind` is a code or a type, never a message."""
+        """Mark the span as failed: `kind` is a code or a type, never a message."""
         self.failure = kind
         if self._real is not None and _exporter:
             self._real.set_attribute("error.type", kind)
             self._real.set_status(_exporter.trace.StatusCode.ERROR)
 
     def answered(self, method: str, route: str | None, status: int) -> None:
-        """A request has had its answer."""
+        """Add a request's route and status."""
         if self._real is not None and route:
             self._real.update_name(f"{method} {route}")
         self.tell({"http.route": route, "http.response.status_code": status or None})
@@ -152,7 +152,7 @@ class Span:
 
 
 def begin(name: str, attributes: Json, kind: str) -> Span:
-    """A span that whoever asked for it ends; it is nobody's parent."""
+    """Start a span that the caller ends. It becomes no other span's parent."""
     return Span(_exporter and _exporter.begin(name, attributes, kind))
 
 
@@ -165,16 +165,16 @@ def doing(
     link: str | None = None,
     parent: Any = None,
 ) -> Iterator[Span]:
-    """A span around the block, and the parent of what is begun in it.
+    """A span around the block, and the parent of spans that start in it.
 
-    `link`: the traceparent of where this comes from, if that is another trace.
+    `link`: the `traceparent` of a related trace.
     """
     if _exporter is None:
         yield Span()
         return
     links = _links(_exporter, link) if link else ()
     real = _exporter.begin(name, attributes, kind, context=parent, links=links)
-    # The SDK would keep an exception's message.
+    # Otherwise the SDK records an exception's message.
     with _exporter.trace.use_span(
         real, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -189,13 +189,13 @@ def _links(exporter: _Exporter, traceparent: str) -> list[Any]:
 
 
 def failed(kind: str) -> None:
-    """What is being done went wrong: a code, never a message."""
+    """Mark the current span as failed, with a code and never a message."""
     if _exporter:
         Span(_exporter.trace.get_current_span()).fail(kind)
 
 
 def measure(name: str, value: float, attributes: Mapping[str, Any] | None = None) -> None:
-    """Count, or record, in one of the metrics; attributes that are None are left out."""
+    """Add to, or record in, one of the metrics. Attributes that are None are left out."""
     if _exporter:
         known = {k: v for k, v in (attributes or {}).items() if v is not None}
         _exporter.measure[name](value, known)
@@ -207,7 +207,7 @@ def is_exporting() -> bool:
 
 @contextmanager
 def serving(method: str, headers: Mapping[bytes, bytes]) -> Iterator[Span]:
-    """A request that is served, in the trace of whoever sent it: as its header says, or else its CloudEvent."""
+    """A span for a request, in its sender's trace: that of its headers, or else of its CloudEvent."""
     token = _given.set(_trace_of(headers, b"") or _trace_of(headers, b"ce-"))
     try:
         parent = _exporter and _exporter.w3c.extract(_given.get())
@@ -225,7 +225,7 @@ def _trace_of(headers: Mapping[bytes, bytes], prefix: bytes) -> dict[str, str]:
 
 
 def carried() -> dict[str, str]:
-    """The headers that let whoever is asked next continue this trace."""
+    """The headers with which an outgoing request continues this trace."""
     if _exporter is None:
         return dict(_given.get())
     carrier: dict[str, str] = {}
@@ -234,7 +234,7 @@ def carried() -> dict[str, str]:
 
 
 def ids() -> dict[str, str]:
-    """{trace_id, span_id} of what is being done, as far as there are any."""
+    """{trace_id, span_id} of the current span, as far as they exist."""
     if _exporter is None:
         match = _TRACEPARENT.match(_given.get().get("traceparent", ""))
         return {"trace_id": match[1]} if match else {}

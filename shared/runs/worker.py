@@ -142,7 +142,7 @@ class RunWorker:
         grace.start()
         self._executor.is_stopping = self._handover.is_open = True
         logger.info("function.stopping", extra={"runs": self._executor.runs})
-        if not await grace.wait(self._is_idle, until=grace.edges_at):
+        if not await grace.wait(self._is_idle, until=grace.handover_at):
             self._executor.release_between_turns()
         return await grace.wait(self._is_idle, until=grace.release_at)
 

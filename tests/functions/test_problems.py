@@ -203,7 +203,9 @@ async def test_log_lines_carry_the_ids_of_a_request_and_nothing_it_said(
     lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
     ended = next(line for line in lines if line["event"] == "run.ended")
     assert (ended["request_id"], ended["trace_id"]) == ("req-7", trace)
-    ids = ("agent", "run-1", "thread-1")
-    assert (ended["function"], ended["run_id"], ended["thread_id"]) == ids
+    names = ("function", "client_run_id", "client_thread_id", "user_id")
+    assert tuple(ended[name] for name in names) == ("agent", "run-1", "thread-1", person.sub)
+    async with agent.database.owner() as owner:
+        assert ended["run_id"] == str(await owner.fetchval("select id from agent.run"))
     assert "secret" not in written
     assert person.token() not in written

@@ -49,7 +49,7 @@ export const notFound = () => refuse(404, "There is nothing at this address.");
 export const methodNotAllowed = (methods: readonly string[]) =>
   refuse(405, "This address does not take this method.", { allow: methods.join(", ") });
 export const unauthorized = () =>
-  refuse(401, "The request carries no valid proof of who is asking.", {
+  refuse(401, "The request carries no valid proof of who sends it.", {
     "www-authenticate": "Bearer",
   });
 export const bodyTooLarge = (maxBytes: number) =>

@@ -30,7 +30,7 @@ for (const one of golden.tokens) {
       assert.equal(response.headers.get("www-authenticate"), "Bearer");
       const { code, detail } = await problem(response);
       assert.equal(code, "unauthorized");
-      assert.equal(detail, "The request carries no valid proof of who is asking.");
+      assert.equal(detail, "The request carries no valid proof of who sends it.");
       assert.equal(seen.length, 0);
     });
   }
