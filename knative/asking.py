@@ -45,7 +45,9 @@ def _follow(cluster: Cluster, pod: str, lines: int | None) -> None:
 
 def _print_log(cluster: Cluster, pod: str, follow: bool, lines: int | None) -> None:
     for line in cluster.log(pod, _CONTAINER, follow=follow, lines=lines):
-        print(f"{pod} {line}", flush=True)
+        # One write a line: `print` writes the line's end by itself, and another pod's line may come between.
+        sys.stdout.write(f"{pod} {line}\n")
+        sys.stdout.flush()
 
 
 def invoke(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from pwd import struct_passwd
 from threading import Lock
@@ -93,13 +94,19 @@ class Child:
         self._process.wait()
 
 
+@dataclass(frozen=True)
+class _Started:
+    child: Child
+    stop: signal.Signals
+    is_used_by_all: bool
+
+
 class Children:
     """The processes of one stack. A context: leaving it stops all of them at once, and then what all of them use."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
-        self._started: list[tuple[Child, signal.Signals]] = []
-        self._used_by_all: list[Child] = []
+        self._started: list[_Started] = []
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -114,12 +121,12 @@ class Children:
         return self
 
     def __exit__(self, *_: object) -> None:
-        users = [each for each in self._started if each[0] not in self._used_by_all]
-        for several in (users, [each for each in self._started if each not in users]):
-            for child, stop in several:
-                child.ask_to_stop(stop)
+        for are_used_by_all in (False, True):
+            several = [each for each in self._started if each.is_used_by_all == are_used_by_all]
             for each in several:
-                each[0].wait()
+                each.child.ask_to_stop(each.stop)
+            for each in several:
+                each.child.wait()
         self._guard.kill()
         self._guard.communicate()
 
@@ -149,14 +156,12 @@ class Children:
             return process
 
         child = Child(name, spawn, log)
-        self._started.append((child, stop))
-        if used_by_all:
-            self._used_by_all.append(child)
+        self._started.append(_Started(child, stop, used_by_all))
         return child
 
     @property
     def all(self) -> list[Child]:
-        return [child for child, _ in self._started]
+        return [each.child for each in self._started]
 
     def _guard_too(self, group: int, stop: signal.Signals) -> None:
         if pipe := self._guard.stdin:

@@ -129,6 +129,13 @@ def _check(plan: Plan) -> None:
         raise CannotStart(str(error)) from None
 
 
+def continue_open_runs(runner_port: int, say: Callable[[str], None]) -> None:
+    """Continue what the last Ctrl-C, or a crash of this machine, left; say so where that fails."""
+    if (status := answer(runner_port, "/sweep", method="POST")) != 200:
+        answers = f"answers {status}" if status else "does not answer"
+        say(f"Open runs are not continued: runner {answers} to POST /sweep. Its log says why.")
+
+
 def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
     # The model loads while the database starts, and the gateway while the functions do.
     chosen, local_model = _model(plan, children)
@@ -153,8 +160,7 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
         front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
     )
     _say_ready(plan, front)
-    # What the last Ctrl-C, or a crash of this machine, left.
-    answer(ports["runner"], "/sweep", method="POST")
+    continue_open_runs(ports["runner"], plan.say)
     origin = f"http://127.0.0.1:{plan.gateway_port}"
     return Running(
         children,

@@ -12,14 +12,13 @@ from typing import Final
 from local import gateway
 from local.keys import Keys
 from local.probe import free_port
-from tests.knative.rendering import FOLDER, render, services
 from tests.platform.pod import Pod
-from tests.platform.rules import Rules
+from tests.platform.shipped import shipped
 from tests.platform.stand_in import Platform
 
 FUNCTIONS: Final = ("agent", "runner")
 #: A second of the platform's clock is so long here: a window of 60 s is one of 3 s, and a run takes longer than that.
-FACTOR: Final = 1 / 20
+_FACTOR: Final = 1 / 20
 #: Few requests a pod, so that a few clients bring several.
 _TARGET = 2
 _POLL = 0.05
@@ -35,11 +34,12 @@ class Fleet:
         self.platform = platform
 
     async def deploy(self, ports: dict[str, int], **environment: str) -> None:
-        """Give both functions their addresses; processes come with the first requests."""
-        shipped = services(render(FOLDER / "overlays" / "production"))
+        """Give both functions their addresses; processes start with the first requests. `environment` goes before the
+        manifests' settings."""
         for name in FUNCTIONS:
-            rules = replace(Rules.of(shipped[name]), target=_TARGET).scaled(FACTOR)
-            await self.platform.deploy(name, rules, environment, port=ports[name])
+            rules, settings = shipped(name, _FACTOR)
+            rules = replace(rules, target=_TARGET)
+            await self.platform.deploy(name, rules, {**settings, **environment}, port=ports[name])
 
     @property
     def pods(self) -> list[Pod]:

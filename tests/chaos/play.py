@@ -24,7 +24,7 @@ from local.probe import free_port
 from tests.chaos.checker import check, interrupted, recorded, unknown
 from tests.chaos.client import Asked, Client
 from tests.chaos.effects import Effects, effects
-from tests.chaos.fleet import FACTOR, FUNCTIONS, Fleet, front
+from tests.chaos.fleet import FUNCTIONS, Fleet, front
 from tests.chaos.saboteur import Saboteur, Victim
 from tests.chaos.script import Script
 from tests.chaos.wires import Cable, serving
@@ -149,9 +149,6 @@ def _settings(
         "OPENAI_MODEL": "chaos",
         "MCP_SERVERS": orjson.dumps({"world": tools}).decode(),
         "DATABASE_CONNECTIONS": "3",
-        "RUN_DEADLINE_SECONDS": str(540 * FACTOR),
-        "STOP_GRACE_SECONDS": str(555 * FACTOR),
-        "STOP_HANDOVER_SECONDS": str(12 * FACTOR),
         "LEASE_SECONDS": str(LEASE),
         "LEASE_RENEW_SECONDS": "0.5",
         "TAKEOVER_GRACE_SECONDS": "0.3",

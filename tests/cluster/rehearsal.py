@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Set
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +21,7 @@ from shared.core.settings import Settings
 from tests.cluster.bundle import ClusterBundle, started_runs
 from tests.cluster.choice import Choice
 from tests.cluster.waits import until
+from tests.fixtures.environment import variables
 
 _FUNCTIONS = ("agent", "threads", "runner")
 #: Longer than the runs of a rehearsal.
@@ -102,8 +103,7 @@ def _environ(settings: Settings, made: Rehearsal, port: int) -> dict[str, str]:
         stop_grace_seconds=_GRACE_SECONDS,
         log_level="INFO",
     )
-    given = {k.upper(): str(v) for k, v in asdict(ours).items() if not isinstance(v, dict)}
-    return {**os.environ, **given}
+    return {**os.environ, **variables(ours)}
 
 
 def is_there(address: str) -> bool:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -19,6 +18,7 @@ from local.environment import ROOT
 from local.probe import free_port
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
+from tests.fixtures.environment import variables
 from tests.fixtures.functions import Person, says_user, settings_for
 from tests.fixtures.processes import until_ready
 from tests.knative.building import Builder, Image, checkout, make_base
@@ -131,8 +131,7 @@ async def _started(
     image: Image, function: str, database: TestDatabase, model: ModelServer
 ) -> AsyncIterator[Person]:
     port = free_port()
-    settings = asdict(settings_for(database, model, host="127.0.0.1", port=port))
-    given = {k.upper(): str(v) for k, v in settings.items() if not isinstance(v, dict)}
+    given = variables(settings_for(database, model, host="127.0.0.1", port=port))
     path = f"{image.environ['PATH']}:/usr/sbin"
     process = await asyncio.create_subprocess_exec(
         *image.command(function), env={**image.environ, **given, "PATH": path}

@@ -1,16 +1,15 @@
 """Knative Eventing's Broker with one Trigger: it has an address, and delivers what it gets there to one subscriber."""
 
 import asyncio
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.platform.proxy import LOOPBACK, connecting, listening, passed_on
+from tests.platform.proxy import LOOPBACK, listening, passed_on
 from tests.platform.rules import Delivery
+from tests.platform.session import WithSession
 
 #: In memory: the answer waits for the delivery, and who does not wait for the answer cancels it (pkg/channel/fanout in
 #: knative/eventing). Kafka and RabbitMQ: an event is safe in a log or a queue before it is delivered.
@@ -19,7 +18,7 @@ Acknowledges = Literal["after delivery", "before delivery"]
 _RETRIED = (404, 408, 409, 429)
 
 
-class Broker:
+class Broker(WithSession):
     """Retries, and gives what nobody took to the dead letter's address."""
 
     def __init__(
@@ -29,6 +28,7 @@ class Broker:
         delivery: Delivery,
         dead_letter: str | None = None,
     ) -> None:
+        super().__init__()
         self.url = ""
         #: The answers to its requests, in order; None where none came.
         self.answers: list[int | None] = []
@@ -37,22 +37,11 @@ class Broker:
         self._delivery = delivery
         self._dead_letter = dead_letter
         self._deliveries: set[asyncio.Future[bool]] = set()
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        self._session = await self._stack.enter_async_context(connecting())
+    async def _enter(self) -> None:
         port = await self._stack.enter_async_context(listening(self._serve))
         self._stack.push_async_callback(self._stop)
         self.url = f"http://{LOOPBACK}:{port}/"
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._stack.aclose()
 
     async def _stop(self) -> None:
         for delivery in self._deliveries:

@@ -3,46 +3,29 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import httpx
-import yaml
 
 from local.probe import free_port
 from shared.core.json import Json
 from tests.doubles import ModelServer, Piece, Reply, calls, chunk, says
 from tests.fixtures.database import TestDatabase
+from tests.fixtures.environment import variables
 from tests.fixtures.foreign import foreign
 from tests.fixtures.functions import Person, says_user, settings_for
-from tests.knative.rendering import FOLDER, container, render, services
 from tests.platform.broker import Acknowledges, Broker
-from tests.platform.rules import Delivery, Rules
+from tests.platform.shipped import shipped, shipped_delivery
 from tests.platform.stand_in import Platform
 
 FACTOR: Final = 1 / 30
 Way = Acknowledges | Literal["direct"]
 #: Settings in seconds that are a platform's concern; others, such as the tick, are as they are everywhere.
-_SCALED = (
-    "RUN_DEADLINE_SECONDS",
-    "STOP_GRACE_SECONDS",
-    "STOP_HANDOVER_SECONDS",
-    "LEASE_SECONDS",
-    "LEASE_RENEW_SECONDS",
-)
 _PACE_SECONDS = 0.1
-
-
-def variables(settings: object) -> dict[str, str]:
-    """Settings as environment variables."""
-    return {
-        name.upper(): value if isinstance(value, str) else json.dumps(value)
-        for name, value in asdict(settings).items()  # type: ignore[call-overload]  # a dataclass
-        if not isinstance(value, dict)
-    }
 
 
 class Script:
@@ -148,32 +131,16 @@ async def deployed(
         runner = f"http://127.0.0.1:{runner_port}"
         sink = {"RUNNER_URL": f"{runner}/"}
         if way != "direct":
-            broker = Broker(f"{runner}/", way, _delivery(), f"{runner}/sweep")
+            broker = Broker(f"{runner}/", way, shipped_delivery(FACTOR), f"{runner}/sweep")
             await stack.enter_async_context(broker)
             sink = {"K_SINK": broker.url}
         plain = variables(settings_for(database, model, log_level="INFO"))
         servers = {"world": {"url": tools, "approval": "never", "repeatable": ["look"]}}
         plain |= {**sink, "MCP_SERVERS": json.dumps(servers), "TAKEOVER_GRACE_SECONDS": "0.1"}
         for name, port in (("runner", runner_port), ("agent", 0)):
-            rules, own = _shipped(name)
+            rules, own = shipped(name, FACTOR)
             await platform.deploy(name, rules, {**plain, **own, **settings}, port=port)
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         person = Person(client, platform.url("agent"))
         await database.add_user(person.sub)
         yield PlatformBundle(platform, database, script, client, person)
-
-
-def _shipped(name: str) -> tuple[Rules, dict[str, str]]:
-    """The rules of a function's manifest, and its settings that go with them."""
-    objects = render(FOLDER / "overlays" / "production")
-    service = services(objects)[name]
-    [shared] = [each["data"] for each in objects if each["kind"] == "ConfigMap"]
-    own = {each["name"]: each["value"] for each in container(service)["env"] if "value" in each}
-    asked: Mapping[str, str] = {"LEASE_SECONDS": "30", "LEASE_RENEW_SECONDS": "10", **shared, **own}
-    scaled = {each: str(float(asked[each]) * FACTOR) for each in _SCALED}
-    return Rules.of(service).scaled(FACTOR), scaled
-
-
-def _delivery() -> Delivery:
-    trigger = yaml.safe_load((FOLDER / "components/eventing/trigger.yaml").read_text())
-    return Delivery.of(trigger).scaled(FACTOR)

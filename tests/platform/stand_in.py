@@ -7,15 +7,14 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.platform.pod import Pod
-from tests.platform.proxy import LOOPBACK, connecting, listening
+from tests.platform.proxy import LOOPBACK, listening
 from tests.platform.revision import Revision
 from tests.platform.rules import Rules
+from tests.platform.session import WithSession
 
 #: How a process ends that was told to.
 _TOLD = (0, -signal.SIGKILL, -signal.SIGTERM)
@@ -26,27 +25,15 @@ def function(name: str) -> Sequence[str]:
     return sys.executable, "-m", "functions", name
 
 
-class Platform:
+class Platform(WithSession):
     """Runs functions as Knative does while it is entered; kills what is left of them when it is left."""
 
     def __init__(self, folder: Path, command: Callable[[str], Sequence[str]] = function) -> None:
+        super().__init__()
         self._folder = folder
         self._command = command
         self._revisions: dict[str, Revision] = {}
         self._urls: dict[str, str] = {}
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        self._session = await self._stack.enter_async_context(connecting())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._stack.aclose()
 
     async def deploy(
         self,

@@ -11,9 +11,9 @@ import pytest
 from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
+from tests.fixtures.environment import variables
 from tests.fixtures.functions import Person, says_user, settings_for
 from tests.knative.rendering import FOLDER, render, services
-from tests.platform.bundle import variables
 from tests.platform.rules import Rules
 from tests.platform.small import LATE, until
 from tests.platform.stand_in import Platform

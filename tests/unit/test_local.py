@@ -12,6 +12,8 @@ from local.demo import Transcript
 from local.environment import environment, port
 from local.keys import Keys, SigningKey
 from local.migrate import Statement, statements
+from local.probe import free_port
+from local.stack import continue_open_runs
 
 FILE = """\
 -- a comment; with a semicolon
@@ -123,3 +125,13 @@ def test_a_transcript_ends_with_its_figures() -> None:
     assert re.fullmatch(
         r"RUN_FINISHED in \d+ ms, 2 text events, first token \d+ ms", transcript.summary()
     )
+
+
+def test_a_sweep_that_fails_at_the_start_is_reported() -> None:
+    lines: list[str] = []
+
+    continue_open_runs(free_port(), lines.append)
+
+    assert lines == [
+        "Open runs are not continued: runner does not answer to POST /sweep. Its log says why."
+    ]
