@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from shared.agents.tools import Question, Result, Tool
 from shared.core.json import Json
-from shared.models.completions import Part
+from shared.models.events import ModelEvent
+from shared.models.requests import ModelRequest
 from tests.fixtures.loopback import listening_on_loopback
 
 #: A piece of an answer: bytes to send, seconds to wait, or an event to wait for.
@@ -196,15 +197,12 @@ class CountingTools:
 class ScriptedModel:
     """A model that gives the scripted turns, in order, and keeps what it was asked. Strict: no turn is left over."""
 
-    def __init__(self, *turns: Sequence[Part | Exception]) -> None:
-        self.asked: list[list[Json]] = []
+    def __init__(self, *turns: Sequence[ModelEvent | Exception]) -> None:
+        self.asked: list[ModelRequest] = []
         self._turns = list(turns)
 
-    async def stream(
-        self, messages: Sequence[Json], tools: Sequence[Json]
-    ) -> AsyncGenerator[list[Part], None]:
-        del tools
-        self.asked.append(list(messages))
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
+        self.asked.append(request)
         for part in self._turns.pop(0):
             if isinstance(part, Exception):
                 raise part

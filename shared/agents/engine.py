@@ -7,7 +7,7 @@ from time import monotonic
 
 from shared.agents.loop import Agent, Loop, TokensLeft, unlimited
 from shared.core import Draft, Step, failed, logger
-from shared.models import Model, ModelFailed
+from shared.models import ModelClient, ModelFailed
 from shared.runs import Leased, LeaseLost, LiveRun, ReleaseDue
 
 #: After this part of its time in one process, a run is released at the end of a turn.
@@ -17,7 +17,7 @@ _EDGES = 0.8
 async def answer(
     live: LiveRun,
     agent: Agent,
-    model: Model,
+    model: ModelClient,
     *,
     seconds: float,
     tokens_left: TokensLeft = unlimited,
@@ -56,7 +56,7 @@ async def answer(
 
 
 async def _open(
-    leased: Leased, agent: Agent, model: Model, tokens_left: TokensLeft
+    leased: Leased, agent: Agent, model: ModelClient, tokens_left: TokensLeft
 ) -> AsyncGenerator[Step, None]:
     request_id = leased.request.get("request_id")
     toolbox = await agent.tools.open(leased.claims, leased.run_id, request_id)

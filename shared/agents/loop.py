@@ -15,7 +15,7 @@ from shared.agents.approvals import (
     take_answers,
     unanswered,
 )
-from shared.agents.asking import Asking
+from shared.agents.model_turn import ModelTurn, specifications
 from shared.agents.tools import (
     Begun,
     NoTools,
@@ -28,14 +28,22 @@ from shared.agents.tools import (
     run_calls,
     told,
 )
-from shared.agents.transcript import transcript
-from shared.agents.turn import Call, Turn
+from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
-from shared.models import Model
+from shared.models import (
+    FinishReason,
+    ModelClient,
+    ModelRequest,
+    ModelSettings,
+    fit_history,
+)
 from shared.runs import Leased
 
-#: Why a model stops early, in our words.
-_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+#: The turns that end a run as incomplete, and the reasons it gives.
+_INCOMPLETE: dict[FinishReason, str] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
 _UNKNOWN = Result(
     "The outcome of this call is unknown: it was started, and the process that made it stopped before it had a result."
     " It may or may not have had its effect; it was not made again.",
@@ -49,9 +57,10 @@ TokensLeft = Callable[[], Awaitable[int | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """Who answers: instructions, tools and limits. `attempts`: how often one turn is asked before the run fails."""
+    """Who answers: instructions, model, tools and limits. A run fails after so many `attempts` at one turn."""
 
     instructions: str
+    model: ModelSettings = ModelSettings()  # noqa: RUF009  # frozen
     tools: Tools = NoTools()  # noqa: RUF009  # it holds nothing
     max_turns: int = 12
     max_tool_calls: int = 64
@@ -72,7 +81,7 @@ class Loop:
         self,
         agent: Agent,
         leased: Leased,
-        model: Model,
+        model: ModelClient,
         toolbox: Toolbox,
         tokens_left: TokensLeft = unlimited,
     ) -> None:
@@ -105,10 +114,10 @@ class Loop:
             if self._left is not None and self._left <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
-            asking = Asking(self._model, self._client_tools, self._agent.attempts)
-            async for step in asking.steps(self._messages(), self._specs()):
+            turn = ModelTurn(self._model, self._client_tools, self._agent.attempts)
+            async for step in turn.steps(self._request()):
                 yield step
-            async for step in self._close(asking.turn):
+            async for step in self._close(turn.recorder):
                 yield step
             if self._is_over:
                 return
@@ -137,14 +146,14 @@ class Loop:
             async for step in self._run(answered.begun):
                 yield step
 
-    async def _close(self, turn: Turn) -> AsyncIterator[Step]:
+    async def _close(self, turn: TurnRecorder) -> AsyncIterator[Step]:
         """Close a turn in one commit, with its calls as started; run them; say so where the run ends with that."""
         closing, spent = turn.close(), turn.usage.to_json()
         self._usage += turn.usage
         if spent:
             closing.append(Draft("turn.finished", None, {"usage": spent}))
         mine = [call for call in turn.calls if call.executor == "server"]
-        if not mine or turn.reason in _INCOMPLETE:
+        if not mine or turn.finish_reason in _INCOMPLETE:
             self._is_over = True
             yield Step([*closing, self._ending(turn)], commits=True, closes=True)
             return
@@ -208,9 +217,9 @@ class Loop:
         is_ours = call.data["executor"] == "server"
         return tool if is_ours and tool and tool.approval != "never" else None
 
-    def _ending(self, turn: Turn) -> Draft:
+    def _ending(self, turn: TurnRecorder) -> Draft:
         spent = {"usage": self._usage.to_json()}
-        if reason := _INCOMPLETE.get(turn.reason):
+        if reason := _INCOMPLETE.get(turn.finish_reason):
             return Draft("run.incomplete", None, {"reason": reason, **spent})
         pending = [call.id for call in turn.calls if call.executor == "client"]
         return Draft("run.completed", None, {**spent, "pending_calls": pending})
@@ -222,22 +231,12 @@ class Loop:
         ending = Draft(type_, None, {**data, "usage": self._usage.to_json()})
         return Step([*drafts, ending], commits=True)
 
-    def _messages(self) -> list[Json]:
-        context = self._leased.request.get("context") or ()
-        return transcript(
-            self._agent.instructions, context, self._items, self._agent.context_tokens
+    def _request(self) -> ModelRequest:
+        agent, context = self._agent, self._leased.request.get("context") or ()
+        return ModelRequest(
+            items=fit_history(self._items, agent.instructions, context, agent.context_tokens),
+            instructions=agent.instructions,
+            context=context,
+            tools=specifications(self._toolbox.tools, self._client_tools),
+            settings=agent.model,
         )
-
-    def _specs(self) -> list[Json]:
-        # A frontend's tool of the same name is meant: the app knows what it offers.
-        ours = [t for t in self._toolbox.tools.values() if t.name not in self._client_tools]
-        specs = [_spec(tool.name, tool.description, tool.parameters) for tool in ours]
-        for name, tool in self._client_tools.items():
-            specs.append(_spec(name, tool.get("description") or "", tool.get("parameters")))
-        return specs
-
-
-def _spec(name: str, description: str, parameters: Json | None) -> Json:
-    parameters = parameters or {"type": "object", "properties": {}}
-    function = {"name": name, "description": description, "parameters": parameters}
-    return {"type": "function", "function": function}

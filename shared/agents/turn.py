@@ -1,65 +1,82 @@
-"""One model turn, as it is written: parts of a stream become native events."""
+"""One model turn as native events: what a model's stream means for the log."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from shared.core import Draft, Item, Json, Kind, Usage
-from shared.models import CallPart, Finish, Part, Text
+from shared.models import (
+    FinishReason,
+    ModelEvent,
+    ProviderData,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    TurnEnded,
+)
 
 
 @dataclass(slots=True)
 class Call:
-    """A tool call of the turn. `id` is ours and on the wire; the provider's is only echoed to it."""
+    """A tool call of the turn. `id` is ours and on the wire; the provider's is only sent back to it."""
 
     id: str
     provider_id: str | None
     name: str
     executor: str
     arguments: list[str] = field(default_factory=list)
+    provider_data: Sequence[ProviderData] = ()
 
 
-class Turn:
-    """What one asking of the model gave: at most one message, one piece of reasoning at a time, any number of calls.
+class TurnRecorder:
+    """The items of one turn: at most one message, one piece of reasoning at a time, any number of calls.
 
-    `message_id` names the assistant's message on the wire, also where the turn holds nothing but calls.
+    `message_id` names the assistant's message on the wire, also where the turn holds only calls. `items` are complete
+    once `close` was called.
     """
 
     def __init__(self, client_tools: Container[str]) -> None:
         self.message_id = str(uuid4())
-        self.reason = ""
+        self.finish_reason: FinishReason = "stop"
         self.usage = Usage()
         self.items: list[Item] = []
         self._client_tools = client_tools
         self._calls: dict[int, Call] = {}
         self._started: list[Call] = []
         self._text: list[str] = []
-        self._thoughts: list[str] = []
+        self._reasoning: list[str] = []
         self._reasoning_id: str | None = None
+        #: What the provider wants back: with the message, and with what comes next.
+        self._message_data: list[ProviderData] = []
+        self._next_data: list[ProviderData] = []
 
     @property
     def calls(self) -> list[Call]:
         return self._started
 
-    def take(self, part: Part) -> list[Draft]:
-        """The events this part makes; they have no consequence yet."""
-        match part:
-            case Text("text", text):
-                return self._say(text)
-            case Text(_, text):
-                return self._think(text)
-            case CallPart():
-                return self._call(part)
-            case Finish(reason, usage):
-                self.reason, self.usage = reason, usage
+    def record(self, event: ModelEvent) -> list[Draft]:
+        """The native events of one event of the stream; they have no consequence yet."""
+        match event:
+            case TextDelta():
+                return self._add_text(event.text)
+            case ReasoningDelta():
+                return self._add_reasoning(event.text)
+            case ToolCallDelta():
+                return self._add_call(event)
+            case ProviderData():
+                data = self._message_data if event.belongs_to == "message" else self._next_data
+                data.append(event)
+            case TurnEnded():
+                self.finish_reason, self.usage = event.reason, event.usage
         return []
 
     def close(self) -> list[Draft]:
-        """The end of the turn: what is open is complete. `items` holds what the thread gains."""
+        """Complete what is open, at the end of the turn. `items` holds what the thread gains."""
         drafts = self._end_reasoning()
         if self._text:
-            said: Json = {"role": "assistant", "content": "".join(self._text)}
-            drafts.append(self._complete(self.message_id, "message", said))
+            message: Json = {"role": "assistant", "content": "".join(self._text)}
+            message |= _provider_member(self._message_data)
+            drafts.append(self._complete(self.message_id, "message", message))
         for call in self._started:
             if not any(call.arguments):
                 # Clients parse what the deltas add up to.
@@ -69,55 +86,56 @@ class Turn:
             drafts.append(self._complete(call.id, "tool_call", self._call_item(call)))
         return drafts
 
-    def take_back(self, reason: str) -> list[Draft]:
-        """The turn is void: each of its items is taken back, complete or not."""
-        begun = [item.key for item in self.items] + [call.id for call in self._started]
-        begun += [self.message_id] if self._text else []
-        begun += [self._reasoning_id] if self._reasoning_id else []
-        return [Draft("item.aborted", item_id, {"reason": reason}) for item_id in begun]
+    def abort(self, reason: str) -> list[Draft]:
+        """Take back every item of the turn, complete or not."""
+        started = [item.key for item in self.items] + [call.id for call in self._started]
+        started += [self.message_id] if self._text else []
+        started += [self._reasoning_id] if self._reasoning_id else []
+        return [Draft("item.aborted", item_id, {"reason": reason}) for item_id in started]
 
-    def _say(self, text: str) -> list[Draft]:
+    def _add_text(self, text: str) -> list[Draft]:
         drafts = self._end_reasoning()
         if not self._text:
+            self._message_data = [*self._message_data, *self._take_next_data()]
             drafts.append(Draft("item.started", self.message_id, {"kind": "message"}))
         self._text.append(text)
         drafts.append(Draft("item.delta", self.message_id, {"channel": "text", "delta": text}))
         return drafts
 
-    def _think(self, text: str) -> list[Draft]:
+    def _add_reasoning(self, text: str) -> list[Draft]:
         drafts = []
         if self._reasoning_id is None:
             self._reasoning_id = str(uuid4())
             started = {"kind": "reasoning", "message_id": self.message_id}
             drafts.append(Draft("item.started", self._reasoning_id, started))
-        self._thoughts.append(text)
-        thought = {"channel": "reasoning", "delta": text}
-        return [*drafts, Draft("item.delta", self._reasoning_id, thought)]
+        self._reasoning.append(text)
+        delta = {"channel": "reasoning", "delta": text}
+        return [*drafts, Draft("item.delta", self._reasoning_id, delta)]
 
     def _end_reasoning(self) -> list[Draft]:
         if self._reasoning_id is None:
             return []
-        item = {"text": "".join(self._thoughts), "message_id": self.message_id}
+        item = {"text": "".join(self._reasoning), "message_id": self.message_id}
         draft = self._complete(self._reasoning_id, "reasoning", item)
-        self._reasoning_id, self._thoughts = None, []
+        self._reasoning_id, self._reasoning = None, []
         return [draft]
 
-    def _call(self, part: CallPart) -> list[Draft]:
+    def _add_call(self, delta: ToolCallDelta) -> list[Draft]:
         drafts = self._end_reasoning()
-        call = self._calls.get(part.place)
-        # Some providers count every call as number 0 and tell them apart by id alone.
-        if call is None or (part.id and call.provider_id and part.id != call.provider_id):
-            call = self._calls[part.place] = Call(str(uuid4()), part.id, "", "")
-        call.provider_id = call.provider_id or part.id
-        call.arguments.append(part.arguments)
-        news = part.arguments
-        if part.name and not call.name:
-            drafts.append(self._start(call, part.name))
-            # What came before the name is only now somebody's.
-            news = "".join(call.arguments)
-        if call.name and news:
-            written = {"channel": "arguments", "delta": news}
-            drafts.append(Draft("item.delta", call.id, written))
+        call = self._calls.get(delta.index)
+        # Some providers give every call the index 0 and tell them apart by id alone.
+        if call is None or (delta.id and call.provider_id and delta.id != call.provider_id):
+            call = self._calls[delta.index] = Call(str(uuid4()), delta.id, "", "")
+            call.provider_data = self._take_next_data()
+        call.provider_id = call.provider_id or delta.id
+        call.arguments.append(delta.arguments)
+        written = delta.arguments
+        if delta.name and not call.name:
+            drafts.append(self._start(call, delta.name))
+            # What came before the name could not be written to a call that had not started.
+            written = "".join(call.arguments)
+        if call.name and written:
+            drafts.append(Draft("item.delta", call.id, {"channel": "arguments", "delta": written}))
         return drafts
 
     def _start(self, call: Call, name: str) -> Draft:
@@ -127,6 +145,10 @@ class Turn:
         started = {"kind": "tool_call", "name": name, "message_id": self.message_id}
         return Draft("item.started", call.id, started)
 
+    def _take_next_data(self) -> list[ProviderData]:
+        data, self._next_data = self._next_data, []
+        return data
+
     def _call_item(self, call: Call) -> Json:
         return {
             "name": call.name,
@@ -134,8 +156,14 @@ class Turn:
             "message_id": self.message_id,
             "executor": call.executor,
             **({"provider_id": call.provider_id} if call.provider_id else {}),
+            **_provider_member(call.provider_data),
         }
 
     def _complete(self, item_id: str, kind: Kind, item: Json) -> Draft:
         self.items.append(Item(item_id, kind, item))
         return Draft("item.completed", item_id, {"kind": kind, "item": item})
+
+
+def _provider_member(data: Sequence[ProviderData]) -> Json:
+    """The member `provider` {api, base_url?, items} of an item; a turn has one origin."""
+    return {"provider": {**data[0].origin, "items": [each.item for each in data]}} if data else {}

@@ -12,7 +12,7 @@ from shared.auth import Minter
 from shared.core import Grace, InvalidSettings, Settings
 from shared.http.process import Process
 from shared.mcp import McpTools
-from shared.models import Model, OpenAIModel
+from shared.models import ModelClient, OpenAIModel
 from shared.runs import LiveRun, LogReader, LogWriter, RunStore, RunWorker, WaitingRuns
 
 
@@ -74,7 +74,7 @@ def _with_tools(agent: Agent, tools: McpTools) -> Agent:
 
 
 def _executes(
-    agent: Agent, model: Model, store: RunStore, settings: Settings
+    agent: Agent, model: ModelClient, store: RunStore, settings: Settings
 ) -> Callable[[LiveRun], Coroutine[Any, Any, None]]:
     """What drives a run of this agent to its ending."""
 

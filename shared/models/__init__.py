@@ -1,14 +1,39 @@
-"""What a model is, and the provider's API behind it."""
+"""What a model is asked and what it streams, in no API's words; and OpenAI's API behind that interface."""
 
-from shared.models.completions import CallPart, Finish, ModelFailed, Part, Text
-from shared.models.openai import Model, OpenAIModel
+from shared.models.events import (
+    FinishReason,
+    ModelEvent,
+    ModelFailed,
+    ProviderData,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    TurnEnded,
+)
+from shared.models.history import fit_history
+from shared.models.openai import OpenAIModel
+from shared.models.requests import (
+    ModelClient,
+    ModelRequest,
+    ModelSettings,
+    NamedTool,
+    ToolSpecification,
+)
 
 __all__ = [
-    "CallPart",
-    "Finish",
-    "Model",
+    "FinishReason",
+    "ModelClient",
+    "ModelEvent",
     "ModelFailed",
+    "ModelRequest",
+    "ModelSettings",
+    "NamedTool",
     "OpenAIModel",
-    "Part",
-    "Text",
+    "ProviderData",
+    "ReasoningDelta",
+    "TextDelta",
+    "ToolCallDelta",
+    "ToolSpecification",
+    "TurnEnded",
+    "fit_history",
 ]

@@ -1,76 +1,82 @@
-"""The model: the `openai` client, Chat Completions, streamed.
+"""The exchange with a model's server: the `openai` client's raw door, its time-outs and its errors.
 
-The SDK's typed stream costs 185 ms of CPU per 1,000 text events; its raw response over aiohttp, split and parsed in
-`completions.py`, 34 (docs/decisions.md). The SDK is imported in a thread once the server is up: a cold start does not
-wait for it, and on Knative the first request arrives after it is done.
+The SDK's typed stream costs 185 ms of CPU per 1,000 text events; its raw response over aiohttp, split and parsed by a
+`StreamReader`, 34 (docs/decisions.md). The SDK and the API's adapter are imported in a thread once the server is up: a
+cold start does not wait for them, and on Knative the first request arrives after they are there.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 from shared.core import Json, ModelCall, Once, Settings, model_call
-from shared.models.completions import Finish, ModelFailed, Part, Reader
+from shared.models.events import ModelEvent, ModelFailed, TurnEnded
+from shared.models.requests import ModelRequest
+from shared.models.silence import SilenceLimit
+from shared.models.stream import StreamReader
 
 #: Compressed frames would wait for each other.
-_AS_IS: Final = {"accept-encoding": "identity"}
-_LOOK_SECONDS: Final = 0.05
+_UNCOMPRESSED: Final = {"accept-encoding": "identity"}
+_DRAIN_SECONDS: Final = 0.05
 #: Connections beside those of live runs: of runs that end.
 _SPARE: Final = 50
 _CONNECT_SECONDS: Final = 10.0
 
 
-class Model(Protocol):
-    def stream(
-        self, messages: Sequence[Json], tools: Sequence[Json]
-    ) -> AsyncGenerator[list[Part], None]:
-        """One turn, as it is written, in batches of what came at once: the last part is its Finish.
+class Api(Protocol):
+    """What one of OpenAI's APIs has of its own."""
 
-        Raises:
-            ModelFailed: it broke off, or never began.
-        """
+    @property
+    def path(self) -> str: ...
+
+    def body(self, request: ModelRequest, model: str) -> Json:
+        """The body of the POST to `path`."""
+        ...
+
+    def reader(self) -> StreamReader:
+        """The reader of one answer."""
         ...
 
 
 class OpenAIModel:
-    """Any server with OpenAI's Chat Completions; one client, and so one TLS context, per process."""
+    """A server with Chat Completions. One client, and so one TLS context, per process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Any = None
         #: The SDK, imported and its client made off the event loop: certificates are read from files.
-        self._load: Once[Any] = Once(lambda: asyncio.to_thread(self._import))
+        self._load: Once[tuple[Any, Api]] = Once(lambda: asyncio.to_thread(self._import))
         #: What the SDK lets through when a raw response breaks off: its HTTP library's own error.
         self._transport_error: type[Exception] = OSError
         self._response: Any = None
 
     async def warm(self) -> None:
-        """Import the SDK and make its client before somebody needs them."""
+        """Import the SDK and make its client before the first request needs them."""
         await self._load()
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
 
-    async def stream(
-        self, messages: Sequence[Json], tools: Sequence[Json]
-    ) -> AsyncGenerator[list[Part], None]:
-        sdk, settings = await self._load(), self._settings
-        observed = model_call(settings.openai_model, settings.openai_base_url)
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
+        """One turn: see `ModelClient`."""
+        (sdk, api), settings = await self._load(), self._settings
+        model = request.settings.model or settings.openai_model
+        observed = model_call(model, settings.openai_base_url)
         with observed as call, self._translated(sdk):
             async with (
                 asyncio.timeout(settings.model_turn_seconds) as timer,
-                self._asked(sdk, messages, tools) as chunks,
+                self._post(sdk, api.path, api.body(request, model)) as chunks,
             ):
-                reader, silence = Reader(), _Silence(timer, settings.model_silence_seconds)
+                reader, silence = api.reader(), SilenceLimit(timer, settings.model_silence_seconds)
                 with silence:
                     async for chunk in chunks:
                         silence.heard()
-                        if parts := reader.feed(chunk):
+                        if events := reader.feed(chunk):
                             if not call.is_heard:
                                 call.hear()
-                            yield parts
+                            yield events
                         if reader.is_over:
                             break
                         silence.wait()
@@ -78,25 +84,16 @@ class OpenAIModel:
                 await self._drain(chunks)
 
     @asynccontextmanager
-    async def _asked(
-        self, sdk: Any, messages: Sequence[Json], tools: Sequence[Json]
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _post(self, sdk: Any, path: str, body: Json) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer's bytes, as the socket brings them: three layers of the HTTP library's less than its own text.
 
         By the SDK's door for any address: its typed one checks each message against types, 4 ms where this is 0.9.
         """
-        body = {
-            "model": self._settings.openai_model,
-            "messages": messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **({"tools": tools} if tools else {}),
-        }
         response = await self._client.post(
-            "/chat/completions",
+            path,
             cast_to=self._response,
             body=body,
-            options={"headers": _AS_IS},
+            options={"headers": _UNCOMPRESSED},
             stream=True,
             stream_cls=sdk.AsyncStream[Any],
         )
@@ -107,18 +104,18 @@ class OpenAIModel:
             await response.aclose()
 
     async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
-        """Read to the end, which is here already: a connection with something unread is closed, and TLS costs anew.
+        """Read to the end, which has arrived already: a connection with unread bytes is closed, and TLS costs anew.
 
-        The answer is whole by now, so that one that breaks instead has lost nothing.
+        The turn is complete by now, so that a connection that breaks here has lost nothing.
         """
         with suppress(TimeoutError, OSError, self._transport_error):
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(_DRAIN_SECONDS):
                 async for _ in chunks:
                     pass
 
     @contextmanager
     def _translated(self, sdk: Any) -> Iterator[None]:
-        """What the SDK, its HTTP library and the clock raise, as ModelFailed: nothing of what the provider said."""
+        """Raise what the SDK, its HTTP library and the clock raise as ModelFailed, without the provider's own words."""
         try:
             yield
         except TimeoutError:
@@ -132,7 +129,7 @@ class OpenAIModel:
             message = "The model's API broke off."
             raise ModelFailed("model_unreachable", message, retryable=True) from error
 
-    def _import(self) -> Any:
+    def _import(self) -> tuple[Any, Api]:
         import httpx2
         import openai
 
@@ -148,55 +145,18 @@ class OpenAIModel:
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             http_client=openai.DefaultAioHttpClient(limits=limits),
         )
-        return openai
+        return openai, _api()
 
 
-def _finished(reader: Reader, call: ModelCall) -> list[Part]:
-    parts = reader.finish()
-    if isinstance(finish := parts[-1], Finish):
-        call.finish(finish.reason, finish.usage)
-    return parts
+def _api() -> Api:
+    """The adapter of the API that the server has."""
+    from shared.models.chat_completions import ChatCompletions
+
+    return ChatCompletions()
 
 
-class _Silence:
-    """Ends a turn in which nothing is heard for too long, or that takes too long in all: one timer a turn.
-
-    It counts only while a chunk is waited for: to cancel whoever works on one would be outside of where it is caught.
-    """
-
-    def __init__(self, timer: asyncio.Timeout, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timer = timer
-        self._seconds = seconds
-        self._deadline = timer.when() or 0.0
-        self._waits_since: float | None = None
-        timer.reschedule(None)
-
-    def __enter__(self) -> Self:
-        self.wait()
-        self._look()
-        return self
-
-    def wait(self) -> None:
-        """A chunk is waited for."""
-        self._waits_since = self._loop.time()
-
-    def heard(self) -> None:
-        """One came, and is worked on."""
-        self._waits_since = None
-        if self._timer.when() is not None:
-            # It came when the end was already on its way.
-            self._timer.reschedule(None)
-            self._next = self._loop.call_later(_LOOK_SECONDS, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        since = now if self._waits_since is None else self._waits_since
-        ends_at = min(since + self._seconds, self._deadline)
-        if self._waits_since is not None and now >= ends_at:
-            self._timer.reschedule(now)
-        else:
-            self._next = self._loop.call_at(max(ends_at, now + _LOOK_SECONDS), self._look)
-
-    def __exit__(self, *_: object) -> None:
-        self._next.cancel()
+def _finished(reader: StreamReader, call: ModelCall) -> list[ModelEvent]:
+    events = reader.finish()
+    if isinstance(ended := events[-1], TurnEnded):
+        call.finish(ended.reason, ended.usage)
+    return events

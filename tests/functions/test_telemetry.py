@@ -13,7 +13,7 @@ from shared.core import telemetry
 from shared.core.genai import METRICS, model_call, tool_call
 from shared.core.json import Json
 from shared.core.settings import Settings
-from shared.models.completions import ModelFailed
+from shared.models.events import ModelFailed
 from tests.doubles import ModelServer, Reply, calls, chunk, says
 from tests.fixtures.collector import Collector, Seen, collecting
 from tests.fixtures.conversations import all_legs, text

@@ -13,7 +13,7 @@ from shared.core.items import Usage
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
-from shared.models.completions import CallPart, Finish, ModelFailed, Part, Text
+from shared.models.events import ModelEvent, ModelFailed, TextDelta, ToolCallDelta, TurnEnded
 from shared.runs.live import LiveRun
 from shared.runs.store import Leased, RunStore
 from shared.runs.writer import LogWriter
@@ -23,9 +23,9 @@ from tests.fixtures.waiting import eventually
 from tests.postgres.holders import LEASE, admit, asks, expire, log_of
 
 AGENT = Agent(instructions="be good", max_turns=3, attempts=1)
-STOP = Finish("stop", Usage())
-CALLS = Finish("tool_calls", Usage())
-CALL = CallPart(0, "call_0", "look", "{}")
+STOP = TurnEnded("stop", Usage())
+CALLS = TurnEnded("tool_calls", Usage())
+CALL = ToolCallDelta(0, "call_0", "look", "{}")
 
 
 @dataclass
@@ -38,7 +38,9 @@ class Desk:
     live: LiveRun
     user: Json
 
-    async def answer(self, *turns: Sequence[Part | Exception], **tools: object) -> CountingTools:
+    async def answer(
+        self, *turns: Sequence[ModelEvent | Exception], **tools: object
+    ) -> CountingTools:
         model, toolbox = ScriptedModel(*turns), CountingTools(dict(tools))
         async with asyncio.timeout(10):
             agent = replace(AGENT, tools=toolbox)
@@ -87,7 +89,7 @@ async def test_a_call_is_committed_as_started_before_it_runs(desk: Desk) -> None
         seen.append(await desk.types())
         return "seen"
 
-    await desk.answer([CALL, CALLS], [Text("text", "ok"), STOP], look=look)
+    await desk.answer([CALL, CALLS], [TextDelta("ok"), STOP], look=look)
 
     # The call's start and end, and the start of its result: all in the log while the tool runs.
     assert seen == [["run.started", "item.started", "item.completed", "item.started"]]
@@ -128,7 +130,7 @@ async def test_a_cancel_while_a_tool_runs_stops_it_and_ends_the_run_once(desk: D
 async def test_a_failure_ends_the_run_with_a_code_and_keeps_what_was_said(
     desk: Desk, failure: Exception
 ) -> None:
-    await desk.answer([Text("text", "so far"), failure])
+    await desk.answer([TextDelta("so far"), failure])
 
     ending = await desk.ending()
     assert ending["status"] == "failed"
@@ -184,7 +186,7 @@ async def test_a_cancel_while_the_ending_is_on_its_way_changes_nothing(desk: Des
         async with owner.transaction():
             # A locked row is busy: the ending waits for the next tick, and the next.
             await owner.execute("select from agent.lease where run_id = $1 for update", run)
-            task = asyncio.ensure_future(desk.answer([Text("text", "hi"), STOP]))
+            task = asyncio.ensure_future(desk.answer([TextDelta("hi"), STOP]))
             await eventually(has_ending)
             desk.live.executed_by(task)
             desk.live.cancel()

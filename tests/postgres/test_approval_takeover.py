@@ -13,7 +13,7 @@ from shared.core.items import Usage
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
-from shared.models.completions import CallPart, Finish, Text
+from shared.models.events import TextDelta, ToolCallDelta, TurnEnded
 from shared.runs.store import Leased, RunStore
 from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
@@ -21,9 +21,9 @@ from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, asks, expire
 
 AGENT = Agent(instructions="be good")
-STOP = Finish("stop", Usage(5, 2))
-CALLS = Finish("tool_calls", Usage(5, 2))
-TURN = [CallPart(0, "a", "look", "{}"), CallPart(1, "b", "pay", "{}"), CALLS]
+STOP = TurnEnded("stop", Usage(5, 2))
+CALLS = TurnEnded("tool_calls", Usage(5, 2))
+TURN = [ToolCallDelta(0, "a", "look", "{}"), ToolCallDelta(1, "b", "pay", "{}"), CALLS]
 
 
 @dataclass
@@ -110,11 +110,11 @@ async def test_an_approved_call_is_made_at_most_once(
 
         second = await ours.runs.start(ours.user, yes_to(asked))
         assert isinstance(second, Leased)
-        done = await ours.answer(second, [Text("text", "ok"), STOP], steps=steps, whole=whole)
+        done = await ours.answer(second, [TextDelta("ok"), STOP], steps=steps, whole=whole)
         view = await ours.runs.find(ours.user, client_run_id="run-2")
         if not view.has_ended:
             again = await taken_up(ours.runs, database, second)
-            await ours.answer(again, [Text("text", "ok"), STOP])
+            await ours.answer(again, [TextDelta("ok"), STOP])
         view = await ours.runs.find(ours.user, client_run_id="run-2")
 
     assert view.status == "completed"
@@ -152,10 +152,10 @@ async def test_what_earlier_holders_spent_is_counted(database: TestDatabase) -> 
     async with hands(database) as ours:
         first = await ours.runs.start(ours.user, asks())
         assert isinstance(first, Leased)
-        await ours.answer(first, [CallPart(0, "a", "look", "{}"), CALLS], steps=2)
+        await ours.answer(first, [ToolCallDelta(0, "a", "look", "{}"), CALLS], steps=2)
         again = await taken_up(ours.runs, database, first)
         assert (again.used.total, again.calls_made) == (7, 1)
-        await ours.answer(again, [Text("text", "ok"), STOP])
+        await ours.answer(again, [TextDelta("ok"), STOP])
         view = await ours.runs.find(ours.user, client_run_id="run-1")
 
     assert (view.ending or {})["usage"] == {"input_tokens": 10, "output_tokens": 4}
@@ -167,7 +167,7 @@ async def test_the_tokens_of_a_day_are_a_limit(database: TestDatabase) -> None:
         first = await ours.runs.start(ours.user, asks())
         assert isinstance(first, Leased)
         assert first.tokens_left == 7
-        await ours.answer(first, [Text("text", "ok"), STOP])
+        await ours.answer(first, [TextDelta("ok"), STOP])
 
         assert await ours.runs.tokens_left(ours.user) == 0
 

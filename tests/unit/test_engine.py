@@ -10,19 +10,26 @@ from shared.agents.loop import Agent, Loop
 from shared.core.events import Draft, Step
 from shared.core.items import Item, Usage
 from shared.core.json import Json
-from shared.models.completions import CallPart, Finish, ModelFailed, Part, Text
+from shared.models.events import (
+    ModelEvent,
+    ModelFailed,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    TurnEnded,
+)
 from shared.runs.store import Leased
 from tests.doubles import CountingTools, ScriptedModel
 
 AGENT = Agent(instructions="be good", max_turns=3, attempts=2)
 HISTORY = [Item("u1", "message", {"role": "user", "content": "hi"})]
-STOP = Finish("stop", Usage(5, 2))
-CALLS = Finish("tool_calls", Usage(5, 2))
+STOP = TurnEnded("stop", Usage(5, 2))
+CALLS = TurnEnded("tool_calls", Usage(5, 2))
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.agents.asking.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("shared.agents.model_turn.random.uniform", lambda *_: 0.0)
 
 
 def leased(items: list[Item], **more: Any) -> Leased:
@@ -59,12 +66,12 @@ def types(found: list[Draft]) -> list[str]:
     return [d.type for d in found if d.type != "item.delta"]
 
 
-def call(name: str, arguments: str = "{}", place: int = 0) -> list[Part]:
-    return [CallPart(place, f"call_{place}", name, arguments)]
+def call(name: str, arguments: str = "{}", place: int = 0) -> list[ModelEvent]:
+    return [ToolCallDelta(place, f"call_{place}", name, arguments)]
 
 
 async def test_the_end_of_a_text_and_the_ending_are_one_commit() -> None:
-    model = ScriptedModel([Text("text", "hi"), STOP])
+    model = ScriptedModel([TextDelta("hi"), STOP])
 
     last = [step async for step in steps(model, CountingTools({})) if step.drafts][-1]
 
@@ -79,7 +86,7 @@ async def test_the_end_of_a_text_and_the_ending_are_one_commit() -> None:
 
 async def test_no_tool_starts_before_its_turn_is_closed() -> None:
     tools = CountingTools({"look": "seen"})
-    model = ScriptedModel([*call("look"), CALLS], [Text("text", "ok"), STOP])
+    model = ScriptedModel([*call("look"), CALLS], [TextDelta("ok"), STOP])
 
     async for step in steps(model, tools):
         if step.closes:
@@ -100,13 +107,13 @@ async def test_tools_of_a_turn_run_side_by_side() -> None:
             await both.wait()
         return "met"
 
-    model = ScriptedModel([*call("a"), *call("b", place=1), CALLS], [Text("text", "ok"), STOP])
+    model = ScriptedModel([*call("a"), *call("b", place=1), CALLS], [TextDelta("ok"), STOP])
 
     found = await drafts(model, CountingTools({"a": meet, "b": meet}))
 
     results = [d for d in found if d.data.get("kind") == "tool_result" and "item" in d.data]
     assert [d.data["item"]["content"] for d in results] == ["met", "met"]
-    assert [m["role"] for m in model.asked[1]][-2:] == ["tool", "tool"]
+    assert [item.kind for item in model.asked[1].items][-2:] == ["tool_result", "tool_result"]
 
 
 async def test_server_calls_run_before_frontend_calls_end_the_run() -> None:
@@ -128,26 +135,26 @@ async def test_server_calls_run_before_frontend_calls_end_the_run() -> None:
     ],
 )
 async def test_a_call_that_cannot_be_run_is_told_to_the_model(
-    wanted: list[Part], told: str
+    wanted: list[ModelEvent], told: str
 ) -> None:
     tools = CountingTools({"look": "seen"})
-    model = ScriptedModel([*wanted, CALLS], [Text("text", "sorry"), STOP])
+    model = ScriptedModel([*wanted, CALLS], [TextDelta("sorry"), STOP])
 
     await drafts(model, tools)
 
-    assert model.asked[1][-1]["content"] == told
+    assert model.asked[1].items[-1].data["content"] == told
 
 
 async def test_a_tool_that_crashes_is_a_result_and_not_the_end() -> None:
     async def crash(_: Json) -> str:
         raise RuntimeError("secret detail")
 
-    model = ScriptedModel([*call("look"), CALLS], [Text("text", "sorry"), STOP])
+    model = ScriptedModel([*call("look"), CALLS], [TextDelta("sorry"), STOP])
 
     found = await drafts(model, CountingTools({"look": crash}))
 
     assert found[-1].type == "run.completed"
-    assert model.asked[1][-1]["content"] == "The tool failed."
+    assert model.asked[1].items[-1].data["content"] == "The tool failed."
 
 
 async def test_a_model_that_never_stops_calling_is_stopped() -> None:
@@ -165,7 +172,7 @@ async def test_a_model_that_never_stops_calling_is_stopped() -> None:
 async def test_what_a_broken_turn_said_is_taken_back_whole() -> None:
     broke = ModelFailed("model_broke_off", "broke", retryable=True)
     model = ScriptedModel(
-        [Text("reasoning", "hm"), Text("text", "half"), broke], [Text("text", "whole"), STOP]
+        [ReasoningDelta("hm"), TextDelta("half"), broke], [TextDelta("whole"), STOP]
     )
 
     found = await drafts(model, CountingTools({}))
@@ -200,8 +207,8 @@ def left_over(name: str, executor: str = "server") -> list[Item]:
 
 async def test_a_call_of_unknown_outcome_is_made_again_only_if_it_may_be() -> None:
     tools = CountingTools({"look": "seen", "pay": "paid"}, look={"is_repeatable": True})
-    again = ScriptedModel([Text("text", "ok"), STOP])
-    unknown = ScriptedModel([Text("text", "ok"), STOP])
+    again = ScriptedModel([TextDelta("ok"), STOP])
+    unknown = ScriptedModel([TextDelta("ok"), STOP])
 
     for name, model in (("look", again), ("pay", unknown)):
         taken = leased(left_over(name), open_results={"call-1": "result-1"})
@@ -209,8 +216,8 @@ async def test_a_call_of_unknown_outcome_is_made_again_only_if_it_may_be() -> No
         assert found[0].item_id == "result-1", "the result that was started is the one completed"
 
     assert tools.calls == [("look", {"n": 1})]
-    assert again.asked[0][-1]["content"] == "seen"
-    assert "outcome of this call is unknown" in unknown.asked[0][-1]["content"]
+    assert again.asked[0].items[-1].data["content"] == "seen"
+    assert "outcome of this call is unknown" in unknown.asked[0].items[-1].data["content"]
 
 
 async def test_a_run_taken_over_between_a_frontend_call_and_its_ending_just_ends() -> None:

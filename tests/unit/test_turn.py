@@ -1,14 +1,16 @@
 """A model's stream becomes events, whatever its provider's habits."""
 
-from shared.agents.turn import Turn
+from shared.agents.turn import TurnRecorder
 from shared.core.events import Draft
 from shared.core.items import Usage
-from shared.models.completions import CallPart, Finish, Part, Text
+from shared.models.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta, TurnEnded
 
 
-def play(*parts: Part, client_tools: frozenset[str] = frozenset()) -> tuple[Turn, list[Draft]]:
-    turn = Turn(client_tools)
-    drafts = [draft for part in parts for draft in turn.take(part)]
+def play(
+    *events: ModelEvent, client_tools: frozenset[str] = frozenset()
+) -> tuple[TurnRecorder, list[Draft]]:
+    turn = TurnRecorder(client_tools)
+    drafts = [draft for event in events for draft in turn.record(event)]
     return turn, drafts + turn.close()
 
 
@@ -23,7 +25,7 @@ def completed(drafts: list[Draft], kind: str) -> list[dict[str, object]]:
 
 
 def test_reasoning_ends_where_the_text_begins() -> None:
-    _, drafts = play(Text("reasoning", "hm"), Text("text", "a"), Text("text", "b"))
+    _, drafts = play(ReasoningDelta("hm"), TextDelta("a"), TextDelta("b"))
 
     assert shape(drafts) == [
         "started reasoning",
@@ -38,7 +40,7 @@ def test_reasoning_ends_where_the_text_begins() -> None:
 
 
 def test_a_turn_that_says_nothing_leaves_nothing() -> None:
-    turn, drafts = play(Finish("stop", Usage()))
+    turn, drafts = play(TurnEnded("stop", Usage()))
 
     assert drafts == []
     assert turn.items == []
@@ -46,7 +48,7 @@ def test_a_turn_that_says_nothing_leaves_nothing() -> None:
 
 def test_calls_numbered_alike_are_told_apart_by_their_ids() -> None:
     turn, drafts = play(
-        CallPart(0, "a", "first", '{"n": 1}'), CallPart(0, "b", "second", '{"n": 2}')
+        ToolCallDelta(0, "a", "first", '{"n": 1}'), ToolCallDelta(0, "b", "second", '{"n": 2}')
     )
 
     assert [call.name for call in turn.calls] == ["first", "second"]
@@ -58,17 +60,17 @@ def test_calls_numbered_alike_are_told_apart_by_their_ids() -> None:
 
 def test_pieces_of_two_calls_may_come_in_turns() -> None:
     _, drafts = play(
-        CallPart(0, "a", "f", ""),
-        CallPart(1, "b", "g", ""),
-        CallPart(0, None, None, "{}"),
-        CallPart(1, None, None, "[]"),
+        ToolCallDelta(0, "a", "f", ""),
+        ToolCallDelta(1, "b", "g", ""),
+        ToolCallDelta(0, None, None, "{}"),
+        ToolCallDelta(1, None, None, "[]"),
     )
 
     assert [item["arguments"] for item in completed(drafts, "tool_call")] == ["{}", "[]"]
 
 
 def test_a_name_that_comes_late_starts_its_call_and_no_argument_is_lost() -> None:
-    _, drafts = play(CallPart(0, "a", None, '{"x":'), CallPart(0, None, "f", "1}"))
+    _, drafts = play(ToolCallDelta(0, "a", None, '{"x":'), ToolCallDelta(0, None, "f", "1}"))
 
     assert shape(drafts) == ["started tool_call", "delta arguments", "completed tool_call"]
     assert completed(drafts, "tool_call")[0]["arguments"] == '{"x":1}'
@@ -76,7 +78,7 @@ def test_a_name_that_comes_late_starts_its_call_and_no_argument_is_lost() -> Non
 
 
 def test_a_call_without_id_or_arguments_is_a_call() -> None:
-    turn, drafts = play(CallPart(0, None, "now", ""), client_tools=frozenset({"now"}))
+    turn, drafts = play(ToolCallDelta(0, None, "now", ""), client_tools=frozenset({"now"}))
 
     assert turn.calls[0].executor == "client"
     item = completed(drafts, "tool_call")[0]
@@ -85,7 +87,7 @@ def test_a_call_without_id_or_arguments_is_a_call() -> None:
 
 
 def test_calls_belong_to_the_message_of_their_turn() -> None:
-    turn, drafts = play(Text("text", "let me see"), CallPart(0, "a", "f", "{}"))
+    turn, drafts = play(TextDelta("let me see"), ToolCallDelta(0, "a", "f", "{}"))
 
     message = next(d for d in drafts if d.data.get("kind") == "message")
     assert completed(drafts, "tool_call")[0]["message_id"] == message.item_id == turn.message_id

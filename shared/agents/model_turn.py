@@ -1,0 +1,64 @@
+"""One model turn, repeated when the stream breaks off."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Container, Mapping
+from contextlib import aclosing
+
+from shared.agents.tools import Tool
+from shared.agents.turn import TurnRecorder
+from shared.core import Json, Step, logger
+from shared.models import ModelClient, ModelFailed, ModelRequest, ToolSpecification
+
+_NO_PARAMETERS: Json = {"type": "object", "properties": {}}
+
+
+def specifications(
+    tools: Mapping[str, Tool], client_tools: Mapping[str, Json]
+) -> list[ToolSpecification]:
+    """The tools of a turn: the server's, and the app's own, which replace those of the same name."""
+    ours = [
+        ToolSpecification(tool.name, tool.description, tool.parameters or _NO_PARAMETERS)
+        for tool in tools.values()
+        if tool.name not in client_tools
+    ]
+    return ours + [
+        ToolSpecification(
+            name, tool.get("description") or "", tool.get("parameters") or _NO_PARAMETERS
+        )
+        for name, tool in client_tools.items()
+    ]
+
+
+class ModelTurn:
+    """One turn of a model. A stream that breaks off is aborted in the log, and the request repeated.
+
+    `recorder` holds the last attempt: what it wrote counts once `steps` has ended.
+    """
+
+    def __init__(self, model: ModelClient, client_tools: Container[str], attempts: int) -> None:
+        self.recorder = TurnRecorder(client_tools)
+        self._model = model
+        self._client_tools = client_tools
+        self._attempts = attempts
+
+    async def steps(self, request: ModelRequest) -> AsyncIterator[Step]:
+        """What the model writes, as it arrives.
+
+        Raises:
+            ModelFailed: the last attempt failed, or repeating it cannot help.
+        """
+        for attempt in range(1, self._attempts + 1):
+            self.recorder = recorder = TurnRecorder(self._client_tools)
+            try:
+                async with aclosing(self._model.stream(request)) as batches:
+                    async for events in batches:
+                        yield Step([draft for event in events for draft in recorder.record(event)])
+                return
+            except ModelFailed as failed:
+                logger.warning("model.failed", extra={"code": failed.code, "attempt": attempt})
+                if attempt == self._attempts or not failed.retryable:
+                    raise
+            if aborted := recorder.abort("model_broke_off"):
+                yield Step(aborted, commits=True)
+            await asyncio.sleep(random.uniform(0.2, 0.4) * 2**attempt)  # noqa: S311  # jitter

@@ -1,0 +1,20 @@
+"""OpenAI's Chat Completions, which most providers and servers of models speak."""
+
+from shared.core import Json
+from shared.models.chat_completions.reader import ChatCompletionsReader
+from shared.models.chat_completions.request import request_body
+from shared.models.requests import ModelRequest
+
+__all__ = ["ChatCompletions"]
+
+
+class ChatCompletions:
+    """The API: where requests go, what is in them, and who reads the answer."""
+
+    path = "/chat/completions"
+
+    def body(self, request: ModelRequest, model: str) -> Json:
+        return request_body(request, model)
+
+    def reader(self) -> ChatCompletionsReader:
+        return ChatCompletionsReader()

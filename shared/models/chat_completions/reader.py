@@ -1,0 +1,83 @@
+"""The stream of a Chat Completion."""
+
+from typing import Final
+
+from shared.core import Json, Usage, clean
+from shared.models.events import (
+    FinishReason,
+    ModelEvent,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    TurnEnded,
+)
+from shared.models.stream import StreamReader, count, load, reported_error
+
+#: What providers send besides means that the model has finished.
+_REASONS: Final[dict[str, FinishReason]] = {
+    "length": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+
+
+class ChatCompletionsReader(StreamReader):
+    """Reads the chunks of one Chat Completion, in the spellings of several providers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reason: str | None = None
+        self._usage = Usage()
+
+    def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
+        if data == b"[DONE]":
+            self.is_over = True
+            return
+        chunk = load(data)
+        if chunk.get("error"):
+            raise reported_error()
+        if counted := chunk.get("usage"):
+            self._usage = _usage(counted, chunk.get("model"))
+        for choice in chunk.get("choices") or ():
+            if delta := choice.get("delta"):
+                _add(delta, events)
+            self._reason = choice.get("finish_reason") or self._reason
+
+    def ending(self) -> TurnEnded | None:
+        if self._reason is None:
+            return None
+        return TurnEnded(_REASONS.get(str(self._reason), "stop"), self._usage)
+
+
+def _add(delta: Json, events: list[ModelEvent]) -> None:
+    # DeepSeek and vLLM spell this member differently.
+    if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+        events.append(ReasoningDelta(clean(thought)))
+    if text := delta.get("content"):
+        events.append(TextDelta(clean(text if isinstance(text, str) else _text_of(text))))
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        events.append(
+            ToolCallDelta(
+                call.get("index") or 0,
+                clean(call.get("id") or "") or None,
+                clean(function.get("name") or "") or None,
+                clean(function.get("arguments") or ""),
+            )
+        )
+
+
+def _text_of(content: list[Json]) -> str:
+    """The text of a list of parts, as Mistral's reasoning models send it; its other parts are thoughts."""
+    return "".join(entry.get("text", "") for entry in content if entry.get("type") == "text")
+
+
+def _usage(counted: Json, model: str | None) -> Usage:
+    return Usage(
+        count(counted.get("prompt_tokens")),
+        count(counted.get("completion_tokens")),
+        count((counted.get("prompt_tokens_details") or {}).get("cached_tokens")),
+        count((counted.get("completion_tokens_details") or {}).get("reasoning_tokens")),
+        clean(model or "") or None,
+    )

@@ -1,0 +1,68 @@
+"""What a model's stream gives: the closed set of its events, in no API's words."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.core import Json, Usage
+
+#: Why a turn ended. `length` and `content_filter`: before the model had finished.
+FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
+
+
+# The deltas are not frozen: a frozen dataclass takes three times as long to create, and there is one for each token.
+@dataclass(slots=True)
+class TextDelta:
+    """A piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class ReasoningDelta:
+    """A piece of the reasoning, or of its summary, that the provider shows."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class ToolCallDelta:
+    """A piece of a tool call. `index` tells the calls of a turn apart; `id` and `name` come once, usually first."""
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderData:
+    """Data that only the provider can read, and wants back with later requests; it is never shown to a client.
+
+    `origin` {api, base_url?} names the only API that it may be sent to. `belongs_to`: its place in later requests is
+    right before the message or the call that comes next, or it describes the turn's `message`.
+    """
+
+    origin: Json
+    item: Json
+    belongs_to: Literal["next", "message"] = "next"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The last event of a turn: why it ended, and what it cost."""
+
+    reason: FinishReason
+    usage: Usage
+
+
+ModelEvent = TextDelta | ReasoningDelta | ToolCallDelta | ProviderData | TurnEnded
+
+
+class ModelFailed(Exception):
+    """The model did not answer, or broke off. `retryable`: the same request may succeed later."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable

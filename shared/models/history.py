@@ -1,0 +1,102 @@
+"""A thread as a model may read it: each call with one result, and no longer than the model's context."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from shared.core import Item, Json
+from shared.models.content import Image, context_text, visible_parts
+
+#: English prose and JSON run at about four characters a token; what matters is to err on one side, cheaply.
+_CHARACTERS_PER_TOKEN = 4
+#: Of a message, and of a part of its content.
+_MESSAGE_OVERHEAD, _PART_OVERHEAD = 16, 30
+_NO_RESULT = "No result: this call was not answered, and its outcome is unknown."
+
+
+def fit_history(
+    items: Iterable[Item], instructions: str, context: Sequence[Json], tokens: int
+) -> list[Item]:
+    """The items of one request, cut to about `tokens` by whole exchanges, oldest first; the newest always stays.
+
+    An exchange is a user's message and everything up to the next one. A call without a result gets one that says so,
+    and results without a call are left out, because APIs refuse both. Reasoning is left out: what its provider needs
+    of it is stored with the message or call that followed it (`ProviderData`).
+    """
+    room = tokens * _CHARACTERS_PER_TOKEN - len(instructions) - _MESSAGE_OVERHEAD
+    if context:
+        room -= len(context_text(context)) + _MESSAGE_OVERHEAD
+    kept: list[list[Item]] = []
+    for exchange in reversed(_exchanges(_with_results(items))):
+        room -= _size(exchange)
+        if kept and room < 0:
+            break
+        kept.append(exchange)
+    return [item for exchange in reversed(kept) for item in exchange]
+
+
+def opens_message(call: Item, before: Item | None) -> bool:
+    """Whether a call begins an assistant message of its own: what stands before it is of another message."""
+    match before:
+        case Item(kind="message"):
+            return bool(before.data["role"] == "user" or before.key != call.data["message_id"])
+        case Item(kind="tool_call"):
+            return bool(before.data["message_id"] != call.data["message_id"])
+    return True
+
+
+def _with_results(items: Iterable[Item]) -> Iterator[Item]:
+    """Items where the calls of a message come together, followed by one result each."""
+    open_calls: dict[str, None] = {}
+    before: Item | None = None
+    for item in items:
+        continues = item.kind == "tool_call" and not opens_message(item, before)
+        if item.kind != "tool_result" and not continues:
+            for call_id in open_calls:
+                yield (before := _missing_result(call_id))
+            open_calls.clear()
+        if item.kind == "reasoning":
+            continue
+        if item.kind == "tool_call":
+            open_calls[item.key] = None
+        elif item.kind == "tool_result":
+            if item.data["call_id"] not in open_calls:
+                continue
+            del open_calls[item.data["call_id"]]
+        yield (before := item)
+    yield from map(_missing_result, open_calls)
+
+
+def _missing_result(call_id: str) -> Item:
+    return Item(f"{call_id}.result", "tool_result", {"call_id": call_id, "content": _NO_RESULT})
+
+
+def _exchanges(items: Iterable[Item]) -> list[list[Item]]:
+    exchanges: list[list[Item]] = [[]]
+    for item in items:
+        if item.kind == "message" and item.data["role"] == "user":
+            exchanges.append([])
+        exchanges[-1].append(item)
+    return [exchange for exchange in exchanges if exchange]
+
+
+def _size(exchange: Sequence[Item]) -> int:
+    """About how many characters an exchange takes in a request."""
+    size = 0
+    for before, item in pairwise([None, *exchange]):
+        if item is None:
+            continue
+        if item.kind != "tool_call":
+            size += _content_size(item.data["content"]) + _MESSAGE_OVERHEAD
+            continue
+        size += len(item.data["arguments"]) + len(item.data["name"])
+        if opens_message(item, before):
+            size += _MESSAGE_OVERHEAD
+    return size
+
+
+def _content_size(content: object) -> int:
+    if isinstance(content, str):
+        return len(content)
+    parts = visible_parts(content)
+    sizes = (len(part.url if isinstance(part, Image) else part) for part in parts)
+    return sum(sizes) + _PART_OVERHEAD * len(parts)

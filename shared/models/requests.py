@@ -1,0 +1,71 @@
+"""What a model is asked, in no API's words, and the interface of whatever answers."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from shared.core import Item, Json
+from shared.models.events import ModelEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpecification:
+    """A tool as the model sees it. `parameters` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Json
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """The choice of one tool, which the model must call."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """How a model is to answer. What is None is not sent, so that the provider's default holds.
+
+    `model` None: the model of `OPENAI_MODEL`. `output_schema` is the JSON Schema of the answer's text. `extra_body` has
+    members of the request's body that replace those of the same name. `tool_choice` and `parallel_tool_calls` are sent
+    only where there are tools, as APIs refuse them otherwise.
+    """
+
+    model: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    reasoning_effort: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    max_output_tokens: int | None = None
+    parallel_tool_calls: bool | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    output_schema: Json | None = None
+    extra_body: Json | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """What is asked in one turn. `items` is the thread as `fit_history` returns it: no call without its result.
+
+    `context` {description, value} are the app's facts for this run.
+    """
+
+    items: Sequence[Item]
+    instructions: str
+    context: Sequence[Json] = ()
+    tools: Sequence[ToolSpecification] = ()
+    settings: ModelSettings = ModelSettings()
+
+
+class ModelClient(Protocol):
+    """Asks a provider for model turns."""
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
+        """One turn, in batches of the events that arrived together; the last event is its TurnEnded.
+
+        Raises:
+            ModelFailed: the model did not answer, or broke off.
+        """
+        ...

@@ -1,0 +1,101 @@
+"""A model's stream as bytes: server-sent events come in, model events go out.
+
+Pure and synchronous. What one read of the socket brought is one batch of events, so that all that waits, wakes and
+writes behind it does so once per read and not once per token.
+"""
+
+import json
+from abc import ABC, abstractmethod
+
+import orjson
+
+from shared.core import Json
+from shared.models.events import ModelEvent, ModelFailed, TurnEnded
+
+
+class StreamReader(ABC):
+    """Reads the server-sent events of one turn (WHATWG HTML §9.2; the data of these APIs is always one line).
+
+    `event:` lines are not needed: an API that has types repeats them in the data. `is_over`: nothing that follows is
+    read.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._rest = b""
+        self._failed: ModelFailed | None = None
+
+    @abstractmethod
+    def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
+        """Append what one server-sent event's data means.
+
+        Raises:
+            ModelFailed: the provider reports an error.
+            AttributeError, TypeError: the data is JSON of another shape.
+        """
+
+    @abstractmethod
+    def ending(self) -> TurnEnded | None:
+        """The end of the turn, or None if the provider has not sent it."""
+
+    def feed(self, data: bytes) -> list[ModelEvent]:
+        """The events that these bytes complete. A failure is raised by `finish`, after what came before it."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        events: list[ModelEvent] = []
+        try:
+            for line in lines:
+                if line.startswith(b"data:") and not self.is_over:
+                    self.read_data(line[5:].strip(), events)
+        except ModelFailed as failed:
+            self._failed, self.is_over = failed, True
+        except (AttributeError, TypeError):
+            self._failed, self.is_over = _garbage(), True
+        return events
+
+    def finish(self) -> list[ModelEvent]:
+        """The last events, at the end of the stream: what had no line end yet, and the TurnEnded.
+
+        Raises:
+            ModelFailed: the provider reported an error, sent garbage, or broke off.
+        """
+        events = self.feed(b"\n")
+        if self._failed:
+            raise self._failed
+        ending = self.ending()
+        if ending is None:
+            message = "The model broke off in the middle."
+            raise ModelFailed("model_broke_off", message, retryable=True)
+        return [*events, ending]
+
+
+def load(data: bytes) -> Json:
+    """A JSON object.
+
+    Raises:
+        ModelFailed: it is none.
+    """
+    try:
+        loaded = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            # Lone surrogates are an error to orjson; `clean` replaces them.
+            loaded = json.loads(data)
+        except ValueError:
+            loaded = None
+    if not isinstance(loaded, dict):
+        raise _garbage()
+    return loaded
+
+
+def count(value: object) -> int | None:
+    """A number of tokens, where it is one."""
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def reported_error() -> ModelFailed:
+    """The failure where a provider reports an error in its stream; what it said is not passed on."""
+    return ModelFailed("model_failed", "The model reported an error.", retryable=True)
+
+
+def _garbage() -> ModelFailed:
+    return ModelFailed("model_broke_off", "The model sent garbage.", retryable=True)

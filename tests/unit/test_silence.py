@@ -1,0 +1,25 @@
+"""The time limits of a turn."""
+
+import asyncio
+
+import pytest
+
+from shared.models.silence import SilenceLimit
+
+
+async def test_a_chunk_that_arrives_as_the_silence_ends_is_worked_on_in_peace() -> None:
+    worked = False
+
+    async def turn() -> None:
+        nonlocal worked
+        async with asyncio.timeout(60) as timer:
+            with SilenceLimit(timer, 0.0) as silence:
+                silence.heard()
+                await asyncio.sleep(0.1)
+                worked = True
+                silence.wait()
+                await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError):
+        await turn()
+    assert worked
