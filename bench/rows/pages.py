@@ -20,20 +20,20 @@ _SIZES: Final = (100, 1_000, 10_000, 100_000, 1_000_000)
 _READER: Final = "reader"
 _PAGES: Final = 600
 _THREADS = """
-insert into agent.thread (owner, key, title, updated_at)
+insert into agent.thread (owner, client_thread_id, title, updated_at)
 select $1, 'thread-' || n, 'Title ' || n, now() - n * interval '1 s' from generate_series($2::int, $3::int) n
 """
 _ITEMS = """
 insert into agent.item (thread_id, owner, key, kind, data)
 select id, owner, 'item-' || n, 'message', jsonb_build_object('role', 'user', 'content', 'Said ' || n)
-  from agent.thread, generate_series($2::int, $3::int) n where owner = $1 and key = 'thread-1'
+  from agent.thread, generate_series($2::int, $3::int) n where owner = $1 and client_thread_id = 'thread-1'
 """
 _THREAD_PLACES = """
-select updated_at as at, id::text as id from agent.thread where owner = $1 and key = any($2)
+select updated_at as at, id::text as id from agent.thread where owner = $1 and client_thread_id = any($2)
 """
 _ITEM_PLACES = """
 select i.position from agent.item i join agent.thread t on t.id = i.thread_id
- where t.owner = $1 and t.key = 'thread-1' and i.key = any($2)
+ where t.owner = $1 and t.client_thread_id = 'thread-1' and i.key = any($2)
 """
 _LISTS: Final = {
     "threads": ("/threads", 25, "thread-", _THREADS, _THREAD_PLACES),

@@ -50,7 +50,7 @@ class Message(_Wire):
         return self
 
     def to_request(self) -> Json:
-        """The message as `begin_run` reads it; other roles only mark how far the client's history goes."""
+        """The message as `start_run` reads it; other roles only mark how far the client's history goes."""
         data: Json = {}
         kind = "other"
         if self.role == "user":
@@ -124,7 +124,7 @@ class RunAgentInput(_Wire):
         return self
 
     def to_request(self, body: Json, request_id: str) -> Json:
-        """The request as `begin_run` reads it. `body` is the JSON this was read from, of which it keeps a hash."""
+        """The request as `start_run` reads it. `body` is the JSON this was read from, of which it keeps a hash."""
         if unknown := body.keys() - {f.alias for f in type(self).model_fields.values()}:
             logger.warning(
                 "input.ignored", extra={"members": [name[:40] for name in sorted(unknown)[:10]]}

@@ -15,7 +15,7 @@ class Nothing(BaseModel):
 class Diagnosis(BaseModel):
     runs: dict[str, int] = Field(description="Runs by status.")
     oldest_queued_seconds: int | None
-    orphaned_leases: int = Field(description="Runs whose process died and that nobody took up yet.")
+    expired_leases: int = Field(description="Runs whose process died and that nobody took up yet.")
     tokens_today: int
     database_bytes: int
     table_bytes: dict[str, int]

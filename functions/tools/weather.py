@@ -68,7 +68,7 @@ async def get_weather(arguments: Where, context: Context) -> Weather:
     source = OpenMeteo(settings["open_meteo_geocoding_url"], settings["open_meteo_url"])
     found = await source.weather(arguments.location, unit)
     with suppress(Unavailable):
-        await context.database.call("keep_weather", place, unit, found.model_dump(mode="json"))
+        await context.database.call("cache_weather", place, unit, found.model_dump(mode="json"))
     return found
 
 

@@ -127,10 +127,10 @@ class Loop:
     async def _take_up(self) -> AsyncIterator[Step]:
         """Go on with the calls an earlier holder started, and with those the user was asked about."""
         answers = {answer.call_id: answer for answer in self._leased.answers}
-        open_results, tools = self._leased.open_results, self._toolbox.tools
+        unfinished_calls, tools = self._leased.unfinished_calls, self._toolbox.tools
         again = []
-        for item in [item for item in self._items if item.key in open_results]:
-            begun = resume_call(item, open_results[item.key], answers.get(item.key), tools)
+        for item in [item for item in self._items if item.key in unfinished_calls]:
+            begun = resume_call(item, unfinished_calls[item.key], answers.get(item.key), tools)
             tool = tools.get(item.data["name"])
             if tool and tool.is_repeatable:
                 again.append(begun)
@@ -138,7 +138,7 @@ class Loop:
                 yield self._tell(begun, _UNKNOWN)
         async for step in self._run(again):
             yield step
-        waiting = {c.key: c for c in unanswered(self._items) if c.key not in open_results}
+        waiting = {c.key: c for c in unanswered(self._items) if c.key not in unfinished_calls}
         answered = take_answers(self._leased.answers, waiting, tools)
         if answered.drafts:
             self._items += answered.results

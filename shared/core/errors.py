@@ -102,7 +102,7 @@ class ThreadBusy(Problem):
 
     code = "thread_busy"
     #: The id of that run, if no process holds it.
-    orphan: str | None = None
+    unheld_run_id: str | None = None
 
 
 class NothingToAnswer(Problem):

@@ -74,7 +74,7 @@ class McpTools:
 
     async def _remembered(self) -> None:
         names = {server.url: server.name for server in self._servers}
-        for row in await self._database.rows("kept_tools", [*names]):
+        for row in await self._database.rows("read_tool_lists", [*names]):
             key = (names[row["server"]], row["role"])
             self._lists.setdefault(key, _Listed(orjson.loads(row["tools"]), 0.0, 0.0))
 
@@ -127,7 +127,7 @@ class McpTools:
         self._lists[key] = _Listed(tools, monotonic(), _FRESH_SECONDS)
         if known is None or list(known.tools) != tools:
             with suppress(Unavailable):
-                await self._database.call("keep_tools", server.url, key[1], tools)
+                await self._database.call("store_tool_list", server.url, key[1], tools)
 
     def _headers(
         self, server: Server, claims: Json, run_id: str, request_id: str | None

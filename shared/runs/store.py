@@ -69,7 +69,7 @@ class Leased:
     #: When it was asked for, in seconds of this process's clock: the answer may have been long on its way.
     since: float
     #: Calls that were started and have no result, by the id of the item their result would be.
-    open_results: dict[str, str]
+    unfinished_calls: dict[str, str]
     #: What the user said to the questions of an earlier run.
     answers: Sequence[Answer] = ()
     #: What earlier holders of the run spent.
@@ -93,7 +93,7 @@ class Leased:
             items=[Item.from_row(item) for item in row["items"]],
             events=events,
             since=since,
-            open_results=row["open_results"],
+            unfinished_calls=row["unfinished_calls"],
             answers=[Answer(**answer) for answer in row.get("answers") or ()],
             used=sum(
                 (Usage(**spent) for spent in (row.get("spent") or {}).get("usage", ())), Usage()
@@ -142,11 +142,14 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A run that somebody else answers, or will. `orphan`: the run it waits for, which nobody holds any more."""
+    """A run that another process executes, now or later.
+
+    `unheld_run_id`: the run it waits for, if no process holds that one.
+    """
 
     run_id: str
     is_known: bool
-    orphan: str | None
+    unheld_run_id: str | None
 
 
 class RunStore:
@@ -156,8 +159,8 @@ class RunStore:
         self._database = database
         self._lease = {
             "seconds": settings.lease_seconds,
-            "max_asks": settings.model_attempts,
-            "max_stalls": settings.max_stalled_attempts,
+            "max_attempts": settings.model_attempts,
+            "max_stalled_attempts": settings.max_stalled_attempts,
             "history": _HISTORY_ITEMS,
             "grace": settings.takeover_grace_seconds,
         }
@@ -177,12 +180,12 @@ class RunStore:
         row = await self._call("start_run", claims, request, wanted, self._limits)
         if row["outcome"] == "leased":
             return Leased.from_row(row, since)
-        return Waiting(row["run_id"], row["outcome"] == "attached", row.get("orphan"))
+        return Waiting(row["run_id"], row["outcome"] == "attached", row.get("unheld_run_id"))
 
     async def claim(self, run_id: str) -> "Leased | Suspected | Over | None":
         """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
         since = monotonic()
-        row = await self._call("take_run", run_id, self._lease, self._limits)
+        row = await self._call("claim_run", run_id, self._lease, self._limits)
         if row is None or "token" in row:
             return row and Leased.from_row(row, since)
         return Suspected() if "suspected" in row else Over(row["next_run"])
@@ -200,7 +203,7 @@ class RunStore:
         Raises:
             RunNotFound: it was deleted meanwhile.
         """
-        used = await self._call("limits_of", claims, UUID(run_id), self._limits)
+        used = await self._call("used_limits", claims, UUID(run_id), self._limits)
         if used is None:
             raise RunNotFound
         return used  # type: ignore[no-any-return]  # that JSON
@@ -237,5 +240,5 @@ class RunStore:
         except Refused as refused:
             problem = problem_of(refused.code)
             if isinstance(problem, ThreadBusy):
-                problem.orphan = refused.detail or None
+                problem.unheld_run_id = refused.detail or None
             raise problem from None

@@ -59,12 +59,12 @@ class RunWorker:
         try:
             admitted = await self._admit(claims, {**request, **run_origin()}, background)
         except ThreadBusy as busy:
-            if busy.orphan:
-                await self._placement.place(busy.orphan)
+            if busy.unheld_run_id:
+                await self._placement.place(busy.unheld_run_id)
             raise
         if isinstance(admitted, Waiting):
-            if admitted.orphan:
-                await self._placement.place(admitted.orphan)
+            if admitted.unheld_run_id:
+                await self._placement.place(admitted.unheld_run_id)
             elif background and not admitted.is_known:
                 self._placement.send(admitted.run_id)
         return admitted

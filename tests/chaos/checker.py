@@ -16,14 +16,15 @@ from tests.chaos.script import CHARGE, Script
 #: How long a frame may be on its way.
 _ON_THE_WAY = 0.7
 
-_RUNS = "select id, key, status, attempt, last_seq from agent.run"
+_RUNS = "select id, client_run_id, status, attempt, last_seq from agent.run"
 _EVENTS = """
-select run.key, event.seq, event.count, event.attempt, event.type, event.item_id::text as item_id, event.data,
+select run.client_run_id, event.seq, event.count, event.attempt, event.type, event.item_id::text as item_id,
+       event.data,
        extract(epoch from event.created_at)::float8 as at
-  from agent.run_event event join agent.run on run.id = event.run_id order by run.key, event.seq
+  from agent.run_event event join agent.run on run.id = event.run_id order by run.client_run_id, event.seq
 """
 _ITEMS = """
-select run.key as run, item.key, item.kind, item.data from agent.item join agent.run on run.id = item.run_id
+select run.client_run_id as run, item.key, item.kind, item.data from agent.item join agent.run on run.id = item.run_id
  where superseded_at is null order by item.position
 """
 
@@ -51,11 +52,11 @@ class Recorded:
 
 async def recorded(owner: "asyncpg.Pool[asyncpg.Record]") -> Recorded:
     """Read everything."""
-    runs = {row["key"]: row for row in await owner.fetch(_RUNS)}
+    runs = {row["client_run_id"]: row for row in await owner.fetch(_RUNS)}
     events: dict[str, list[Any]] = {key: [] for key in runs}
     items: dict[str, list[Any]] = {key: [] for key in runs}
     for row in await owner.fetch(_EVENTS):
-        events[row["key"]].append({**row, "data": json.loads(row["data"])})
+        events[row["client_run_id"]].append({**row, "data": json.loads(row["data"])})
     for row in await owner.fetch(_ITEMS):
         items[row["run"]].append({**row, "data": json.loads(row["data"])})
     return Recorded(runs, events, items)

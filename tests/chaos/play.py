@@ -162,7 +162,7 @@ def _settings(
 
 async def _clients(what: Play, stage: Stage) -> list[Client]:
     async def has_ended(run: str) -> bool:
-        ended = "select ended_at is not null from agent.run where key = $1"
+        ended = "select ended_at is not null from agent.run where client_run_id = $1"
         return bool(await stage.owner.fetchval(ended, run))
 
     clients = []

@@ -15,12 +15,12 @@ from tests.platform.pod import Pod
 
 _POLL = 0.05
 _LIVE = """
-select run.key, lease.attempt from agent.lease join agent.run on run.id = lease.run_id
+select run.client_run_id, lease.attempt from agent.lease join agent.run on run.id = lease.run_id
  where run.status = 'in_progress' and lease.token is not null
 """
 _HELD = """
-select run.key, lease.attempt, run.ended_at is not null as ended, lease.token is not null as held
-  from agent.run left join agent.lease on lease.run_id = run.id where run.key = any ($1)
+select run.client_run_id, lease.attempt, run.ended_at is not null as ended, lease.token is not null as held
+  from agent.run left join agent.lease on lease.run_id = run.id where run.client_run_id = any ($1)
 """
 
 
@@ -92,7 +92,7 @@ class Saboteur:
 
     async def _live(self) -> set[tuple[str, int]]:
         """The attempts in progress: (run id of the client, attempt)."""
-        return {(row["key"], row["attempt"]) for row in await self.owner.fetch(_LIVE)}
+        return {(row["client_run_id"], row["attempt"]) for row in await self.owner.fetch(_LIVE)}
 
     def _kill(self, pod: Pod, held: set[tuple[str, int]]) -> None:
         pod.kill()
@@ -123,7 +123,7 @@ class Saboteur:
             open_ = [victim for victim in self.victims if victim.recovered_after is None]
             if open_:
                 rows = await self.owner.fetch(_HELD, [victim.run for victim in open_])
-                now, found = time(), {row["key"]: row for row in rows}
+                now, found = time(), {row["client_run_id"]: row for row in rows}
                 for victim in open_:
                     row = found[victim.run]
                     if row["ended"] or (row["held"] and row["attempt"] > victim.attempt):

@@ -34,14 +34,16 @@ async def a_sweep_finishes_a_killed_run(bundle: ClusterBundle, new_person: NewPe
     async with person.stream("POST", "/runs", asked) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         await kill(bundle, "agent")
-    expired = "select 1 from agent.lease join agent.run on run.id = run_id where key = 'orphan'"
+    expired = (
+        "select 1 from agent.lease join agent.run on run.id = run_id where client_run_id = 'orphan'"
+    )
     await until(60, "its lease ran out", bundle.sql, f"{expired} and lease.until < now()")
     sweep = "http://runner.agent-backend.svc.cluster.local/sweep"
     script = (
         f"from urllib.request import *; print(urlopen(Request({sweep!r}, method='POST')).read())"
     )
     assert "dispatched" in await asyncio.to_thread(bundle.inside, script)
-    ended = "select 1 from agent.run where key = 'orphan' and status = 'completed'"
+    ended = "select 1 from agent.run where client_run_id = 'orphan' and status = 'completed'"
     await until(120, "the orphan is completed", bundle.sql, ended)
     assert await _answers(new_person, person, "orphan") == [_COUNTED]
     await asleep(bundle, "runner")

@@ -107,7 +107,7 @@ async def ended(bundle: ClusterBundle, runs: RunBatch, *, margin: float) -> None
 
 async def assert_one_attempt(bundle: ClusterBundle, runs: RunBatch) -> None:
     """Every run was completed by its first attempt, and the model got one request for it."""
-    columns = "json_object_agg(key, json_build_array(status, attempt))"
+    columns = "json_object_agg(client_run_id, json_build_array(status, attempt))"
     rows = f"select {columns} from agent.run where {_of(runs)}"
     found = json.loads(await asyncio.to_thread(bundle.sql, rows))
     assert found == {key: ["completed", 1] for key in runs.keys}, f"attempts: {found}"
@@ -117,4 +117,4 @@ async def assert_one_attempt(bundle: ClusterBundle, runs: RunBatch) -> None:
 
 
 def _of(runs: RunBatch) -> str:
-    return f"key in ({', '.join(repr(key) for key in runs.keys)})"
+    return f"client_run_id in ({', '.join(repr(key) for key in runs.keys)})"

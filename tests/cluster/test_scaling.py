@@ -25,7 +25,7 @@ async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
     async with person.stream("POST", "/runs", says_user("count 30 300", run="cold")) as frames:
         assert frames.response.status_code == 200
         await frames.until("TEXT_MESSAGE_CONTENT")
-        status = "select status from agent.run where key = 'cold'"
+        status = "select status from agent.run where client_run_id = 'cold'"
         # The first words are here, and the run has not ended.
         assert await asyncio.to_thread(bundle.sql, status) == "in_progress"
         rest = await frames.rest()

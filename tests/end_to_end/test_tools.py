@@ -58,7 +58,7 @@ def test_what_admins_may_is_denied_to_others(stack: Stack) -> None:
     (allowed,) = results(post(stack, says("call: admin_diagnostics {}"), user="ann", role="admin"))
 
     assert denied == "There is no tool named 'admin_diagnostics'."
-    assert "orphaned_leases" in allowed
+    assert "expired_leases" in allowed
 
 
 @pytest.mark.parametrize(

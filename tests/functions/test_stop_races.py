@@ -83,7 +83,9 @@ async def test_a_reader_in_a_stopping_process_still_has_a_crashed_run_sent(
         async with other.person(person).stream("GET", "/runs/run-1/events") as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             async with database.owner() as owner:
-                run_id = str(await owner.fetchval("select id from agent.run where key = 'run-1'"))
+                run_id = str(
+                    await owner.fetchval("select id from agent.run where client_run_id = 'run-1'")
+                )
             other.process.send_signal(signal.SIGTERM)
             await holder.signal(signal.SIGKILL)
             await eventually(lambda: asyncio.sleep(0, run_id in sent))
@@ -112,9 +114,15 @@ async def test_a_release_that_fails_once_is_repeated(
             await stop(agent)
     never.set()
     async with database.owner() as owner:
-        lease = await owner.fetchrow("select token, asks, stalls from agent.lease")
+        lease = await owner.fetchrow(
+            "select token, unfinished_attempts, stalled_attempts from agent.lease"
+        )
     assert lease
-    assert (lease["token"], lease["asks"], lease["stalls"]) == (None, 0, 1), "no crash"
+    assert (lease["token"], lease["unfinished_attempts"], lease["stalled_attempts"]) == (
+        None,
+        0,
+        1,
+    ), "no crash"
 
 
 async def test_a_delivery_while_the_lease_is_given_back_is_no_success(

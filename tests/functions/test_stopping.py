@@ -29,7 +29,7 @@ async def runner(database: TestDatabase, model: ModelServer) -> AsyncIterator[Pr
 async def attempts(database: TestDatabase) -> list[tuple[str, int]]:
     """Every run's status and the number of its last attempt."""
     async with database.owner() as owner:
-        rows = await owner.fetch("select status, attempt from agent.run order by key")
+        rows = await owner.fetch("select status, attempt from agent.run order by client_run_id")
     return [(row["status"], row["attempt"]) for row in rows]
 
 
@@ -194,10 +194,12 @@ async def test_runs_that_nobody_took_may_be_dispatched_again_at_once(
         await agent.signal(signal.SIGTERM)
 
     async with database.owner() as owner:
-        lease = await owner.fetchrow("select token, dispatched_at, stalls, asks from agent.lease")
+        lease = await owner.fetchrow(
+            "select token, dispatched_at, stalled_attempts, unfinished_attempts from agent.lease"
+        )
     assert lease is not None
     assert (lease["token"], lease["dispatched_at"]) == (None, None)
-    assert (lease["stalls"], lease["asks"]) == (1, 0)
+    assert (lease["stalled_attempts"], lease["unfinished_attempts"]) == (1, 0)
     never.set()
 
 

@@ -34,7 +34,7 @@ async def person(first: Process) -> Person:
 
 async def run_id_of(database: TestDatabase, run: str = "run-1") -> str:
     async with database.owner() as owner:
-        return str(await owner.fetchval("select id from agent.run where key = $1", run))
+        return str(await owner.fetchval("select id from agent.run where client_run_id = $1", run))
 
 
 def final_text(frames: list[Json]) -> str:

@@ -212,7 +212,7 @@ async def test_a_status_says_what_goes_on(threads: Library, person: Person) -> N
     leased = await threads.begin(person, "t", "r1")
     assert await status() == "running"
     await threads.db.call(
-        "begin_run", person.claims, asks(run="r2", thread="t", busy="enqueue"), None
+        "start_run", person.claims, asks(run="r2", thread="t", busy="enqueue"), None, {}
     )
     question = {"id": str(uuid4()), "reason": "tool_call"}
     ending = {"seq": 2, "count": 1, "type": "run.interrupted", "data": {"interrupts": [question]}}
@@ -231,7 +231,7 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
     await threads.talk(person, "t", ("needle", "answer"))
     leased = await threads.begin(person, "t", "live")
     waits = asks(run="waits", thread="t", busy="enqueue")
-    await threads.db.call("begin_run", person.claims, waits, None)
+    await threads.db.call("start_run", person.claims, waits, None, {})
 
     assert (await person.ask("DELETE", "/threads/t")).status_code == 204
 
@@ -248,7 +248,8 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
     assert verdicts[0]["verdict"] == "cancel"
     async with threads.database.owner() as owner:
         assert (
-            await owner.fetchval("select status from agent.run where key = 'waits'") == "cancelled"
+            await owner.fetchval("select status from agent.run where client_run_id = 'waits'")
+            == "cancelled"
         )
 
 

@@ -109,8 +109,8 @@ async def test_a_user_gets_everything_and_nothing_of_others(
 ) -> None:
     other = await threads.person()
     await threads.talk(other, "of-other", ("secret", "secret"))
-    await threads.db.call("add_note", other.claims, "k", "secret")
-    await threads.db.call("add_note", person.claims, "k", "my note")
+    await threads.db.call("write_note", other.claims, None, "k", "secret")
+    await threads.db.call("write_note", person.claims, None, "k", "my note")
     leased = await threads.begin(person, "u", "r")
     asked = {"id": "6b0f4f52-3f0e-4c39-9d2b-6a0f2f4f3f00", "reason": "tool_call", "state": "kept"}
     spent = row(2, "turn.finished", usage={"input_tokens": 5, "output_tokens": 2})
@@ -148,11 +148,11 @@ async def test_a_user_deletes_everything_and_others_keep_theirs(
 ) -> None:
     other = await threads.person()
     await threads.talk(other, "t", ("q", "a"))
-    await threads.db.call("add_note", person.claims, "k", "my note")
+    await threads.db.call("write_note", person.claims, None, "k", "my note")
     leased = await threads.begin(person, "u", "ended")
     spent = row(2, "turn.finished", usage={"input_tokens": 5, "output_tokens": 2})
     assert await append(threads.db, entry(leased, spent, row(3, "run.completed"))) == ["ok"]
-    await threads.db.call("begin_run", person.claims, asks(run="waits", thread="v"), None)
+    await threads.db.call("start_run", person.claims, asks(run="waits", thread="v"), None, {})
     await fill(threads, 6000)
     await person.ask("DELETE", "/threads/t")
 
@@ -226,7 +226,7 @@ async def test_what_is_large_is_exported_too(threads: Library, person: Person) -
     await fill(threads, 70, 4_000_000)
     async with threads.database.owner() as owner:
         await owner.execute(
-            "insert into agent.run (thread_id, owner, key, request, request_hash, status, ended_at, ending)"
+            "insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status, ended_at, ending)"
             " select id, owner, 'r' || n, to_jsonb(repeat('x', 4000000)), '', 'completed', now(), '{}'"
             "   from agent.thread, generate_series(1, 70) n"
         )

@@ -65,7 +65,7 @@ async def test_what_an_edit_replaced_is_shown_on_request(threads: Library, perso
     runs = (await person.ask("GET", "/threads/t/runs")).json()["data"]
     edit["messages"][0]["key"] = f"message-of-{runs[0]['runId']}"
     leased = await threads.db.call(
-        "begin_run", person.claims, edit, {"seconds": 30, "max_asks": 3, "history": 9}
+        "start_run", person.claims, edit, {"seconds": 30, "max_attempts": 3, "history": 9}, {}
     )
     assert leased["outcome"] == "leased"
 

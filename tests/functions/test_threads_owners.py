@@ -29,7 +29,7 @@ async def alice(threads: Library) -> Person:
     body = {"threadId": "t", "title": "secret title", "metadata": {"a": 1}}
     assert (await someone.ask("POST", "/threads", body)).status_code == 201
     await threads.end(await threads.begin(someone, "t", "r", "secret question"), "secret answer")
-    await threads.db.call("add_note", someone.claims, "k", "secret note")
+    await threads.db.call("write_note", someone.claims, None, "k", "secret note")
     return someone
 
 

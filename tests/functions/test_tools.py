@@ -142,7 +142,7 @@ async def test_diagnostics_are_for_admins_who_alone_know_of_them(
     pretender = await tools.new_person(user_metadata={"role": "admin"})
 
     told = await call(admin, "admin_diagnostics")
-    assert told["structuredContent"]["orphaned_leases"] == 0
+    assert told["structuredContent"]["expired_leases"] == 0
     for someone in (person, pretender):
         denied = await call(someone, "admin_diagnostics")
         assert denied["isError"]

@@ -137,7 +137,9 @@ async def test_the_same_question_is_asked_once_in_ten_minutes(
         again = await call(someone, "get_weather", location="Paris")
         assert again == first, "a row that cannot be read is asked for anew"
         async with database.owner() as owner:
-            await owner.execute("update agent.weather_cache set asked_at = now() - interval '1 h'")
+            await owner.execute(
+                "update agent.weather_cache set fetched_at = now() - interval '1 h'"
+            )
         await call(someone, "get_weather", location="Paris")
     assert len(service.asked) == 6
 

@@ -95,10 +95,10 @@ class PlatformBundle:
         """Each run's status and attempt, as far as it has begun."""
         async with self.database.owner() as owner:
             rows = await owner.fetch(
-                "select run.key, status, coalesce(lease.attempt, run.attempt) as attempt"
+                "select run.client_run_id, status, coalesce(lease.attempt, run.attempt) as attempt"
                 " from agent.run left join agent.lease on lease.run_id = run.id"
             )
-        return {row["key"]: (row["status"], row["attempt"]) for row in rows}
+        return {row["client_run_id"]: (row["status"], row["attempt"]) for row in rows}
 
     async def ended(self, seconds: float) -> dict[str, tuple[str, int]]:
         """Wait until all runs have ended."""

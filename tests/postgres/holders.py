@@ -12,7 +12,7 @@ from shared.core.settings import Settings
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 
-LEASE: Json = {"seconds": 30, "max_asks": 3, "history": 1000}
+LEASE: Json = {"seconds": 30, "max_attempts": 3, "history": 1000}
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def admit(database: TestDatabase, **more: Any) -> Json:
 
 
 def asks(text: str = "hi", *, run: str = "run-1", thread: str = "thread-1", **more: Any) -> Json:
-    """A request as `begin_run` reads it, with one new message."""
+    """A request as `start_run` reads it, with one new message."""
     said = {"role": "user", "content": text}
     message = {"key": f"message-of-{run}", "kind": "message", "data": said}
     request: Json = {
@@ -99,7 +99,7 @@ async def append(db: Database, *entries: Json) -> list[str]:
 
 
 async def begin(db: Database, claims: Json, request: Json | None = None, **lease: Any) -> Json:
-    answer: Json = await db.call("begin_run", claims, request or asks(), {**LEASE, **lease})
+    answer: Json = await db.call("start_run", claims, request or asks(), {**LEASE, **lease}, {})
     return answer
 
 

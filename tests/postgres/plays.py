@@ -217,7 +217,7 @@ class Play:
         await self._owner.execute(old, self._run_id)
         events_after = timedelta(hours=1 if empties else 1000)
         await self._owner.execute(
-            "select agent.prune_runs($1, $2, 10)", timedelta(hours=1), events_after
+            "select agent.prune($1, $2, interval '1 year', 10)", timedelta(hours=1), events_after
         )
         self.is_pruned = True
 

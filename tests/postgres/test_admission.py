@@ -108,8 +108,8 @@ async def test_a_second_takeover_does_not_abort_an_item_twice(
 async def test_a_turn_is_asked_so_often_and_a_closed_turn_starts_anew(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
-    leased = await begin(db, user, max_asks=2)
-    lease = {**LEASE, "max_asks": 2}
+    leased = await begin(db, user, max_attempts=2)
+    lease = {**LEASE, "max_attempts": 2}
     await expire(database, leased)
     second = await db.call("claim_run", leased["run_id"], lease)
     await append(db, entry(second, *message(2, str(uuid4()), "x"), closes=True))

@@ -53,11 +53,11 @@ async def test_the_slots_of_a_holder_that_died_are_free_once_its_run_was_taken_u
         assert not await take(db, leased["run_id"], "b", slots=1), "it may only be late"
 
         again = await db.call(
-            "take_run", leased["run_id"], {**LEASE, "grace": 0}, {"max_hours": 24}
+            "claim_run", leased["run_id"], {**LEASE, "grace": 0}, {"max_hours": 24}
         )
         if "suspected" in again:
             again = await db.call(
-                "take_run", leased["run_id"], {**LEASE, "grace": 0}, {"max_hours": 24}
+                "claim_run", leased["run_id"], {**LEASE, "grace": 0}, {"max_hours": 24}
             )
         assert again["attempt"] == 2
         assert await take(db, leased["run_id"], "b", slots=1)

@@ -30,9 +30,10 @@ RULES = {
          where pronamespace = 'agent'::regnamespace
            and not has_function_privilege('agent_api', oid, 'execute')
     """,
+    # Names in a body that was parsed at its creation are resolved already.
     "a function without an empty search path": """
         select proname from pg_proc
-         where pronamespace = 'agent'::regnamespace
+         where pronamespace = 'agent'::regnamespace and prosqlbody is null
            and not coalesce(proconfig @> array['search_path=""'], false)
     """,
     "a table the login of the functions has a right to": """
@@ -100,8 +101,8 @@ RULES = {
 #: Column by column, all a user's session may write.
 WRITABLE = {
     "insert": {
-        "thread": "owner key title metadata request_key request_hash",
-        "run": "thread_id owner key request request_hash",
+        "thread": "owner client_thread_id title metadata request_key request_hash",
+        "run": "thread_id owner client_run_id request request_hash",
         "item": "thread_id run_id owner key kind data",
         "note": "owner key text",
     },
@@ -169,10 +170,10 @@ async def test_two_endings_or_two_live_runs_are_refused_by_an_index(database: Te
             "insert into auth.users (id) values (gen_random_uuid()) returning id"
         )
         thread = await owner.fetchval(
-            "insert into agent.thread (owner, key) values ($1, 't') returning id", user
+            "insert into agent.thread (owner, client_thread_id) values ($1, 't') returning id", user
         )
         live = (
-            "insert into agent.run (thread_id, owner, key, request, request_hash, status)"
+            "insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status)"
             " values ($1, $2, $3, '{}', '', 'in_progress')"
         )
         await owner.execute(live, thread, user, "a")

@@ -157,7 +157,8 @@ async def test_sessions_of_many_users_at_once_see_their_own_rows(database: TestD
     async def threads(db: Database, user: Json) -> list[str]:
         await begin(db, user, asks(thread=f"of {user['sub']}"))
         async with db.session(user) as connection:
-            return [row["key"] for row in await connection.fetch("select key from agent.thread")]
+            rows = await connection.fetch("select client_thread_id from agent.thread")
+            return [row["client_thread_id"] for row in rows]
 
     async with connected(database.url, database_connections=3) as db:
         seen = await asyncio.gather(*(threads(db, user) for user in users))

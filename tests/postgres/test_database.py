@@ -287,6 +287,6 @@ async def test_an_error_never_quotes_the_row_it_is_about(database: TestDatabase)
     user = await admit(database)
     async with connected(database.url) as db:
         with pytest.raises(asyncpg.CheckViolationError) as failed:
-            await db.call("add_note", user, "", "canary of a note")
+            await db.call("write_note", user, None, "", "canary of a note")
 
     assert "canary" not in str(failed.value)

@@ -37,7 +37,7 @@ async def test_an_ending_whose_answer_was_lost_names_it_again(db: Database, user
     again = await ended(db, first)
 
     assert (again["verdict"], str(again["next_run"])) == ("ok", second)
-    assert await db.call("claim_run", second, {"seconds": 30, "max_asks": 3, "history": 10})
+    assert await db.call("claim_run", second, {"seconds": 30, "max_attempts": 3, "history": 10})
     stale = await ended(db, {**first, "token": "00000000-0000-0000-0000-000000000000"})
     assert stale["verdict"] == "lost", "only the holder that ended it is told"
 

@@ -107,5 +107,5 @@ async def test_what_a_late_holder_may_still_write_to_is_not_removed_under_it(
         async with asyncio.timeout(5):
             assert await db.call("prune", *[timedelta(hours=1)] * 3, 100) == 0
 
-    await db.call("take_run", leased["run_id"], LEASE, {"max_hours": 24})
+    await db.call("claim_run", leased["run_id"], LEASE, {"max_hours": 24})
     assert await db.call("prune", *[timedelta(hours=1)] * 3, 100) == 3, "an item, a run, a thread"

@@ -16,7 +16,7 @@ async def prune(agent: Served, *, ended: str, events_after: timedelta = 30 * 24 
     async with agent.database.owner() as owner:
         await owner.execute(f"update agent.run set ended_at = now() - interval '{ended}'")
         touched: int = await owner.fetchval(
-            "select agent.prune_runs($1, $2, 10)", timedelta(0), events_after
+            "select agent.prune($1, $2, interval '1 year', 10)", timedelta(0), events_after
         )
         return touched
 

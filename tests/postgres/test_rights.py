@@ -60,9 +60,9 @@ async def house(database: TestDatabase, postgres: MigratedServer) -> House:
         waits = await begin(db, alice, asks(run="run-2", thread="thread-2"))
         asked = {"id": str(uuid4()), "reason": "confirmation"}
         await append(db, entry(waits, row(2, "run.interrupted", interrupts=[asked])))
-        await db.call("add_note", alice, "call-1", "note of alice")
-        await db.call("keep_weather", "berlin", "celsius", {"sky": "clear"})
-        await db.call("keep_tools", "http://tools/mcp", "", [])
+        await db.call("write_note", alice, None, "call-1", "note of alice")
+        await db.call("cache_weather", "berlin", "celsius", {"sky": "clear"})
+        await db.call("store_tool_list", "http://tools/mcp", "", [])
         await db.call("take_call_slot", leased["run_id"], "call-1", uuid4(), 1, 60)
     async with database.owner() as owner:
         await owner.execute("insert into agent.day_usage values ($1, now(), 5)", alice["sub"])
@@ -124,7 +124,7 @@ async def test_anon_and_service_role_have_no_way_in(house: House) -> None:
         "update agent.item set data = '{}'",
         "update agent.item set owner = auth.uid()",
         "update agent.thread set owner = auth.uid()",
-        "update agent.thread set key = 'x'",
+        "update agent.thread set client_thread_id = 'x'",
         "update agent.thread set deleted_at = now()",
         "update agent.day_usage set tokens = 0",
         "delete from agent.day_usage",
@@ -140,7 +140,7 @@ async def test_anon_and_service_role_have_no_way_in(house: House) -> None:
         "insert into agent.audit_event (owner, action, outcome) values (auth.uid(), 'a', 'b')",
         "insert into agent.run_event (run_id, seq, attempt, type)"
         " select id, 99, 1, 'run.failed' from agent.run",
-        "insert into agent.run (thread_id, owner, key, request, request_hash, status)"
+        "insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status)"
         " select id, owner, 'x', '{}', '', 'in_progress' from agent.thread",
         "insert into agent.item (thread_id, owner, key, kind, data)"
         " select id, owner, 'x', 'tool_call', '{}' from agent.thread",
@@ -157,10 +157,10 @@ async def test_what_is_not_the_owners_to_decide_is_refused(house: House, decisio
 @pytest.mark.parametrize(
     "theft",
     [
-        "insert into agent.thread (owner, key) values ('{alice}', 'x')",
-        "insert into agent.run (thread_id, owner, key, request, request_hash)"
+        "insert into agent.thread (owner, client_thread_id) values ('{alice}', 'x')",
+        "insert into agent.run (thread_id, owner, client_run_id, request, request_hash)"
         " values ('{thread}', '{alice}', 'x', '{{}}', '')",
-        "insert into agent.run (thread_id, owner, key, request, request_hash)"
+        "insert into agent.run (thread_id, owner, client_run_id, request, request_hash)"
         " values ('{thread}', auth.uid(), 'x', '{{}}', '')",
         "insert into agent.item (thread_id, owner, key, kind, data)"
         " values ('{thread}', '{alice}', 'x', 'message', '{{}}')",

@@ -31,8 +31,8 @@ async def db(database: TestDatabase) -> AsyncIterator[Database]:
 
 
 async def take(db: Database, run: Json, *, stalls: int = 3) -> Any:
-    lease = {**LEASE, "max_stalls": stalls, "grace": 0}
-    return await db.call("take_run", run["run_id"], lease, _LIMITS)
+    lease = {**LEASE, "max_stalled_attempts": stalls, "grace": 0}
+    return await db.call("claim_run", run["run_id"], lease, _LIMITS)
 
 
 async def release(db: Database, held: Json) -> None:
@@ -42,9 +42,9 @@ async def release(db: Database, held: Json) -> None:
 async def counts(database: TestDatabase) -> tuple[int, int]:
     """Releases without progress, and attempts at the open turn."""
     async with database.owner() as owner:
-        row = await owner.fetchrow("select stalls, asks from agent.lease")
+        row = await owner.fetchrow("select stalled_attempts, unfinished_attempts from agent.lease")
     assert row
-    return row["stalls"], row["asks"]
+    return row["stalled_attempts"], row["unfinished_attempts"]
 
 
 async def test_a_run_that_is_only_passed_on_fails_as_stalled(

@@ -63,12 +63,12 @@ async def test_a_run_whose_holder_died_in_a_deleted_thread_ends_with_the_next_lo
     await expire(database, leased)
 
     assert (await db.rows("sweep_runs", 10))[0]["sweep_runs"]
-    assert await db.call("take_run", leased["run_id"], LEASE, _LIMITS) == {"next_run": None}
+    assert await db.call("claim_run", leased["run_id"], LEASE, _LIMITS) == {"next_run": None}
 
     async with database.owner() as owner:
         assert await owner.fetchval("select status from agent.run") == "cancelled"
     assert await append(db, entry(leased, row(2, "run.completed"))) == ["lost"]
-    assert await db.call("take_run", leased["run_id"], LEASE, _LIMITS) is None
+    assert await db.call("claim_run", leased["run_id"], LEASE, _LIMITS) is None
 
 
 async def test_a_deletion_and_a_new_run_at_once_leave_nothing_running(
@@ -140,7 +140,7 @@ async def test_rows_go_when_they_are_due_and_those_of_others_stay(
 
     assert [await count(database, t) for t in ("thread", "run", "item")] == [1, 1, 1]
     async with database.owner() as owner:
-        assert await owner.fetchval("select key from agent.thread") == "other"
+        assert await owner.fetchval("select client_thread_id from agent.thread") == "other"
     assert (await begin(db, user, asks(run="again")))["outcome"] == "leased", "the id is free again"
 
 

@@ -19,28 +19,29 @@ _FEW, _MANY = 1_200, 24_000
 
 _FILL = """
 with made as (
-  insert into agent.thread (owner, key, title, metadata, archived_at, updated_at)
+  insert into agent.thread (owner, client_thread_id, title, metadata, archived_at, updated_at)
   select $1, 'thread-' || n, 'title ' || n, jsonb_build_object('rare', n % ($2 / 5), 'common', true),
          case when n % 2 = 0 then now() end, now() - make_interval(secs => n)
-    from generate_series(1, $2) n returning id, key
+    from generate_series(1, $2) n returning id, client_thread_id
 ), run as (
-  insert into agent.run (thread_id, owner, key, request, request_hash, status, ended_at, ending)
+  insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status, ended_at, ending)
   select id, $1, 'run-' || n, '{}', '', 'completed', now(), '{}' from made, generate_series(1, $2) n
-   where made.key = 'thread-1'
+   where made.client_thread_id = 'thread-1'
 )
 insert into agent.item (thread_id, owner, key, kind, data)
 select id, $1, 'item-' || n, 'message', jsonb_build_object(
          'role', 'user', 'content', 'common word ' || n || case when n % ($2 / 5) = 0 then ' needle' else '' end)
-  from made, generate_series(1, $2) n where made.key = 'thread-1'
+  from made, generate_series(1, $2) n where made.client_thread_id = 'thread-1'
 """
 _LOG = """
 insert into agent.run_event (run_id, seq, attempt, type)
-select id, n, 1, 'turn.finished' from agent.run, generate_series(1, $2) n where owner = $1 and key = 'run-1'
+select id, n, 1, 'turn.finished' from agent.run, generate_series(1, $2) n
+ where owner = $1 and client_run_id = 'run-1'
 """
 
 #: Messages of 200 kB that are hardly smaller when they are compressed.
 _FILL_LARGE = """
-with made as (insert into agent.thread (owner, key) values ($1, 'thread-1') returning id)
+with made as (insert into agent.thread (owner, client_thread_id) values ($1, 'thread-1') returning id)
 insert into agent.item (thread_id, owner, key, kind, data)
 select id, $1, 'item-' || n, 'message', jsonb_build_object('content', (
          select string_agg(md5(n || '-' || word), ' ') from generate_series(1, 6000) word))
@@ -90,7 +91,7 @@ class Shelf:
             user["sub"],
         )
         thread = await self._connection.fetchval(
-            "select quote_literal(id) from agent.thread where owner = $1 and key = 'thread-1'",
+            "select quote_literal(id) from agent.thread where owner = $1 and client_thread_id = 'thread-1'",
             user["sub"],
         )
         call = "agent." + page.format(middle=middle, moment=moment, thread=thread)

@@ -21,7 +21,7 @@ async def test_the_weather_of_old_places_goes_but_for_what_somebody_else_holds(
         await other.execute("select from agent.weather_cache where place = 'held' for update")
         # Whoever would wait for the other fails instead.
         await owner.execute("set lock_timeout = '1ms'")
-        await owner.execute("select agent.keep_weather('new', 'celsius', '{}')")
+        await owner.execute("select agent.cache_weather('new', 'celsius', '{}')")
 
         places = await owner.fetch("select place from agent.weather_cache order by place")
         assert [row["place"] for row in places] == ["held", "new"]
@@ -29,7 +29,7 @@ async def test_the_weather_of_old_places_goes_but_for_what_somebody_else_holds(
 
 
 async def test_only_fresh_weather_of_the_same_unit_is_found(db: Database) -> None:
-    await db.call("keep_weather", "berlin", "celsius", {"sky": "clear"})
+    await db.call("cache_weather", "berlin", "celsius", {"sky": "clear"})
 
     minutes = timedelta(minutes=10)
     assert await db.call("cached_weather", "berlin", "celsius", minutes) == {"sky": "clear"}
@@ -42,7 +42,7 @@ async def test_postgres_tells_its_figures_to_admins_alone(
     db: Database, user: Json, metadata: object
 ) -> None:
     admin = {**user, "app_metadata": {"role": "admin"}}
-    assert (await db.call("diagnose", admin))["orphaned_leases"] == 0
+    assert (await db.call("diagnose", admin))["expired_leases"] == 0
 
     for claims in (
         {**user, "app_metadata": metadata},

@@ -49,7 +49,7 @@ def leased(items: list[Item], **more: Any) -> Leased:
         "events": [],
         "since": 0.0,
     }
-    return Leased(**{**fields, "request": {}, "items": items, "open_results": {}, **more})
+    return Leased(**{**fields, "request": {}, "items": items, "unfinished_calls": {}, **more})
 
 
 def steps(model: ScriptedModel, toolbox: CountingTools, **request: Any) -> AsyncIterator[Step]:
@@ -211,7 +211,7 @@ async def test_a_call_of_unknown_outcome_is_made_again_only_if_it_may_be() -> No
     unknown = ScriptedModel([TextDelta("ok"), STOP])
 
     for name, model in (("look", again), ("pay", unknown)):
-        taken = leased(left_over(name), open_results={"call-1": "result-1"})
+        taken = leased(left_over(name), unfinished_calls={"call-1": "result-1"})
         found = [d async for step in Loop(AGENT, taken, model, tools).steps() for d in step.drafts]
         assert found[0].item_id == "result-1", "the result that was started is the one completed"
 

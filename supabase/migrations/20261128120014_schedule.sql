@@ -1,16 +1,7 @@
--- The schedule, where the database has one: pg_cron looks every minute, and pg_net wakes the functions only when a run
--- waits. Without these extensions nothing is scheduled here; docs/deploy.md has the other ways.
+-- The schedule, where the database has the extensions: pg_cron looks every minute, and pg_net wakes the functions only when
+-- a run waits. Without them nothing is scheduled here; docs/deploy.md has the other ways.
 
--- Whether `sweep_runs` would find a run.
-create function agent.has_waiting_runs() returns boolean
-language sql stable security definer set search_path = '' as $$
-  select exists (
-    select from agent.lease join agent.run on run.id = lease.run_id
-     where until < now() and coalesce(dispatched_at < now() - interval '60 seconds', true) and agent.is_next(run)
-  )
-$$;
-
--- Ask the gateway for a sweep if a run waits. Says in a word what it did. Address and secret are in Supabase's Vault as
+-- Ask the gateway for a sweep if a run waits. Returns what it did. The address and the secret are in Supabase's Vault as
 -- `agent_sweep_url` and `agent_sweep_secret`.
 create function agent.wake_runner() returns text
 language plpgsql security definer set search_path = '' as $$
@@ -35,7 +26,8 @@ begin
   return 'woken';
 end $$;
 
--- Look every minute from now on; again changes nothing. For whoever owns the schema, after installing the extensions.
+-- Schedule `wake_runner` every minute. Calling it again changes nothing. For the owner of the schema, after installing the
+-- extensions.
 create function agent.schedule_sweep() returns text
 language plpgsql set search_path = '' as $$
 begin
@@ -47,9 +39,6 @@ begin
   return 'scheduled';
 end $$;
 
-revoke execute on all functions in schema agent from public, anon, authenticated;
-grant execute on all functions in schema agent to agent_api;
-
 do $$
 begin
   if (select count(*) from pg_available_extensions where name in ('pg_cron', 'pg_net')) = 2 then
@@ -58,6 +47,6 @@ begin
   end if;
   raise notice 'agent: %', agent.schedule_sweep();
 exception when others then
-  -- Available and not allowed, or not preloaded: the migration must not fail over its schedule.
+  -- An extension may be available and not allowed, or not preloaded: that must not fail the migration.
   raise notice 'agent: no schedule (%)', sqlerrm;
 end $$;

@@ -1,0 +1,306 @@
+-- The log: appending to it by lease token, ending runs, and reading it by position.
+
+-- Append a batch, one entry per run, and renew their leases: one statement per process and tick. An entry with neither
+-- rows nor `seconds` only reads the verdict.
+--
+-- Entry: {run_id, token, seconds, rows: [{seq, count, type, item_id, data}], closes, ending}. The rows continue the log;
+-- rows that are already in it are skipped, so a batch whose answer was lost can be sent again. `closes`: the last row
+-- closes a turn. Verdict per run: `ok`, `cancel` (ok, and a cancellation was requested), `lost` (another holder, or the
+-- run ended), `busy` (try again with the next tick). `next_run` names the thread's next queued run after an ending.
+create function agent.append_events(p_batch jsonb)
+returns table (run_id uuid, verdict text, last_seq integer, next_run uuid)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  entry jsonb;
+  held agent.lease;
+  v_is_locked boolean;
+begin
+  for entry in select value from jsonb_array_elements(p_batch) loop
+    run_id := (entry ->> 'run_id')::uuid;
+    next_run := null;
+    -- An ending and an admission of the same thread must see each other, or neither wakes the run that waits.
+    if entry ->> 'ending' is not null then
+      perform from agent.thread
+        where id = (select thread_id from agent.run where run.id = (entry ->> 'run_id')::uuid)
+        for no key update skip locked;
+      v_is_locked := not found;
+    else
+      v_is_locked := false;
+    end if;
+    select * into held from agent.lease
+     where lease.run_id = (entry ->> 'run_id')::uuid and token = (entry ->> 'token')::uuid and not v_is_locked
+       for update skip locked;
+    if found then
+      perform agent.append_rows(held, entry -> 'rows');
+      -- A batch that arrives late changes nothing.
+      last_seq := greatest(held.last_seq, (
+        select max((fresh ->> 'seq')::integer + (fresh ->> 'count')::integer - 1)
+          from jsonb_array_elements(entry -> 'rows') fresh
+      ));
+      verdict := case when held.cancel_requested_at is null then 'ok' else 'cancel' end;
+      if entry ->> 'ending' is not null then
+        next_run := agent.end_leased_run(held, append_events.last_seq, entry ->> 'ending');
+      elsif entry ->> 'seconds' is not null then
+        update agent.lease
+           set last_seq = append_events.last_seq,
+               until = clock_timestamp() + make_interval(secs => (entry ->> 'seconds')::numeric),
+               suspected_at = null,
+               closed_seq = case when (entry ->> 'closes')::boolean then append_events.last_seq else closed_seq end,
+               unfinished_attempts = case when (entry ->> 'closes')::boolean then 0 else unfinished_attempts end,
+               stalled_attempts = case when (entry ->> 'closes')::boolean then 0 else stalled_attempts end
+         where lease.run_id = held.run_id;
+      end if;
+    elsif exists (select from agent.lease where lease.run_id = (entry ->> 'run_id')::uuid
+                                            and token = (entry ->> 'token')::uuid) then
+      verdict := 'busy';
+    elsif exists (select from agent.run_secret where run_secret.run_id = (entry ->> 'run_id')::uuid
+                                                 and last_token = (entry ->> 'token')::uuid) then
+      -- Our own ending, whose answer was lost on the way.
+      verdict := 'ok';
+      last_seq := (select run.last_seq from agent.run where run.id = (entry ->> 'run_id')::uuid);
+      next_run := agent.next_run((entry ->> 'run_id')::uuid);
+    else
+      verdict := 'lost';
+    end if;
+    return next;
+  end loop;
+end $$;
+
+-- Append the new rows of one entry, and store the items they complete. A row of deltas that has grown since it was first
+-- sent is written from the end of the log on.
+create function agent.append_rows(held agent.lease, p_rows jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_missing integer;
+begin
+  select max(seq + count - 1) - held.last_seq - sum(least(count, seq + count - 1 - held.last_seq)) into v_missing
+    from jsonb_to_recordset(p_rows) as fresh (seq integer, count integer) where seq + count - 1 > held.last_seq;
+  if v_missing <> 0 then
+    raise exception 'the log of run % ends at %, and % events behind it are missing',
+      held.run_id, held.last_seq, v_missing;
+  end if;
+  with fresh as (
+    insert into agent.run_event (run_id, seq, count, attempt, type, item_id, data)
+    select held.run_id, greatest(seq, held.last_seq + 1), least(count, seq + count - 1 - held.last_seq), held.attempt,
+           type, item_id,
+           case when seq > held.last_seq then data else jsonb_set(data, '{deltas}', (
+             select jsonb_agg(delta order by nth)
+               from jsonb_array_elements(data -> 'deltas') with ordinality as part (delta, nth)
+              where nth > held.last_seq + 1 - seq
+           )) end
+      from jsonb_to_recordset(p_rows) as sent (seq integer, count integer, type text, item_id uuid, data jsonb)
+     where seq + count - 1 > held.last_seq
+    returning seq, type, item_id, data
+  ), taken_back as (
+    update agent.item set superseded_at = now()
+     where run_id = held.run_id and id in (select item_id from fresh where type = 'item.aborted')
+  )
+  insert into agent.item (id, thread_id, run_id, owner, key, kind, data)
+  select item_id, run.thread_id, run.id, run.owner, item_id::text, fresh.data ->> 'kind', fresh.data -> 'item'
+    from fresh join agent.run on run.id = held.run_id
+   where fresh.type = 'item.completed'
+     and not exists (select from fresh aborted where aborted.item_id = fresh.item_id and aborted.type = 'item.aborted')
+   order by fresh.seq;
+end $$;
+
+-- End a run for its holder, in the statement that appended the ending. Returns the next queued run of the thread.
+create function agent.end_leased_run(held agent.lease, p_last_seq integer, p_type text) returns uuid
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_run agent.run;
+begin
+  delete from agent.lease where run_id = held.run_id;
+  update agent.run_secret set last_token = held.token where run_id = held.run_id;
+  update agent.run
+     set status = substr(p_type, 5), attempt = held.attempt, last_seq = p_last_seq, ended_at = clock_timestamp(),
+         ending = (select data from agent.run_event where run_id = held.run_id and seq = p_last_seq and type = p_type)
+   where id = held.run_id
+   returning * into strict v_run;
+  insert into agent.interrupt (id, run_id, thread_id, owner, call_id, reason, message, response_schema, expires_at)
+  select (entry ->> 'id')::uuid, v_run.id, v_run.thread_id, v_run.owner, (entry ->> 'call_id')::uuid,
+         entry ->> 'reason', entry ->> 'message', entry -> 'response_schema', (entry ->> 'expires_at')::timestamptz
+    from jsonb_array_elements(coalesce(v_run.ending -> 'interrupts', '[]')) entry;
+  return agent.next_run(v_run.id);
+end $$;
+
+-- Finish the items that a run without a holder left open, for the reason it ended: text stays, marked as incomplete, and
+-- calls are aborted. Returns where the log ends then.
+create function agent.close_items(p_run uuid, p_attempt integer, p_last_seq integer) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_last integer;
+begin
+  with started as (
+    select item_id, data, row_number() over (order by seq) as nth from agent.run_event opened
+     where run_id = p_run and type = 'item.started' and not exists (
+       select from agent.run_event done where done.run_id = p_run and done.item_id = opened.item_id
+          and done.type in ('item.completed', 'item.aborted')
+     )
+  ), unfinished as (
+    select started.*, data ->> 'kind' as kind, (
+      select string_agg(delta, '' order by part.seq, place)
+        from agent.run_event part, jsonb_array_elements_text(part.data -> 'deltas') with ordinality as d (delta, place)
+       where part.run_id = p_run and part.item_id = started.item_id and part.type = 'item.delta'
+    ) as content from started
+  ), closed as (
+    insert into agent.run_event (run_id, seq, attempt, item_id, type, data)
+    select p_run, p_last_seq + nth, p_attempt, item_id,
+           case when content is null or kind not in ('message', 'reasoning') then 'item.aborted' else 'item.completed' end,
+           case
+             when content is null or kind not in ('message', 'reasoning') then '{"reason": "cancelled"}'
+             when kind = 'message' then jsonb_build_object('kind', kind, 'item', jsonb_build_object(
+               'role', 'assistant', 'content', content, 'status', 'incomplete'))
+             else jsonb_build_object('kind', kind, 'item', jsonb_build_object(
+               'text', content, 'message_id', data ->> 'message_id', 'status', 'incomplete'))
+           end
+      from unfinished
+    returning seq, item_id, type, data
+  ), stored as (
+    insert into agent.item (id, thread_id, run_id, owner, key, kind, data)
+    select item_id, run.thread_id, run.id, run.owner, item_id::text, closed.data ->> 'kind', closed.data -> 'item'
+      from closed join agent.run on run.id = p_run where closed.type = 'item.completed' order by closed.seq
+  )
+  select max(seq) into v_last from closed;
+  return coalesce(v_last, p_last_seq);
+end $$;
+
+-- End a run that no process holds. The caller has locked its lease. The last holder may have sent more than it committed,
+-- so the ending has an attempt of its own: a reader's cursor must not mistake it for an event it has seen.
+create function agent.end_unheld_run(p_run uuid, p_type text, p_data jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  held agent.lease;
+  v_attempt integer;
+  v_last integer;
+begin
+  delete from agent.lease where run_id = p_run returning * into held;
+  v_attempt := held.attempt + (held.attempt > 0)::integer;
+  v_last := agent.close_items(p_run, v_attempt, held.last_seq) + 1;
+  insert into agent.run_event (run_id, seq, attempt, type, data) values (p_run, v_last, v_attempt, p_type, p_data);
+  update agent.run
+     set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(), attempt = v_attempt, last_seq = v_last
+   where id = p_run;
+end $$;
+
+-- Request the cancellation of a run: a flag for its holder's next tick, or the ending itself if no process holds the run.
+-- Returns the run's status.
+create function agent.request_cancel(p_run uuid, p_request_id text) returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  held agent.lease;
+  v_run agent.run;
+begin
+  select * into held from agent.lease where run_id = p_run for update;
+  select * into v_run from agent.run where id = p_run;
+  if v_run.ended_at is not null then
+    return v_run.status;
+  end if;
+  perform agent.audit(v_run.owner, 'run.cancel', 'accepted', p_run, null, p_request_id);
+  if not agent.lease_is_expired(held.until) then
+    update agent.lease set cancel_requested_at = coalesce(cancel_requested_at, now()) where run_id = p_run;
+    return v_run.status;
+  end if;
+  perform agent.end_unheld_run(p_run, 'run.cancelled', '{}');
+  return 'cancelled';
+end $$;
+
+-- Find a run of this user, by the client's id or as the latest of a thread.
+create function agent.find_run(p_claims jsonb, p_client_run_id text, p_client_thread_id text) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  v_run agent.run;
+  v_thread text;
+  v_position record;
+begin
+  perform agent.act_as(p_claims);
+  select run.* into v_run from agent.run join agent.thread on thread.id = run.thread_id
+   where run.owner = auth.uid() and (p_client_run_id is null or run.client_run_id = p_client_run_id)
+     and (p_client_thread_id is null or client_thread_id = p_client_thread_id and thread.owner = auth.uid())
+   order by run.created_at desc limit 1;
+  if not found then
+    raise exception using errcode = 'AF001', message = 'run_not_found';
+  end if;
+  select client_thread_id into v_thread from agent.thread where id = v_run.thread_id;
+  perform set_config('role', 'none', true);
+  select * into v_position from agent.log_position(v_run.id);
+  return jsonb_build_object(
+    'run_id', v_run.id, 'client_run_id', v_run.client_run_id, 'client_thread_id', v_thread,
+    'client_parent_run_id', v_run.request -> 'client_parent_run_id', 'status', v_run.status, 'ending', v_run.ending, 'created_at', v_run.created_at,
+    'started_at', v_run.started_at, 'ended_at', v_run.ended_at, 'pruned', v_run.pruned_at is not null,
+    'attempt', coalesce(v_position.attempt, v_run.attempt),
+    'last_seq', coalesce(v_position.last_seq, v_run.last_seq), 'held', coalesce(v_position.held, false)
+  );
+end $$;
+
+-- The thread as the committed log of a run shows it: its items, the open ones with their content so far, and the position
+-- from which a reader continues. The function is `stable`, so all of it is one snapshot.
+create function agent.read_snapshot(p_claims jsonb, p_run uuid) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  v_run agent.run;
+  v_items jsonb;
+  v_open jsonb;
+  v_position record;
+begin
+  perform agent.act_as(p_claims);
+  select * into v_run from agent.run where id = p_run;
+  if not found then
+    raise exception using errcode = 'AF001', message = 'run_not_found';
+  end if;
+  select jsonb_agg(to_jsonb(live) order by live.position) into v_items
+    from (select id, key, kind, data, position from agent.item
+           where thread_id = v_run.thread_id and superseded_at is null) live;
+  select jsonb_agg(to_jsonb(logged) order by logged.seq) into v_open
+    from (select seq, count, attempt, type, item_id, data from agent.run_event part
+           where run_id = p_run and type in ('item.started', 'item.delta') and v_run.ended_at is null
+             and not exists (select from agent.run_event done where done.run_id = p_run
+                              and done.item_id = part.item_id
+                              and done.type in ('item.completed', 'item.aborted'))) logged;
+  perform set_config('role', 'none', true);
+  select * into v_position from agent.log_position(p_run);
+  return jsonb_build_object(
+    'items', coalesce(v_items, '[]'), 'open', coalesce(v_open, '[]'), 'state', v_run.request -> 'state',
+    'attempt', coalesce(v_position.attempt, v_run.attempt),
+    -- An ended run's snapshot stands before its ending, which the reader still gets.
+    'seq', coalesce(v_position.last_seq, v_run.last_seq - 1)
+  );
+end $$;
+
+-- The events behind given positions, for all runs that a process follows. In addition, a row `lease.expired` for a run
+-- that no process holds and that could continue now, so that the reader takes it over; and a row `run.gone` for a run that
+-- was deleted. The runs were read as their user when the reader attached.
+create function agent.poll_runs(p_reads jsonb)
+returns table (reader integer, seq integer, count integer, attempt integer, type text, item_id uuid, data jsonb)
+language sql stable security definer set search_path = '' as $$
+  select wanted.reader, logged.*
+    from jsonb_to_recordset(p_reads) as wanted (reader integer, run_id uuid, after integer),
+         lateral (select seq, count, attempt, type, item_id, data from agent.run_event
+                   where run_id = wanted.run_id and seq + count - 1 > wanted.after
+                   order by seq limit 1000) logged
+  union all
+  select min(wanted.reader), 0, 0, lease.attempt, 'lease.expired', null, 'null'
+    from jsonb_to_recordset(p_reads) as wanted (reader integer, run_id uuid)
+    join agent.lease on lease.run_id = wanted.run_id
+    join agent.run on run.id = wanted.run_id
+   where agent.lease_is_expired(lease.until) and agent.can_continue(run)
+   group by lease.run_id, lease.attempt
+  union all
+  select wanted.reader, 0, 0, 0, 'run.gone', null, 'null'
+    from jsonb_to_recordset(p_reads) as wanted (reader integer, run_id uuid)
+   where not exists (select from agent.run where id = wanted.run_id)
+$$;
+
+-- An ending counts as activity of its thread. A thread that another transaction has locked is active anyway, and that
+-- transaction may wait for this run's lease.
+create function agent.touch_thread() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  update agent.thread set updated_at = now() where id = (
+    select id from agent.thread where id = new.thread_id for no key update skip locked
+  );
+  return null;
+end $$;
+
+create trigger touch_thread after update of ended_at on agent.run
+  for each row when (old.ended_at is null and new.ended_at is not null) execute function agent.touch_thread();

@@ -1,0 +1,320 @@
+-- Admission, everything before the first byte of a stream, and claims. Each is one statement for its caller.
+
+-- What the client's messages mean for the stored thread: which of them are new, which position they follow (null: the last
+-- one), and the role or kind of the item at that position.
+--
+-- The stored history is the truth. A history that ends in a known message rewinds to it; a known user message with other
+-- content replaces itself and all that follows; new messages follow the last item unless `rewind_to` names their parent.
+--
+-- The cost does not depend on the length of the thread: an item is found by its key, and a message that is no item of its
+-- own (a turn of tool calls only) among the newest items, which are those the model gets too. The plans do not depend on
+-- their parameters, and planning them in each call took three quarters of its time.
+create function agent.plan_request(
+  p_claims jsonb, p_thread uuid, p_request jsonb, out new_items jsonb, out rewind bigint, out tail text
+)
+language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  v_last record;
+  v_until bigint;
+begin
+  perform agent.act_as(p_claims);
+  with incoming as (
+    select message ->> 'key' as key, message, nth
+      from jsonb_array_elements(p_request -> 'messages') with ordinality as received (message, nth)
+  ), known as (
+    select nth, position, kind = 'message' and data ->> 'role' = 'user'
+             and data -> 'content' is distinct from message -> 'data' -> 'content' as edited
+      from incoming cross join lateral (
+        select position, kind, data from agent.item
+         where thread_id = p_thread and item.key = incoming.key and superseded_at is null limit 1
+      ) found
+    union all
+    select nth, position, false
+      from incoming join (
+        select position, data ->> 'message_id' as message_id from agent.item
+         where thread_id = p_thread and superseded_at is null
+         order by position desc limit 1000
+      ) recent on message_id = incoming.key
+  )
+  select * into v_last from known order by nth desc, position desc limit 1;
+
+  select coalesce(jsonb_agg(message order by nth), '[]') into new_items
+    from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
+   where nth > coalesce(v_last.nth, 0) - coalesce(v_last.edited, false)::integer
+     and (message ->> 'kind' = 'message' or message ->> 'kind' = 'tool_result' and exists (
+       select from agent.item call
+        where call.thread_id = p_thread and call.superseded_at is null and call.kind = 'tool_call'
+          and call.key = message -> 'data' ->> 'call_id' and call.data ->> 'executor' = 'client'
+          and not exists (
+            select from agent.item result
+             where result.thread_id = p_thread and result.superseded_at is null and result.kind = 'tool_result'
+               and result.data ->> 'call_id' = call.key
+          )
+     ));
+
+  if p_request ->> 'rewind_to' is not null then
+    select max(position) into rewind from agent.item
+     where thread_id = p_thread and superseded_at is null
+       and p_request ->> 'rewind_to' in (key, data ->> 'message_id');
+    if rewind is null then
+      raise exception using errcode = 'AF001', message = 'rewind_target_unknown';
+    end if;
+    if v_last.edited then
+      rewind := least(rewind, v_last.position - 1);
+    end if;
+  elsif v_last.edited then
+    rewind := v_last.position - 1;
+  elsif new_items = '[]' then
+    rewind := v_last.position;
+  end if;
+
+  -- A variable: under row-level security no index serves a condition with a function that might leak other rows.
+  v_until := coalesce(rewind, 9223372036854775807);
+  select case when kind = 'message' then data ->> 'role' else kind end into tail
+    from agent.item where thread_id = p_thread and superseded_at is null
+     and position <= v_until
+   order by position desc limit 1;
+  perform set_config('role', 'none', true);
+end $$;
+
+-- Insert the run of a request with its plan. Null: this client_run_id is taken.
+create function agent.insert_run(p_claims jsonb, p_thread uuid, p_request jsonb, p_plan record) returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  v_run uuid;
+begin
+  perform agent.act_as(p_claims);
+  insert into agent.run (thread_id, owner, client_run_id, request, request_hash)
+  values (
+    p_thread, auth.uid(), p_request ->> 'client_run_id',
+    p_request - array['client_run_id', 'client_thread_id', 'hash', 'messages', 'rewind_to']
+      || jsonb_build_object('new_items', p_plan.new_items, 'rewind', p_plan.rewind),
+    p_request ->> 'hash'
+  )
+  on conflict (owner, client_run_id) do nothing returning id into v_run;
+  update agent.thread set updated_at = now() where id = p_thread and v_run is not null;
+  perform set_config('role', 'none', true);
+  return v_run;
+end $$;
+
+-- Write what only the holder of a run may know, for a run that was just inserted.
+create function agent.admit_run(p_run uuid, p_claims jsonb, p_waits boolean) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into agent.run_secret (run_id, claims) values (p_run, p_claims);
+  insert into agent.lease (run_id, last_seq) values (p_run, p_waits::integer);
+  if p_waits then
+    insert into agent.run_event (run_id, seq, attempt, type) values (p_run, 1, 0, 'run.queued');
+  end if;
+end $$;
+
+-- The calls of a run that were started and have no result, so they may have had their effect: the id of the item that
+-- each result would be, by call.
+create function agent.unfinished_calls(p_run uuid) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_object_agg(data ->> 'call_id', item_id), '{}') from agent.run_event started
+   where run_id = p_run and type = 'item.started' and data ->> 'kind' = 'tool_result' and not exists (
+     select from agent.run_event where run_id = p_run and item_id = started.item_id
+        and type in ('item.completed', 'item.aborted')
+   )
+$$;
+
+-- End a run that no process holds and that must not be executed any more: its thread was deleted while its holder was
+-- dead, it waited longer than `max_hours`, or it was released `max_stalled_attempts` times without closing a turn. Null:
+-- it may be executed, or it is not free.
+create function agent.end_unfit_run(p_run uuid, p_max_hours numeric, p_max_stalled_attempts integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_is_deleted boolean;
+  v_is_too_old boolean;
+  v_is_stalled boolean;
+begin
+  -- A look without locks first: nearly every run is fit.
+  select deleted_at is not null, coalesce(run.created_at < now() - make_interval(secs => p_max_hours * 3600), false),
+         coalesce(stalled_attempts >= p_max_stalled_attempts, false)
+    into v_is_deleted, v_is_too_old, v_is_stalled
+    from agent.lease join agent.run on run.id = run_id join agent.thread on thread.id = thread_id
+   where run_id = p_run;
+  if not found or not (v_is_deleted or v_is_too_old or v_is_stalled) then
+    return null;
+  end if;
+  perform from agent.thread where id = (select thread_id from agent.run where id = p_run) for no key update;
+  perform from agent.lease
+    where run_id = p_run and agent.lease_is_expired(until)
+      -- A turn may have been closed since the look.
+      and (v_is_deleted or v_is_too_old or stalled_attempts >= p_max_stalled_attempts)
+      for update skip locked;
+  if not found then
+    return null;
+  end if;
+  if v_is_too_old then
+    perform agent.end_unheld_run(p_run, 'run.failed', jsonb_build_object(
+      'code', 'run_too_old', 'message', 'The run waited too long to be answered.', 'retryable', true
+    ));
+  elsif v_is_deleted then
+    perform agent.end_unheld_run(p_run, 'run.cancelled', '{}');
+  else
+    perform agent.end_unheld_run(p_run, 'run.failed', jsonb_build_object(
+      'code', 'run_stalled', 'message', 'The run was moved between processes too often without finishing a turn.',
+      'retryable', true
+    ));
+  end if;
+  return jsonb_build_object('next_run', agent.next_run(p_run));
+end $$;
+
+-- Take a run and become its user: apply to the thread what the request asks for (once), and return the history and all
+-- else its holder needs. p_limits: {daily_tokens, max_hours}. An answer without a token is that of `take_lease`, or names
+-- the thread's `next_run` because this run was ended here.
+create function agent.claim_run(p_run uuid, p_lease jsonb, p_limits jsonb default '{}') returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_lease jsonb := agent.end_unfit_run(
+    p_run, (p_limits ->> 'max_hours')::numeric, (p_lease ->> 'max_stalled_attempts')::integer
+  );
+  v_run agent.run;
+  v_client_thread_id text;
+  v_items jsonb;
+  v_events jsonb;
+begin
+  if v_lease is not null then
+    return v_lease;
+  end if;
+  v_lease := agent.take_lease(
+    p_run, (p_lease ->> 'seconds')::numeric, (p_lease ->> 'max_attempts')::integer,
+    coalesce((p_lease ->> 'grace')::numeric, 0)
+  );
+  if v_lease ->> 'token' is null then
+    return v_lease;
+  end if;
+  perform agent.act_as(v_lease -> 'claims');
+  select * into strict v_run from agent.run where id = p_run;
+  select client_thread_id into strict v_client_thread_id from agent.thread where id = v_run.thread_id;
+  if (v_lease ->> 'attempt')::integer = 1 then
+    update agent.item set superseded_at = now()
+     where thread_id = v_run.thread_id and superseded_at is null
+       and position > (v_run.request ->> 'rewind')::bigint;
+    insert into agent.item (thread_id, run_id, owner, key, kind, data)
+    select v_run.thread_id, p_run, v_run.owner, item ->> 'key', item ->> 'kind', item -> 'data'
+      from jsonb_array_elements(v_run.request -> 'new_items') with ordinality as listed (item, nth)
+     order by nth
+    -- While this run waited, another request may have brought the same message.
+    on conflict (thread_id, key) where superseded_at is null do nothing;
+  end if;
+  select jsonb_agg(to_jsonb(recent) order by recent.position) into v_items
+    from (select id, key, kind, data, position from agent.item
+           where thread_id = v_run.thread_id and superseded_at is null
+           order by position desc limit (p_lease ->> 'history')::integer) recent;
+  select jsonb_agg(to_jsonb(logged) order by logged.seq) into v_events
+    from (select seq, count, attempt, type, item_id, data from agent.run_event
+           where run_id = p_run and seq > (v_lease ->> 'base')::integer) logged;
+  perform set_config('role', 'none', true);
+  return v_lease || jsonb_build_object(
+    'outcome', 'leased', 'run_id', p_run, 'client_run_id', v_run.client_run_id, 'request', v_run.request,
+    'client_thread_id', v_client_thread_id, 'items', coalesce(v_items, '[]'),
+    'unfinished_calls', agent.unfinished_calls(p_run),
+    'events', v_events, 'answers', agent.answers_of(p_run),
+    'spent', case when (v_lease ->> 'attempt')::integer > 1 then agent.spent_by(p_run) end,
+    'tokens_left', agent.tokens_left(v_run.owner, (p_limits ->> 'daily_tokens')::bigint)
+  );
+end $$;
+
+-- Admit a request whose thread is locked, in the general case: {outcome: leased or queued, ...}.
+create function agent.admit_request(p_claims jsonb, p_thread uuid, p_request jsonb, p_lease jsonb, p_limits jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_resume jsonb := agent.known_answers((p_claims ->> 'sub')::uuid, p_request -> 'resume');
+  v_plan record;
+  v_run uuid;
+  v_others uuid[];
+  v_other uuid;
+begin
+  select * into v_plan from agent.plan_request(p_claims, p_thread, p_request);
+  if v_plan.new_items = '[]' and v_resume = '[]'
+     and coalesce(v_plan.tail, 'assistant') not in ('user', 'tool_result') then
+    raise exception using errcode = 'AF001', message = 'nothing_to_answer';
+  end if;
+  v_run := agent.insert_run(p_claims, p_thread, p_request || jsonb_build_object('resume', v_resume), v_plan);
+  if v_run is null then
+    -- The same client_run_id was admitted a moment ago, in another thread.
+    raise exception using errcode = 'AF001', message = 'run_id_reused';
+  end if;
+  v_others := agent.unended_runs(p_thread, v_run);
+  if v_others <> '{}' and p_request ->> 'busy' = 'reject' then
+    raise exception using errcode = 'AF001', message = 'thread_busy',
+      detail = coalesce(agent.unheld_run(v_others)::text, '');
+  end if;
+  perform agent.resolve_interrupts(p_claims, p_thread, v_run, v_resume);
+  if p_request ->> 'busy' = 'cancel_previous' then
+    foreach v_other in array v_others loop
+      perform agent.request_cancel(v_other, p_request ->> 'request_id');
+    end loop;
+    v_others := agent.unended_runs(p_thread, v_run);
+  end if;
+  perform agent.admit_run(v_run, p_claims, p_lease is null or v_others <> '{}');
+  return coalesce(
+    case when p_lease is not null and v_others = '{}' then agent.claim_run(v_run, p_lease, p_limits) end,
+    jsonb_build_object('outcome', 'queued', 'run_id', v_run, 'unheld_run_id', agent.unheld_run(v_others))
+  );
+end $$;
+
+-- Admit a run, within the limits of its user: {daily_tokens, max_hours}. Returns `outcome`: `leased` (with all its holder
+-- needs), `queued`, or `attached` (this client_run_id is known already). p_lease null: leave the run in the queue.
+create function agent.start_run(p_claims jsonb, p_request jsonb, p_lease jsonb, p_limits jsonb) returns jsonb
+language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  v_owner uuid := agent.act_as(p_claims);
+  v_client_thread_id text := p_request ->> 'client_thread_id';
+  v_client_run_id text := p_request ->> 'client_run_id';
+  v_thread uuid;
+  v_known record;
+  v_answer jsonb;
+begin
+  -- "No key": inserting an item or an event of this thread must not wait for an admission.
+  select id into v_thread from agent.thread
+   where owner = v_owner and client_thread_id = v_client_thread_id for no key update;
+  if not found then
+    insert into agent.thread (owner, client_thread_id) values (v_owner, v_client_thread_id)
+    on conflict (owner, client_thread_id) do nothing returning id into v_thread;
+    if not found then
+      -- Another request created it a moment ago, or it was deleted.
+      select id into v_thread from agent.thread
+       where owner = v_owner and client_thread_id = v_client_thread_id for no key update;
+      if not found then
+        raise exception using errcode = 'AF001', message = 'thread_deleted';
+      end if;
+    end if;
+  end if;
+  select id, request_hash into v_known from agent.run where owner = v_owner and client_run_id = v_client_run_id;
+  perform set_config('role', 'none', true);
+  if v_known.id is not null then
+    if v_known.request_hash <> p_request ->> 'hash' then
+      raise exception using errcode = 'AF001', message = 'run_id_reused';
+    end if;
+    return jsonb_build_object('outcome', 'attached', 'run_id', v_known.id);
+  end if;
+  v_answer := agent.admit_request(p_claims, v_thread, p_request, p_lease, p_limits);
+  -- A refusal rolls everything back.
+  if agent.tokens_left(v_owner, (p_limits ->> 'daily_tokens')::bigint) <= 0 then
+    raise exception using errcode = 'AF001', message = 'budget_exceeded';
+  end if;
+  return v_answer;
+end $$;
+
+-- Cancel a run of this user. Returns its status; cancelling a run that has ended changes nothing.
+create function agent.cancel_run(p_claims jsonb, p_client_run_id text, p_request_id text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_owner uuid := agent.act_as(p_claims);
+  v_run uuid;
+  v_status text;
+begin
+  select id into v_run from agent.run where owner = v_owner and client_run_id = p_client_run_id;
+  if not found then
+    raise exception using errcode = 'AF001', message = 'run_not_found';
+  end if;
+  perform set_config('role', 'none', true);
+  -- A separate statement, because a stable function sees the state before the statement that calls it.
+  v_status := agent.request_cancel(v_run, p_request_id);
+  return jsonb_build_object('run_id', v_run, 'status', v_status, 'next_run', agent.next_run(v_run));
+end $$;
