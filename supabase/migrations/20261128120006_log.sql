@@ -126,7 +126,7 @@ end $$;
 
 -- Finish the items that a run without a holder left open, for the reason it ended: text stays, marked as incomplete, and
 -- calls are aborted. Returns where the log ends then.
-create function agent.close_items(p_run uuid, p_attempt integer, p_last_seq integer) returns integer
+create function agent.close_items(p_run uuid, p_attempt integer, p_last_seq integer, p_reason text) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
   v_last integer;
@@ -148,7 +148,7 @@ begin
     select p_run, p_last_seq + nth, p_attempt, item_id,
            case when content is null or kind not in ('message', 'reasoning') then 'item.aborted' else 'item.completed' end,
            case
-             when content is null or kind not in ('message', 'reasoning') then '{"reason": "cancelled"}'
+             when content is null or kind not in ('message', 'reasoning') then jsonb_build_object('reason', p_reason)
              when kind = 'message' then jsonb_build_object('kind', kind, 'item', jsonb_build_object(
                'role', 'assistant', 'content', content, 'status', 'incomplete'))
              else jsonb_build_object('kind', kind, 'item', jsonb_build_object(
@@ -176,7 +176,7 @@ declare
 begin
   delete from agent.lease where run_id = p_run returning * into held;
   v_attempt := held.attempt + (held.attempt > 0)::integer;
-  v_last := agent.close_items(p_run, v_attempt, held.last_seq) + 1;
+  v_last := agent.close_items(p_run, v_attempt, held.last_seq, substr(p_type, 5)) + 1;
   insert into agent.run_event (run_id, seq, attempt, type, data) values (p_run, v_last, v_attempt, p_type, p_data);
   update agent.run
      set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(), attempt = v_attempt, last_seq = v_last
