@@ -17,7 +17,7 @@ from local.database import local_logins, sign_in
 from local.environment import environment, folder, port
 from local.gateway import PATH
 from local.keys import Keys
-from local.migrate import migrate
+from local.migrate import migrate, outdated
 from local.probe import free_port
 from local.screen import Screen
 from local.stack import Plan, Running, started
@@ -162,7 +162,11 @@ def _token(chosen: argparse.Namespace) -> None:
 
 def _migrate(chosen: argparse.Namespace) -> None:
     environ = environment()
-    url = chosen.url or environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(folder(environ))
+    url = chosen.url or environ.get("SUPABASE_DATABASE_URL")
+    if not url:
+        url = _local_owner_url(folder(environ))
+        if sentence := asyncio.run(outdated(url)):
+            raise CannotStart(sentence)
     applied = asyncio.run(migrate(url))
     _say("\n".join(f"applied {name}" for name in applied) or "Nothing to apply.")
 

@@ -10,7 +10,7 @@ import asyncpg
 from local import CannotStart, postgres
 from local.accounts import SignIn
 from local.children import Children
-from local.migrate import bootstrap, changed, migrate
+from local.migrate import bootstrap, migrate, outdated
 from local.postgres import Server
 
 _LIVE_RUNS = """
@@ -42,7 +42,7 @@ def start(
     """Start the server of `home`, Supabase-shaped and migrated; what need not be kept never stands in the way.
 
     Raises:
-        CannotStart: it does not start, or a migration fails.
+        CannotStart: it does not start, a migration fails, or other migrations made the data that is to be kept.
     """
     server = postgres.start(children, home, port=port, pg_bin=pg_bin)
     logins = local_logins(server)
@@ -82,13 +82,13 @@ async def _prepare(
     server: Server, owner_url: str, keeps_data: bool, say: Callable[[str], None]
 ) -> None:
     await bootstrap(server)
-    if not keeps_data and await changed(owner_url):
+    if sentence := await outdated(owner_url):
+        if keeps_data:
+            raise CannotStart(sentence)
         await _empty(server)
         await bootstrap(server)
     for file in await migrate(owner_url):
         say(f"             applied {file}")
-    for file in await changed(owner_url):
-        say(f"             {file} was changed after it was applied here; `make clean` starts anew")
 
 
 async def _empty(server: Server) -> None:

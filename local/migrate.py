@@ -1,7 +1,7 @@
 """Makes a database Supabase-shaped (locally) and applies the migrations, recorded as the Supabase CLI records them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +24,12 @@ create table if not exists supabase_migrations.schema_migrations (
   version text primary key, statements text[], name text
 )
 """
+#: An app's own migrations are recorded in the same table, and are none of our business.
+_MAKES_SCHEMA = re.compile(r"^create schema agent\b", re.MULTILINE)
+_RESET = (
+    "reset it with `make clean` if it is the local one, or as docs/deploy.md says under *Starting over*;"
+    " either deletes its threads and runs"
+)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 #: What may hold a semicolon that ends nothing, or is one that does.
 _PIECE = re.compile(
@@ -70,30 +76,48 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply the folder's migrations that the database lacks, in order; returns their files' names.
 
     Raises:
-        CannotStart: naming the file and line that failed; that file left nothing behind.
+        CannotStart: naming the file and line that failed, which left nothing behind; or the database was made by
+            migrations that no longer exist.
     """
     migrations = _read(folder)
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(_RECORD)
+        if sentence := _replaced(migrations, await _applied(connection)):
+            raise CannotStart(sentence)
         return [m.file.name for m in migrations if await _apply(connection, m)]
     finally:
         await connection.close()
 
 
-async def changed(url: str, folder: Path = MIGRATIONS) -> list[str]:
-    """The files whose text is no longer what this database applied."""
+async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
+    """Why the folder's migrations are no longer those that made this local database, and how to reset it; else None."""
     connection = await asyncpg.connect(url)
     try:
         if not await connection.fetchval(_KNOWN):
-            return []
-        rows = await connection.fetch(
-            "select version, statements from supabase_migrations.schema_migrations"
-        )
+            return None
+        applied = await _applied(connection)
     finally:
         await connection.close()
-    applied = {row["version"]: row["statements"] for row in rows}
-    return [m.file.name for m in _read(folder) if m.texts != applied.get(m.version, m.texts)]
+    migrations = _read(folder)
+    if sentence := _replaced(migrations, applied):
+        return sentence
+    changed = [m.file.name for m in migrations if m.texts != applied.get(m.version, m.texts)]
+    if changed:
+        return f"{changed[0]} was changed after this database applied it: {_RESET}."
+    return None
+
+
+def _replaced(
+    migrations: Sequence[Migration], applied: Mapping[str, list[str] | None]
+) -> str | None:
+    known = {migration.version for migration in migrations}
+    for version, texts in applied.items():
+        if version not in known and any(_MAKES_SCHEMA.search(text) for text in texts or ()):
+            return (
+                f"This database was made by migrations that no longer exist ({version}): {_RESET}."
+            )
+    return None
 
 
 def statements(sql: str) -> Iterator[Statement]:
@@ -127,7 +151,7 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
     async with connection.transaction():
         # Two who migrate at once take turns.
         await connection.execute("lock table supabase_migrations.schema_migrations")
-        if migration.version in await _versions(connection):
+        if migration.version in await _applied(connection):
             return False
         for statement in migration.statements:
             await _execute(connection, migration.file, statement)
@@ -141,9 +165,12 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
     return True
 
 
-async def _versions(connection: Connection) -> set[str]:
-    rows = await connection.fetch("select version from supabase_migrations.schema_migrations")
-    return {row["version"] for row in rows}
+async def _applied(connection: Connection) -> dict[str, list[str] | None]:
+    """The statements of each version that the database recorded."""
+    rows = await connection.fetch(
+        "select version, statements from supabase_migrations.schema_migrations order by version"
+    )
+    return {row["version"]: row["statements"] for row in rows}
 
 
 async def _execute(connection: Connection, file: Path, statement: Statement) -> None:

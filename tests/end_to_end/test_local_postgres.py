@@ -17,7 +17,7 @@ import pytest
 from local import CannotStart
 from local.children import Children
 from local.environment import ROOT
-from local.migrate import bootstrap, changed, migrate
+from local.migrate import MIGRATIONS, bootstrap, migrate, outdated
 from local.postgres import SUPERUSER, Server, running, start
 from tests.fixtures.database import MigratedServer, TestDatabase
 
@@ -117,23 +117,29 @@ def test_programs_that_are_not_there_are_said(tmp_path: Path) -> None:
     shutil.rmtree((tmp_path / "postgres").resolve())
 
 
-async def test_migrations_are_applied_once(database: TestDatabase, tmp_path: Path) -> None:
-    file = tmp_path / "20990101000000_more.sql"
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """A copy of the migrations, to add to."""
+    return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
+
+
+async def test_migrations_are_applied_once(database: TestDatabase, migrations: Path) -> None:
+    file = migrations / "20990101000000_more.sql"
     file.write_text("create table public.more (id int);\n")
-    assert await migrate(database.owner_url, tmp_path) == [file.name]
-    assert await migrate(database.owner_url, tmp_path) == []
-    assert await changed(database.owner_url, tmp_path) == []
+    assert await migrate(database.owner_url, migrations) == [file.name]
+    assert await migrate(database.owner_url, migrations) == []
+    assert await outdated(database.owner_url, migrations) is None
     file.write_text("create table public.more (id bigint);\n")
-    assert await changed(database.owner_url, tmp_path) == [file.name]
+    assert file.name in (await outdated(database.owner_url, migrations) or "")
 
 
 async def test_a_migration_that_fails_names_its_line_and_leaves_nothing(
-    database: TestDatabase, tmp_path: Path
+    database: TestDatabase, migrations: Path
 ) -> None:
-    file = tmp_path / "20990101000000_wrong.sql"
+    file = migrations / "20990101000000_wrong.sql"
     file.write_text("create table public.wrong (id int);\n\nselect 1,\n  nothing;\n")
     with pytest.raises(CannotStart, match=r"20990101000000_wrong\.sql:4: column .* does not exist"):
-        await migrate(database.owner_url, tmp_path)
+        await migrate(database.owner_url, migrations)
     async with database.owner() as connection:
         assert await connection.fetchval("select to_regclass('public.wrong')") is None
 

@@ -1,0 +1,125 @@
+"""A database that other migrations made is recognised, and one sentence says how to reset it."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+
+import asyncpg
+import pytest
+
+from local import CannotStart
+from local.children import Children
+from local.database import start
+from local.environment import ROOT
+from local.migrate import MIGRATIONS, migrate, outdated
+from tests.fixtures.database import TestDatabase
+
+_RECORDED = "supabase_migrations.schema_migrations"
+_OLD = f"update {_RECORDED} set version = '20261124000001' where name = 'roles'"
+_EDITED = f"update {_RECORDED} set statements = array['select 1'] where name = 'log'"
+_OF_THE_APP = f"""
+insert into {_RECORDED} (version, name, statements)
+values ('20250101000000', 'app', array['create table public.invoice ()', 'create schema agents'])
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_OLD, "was made by migrations that no longer exist (20261124000001)"),
+        (_EDITED, "_log.sql was changed after this database applied it"),
+    ],
+)
+async def test_a_local_database_of_other_migrations_is_refused_in_one_sentence(
+    database: TestDatabase, change: str, says: str
+) -> None:
+    async with database.owner() as owner:
+        await owner.execute(change)
+    sentence = await outdated(database.owner_url)
+    assert sentence
+    assert says in sentence
+    assert "`make clean`" in sentence
+    assert sentence.count("\n") == 0
+
+
+async def test_nothing_is_applied_to_a_database_of_other_migrations(database: TestDatabase) -> None:
+    async with database.owner() as owner:
+        await owner.execute(_OLD)
+        await owner.execute(f"delete from {_RECORDED} where name = 'grants'")
+        with pytest.raises(CannotStart, match="no longer exist"):
+            await migrate(database.owner_url)
+        assert not await owner.fetchval(f"select count(*) from {_RECORDED} where name = 'grants'")
+
+
+async def test_migrate_says_so_and_nothing_else(database: TestDatabase) -> None:
+    async with database.owner() as owner:
+        await owner.execute(_OLD)
+    command = [sys.executable, "-m", "local", "migrate", "--url", database.owner_url]
+    run = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = await asyncio.to_thread(run, command)
+    assert done.returncode == 1
+    assert done.stderr.startswith("This database was made by migrations that no longer exist")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder that Postgres's own user may enter."""
+    folder = Path(mkdtemp(prefix="agent-functions-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def prepare(home: Path, *, keeps_data: bool) -> list[str]:
+    """Start the database of `dev` (which keeps its data) or `demo`, make it old, stop it; what it said."""
+    lines: list[str] = []
+    with Children(home / "logs") as children:
+        pg_bin = os.environ.get("TEST_PG_BIN", "")
+        logins = start(
+            children,
+            home / "postgres",
+            port=0,
+            pg_bin=pg_bin,
+            keeps_data=keeps_data,
+            say=lines.append,
+        )
+        asyncio.run(_execute(logins.owner, _OLD))
+    return lines
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def test_dev_stops_and_demo_starts_anew(home: Path) -> None:
+    applied = prepare(home, keeps_data=True)
+    assert len(applied) == len([*MIGRATIONS.glob("*.sql")])
+    with pytest.raises(CannotStart, match="make clean"):
+        prepare(home, keeps_data=True)
+    assert prepare(home, keeps_data=False) == applied
+
+
+async def test_the_first_migration_refuses_a_schema_that_is_there(database: TestDatabase) -> None:
+    first = min(MIGRATIONS.glob("*.sql"))
+    async with database.owner() as owner:
+        with pytest.raises(asyncpg.RaiseError, match="drop schema agent cascade") as refused:
+            await owner.execute(first.read_text())
+    assert "\n" not in str(refused.value.args[0])
+
+
+async def test_an_apps_own_migrations_do_not_matter(database: TestDatabase) -> None:
+    async with database.owner() as owner:
+        await owner.execute(_OF_THE_APP)
+    assert await outdated(database.owner_url) is None
+    assert await migrate(database.owner_url) == []
