@@ -30,11 +30,26 @@ create index thread_metadata on agent.thread
 
 -- A run: one answering of a thread. `client_run_id` is also the idempotency key of POST /runs.
 create table agent.run (
-  id uuid primary key default gen_random_uuid(),
+  -- A UUIDv7 (RFC 9562, section 5.7), because Postgres before 18 cannot make one: the first 48 bits of a random UUIDv4 are
+  -- replaced by the time in milliseconds, and bits 52 and 53 turn version 4 into 7; the variant is the same. An expression
+  -- of built-in functions, because a user's insert evaluates it, and a user may execute no function of this schema.
+  id uuid primary key default encode(
+    set_bit(
+      set_bit(
+        overlay(
+          uuid_send(gen_random_uuid())
+          placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6
+        ), 52, 1
+      ), 53, 1
+    ), 'hex'
+  )::uuid,
   thread_id uuid not null references agent.thread (id) on delete cascade,
   owner uuid not null references auth.users (id) on delete cascade,
   client_run_id text not null check (char_length(client_run_id) between 1 and 128),
-  status text not null default 'queued' check (
+  -- A user may not name a status. `start_run` sets this setting around the insertion of a run that starts at once.
+  status text not null default case current_setting('agent.run_starts', true)
+    when 'true' then 'in_progress' else 'queued'
+  end check (
     status in ('queued', 'in_progress', 'interrupted', 'completed', 'incomplete', 'cancelled', 'failed')
   ),
   request jsonb not null,
@@ -43,7 +58,9 @@ create table agent.run (
   last_seq integer not null default 0,
   ending jsonb,
   created_at timestamptz not null default clock_timestamp(),
-  started_at timestamptz,
+  started_at timestamptz default case current_setting('agent.run_starts', true)
+    when 'true' then clock_timestamp()
+  end,
   ended_at timestamptz,
   -- When its deltas were deleted, and when all its events but the ending were.
   pruned_at timestamptz,
