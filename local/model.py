@@ -41,6 +41,7 @@ def choose(environ: Mapping[str, str], port: int) -> Choice:
         "SmolLM2-135M on this machine: a toy that cannot call tools; set OPENAI_API_KEY for a real one",
         {
             "OPENAI_API_KEY": "local",
+            "OPENAI_API": "chat_completions",
             "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
             "OPENAI_MODEL": NAME,
             "MODEL_CONTEXT_TOKENS": str(CONTEXT_TOKENS * 3 // 4),

@@ -77,6 +77,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.script: list[Reply] = []
         self.requests: list[Json] = []
+        #: The path of each request.
+        self.paths: list[str] = []
         self.answer_all: Callable[[Json], Reply] | None = None
         self.unexpected = 0
         self.port = 0
@@ -105,6 +107,7 @@ class ModelServer:
                 )
                 request = json.loads(await reader.readexactly(length))
                 self.requests.append(request)
+                self.paths.append(head.split(b" ")[1].decode())
                 self.asked.set()
                 if not await self._reply(self._next(request), writer):
                     return

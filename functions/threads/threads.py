@@ -18,7 +18,7 @@ from functions.threads.wire import (
     Thread,
     ThreadPage,
 )
-from shared.core import Json, problem_of
+from shared.core import Json, problem_of, public_data
 from shared.database import Database, Refused
 
 Paged = TypeVar("Paged", bound=Page[Any])
@@ -166,7 +166,11 @@ class Threads:
 
     async def export(self, claims: Json, kind: str, after: str | None, limit: int) -> list[Json]:
         """Rows of one kind of all the user has, each with its `cursor`."""
-        return await self._call("export_rows", claims, kind, after, limit)  # type: ignore[no-any-return]
+        rows: list[Json] = await self._call("export_rows", claims, kind, after, limit)
+        if kind == "item":
+            for row in rows:
+                row["data"] = public_data(row["data"])
+        return rows
 
     async def erase(self, claims: Json, request_id: str) -> None:
         """Hide everything of a user, and cancel their runs; `remove_erased` removes it."""

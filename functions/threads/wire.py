@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared.core import WIRE_ID, Json, Kind, clean_json
+from shared.core import WIRE_ID, Json, Kind, clean_json, public_data
 
 _MAX_METADATA_BYTES = 16 * 1024
 
@@ -33,6 +33,10 @@ def _fits(metadata: Json) -> Json:
     if len(orjson.dumps(metadata)) + _digits(metadata) > _MAX_METADATA_BYTES:
         raise ValueError(f"metadata is larger than {_MAX_METADATA_BYTES} bytes")
     return metadata
+
+
+def _public_event(data: Json) -> Json:
+    return {**data, "item": public_data(data["item"])} if "item" in data else data
 
 
 Id = Annotated[str, StringConstraints(pattern=WIRE_ID, max_length=128), BeforeValidator(clean_json)]
@@ -97,7 +101,9 @@ class Item(Wire):
     created_at: datetime
     superseded_at: datetime | None
     data: Annotated[
-        dict[str, Any], Field(examples=[{"role": "user", "content": "Name three colours."}])
+        dict[str, Any],
+        BeforeValidator(public_data),
+        Field(examples=[{"role": "user", "content": "Name three colours."}]),
     ]
 
 
@@ -124,7 +130,7 @@ class LogRow(Wire):
     count: int
     type: Annotated[str, Field(examples=["item.completed"])]
     item_id: str | None
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], BeforeValidator(_public_event)]
     created_at: datetime
 
 

@@ -46,7 +46,7 @@ from shared.core.genai import (
 )
 from shared.core.grace import Grace
 from shared.core.ids import APPROVAL, CALL_ID, OUTCOME, WIRE_ID
-from shared.core.items import Answer, Item, Kind, Usage
+from shared.core.items import Answer, Item, Kind, Usage, public_data
 from shared.core.json import Json, canonical, clean, clean_json
 from shared.core.log import bound, configure_logging, logger
 from shared.core.settings import (
@@ -126,6 +126,7 @@ __all__ = [
     "measure",
     "model_call",
     "problem_of",
+    "public_data",
     "run_origin",
     "run_span",
     "seconds_to_tomorrow",

@@ -1,8 +1,8 @@
 """Reads settings from environment variables: each value by its type, and within its range."""
 
 from collections.abc import Mapping
-from dataclasses import Field, fields
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from dataclasses import fields
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 
 class InvalidSettings(Exception):
@@ -34,7 +34,7 @@ def read_settings(kind: type, environ: Mapping[str, str]) -> dict[str, Any]:
     A variable is its field's name in capitals. A field with the metadata `prefix` takes all variables that begin so.
 
     Raises:
-        InvalidSettings: a value is not of its field's type, not one of its `choices`, or outside its range.
+        InvalidSettings: a value is not of its field's type, none of its words, or outside its range.
     """
     types = get_type_hints(kind, include_extras=True)
     values: dict[str, Any] = {}
@@ -42,7 +42,7 @@ def read_settings(kind: type, environ: Mapping[str, str]) -> dict[str, Any]:
         if prefix := field.metadata.get("prefix"):
             values[field.name] = _with_prefix(prefix, environ)
         elif text := environ.get(field.name.upper(), "").strip():
-            values[field.name] = _read(field, types[field.name], text)
+            values[field.name] = _read(field.name.upper(), types[field.name], text)
     return values
 
 
@@ -54,13 +54,11 @@ def _with_prefix(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _read(field: "Field[Any]", kind: Any, text: str) -> object:
-    name, choices = field.name.upper(), field.metadata.get("choices")
-    if choices:
-        if chosen := next((choice for choice in choices if choice.lower() == text.lower()), None):
-            return chosen
-        raise InvalidSettings(f"{name} must be one of {', '.join(choices)}.")
+def _read(name: str, kind: Any, text: str) -> object:
+    """A value of that type, which may be annotated with its `Range`, or is one of a few words."""
     allowed: Range | None = None
+    if get_origin(kind) is Literal:
+        return _word(name, get_args(kind), text)
     if get_origin(kind) is Annotated:
         kind, allowed = get_args(kind)
     try:
@@ -71,3 +69,9 @@ def _read(field: "Field[Any]", kind: Any, text: str) -> object:
         limits = f"from {allowed.least:.15g} to {allowed.most:.15g}"
         raise InvalidSettings(f"{name} must be {limits}.")
     return value
+
+
+def _word(name: str, words: tuple[str, ...], text: str) -> str:
+    if found := next((word for word in words if word.lower() == text.lower()), None):
+        return found
+    raise InvalidSettings(f"{name} must be one of {', '.join(words)}.")

@@ -16,6 +16,8 @@ class Item:
     `key` is its id on the wire. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
     tool_call {name, arguments, message_id, provider_id, executor: client | server},
     tool_result {call_id, content, status?: error | denied | refused | unknown, arguments? as the user changed them}.
+    The model's messages and tool calls may have `provider` {api, base_url?, items}: what only that API can read, and
+    wants back with them. It is stored for later requests and shown to nobody (`public_data`).
     """
 
     key: str
@@ -25,6 +27,11 @@ class Item:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         return cls(row["key"], row["kind"], row["data"])
+
+
+def public_data(data: Json) -> Json:
+    """An item's data as clients may see it."""
+    return {name: value for name, value in data.items() if name != "provider"}
 
 
 @dataclass(frozen=True, slots=True)

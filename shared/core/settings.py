@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from shared.core.environment import (
     Count,
@@ -15,8 +15,6 @@ from shared.core.environment import (
     SecondsOrZero,
     read_settings,
 )
-
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def _secret(prefix: str = "") -> Any:
@@ -35,7 +33,7 @@ class ProcessSettings:
 
     host: str = "0.0.0.0"  # noqa: S104  # a container's only way to be reached
     port: Port = 8080
-    log_level: str = field(default="INFO", metadata={"choices": _LEVELS})
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     #: Where traces and metrics go, over OTLP/HTTP (http://collector:4318); empty: nowhere.
     otel_exporter_otlp_endpoint: str = ""
     max_body_bytes: Annotated[int, Range(1024, 1 << 30)] = 4 * 1024 * 1024
@@ -85,6 +83,8 @@ class ModelAccessSettings:
 
     openai_api_key: str = _secret()
     openai_base_url: str = ""
+    #: The API of OpenAI's that the model's server speaks.
+    openai_api: Literal["chat_completions", "responses"] = "chat_completions"
     openai_model: str = "gpt-5-mini"
     #: What the model can read at once; older turns are cut from the history.
     model_context_tokens: Annotated[int, Range(256, 100_000_000)] = 128_000

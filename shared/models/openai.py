@@ -1,4 +1,4 @@
-"""The exchange with a model's server: the `openai` client's raw door, its time-outs and its errors.
+"""The exchange with a model's server: the `openai` client's raw door, its time-outs and its errors, for either API.
 
 The SDK's typed stream costs 185 ms of CPU per 1,000 text events; its raw response over aiohttp, split and parsed by a
 `StreamReader`, 34 (docs/decisions.md). The SDK and the API's adapter are imported in a thread once the server is up: a
@@ -40,7 +40,7 @@ class Api(Protocol):
 
 
 class OpenAIModel:
-    """A server with Chat Completions. One client, and so one TLS context, per process."""
+    """A server with the API of `OPENAI_API`. One client, and so one TLS context, per process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -145,11 +145,15 @@ class OpenAIModel:
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             http_client=openai.DefaultAioHttpClient(limits=limits),
         )
-        return openai, _api()
+        return openai, _api(self._settings)
 
 
-def _api() -> Api:
-    """The adapter of the API that the server has."""
+def _api(settings: Settings) -> Api:
+    """The adapter of the API that these settings name; the other one is never imported."""
+    if settings.openai_api == "responses":
+        from shared.models.responses import Responses
+
+        return Responses(settings.openai_base_url)
     from shared.models.chat_completions import ChatCompletions
 
     return ChatCompletions()

@@ -50,6 +50,13 @@ def test_a_number_outside_its_range_is_refused_in_one_sentence(name: str, text: 
         Settings.from_env({name: text})
 
 
+def test_a_word_that_a_setting_does_not_know_is_refused_in_one_sentence() -> None:
+    known = r"OPENAI_API must be one of chat_completions, responses\.\Z"
+    with pytest.raises(InvalidSettings, match=known):
+        Settings.from_env({"OPENAI_API": "assistants"})
+    assert Settings.from_env({"OPENAI_API": "responses"}).openai_api == "responses"
+
+
 def test_what_must_be_below_another_setting_is_refused_above_it() -> None:
     with pytest.raises(InvalidSettings, match=r"LEASE_RENEW_SECONDS must be below LEASE_SECONDS\."):
         Settings.from_env({"LEASE_SECONDS": "5", "LEASE_RENEW_SECONDS": "5"})

@@ -91,3 +91,53 @@ def test_calls_belong_to_the_message_of_their_turn() -> None:
 
     message = next(d for d in drafts if d.data.get("kind") == "message")
     assert completed(drafts, "tool_call")[0]["message_id"] == message.item_id == turn.message_id
+
+
+ORIGIN = {"api": "responses", "base_url": "https://example.com/v1"}
+
+
+def opaque(name: str) -> ProviderData:
+    return ProviderData(ORIGIN, {"type": "reasoning", "id": name})
+
+
+def kept(item: dict[str, object]) -> object:
+    return item.get("provider")
+
+
+def test_what_a_provider_wants_back_is_kept_with_what_follows_it() -> None:
+    turn, drafts = play(
+        opaque("before the message"),
+        TextDelta("let me "),
+        opaque("before the first call"),
+        TextDelta("see"),
+        ToolCallDelta(0, "a", "f", "{}"),
+        ToolCallDelta(1, "b", "g", "{}"),
+    )
+    (message,), (first, second) = completed(drafts, "message"), completed(drafts, "tool_call")
+
+    assert kept(message) == {**ORIGIN, "items": [{"type": "reasoning", "id": "before the message"}]}
+    held = {**ORIGIN, "items": [{"type": "reasoning", "id": "before the first call"}]}
+    assert kept(first) == held
+    assert "provider" not in second
+    assert [item.data for item in turn.items] == [message, first, second]
+
+
+def test_what_describes_the_message_is_kept_with_it_though_it_comes_later() -> None:
+    phase = ProviderData(ORIGIN, {"type": "message", "phase": "commentary"}, "message")
+    _, drafts = play(TextDelta("wait"), phase, ToolCallDelta(0, "a", "f", "{}"))
+
+    (message,) = completed(drafts, "message")
+    assert kept(message) == {**ORIGIN, "items": [{"type": "message", "phase": "commentary"}]}
+    assert "provider" not in completed(drafts, "tool_call")[0]
+
+
+def test_reasoning_that_nothing_followed_is_not_kept() -> None:
+    # An API refuses reasoning that is not followed by what it was for.
+    turn, drafts = play(ReasoningDelta("hm"), opaque("last"), TurnEnded("length", Usage()))
+
+    assert completed(drafts, "reasoning") == [{"text": "hm", "message_id": turn.message_id}]
+    assert "last" not in str(drafts)
+
+
+def test_data_for_a_provider_makes_no_event() -> None:
+    assert TurnRecorder(()).record(opaque("x")) == []

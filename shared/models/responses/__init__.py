@@ -1,0 +1,25 @@
+"""OpenAI's Responses API, stateless: nothing is stored there, and reasoning comes back encrypted to be sent again."""
+
+from shared.core import Json
+from shared.models.requests import ModelRequest
+from shared.models.responses.reader import ResponsesReader
+from shared.models.responses.request import request_body
+
+__all__ = ["Responses"]
+
+
+class Responses:
+    """The API: where requests go, what is in them, and who reads the answer."""
+
+    path = "/responses"
+
+    def __init__(self, base_url: str) -> None:
+        self._origin: Json = {"api": "responses"}
+        if base_url:
+            self._origin["base_url"] = base_url
+
+    def body(self, request: ModelRequest, model: str) -> Json:
+        return request_body(request, model, self._origin)
+
+    def reader(self) -> ResponsesReader:
+        return ResponsesReader(self._origin)

@@ -1,0 +1,158 @@
+"""The stream of a Response."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from shared.core import Json, Usage, clean, clean_json
+from shared.models.events import (
+    FinishReason,
+    ModelEvent,
+    ProviderData,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    TurnEnded,
+)
+from shared.models.stream import StreamReader, count, load, reported_error
+
+#: What is sent back of a reasoning item. Of its other members, the API refuses `content`.
+_REASONING_MEMBERS: Final = ("type", "id", "summary", "encrypted_content")
+
+
+class ResponsesReader(StreamReader):
+    """Reads the events of one Response; those of unknown types are passed over.
+
+    `origin` {api, base_url?} is where the Response comes from.
+    """
+
+    def __init__(self, origin: Json) -> None:
+        super().__init__()
+        self._origin = origin
+        #: The output item whose text arrived last.
+        self._text_index: object = None
+        #: Whether the last delta was of reasoning.
+        self._is_reasoning = False
+        #: The calls, by their place in the output, that have started, and of which arguments have arrived.
+        self._started: set[int] = set()
+        self._written: set[int] = set()
+        self._ending: TurnEnded | None = None
+
+    def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
+        if data == b"[DONE]":
+            self.is_over = True
+            return
+        event = load(data)
+        type_ = event.get("type")
+        if handle := _HANDLERS.get(str(type_)):
+            handle(self, event, events)
+        elif type_ is None and event.get("error"):
+            raise reported_error()
+
+    def ending(self) -> TurnEnded | None:
+        return self._ending
+
+    def _add_text(self, event: Json, events: list[ModelEvent]) -> None:
+        if not (text := event.get("delta")):
+            return
+        index = event.get("output_index")
+        if index != self._text_index:
+            if self._text_index is not None:
+                # A second message of the response: a turn has one, so that they become paragraphs.
+                events.append(TextDelta("\n\n"))
+            self._text_index = index
+        self._is_reasoning = False
+        events.append(TextDelta(clean(text)))
+
+    def _add_reasoning(self, event: Json, events: list[ModelEvent]) -> None:
+        if text := event.get("delta"):
+            self._is_reasoning = True
+            events.append(ReasoningDelta(clean(text)))
+
+    def _begin_summary_part(self, _: Json, events: list[ModelEvent]) -> None:
+        if self._is_reasoning:
+            events.append(ReasoningDelta("\n\n"))
+
+    def _add_arguments(self, event: Json, events: list[ModelEvent]) -> None:
+        self._append_arguments(_index(event), event.get("delta"), events)
+
+    def _begin_item(self, event: Json, events: list[ModelEvent]) -> None:
+        item = event.get("item") or {}
+        if item.get("type") == "function_call":
+            self._start_call(_index(event), item, events)
+
+    def _end_item(self, event: Json, events: list[ModelEvent]) -> None:
+        item = event.get("item") or {}
+        match item.get("type"):
+            case "function_call":
+                index = _index(event)
+                self._start_call(index, item, events)
+                if index not in self._written:
+                    # Some servers send all arguments at once, and no deltas.
+                    self._append_arguments(index, item.get("arguments"), events)
+            case "reasoning" if item.get("encrypted_content"):
+                kept = {name: item[name] for name in _REASONING_MEMBERS if name in item}
+                events.append(ProviderData(self._origin, clean_json(kept)))
+            case "message" if phase := item.get("phase"):
+                described = {"type": "message", "phase": clean(phase)}
+                events.append(ProviderData(self._origin, described, "message"))
+
+    def _start_call(self, index: int, item: Json, events: list[ModelEvent]) -> None:
+        if index in self._started:
+            return
+        self._started.add(index)
+        self._is_reasoning = False
+        call_id, name = clean(item.get("call_id") or ""), clean(item.get("name") or "")
+        events.append(ToolCallDelta(index, call_id or None, name or None, ""))
+
+    def _append_arguments(self, index: int, text: str | None, events: list[ModelEvent]) -> None:
+        if text:
+            self._written.add(index)
+            events.append(ToolCallDelta(index, None, None, clean(text)))
+
+    def _end(self, event: Json, _: list[ModelEvent]) -> None:
+        self.is_over = True
+        response = event.get("response") or {}
+        usage = _usage(response.get("usage") or {}, response.get("model"))
+        reason: FinishReason = "tool_calls" if self._started else "stop"
+        if event["type"] == "response.incomplete":
+            details = response.get("incomplete_details") or {}
+            # Any other reason is a limit as well.
+            is_filtered = details.get("reason") == "content_filter"
+            reason = "content_filter" if is_filtered else "length"
+        self._ending = TurnEnded(reason, usage)
+
+    def _fail(self, _: Json, __: list[ModelEvent]) -> None:
+        raise reported_error()
+
+
+_HANDLERS: Final[Mapping[str, Callable[[ResponsesReader, Json, list[ModelEvent]], None]]] = {
+    "response.output_text.delta": ResponsesReader._add_text,
+    "response.refusal.delta": ResponsesReader._add_text,
+    "response.reasoning_summary_part.added": ResponsesReader._begin_summary_part,
+    "response.reasoning_summary_text.delta": ResponsesReader._add_reasoning,
+    "response.reasoning_text.delta": ResponsesReader._add_reasoning,
+    # Open Responses' name of the one before.
+    "response.reasoning.delta": ResponsesReader._add_reasoning,
+    "response.function_call_arguments.delta": ResponsesReader._add_arguments,
+    "response.output_item.added": ResponsesReader._begin_item,
+    "response.output_item.done": ResponsesReader._end_item,
+    "response.completed": ResponsesReader._end,
+    "response.incomplete": ResponsesReader._end,
+    "response.failed": ResponsesReader._fail,
+    "error": ResponsesReader._fail,
+}
+
+
+def _index(event: Json) -> int:
+    index = event.get("output_index")
+    return index if isinstance(index, int) else 0
+
+
+def _usage(counted: Json, model: str | None) -> Usage:
+    return Usage(
+        count(counted.get("input_tokens")),
+        count(counted.get("output_tokens")),
+        count((counted.get("input_tokens_details") or {}).get("cached_tokens")),
+        count((counted.get("output_tokens_details") or {}).get("reasoning_tokens")),
+        clean(model or "") or None,
+    )

@@ -1,0 +1,129 @@
+"""A model request as the body of a Response."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.core import Item, Json
+from shared.models.content import Image, context_text, text_of, visible_parts
+from shared.models.requests import ModelRequest, ModelSettings, NamedTool, ToolSpecification
+
+
+def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
+    """The body of `POST /responses`. `origin` {api, base_url?}: only reasoning that came from there is sent back."""
+    settings = request.settings
+    return {
+        "model": model,
+        "instructions": request.instructions,
+        "input": input_items(request, origin),
+        "stream": True,
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        **_tools(request.tools, settings),
+        **_parameters(settings),
+        **(settings.extra_body or {}),
+    }
+
+
+def input_items(request: ModelRequest, origin: Json) -> list[Json]:
+    """The app's context and the thread, as input items."""
+    written: list[Json] = []
+    if request.context:
+        written.append(_user_message(context_text(request.context)))
+    call_ids: dict[str, str] = {}
+    for item in request.items:
+        provided = _provided(item, origin)
+        written += [entry for entry in provided if entry.get("type") == "reasoning"]
+        match item.kind:
+            case "message" if item.data["role"] == "user":
+                written.append(_user_message(item.data["content"]))
+            case "message":
+                written.append(_assistant_message(item, provided))
+            case "tool_call":
+                call_ids[item.key] = item.data.get("provider_id") or item.key
+                written.append(_call(item, call_ids[item.key]))
+            case "tool_result":
+                written.append(_result(item, call_ids[item.data["call_id"]]))
+    return written
+
+
+def _provided(item: Item, origin: Json) -> list[Json]:
+    """What this API wants back with an item, if it is what made it."""
+    provider = dict(item.data.get("provider") or {})
+    entries: list[Json] = provider.pop("items", [])
+    return entries if provider == origin else []
+
+
+def _user_message(content: Any) -> Json:
+    parts = [_part(part) for part in visible_parts(content)]
+    return {"type": "message", "role": "user", "content": parts}
+
+
+def _part(part: str | Image) -> Json:
+    if isinstance(part, Image):
+        return {"type": "input_image", "image_url": part.url, "detail": "auto"}
+    return {"type": "input_text", "text": part}
+
+
+def _assistant_message(item: Item, provided: Sequence[Json]) -> Json:
+    text = {"type": "output_text", "text": text_of(item.data["content"])}
+    message: Json = {"type": "message", "role": "assistant", "content": [text]}
+    # A turn's messages are kept as one, which is what the last of them was.
+    phases = [entry["phase"] for entry in provided if entry.get("type") == "message"]
+    return {**message, "phase": phases[-1]} if phases else message
+
+
+def _call(item: Item, call_id: str) -> Json:
+    made = {"name": item.data["name"], "arguments": item.data["arguments"]}
+    return {"type": "function_call", "call_id": call_id, **made}
+
+
+def _result(item: Item, call_id: str) -> Json:
+    output = text_of(item.data["content"])
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def _tools(tools: Sequence[ToolSpecification], settings: ModelSettings) -> Json:
+    if not tools:
+        return {}
+    body: Json = {"tools": [_tool(tool) for tool in tools]}
+    if isinstance(choice := settings.tool_choice, NamedTool):
+        body["tool_choice"] = {"type": "function", "name": choice.name}
+    elif choice:
+        body["tool_choice"] = choice
+    if settings.parallel_tool_calls is not None:
+        body["parallel_tool_calls"] = settings.parallel_tool_calls
+    return body
+
+
+def _tool(tool: ToolSpecification) -> Json:
+    # This API's default is strict, which refuses most schemas that were not written for it.
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": False,
+    }
+
+
+def _parameters(settings: ModelSettings) -> Json:
+    effort = settings.reasoning_effort
+    parameters = {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_output_tokens": settings.max_output_tokens,
+        "reasoning": effort and {"effort": effort, "summary": "auto"},
+        "text": _text(settings) or None,
+    }
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _text(settings: ModelSettings) -> Json:
+    text: Json = {}
+    if settings.verbosity is not None:
+        text["verbosity"] = settings.verbosity
+    if settings.output_schema is not None:
+        # Not strict, as with tools: any JSON Schema will do.
+        named = {"type": "json_schema", "name": "output", "strict": False}
+        text["format"] = {**named, "schema": settings.output_schema}
+    return text
