@@ -3,7 +3,14 @@
 from shared.agents.turn import TurnRecorder
 from shared.core.events import Draft
 from shared.core.items import Usage
-from shared.models.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta, TurnEnded
+from shared.models.events import (
+    ModelEvent,
+    ProviderData,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    TurnEnded,
+)
 
 
 def play(
