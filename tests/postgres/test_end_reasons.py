@@ -8,7 +8,7 @@ import pytest
 from shared.core.events import Draft
 from shared.core.json import Json
 from shared.database.pool import Database
-from shared.runs.live import OpenItems
+from shared.runs.outbox import OpenItems
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import LEASE, append, begin, entry, expire, row
 
