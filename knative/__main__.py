@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from knative import changes, deploying, status
-from knative.asking import invoke, logs
 from knative.cluster import Cluster
 from knative.errors import Refused
+from knative.inspecting import invoke, logs
 from knative.rendering import overlay, services
 from shared.core import Json
 

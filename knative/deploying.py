@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from knative import traffic
-from knative.asking import is_public
 from knative.cluster import SECRET, SERVICE, Cluster
 from knative.errors import Refused
+from knative.inspecting import is_public
 from knative.rendering import containers, render, services, use_image
 from knative.rollout import Progress, wait
 from shared.core import Json

@@ -22,8 +22,8 @@ from local.accounts import SignIn
 from local.children import Child, Children
 from local.database import live_runs, sign_in
 from local.environment import ROOT
-from local.held import Held
 from local.keys import Keys
+from local.live_runs import Held
 from local.probe import answer, free_port
 
 #: Who can sign in on the page, and with which role.

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.agent import limits
 from functions.agent.agui import Projection, interrupts, leg_ended, usage
-from functions.agent.asked import ConnectInput, RunAgentInput
+from functions.agent.run_input import ConnectInput, RunAgentInput
 from shared.core import WIRE_ID, Cursor, Json, LogEvent, RunNotFound, Snapshot, Unauthorized
 from shared.http import (
     KEEP_ALIVE,

@@ -11,7 +11,8 @@ from uuid import uuid4
 from fastapi import Header, Query, Request, Response
 
 from functions.threads import export, reading
-from functions.threads.asked import (
+from functions.threads.openapi import body, describe, problems, streamed, tagged
+from functions.threads.parameters import (
     PRIVATE,
     After,
     Store,
@@ -22,7 +23,6 @@ from functions.threads.asked import (
     read_object,
     tags_of,
 )
-from functions.threads.described import body, describe, problems, streamed, tagged
 from functions.threads.threads import Tagged, Threads
 from functions.threads.wire import NewThread, Thread, ThreadChanges, ThreadPage
 from shared.core import canonical, clean, clean_json

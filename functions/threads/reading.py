@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import Query, Request, Response
 
 from functions.threads import export, pages
-from functions.threads.asked import After, RunId, Store, ThreadId, private_router
-from functions.threads.described import problems, streamed
+from functions.threads.openapi import problems, streamed
+from functions.threads.parameters import After, RunId, Store, ThreadId, private_router
 from functions.threads.threads import Window
 from functions.threads.wire import HitPage, ItemPage, LogPage, RunPage
 from shared.core import clean

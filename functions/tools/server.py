@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from functions.tools import mcp
-from functions.tools.asking import Notify, Questions, answers_of
 from functions.tools.calls import Asked, Calls, error_result
+from functions.tools.elicitation import Notify, Questions, answers_of
 from functions.tools.state import States
 from functions.tools.tool import Ask, Caller, Progress, Tool
 from shared.core import APPROVAL, CALL_ID, Json, Unauthorized, clean

@@ -1,7 +1,7 @@
-"""Questions to the user: what a run that must ask ends with, and what its answer means for the calls that waited.
+"""Interrupts: the questions that end a run, and what the user's answers mean for the calls that wait.
 
-A run that asks ends as interrupted, so nothing is alive while it waits; the answer comes with a later run of the
-thread, which goes on with the calls.
+A run with a question ends as interrupted, so nothing runs while it waits. A later run of the thread brings the answer
+and continues the calls.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,17 +11,17 @@ from uuid import uuid4
 
 import orjson
 
-from shared.agents.tools import Begun, Question, Result, Tool, completed
+from shared.agents.tools import Question, Result, StartedCall, Tool, completed
 from shared.agents.turn import Call
 from shared.core import Answer, Draft, Item, Json
 
 _REFUSED = "The user did not allow this call. It was not made."
-_EXPIRED = "Nobody allowed this call in time. It was not made."
+_EXPIRED = "The user did not allow this call in time. It was not made."
 _DECLINED = "The user did not answer the tool's question. The call was not finished."
 
 
 def ask_approval(call: Call, tool: Tool, hours: float) -> Json:
-    """The question whether a call may be made, as an interrupt."""
+    """The interrupt that asks whether a call may be made."""
     properties: Json = {"approved": {"type": "boolean"}}
     if tool.approval == "edit":
         properties["arguments"] = tool.parameters
@@ -30,9 +30,9 @@ def ask_approval(call: Call, tool: Tool, hours: float) -> Json:
 
 
 def ask_input(call: Call, question: Question, hours: float) -> Json:
-    """A tool's own question, as an interrupt."""
-    asked = _interrupt(call, "input_required", question.message, question.schema, hours)
-    return {**asked, "state": question.state}
+    """The interrupt that asks a tool's own question."""
+    interrupt = _interrupt(call, "input_required", question.message, question.schema, hours)
+    return {**interrupt, "state": question.state}
 
 
 def _interrupt(call: Call, reason: str, message: str, schema: Json, hours: float) -> Json:
@@ -49,21 +49,23 @@ def _interrupt(call: Call, reason: str, message: str, schema: Json, hours: float
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the answers of a run come to: events for the log, calls to make now, results of those not to be made."""
+    """What a run's answers mean: events for the log, calls to start, and results of calls that were refused."""
 
     drafts: Sequence[Draft]
-    begun: Sequence[Begun]
+    started: Sequence[StartedCall]
     results: Sequence[Item]
 
 
 def take_answers(
     answers: Iterable[Answer], waiting: Mapping[str, Item], tools: Mapping[str, Tool]
 ) -> Answered:
-    """Begin the calls a user allowed and close those that were refused. `waiting` are calls without a result, by id:
-    an answer to any other was taken before, here or by a holder that died.
+    """Start the calls a user allowed, and close the refused ones.
+
+    `waiting` are the calls without a result, by id. An answer to another call was applied earlier, perhaps by a holder
+    that died.
     """
     resolved: list[Draft] = []
-    begun: list[Begun] = []
+    started: list[StartedCall] = []
     results: list[Item] = []
     for answer in answers:
         item = waiting.get(answer.call_id)
@@ -72,24 +74,24 @@ def take_answers(
         each = resume_call(item, str(uuid4()), answer, tools)
         resolved.append(_resolved(answer, each))
         if answer.allows:
-            begun.append(each)
+            started.append(each)
         else:
             results.append(each.finish(Result(_why_not(answer), "refused")))
-    drafts = [*resolved, *map(completed, results), *(each.start() for each in begun)]
-    return Answered(drafts, begun, results)
+    drafts = [*resolved, *map(completed, results), *(each.start() for each in started)]
+    return Answered(drafts, started, results)
 
 
 def resume_call(
     item: Item, result_id: str, answer: Answer | None, tools: Mapping[str, Tool]
-) -> Begun:
-    """A call of the thread, to be made with what its user said."""
+) -> StartedCall:
+    """A call of the thread, with its user's answer and edited arguments."""
     name, arguments = item.data["name"], item.data["arguments"]
     edited = _edited(answer, tools.get(name)) if answer and answer.allows else None
     call = Call(item.key, None, name, "server", [edited or arguments])
-    told = None
+    reply = None
     if answer and answer.reason == "input_required":
-        told = {"payload": answer.payload, "state": answer.state}
-    return Begun(call, result_id, edited is not None, told)
+        reply = {"payload": answer.payload, "state": answer.state}
+    return StartedCall(call, result_id, edited is not None, reply)
 
 
 def _edited(answer: Answer, tool: Tool | None) -> str | None:
@@ -99,14 +101,14 @@ def _edited(answer: Answer, tool: Tool | None) -> str | None:
     return orjson.dumps(arguments).decode() if isinstance(arguments, dict) else None
 
 
-def _resolved(answer: Answer, begun: Begun) -> Draft:
+def _resolved(answer: Answer, started: StartedCall) -> Draft:
     data = {
         "interrupt_id": answer.interrupt_id,
         "call_id": answer.call_id,
         "status": "resolved" if answer.allows else "cancelled",
     }
-    if begun.edited:
-        data["arguments"] = "".join(begun.call.arguments)
+    if started.edited:
+        data["arguments"] = "".join(started.call.arguments)
     return Draft("interrupt.resolved", None, data)
 
 
@@ -116,8 +118,9 @@ def _why_not(answer: Answer) -> str:
         return _EXPIRED
     if answer.reason == "input_required":
         return _DECLINED
-    said = payload.get("reason")
-    return f"{_REFUSED} They said: {said}" if isinstance(said, str) and said else _REFUSED
+    reason = payload.get("reason")
+    has_reason = isinstance(reason, str) and reason
+    return f"{_REFUSED} Their reason: {reason}" if has_reason else _REFUSED
 
 
 def unanswered(items: Sequence[Item]) -> list[Item]:
@@ -127,7 +130,7 @@ def unanswered(items: Sequence[Item]) -> list[Item]:
 
 
 def last_calls(items: Sequence[Item]) -> list[Item]:
-    """The calls without a result that the thread ends with. Frontend calls of which some were answered wait no more."""
+    """The calls without a result at the thread's end. Frontend calls wait only until one of them has a result."""
     last = next((n for n in range(len(items), 0, -1) if items[n - 1].kind == "message"), 0)
     tail = items[last:]
     waiting = unanswered(tail)

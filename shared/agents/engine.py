@@ -1,4 +1,4 @@
-"""Drives a run to its ending: each step of its loop is sent, or committed first, and exactly one ending is written."""
+"""Drives a run to its ending: sends or commits each step of its loop, and writes exactly one ending."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -10,11 +10,11 @@ from shared.core import Draft, Step, failed, logger
 from shared.models import ModelClient, ModelFailed
 from shared.runs import Leased, LeaseLost, LiveRun, ReleaseDue
 
-#: After this part of its time in one process, a run is released at the end of a turn.
-_EDGES = 0.8
+#: After this part of its time in one process, a run is released at the end of its turn.
+_RELEASE_AFTER = 0.8
 
 
-async def answer(
+async def execute_run(
     live: LiveRun,
     agent: Agent,
     model: ModelClient,
@@ -22,14 +22,15 @@ async def answer(
     seconds: float,
     tokens_left: TokensLeft = unlimited,
 ) -> None:
-    """Drive a run to its ending, which is written exactly once, whatever happens: failed or cancelled.
+    """Drive a run to its ending, which is written exactly once: also after an error, as failed, or a cancel.
 
-    A run that was lost to another process just stops; one that is stopped with its process is left to be released.
+    `seconds`: how long this process may execute the run. A run whose lease is lost just stops here. If the task is
+    cancelled otherwise, because the process stops, the run is left to be released.
 
     Raises:
-        ReleaseDue: it may not go on here, and should be given back: at a turn's edge where there is one in time.
+        ReleaseDue: the time is over; between turns where that is possible, else in the middle of one.
     """
-    live.release_after_turn(monotonic() + seconds * _EDGES)
+    live.release_after_turn(monotonic() + seconds * _RELEASE_AFTER)
     try:
         async with asyncio.timeout(seconds):
             steps = await _open(live.leased, agent, model, tokens_left)
@@ -75,7 +76,7 @@ async def _drive(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:
 
 async def _end(live: LiveRun, ending: Draft) -> None:
     if live.has_ending:
-        # Cancelled while its own ending was on its way: the first one counts.
+        # Cancelled while its own ending was being committed: the first one counts.
         await live.settle()
         return
     if ending.type == "run.failed":

@@ -1,7 +1,7 @@
-"""The loop: ask the model, close the turn, run its calls side by side, again.
+"""The loop of a run: ask the model, close the turn, run its tool calls concurrently, repeat.
 
-It yields what happens as steps; whoever drives it sends or commits each before it asks for the next, so that code after
-a `yield` of consequences runs only when they are in the log.
+It yields steps. Its driver sends or commits each step before it takes the next, so code after a `yield` runs only when
+that step is in the log.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -17,16 +17,16 @@ from shared.agents.approvals import (
 )
 from shared.agents.model_turn import ModelTurn, specifications
 from shared.agents.tools import (
-    Begun,
     NoTools,
     Result,
+    StartedCall,
     Tool,
     Toolbox,
     Tools,
     completed,
     fault_of,
+    result_step,
     run_calls,
-    told,
 )
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
@@ -51,13 +51,13 @@ _UNKNOWN = Result(
 )
 _TOO_MANY = Result("This run has made all the calls it may make. Answer without more.", "denied")
 
-#: What is left of the user's tokens today; None where there is no limit.
+#: How many tokens the user has left today; None without a limit.
 TokensLeft = Callable[[], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """Who answers: instructions, model, tools and limits. A run fails after so many `attempts` at one turn."""
+    """What answers runs: instructions, model, tools, limits. A run fails after this many `attempts` at one turn."""
 
     instructions: str
     model: ModelSettings = ModelSettings()  # noqa: RUF009  # frozen
@@ -70,12 +70,12 @@ class Agent:
 
 
 async def unlimited() -> int | None:
-    """No limit of tokens."""
+    """The user's tokens are not limited."""
     return None
 
 
 class Loop:
-    """One run, answered step by step: what earlier holders and runs left first, then turn after turn."""
+    """Answers one run: first what earlier attempts and runs left open, then turn after turn."""
 
     def __init__(
         self,
@@ -100,14 +100,14 @@ class Loop:
         self._is_over = False
 
     async def steps(self) -> AsyncGenerator[Step, None]:
-        """The steps of the run, the last of which holds its ending.
+        """The steps of the run; the last one holds its ending.
 
         Raises:
             ModelFailed: after the last attempt at a turn.
         """
-        async for step in self._take_up():
+        async for step in self._resume():
             yield step
-        if ending := self._waits():
+        if ending := self._waiting():
             yield ending
             return
         for _ in range(self._agent.max_turns):
@@ -117,37 +117,37 @@ class Loop:
             turn = ModelTurn(self._model, self._client_tools, self._agent.attempts)
             async for step in turn.steps(self._request()):
                 yield step
-            async for step in self._close(turn.recorder):
+            async for step in self._close_turn(turn.recorder):
                 yield step
             if self._is_over:
                 return
             self._left = await self._tokens_left()
         yield self._incomplete("max_turns")
 
-    async def _take_up(self) -> AsyncIterator[Step]:
-        """Go on with the calls an earlier holder started, and with those the user was asked about."""
+    async def _resume(self) -> AsyncIterator[Step]:
+        """Continue the calls that an earlier attempt started, and those that the user has answered."""
         answers = {answer.call_id: answer for answer in self._leased.answers}
         unfinished_calls, tools = self._leased.unfinished_calls, self._toolbox.tools
         again = []
         for item in [item for item in self._items if item.key in unfinished_calls]:
-            begun = resume_call(item, unfinished_calls[item.key], answers.get(item.key), tools)
+            started = resume_call(item, unfinished_calls[item.key], answers.get(item.key), tools)
             tool = tools.get(item.data["name"])
             if tool and tool.is_repeatable:
-                again.append(begun)
+                again.append(started)
             else:
-                yield self._tell(begun, _UNKNOWN)
-        async for step in self._run(again):
+                yield self._record(started, _UNKNOWN)
+        async for step in self._run_calls(again):
             yield step
         waiting = {c.key: c for c in unanswered(self._items) if c.key not in unfinished_calls}
         answered = take_answers(self._leased.answers, waiting, tools)
         if answered.drafts:
             self._items += answered.results
             yield Step(answered.drafts, commits=True, closes=True)
-            async for step in self._run(answered.begun):
+            async for step in self._run_calls(answered.started):
                 yield step
 
-    async def _close(self, turn: TurnRecorder) -> AsyncIterator[Step]:
-        """Close a turn in one commit, with its calls as started; run them; say so where the run ends with that."""
+    async def _close_turn(self, turn: TurnRecorder) -> AsyncIterator[Step]:
+        """Close a turn in one commit that also starts its calls, then run them. `_is_over` tells if the run ended."""
         closing, spent = turn.close(), turn.usage.to_json()
         self._usage += turn.usage
         if spent:
@@ -158,53 +158,53 @@ class Loop:
             yield Step([*closing, self._ending(turn)], commits=True, closes=True)
             return
         self._items += turn.items
-        begun, results = self._begin(mine)
-        starts = (each.start() for each in begun)
+        started, results = self._start_calls(mine)
+        starts = (each.start() for each in started)
         yield Step([*closing, *map(completed, results), *starts], commits=True, closes=True)
-        async for step in self._run(begun):
+        async for step in self._run_calls(started):
             yield step
-        if ending := self._waits():
+        if ending := self._waiting():
             self._is_over = True
             yield ending
 
-    def _begin(self, calls: Sequence[Call]) -> tuple[list[Begun], list[Item]]:
-        """The calls that run now, and the results of those that never will. The rest waits for its user."""
-        begun: list[Begun] = []
+    def _start_calls(self, calls: Sequence[Call]) -> tuple[list[StartedCall], list[Item]]:
+        """The calls to run now, and results for the calls that cannot run. The rest needs the user's approval."""
+        started: list[StartedCall] = []
         results: list[Item] = []
         for call in calls:
-            tool, each = self._toolbox.tools.get(call.name), Begun.new(call)
+            tool, each = self._toolbox.tools.get(call.name), StartedCall.new(call)
             if wrong := fault_of(call, tool) or (_TOO_MANY if self._calls_left <= 0 else None):
                 results.append(each.finish(wrong))
                 continue
             self._calls_left -= 1
             if tool and tool.approval == "never":
-                begun.append(each)
+                started.append(each)
         self._items += results
-        return begun, results
+        return started, results
 
-    async def _run(self, begun: Sequence[Begun]) -> AsyncIterator[Step]:
-        async for each, outcome in run_calls(begun, self._toolbox):
+    async def _run_calls(self, started: Sequence[StartedCall]) -> AsyncIterator[Step]:
+        async for each, outcome in run_calls(started, self._toolbox):
             if isinstance(outcome, Result):
-                yield self._tell(each, outcome)
+                yield self._record(each, outcome)
                 continue
             hours = self._agent.approval_hours
             self._questions.append(ask_input(each.call, outcome, hours))
             self._taken_back.append(each.take_back())
 
-    def _tell(self, begun: Begun, result: Result) -> Step:
-        item = begun.finish(result)
+    def _record(self, started: StartedCall, result: Result) -> Step:
+        item = started.finish(result)
         self._items.append(item)
-        return told(item)
+        return result_step(item)
 
-    def _waits(self) -> Step | None:
-        """The ending of a run whose calls wait for somebody: the user's word, or the frontend's results."""
+    def _waiting(self) -> Step | None:
+        """The ending of a run whose calls wait for the user's answers or for the frontend's results, if any do."""
         waiting = last_calls(self._items)
         pending = [call.key for call in waiting if call.data["executor"] == "client"]
-        asked = {question["call_id"] for question in self._questions}
+        has_question = {question["call_id"] for question in self._questions}
         questions = [*self._questions]
         for call in waiting:
             tool = self._needs_approval(call)
-            if tool and call.key not in asked:
+            if tool and call.key not in has_question:
                 made = Call(call.key, None, tool.name, "server")
                 questions.append(ask_approval(made, tool, self._agent.approval_hours))
         if questions:

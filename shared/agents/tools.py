@@ -1,4 +1,4 @@
-"""Calling tools: side by side, each started in the log before it runs, none made twice unless it may be."""
+"""Tool calls: concurrent, each started in the log before it runs, and repeated only if its tool allows that."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,15 +12,15 @@ from shared.agents.schemas import fault
 from shared.agents.turn import Call
 from shared.core import Draft, Item, Json, Step, clean, logger
 
-#: `ask`: the user must say yes first; `edit`: and may change the arguments.
+#: `ask`: the user must approve each call; `edit`: and may change its arguments.
 Approval = Literal["never", "ask", "edit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A tool as the model is told of it, and what its calls need. `parameters` is their JSON Schema.
+    """A tool as the model sees it, and the rules for its calls. `parameters` is the JSON Schema of their arguments.
 
-    `is_repeatable`: a call of unknown outcome may be made again, as it reads only or its id makes it idempotent.
+    `is_repeatable`: a call of unknown outcome may run again, because it only reads or its id makes it idempotent.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Tool:
 
 
 class Result(NamedTuple):
-    """What a call gave, in words for the model. What goes wrong in a tool is a result too."""
+    """What a call returned, as text for the model. A tool's failure is a result, too."""
 
     content: str
     status: Literal["ok", "error", "denied", "refused", "unknown"] = "ok"
 
 
 class Question(NamedTuple):
-    """What a tool wants to know from the user before it goes on. `state` comes back to it with the answer."""
+    """What a tool asks the user before it continues. The tool gets `state` back with the answer."""
 
     message: str
     schema: Json
@@ -46,7 +46,7 @@ class Question(NamedTuple):
 
 
 class Toolbox(Protocol):
-    """The tools the server runs, as one run has them: its user's, called in its user's name."""
+    """The server's tools in one run, called on behalf of the run's user."""
 
     @property
     def tools(self) -> Mapping[str, Tool]: ...
@@ -54,20 +54,20 @@ class Toolbox(Protocol):
     async def call(
         self, name: str, arguments: Json, call_id: str, answer: Json | None = None
     ) -> Result | Question:
-        """Run one. `call_id` is its idempotency key; `answer` {payload, state} that to its question of before."""
+        """Run one call. `call_id` is its idempotency key; `answer` {payload, state} answers its earlier question."""
         ...
 
 
 class Tools(Protocol):
-    """Where toolboxes come from."""
+    """Opens the toolbox of a run."""
 
     async def open(self, claims: Json, run_id: str, request_id: str | None) -> Toolbox:
-        """The toolbox of a run that acts with these claims. What cannot be reached costs its tools, not the run."""
+        """The toolbox of a run that acts with these claims. A server that cannot be reached is missing from it."""
         ...
 
 
 class NoTools:
-    """The toolbox of an agent that has none of its own."""
+    """The toolbox of an agent without tools."""
 
     tools: Mapping[str, Tool] = {}
 
@@ -83,10 +83,10 @@ class NoTools:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A call in the ledger: from its start on it may have had its effect, until its result says what came of it.
+class StartedCall:
+    """A call that the log records as started: it may have had its effect, until its result says so.
 
-    `edited`: the user changed its arguments.
+    `edited`: the user changed its arguments. `answer`: the user's answer to the tool's question.
     """
 
     call: Call
@@ -95,16 +95,16 @@ class Begun:
     answer: Json | None = None
 
     @classmethod
-    def new(cls, call: Call) -> "Begun":
+    def new(cls, call: Call) -> "StartedCall":
         return cls(call, str(uuid4()))
 
     def start(self) -> Draft:
-        """The ledger's entry."""
+        """The event that records the start."""
         data = {"kind": "tool_result", "call_id": self.call.id}
         return Draft("item.started", self.result_id, data)
 
     def take_back(self) -> Draft:
-        """The call had no effect yet: it asked first."""
+        """The event that takes the start back: the call had no effect, because it asked a question first."""
         return Draft("item.aborted", self.result_id, {"reason": "input_required"})
 
     def finish(self, result: Result) -> Item:
@@ -120,16 +120,16 @@ def completed(result: Item) -> Draft:
     return Draft("item.completed", result.key, {"kind": "tool_result", "item": result.data})
 
 
-def told(result: Item) -> Step:
-    """The step that tells what came of a call."""
+def result_step(result: Item) -> Step:
+    """The step that commits a call's result."""
     return Step([completed(result)], commits=True)
 
 
 async def run_calls(
-    begun: Sequence[Begun], toolbox: Toolbox
-) -> AsyncIterator[tuple[Begun, Result | Question]]:
-    """Run calls side by side; what comes of each, as it comes."""
-    tasks = [asyncio.ensure_future(_run_call(each, toolbox)) for each in begun]
+    started: Sequence[StartedCall], toolbox: Toolbox
+) -> AsyncIterator[tuple[StartedCall, Result | Question]]:
+    """Run calls concurrently; yields each one's outcome as it arrives."""
+    tasks = [asyncio.ensure_future(_run_call(each, toolbox)) for each in started]
     try:
         for done in asyncio.as_completed(tasks):
             yield await done
@@ -139,25 +139,27 @@ async def run_calls(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _run_call(begun: Begun, toolbox: Toolbox) -> tuple[Begun, Result | Question]:
-    return begun, await _outcome(begun, toolbox)
+async def _run_call(
+    started: StartedCall, toolbox: Toolbox
+) -> tuple[StartedCall, Result | Question]:
+    return started, await _outcome(started, toolbox)
 
 
-async def _outcome(begun: Begun, toolbox: Toolbox) -> Result | Question:
-    """What the model is told: whatever goes wrong in a call is its result, and not the run's end."""
-    call = begun.call
+async def _outcome(started: StartedCall, toolbox: Toolbox) -> Result | Question:
+    """A call's outcome: a failure is its result, and does not end the run."""
+    call = started.call
     if wrong := fault_of(call, toolbox.tools.get(call.name)):
         return wrong
     try:
         arguments = orjson.loads("".join(call.arguments))
-        return await toolbox.call(call.name, arguments, call.id, begun.answer)
+        return await toolbox.call(call.name, arguments, call.id, started.answer)
     except Exception:
         logger.exception("tool.crashed", extra={"tool": call.name})
         return Result("The tool failed.", "error")
 
 
 def fault_of(call: Call, tool: Tool | None) -> Result | None:
-    """Why a call cannot be made at all, if so: nobody should be asked to allow it."""
+    """Why a call cannot be made at all, if so: the user is not asked to approve it then."""
     if tool is None:
         return Result(f"There is no tool named {call.name!r}.", "error")
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from shared.agents import Agent, NoTools, answer, assistant, load_validation
+from shared.agents import Agent, NoTools, assistant, execute_run, load_validation
 from shared.auth import Minter
 from shared.core import Grace, InvalidSettings, Settings
 from shared.http.process import Process
@@ -81,7 +81,7 @@ def _executes(
     async def execute(live: LiveRun) -> None:
         left = partial(store.tokens_left, live.leased.claims)
         seconds = settings.run_deadline_seconds
-        await answer(live, agent, model, seconds=seconds, tokens_left=left)
+        await execute_run(live, agent, model, seconds=seconds, tokens_left=left)
 
     return execute
 

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.tools import mcp
 from functions.tools.app import ToolServices, found_tools, router, tool_services
-from functions.tools.asking import Notify
 from functions.tools.calls import Calls
+from functions.tools.elicitation import Notify
 from functions.tools.server import Server
 from functions.tools.tool import Caller
 from shared.auth.callers import Minter

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.tools.asking import Notify
+from functions.tools.elicitation import Notify
 from functions.tools.tool import Ask, Context, Tool, ToolError, tool
 from shared.core.json import Json
 from tests.conformance.samples import PNG, WAV

@@ -4,7 +4,7 @@ import json
 import re
 
 from functions.tools import mcp
-from functions.tools.asking import Notify, answers_of
+from functions.tools.elicitation import Notify, answers_of
 from functions.tools.server import Method
 from functions.tools.tool import Caller
 from shared.core.json import Json

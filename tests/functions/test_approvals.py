@@ -74,7 +74,7 @@ async def test_a_yes_makes_the_call_once_and_shows_only_its_result(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ({"payload": {"approved": False, "reason": "too much"}}, "They said: too much"),
+        ({"payload": {"approved": False, "reason": "too much"}}, "Their reason: too much"),
         ({"payload": {"approved": "true"}}, "did not allow"),
         ({"payload": None}, "did not allow"),
         ({"status": "cancelled", "payload": {"approved": True}}, "did not allow"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from shared.agents.engine import answer
+from shared.agents.engine import execute_run
 from shared.agents.loop import Agent
 from shared.core.items import Usage
 from shared.core.json import Json
@@ -44,7 +44,7 @@ class Desk:
         model, toolbox = ScriptedModel(*turns), CountingTools(dict(tools))
         async with asyncio.timeout(10):
             agent = replace(AGENT, tools=toolbox)
-            await answer(self.live, agent, model, seconds=8)
+            await execute_run(self.live, agent, model, seconds=8)
         model.assert_done()
         return toolbox
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from local.held import Held
+from local.live_runs import Held
 
 
 def write(log: Path, *lines: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from functions.tools import mcp
-from functions.tools.asking import Questions, answers_of
+from functions.tools.elicitation import Questions, answers_of
 from functions.tools.tool import Caller
 from shared.core.json import Json
 
