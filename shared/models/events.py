@@ -34,7 +34,7 @@ class ToolCallDelta:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProviderData:
     """Data that only the provider can read, and wants back with later requests; it is never shown to a client.
 
@@ -47,7 +47,7 @@ class ProviderData:
     belongs_to: Literal["next", "message"] = "next"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TurnEnded:
     """The last event of a turn: why it ended, and what it cost."""
 

@@ -1,16 +1,40 @@
-"""A thread as a model may read it: each call with one result, and no longer than the model's context."""
+"""A thread as a model may read it, whichever API takes it there: each call with one result, and no longer than the
+model's context; and what of an item's content a model can be shown.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from shared.core import Item, Json
-from shared.models.content import Image, context_text, visible_parts
 
 #: English prose and JSON run at about four characters a token; what matters is to err on one side, cheaply.
 _CHARACTERS_PER_TOKEN = 4
 #: Of a message, and of a part of its content.
 _MESSAGE_OVERHEAD, _PART_OVERHEAD = 16, 30
 _NO_RESULT = "No result: this call was not answered, and its outcome is unknown."
+
+
+class Image(NamedTuple):
+    """An image by its address, which may be a `data:` URL."""
+
+    url: str
+
+
+def visible_parts(content: Any) -> list[str | Image]:
+    """The parts of a content: texts and images. What a model cannot be shown becomes a text that names its type."""
+    return [content] if isinstance(content, str) else [_part(part) for part in content or ()]
+
+
+def text_of(content: Any) -> str:
+    """The texts of a content, without its images."""
+    return "\n".join(part for part in visible_parts(content) if isinstance(part, str))
+
+
+def context_text(context: Sequence[Json]) -> str:
+    """The app's facts, as the user's first message."""
+    lines = [f"{entry.get('description', '')}: {entry.get('value', '')}" for entry in context]
+    return "\n".join(["The app gives this context:", *lines])
 
 
 def fit_history(
@@ -100,3 +124,20 @@ def _content_size(content: object) -> int:
     parts = visible_parts(content)
     sizes = (len(part.url if isinstance(part, Image) else part) for part in parts)
     return sum(sizes) + _PART_OVERHEAD * len(parts)
+
+
+def _part(part: Json) -> str | Image:
+    if part.get("type") == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    if part.get("type") == "image" and (url := _url(part.get("source"))):
+        return Image(url)
+    return f"[a {part.get('type', 'part')!s} that cannot be shown here]"
+
+
+def _url(source: Any) -> str | None:
+    match source:
+        case {"type": "url", "value": str(url)}:
+            return url
+        case {"type": "data", "value": str(data), "mimeType": str(kind)}:
+            return f"data:{kind};base64,{data}"
+    return None

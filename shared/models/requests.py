@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from shared.core import Item, Json
 from shared.models.events import ModelEvent
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpecification:
+class ToolSpecification(NamedTuple):
     """A tool as the model sees it. `parameters` is the JSON Schema of its arguments."""
 
     name: str
@@ -17,14 +16,13 @@ class ToolSpecification:
     parameters: Json
 
 
-@dataclass(frozen=True, slots=True)
-class NamedTool:
+class NamedTool(NamedTuple):
     """The choice of one tool, which the model must call."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """How a model is to answer. What is None is not sent, so that the provider's default holds.
 
@@ -45,7 +43,7 @@ class ModelSettings:
     extra_body: Json | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelRequest:
     """What is asked in one turn. `items` is the thread as `fit_history` returns it: no call without its result.
 

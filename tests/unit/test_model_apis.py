@@ -1,8 +1,11 @@
 """Both APIs, one conversation: what a model says is the same to us, whichever API it says it by."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +23,7 @@ from tests.doubles import DONE, chunk
 from tests.fixtures import responses
 from tests.fixtures.responses import FunctionCall, Message, Output, Reasoning
 
+ROOT = Path(__file__).parents[2]
 USAGE = {
     "prompt_tokens": 7,
     "completion_tokens": 3,
@@ -126,3 +130,24 @@ def test_a_conversation_is_sent_with_the_same_words_in_the_same_order() -> None:
     ):
         places = [sent.index(word) for word in words]
         assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("api", "other"),
+    [("chat_completions", "responses"), ("responses", "chat_completions")],
+)
+def test_an_adapter_is_imported_once_it_is_needed_and_the_other_never(api: str, other: str) -> None:
+    script = f"""
+import asyncio, sys
+from shared.http.services import run_services
+from shared.core import Settings
+from shared.models import OpenAIModel
+
+loaded = lambda: {{name.split(".")[2] for name in sys.modules if name.startswith("shared.models.")}}
+model = OpenAIModel(Settings(openai_api={api!r}))
+assert loaded() == {{"events", "history", "openai", "requests"}}, loaded()
+asyncio.run(model.warm())
+assert {api!r} in loaded() and {other!r} not in loaded(), loaded()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.models.silence import SilenceLimit
+from shared.models.openai import SilenceLimit
 
 
 async def test_a_chunk_that_arrives_as_the_silence_ends_is_worked_on_in_peace() -> None:

@@ -5,8 +5,13 @@ from itertools import pairwise
 from typing import Any
 
 from shared.core import Item, Json
-from shared.models.content import Image, context_text, text_of, visible_parts
-from shared.models.history import opens_message
+from shared.models.history import (
+    Image,
+    context_text,
+    opens_message,
+    text_of,
+    visible_parts,
+)
 from shared.models.requests import ModelRequest, ModelSettings, NamedTool, ToolSpecification
 
 

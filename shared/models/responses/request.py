@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.core import Item, Json
-from shared.models.content import Image, context_text, text_of, visible_parts
+from shared.models.history import Image, context_text, text_of, visible_parts
 from shared.models.requests import ModelRequest, ModelSettings, NamedTool, ToolSpecification
 
 
