@@ -30,7 +30,7 @@ demo: .venv/installed ## Start the same, send one message, print the streamed re
 migrate: .venv/installed ## Apply supabase/migrations to the running local database
 	@$(BIN)/python -m local migrate
 
-test: .venv/installed ## Run all tests
+test: .venv/installed ## Run the short suite: all tests but the long ones and the bench's
 	@$(BIN)/python -m pytest
 
 test-fast: .venv/installed ## Run the tests that need no service, in seconds
@@ -75,9 +75,11 @@ manifests: .venv/installed ## Render and check every overlay of knative/, and li
 cluster-test: .venv/installed ## Test the bundle on the cluster of KUBECONFIG (CLUSTER_IMAGE=; docs/cluster-test.md)
 	@$(BIN)/python -m pytest -v tests/cluster
 
-check: format-check lint types manifests test ## What CI runs: formatting, lint, types, manifests, all tests
+check: format-check lint types manifests test ## What CI runs: formatting, lint, types, manifests, the short suite
 
-check-long: .venv/installed ## Run what takes too long for every change: long chaos with two seeds, the tests of the bench
+check-long: .venv/installed ## Run the long tests: whole sweeps, new examples for properties, long chaos, the bench's own
+	@$(BIN)/python -m pytest -q -m long
+	@$(BIN)/python -m pytest -q -m hypothesis --hypothesis-profile=long tests
 	@$(BIN)/python -m pytest -q tests/bench
 	@for seed in 1 2; do $(BIN)/python -m tests.chaos --kills 200 --seed $$seed || exit 1; done
 

@@ -3,6 +3,8 @@
 import signal
 import sys
 
+from hypothesis import settings
+
 pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.network",
@@ -11,6 +13,12 @@ pytest_plugins = [
     "tests.fixtures.stack",
     "tests.fixtures.threads",
 ]
+
+# The same examples in every run, or a change would fail for what it did not touch. `make check-long` looks for new ones
+# with `--hypothesis-profile=long`; what it finds is kept as an `@example`.
+settings.register_profile("short", derandomize=True, database=None, deadline=None)
+settings.register_profile("long", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("short")
 
 
 def pytest_configure() -> None:

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
-from tests.fixtures.conversations import all_legs, text, types, wait_for_status
+from tests.fixtures.conversations import all_legs, final_text, text, types, wait_for_status
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
 from tests.fixtures.processes import Process, started
@@ -35,19 +34,6 @@ async def person(first: Process) -> Person:
 async def run_id_of(database: TestDatabase, run: str = "run-1") -> str:
     async with database.owner() as owner:
         return str(await owner.fetchval("select id from agent.run where client_run_id = $1", run))
-
-
-def final_text(frames: list[Json]) -> str:
-    """What a client shows at the end: the last snapshot's text of the message, and the deltas behind it."""
-    shown = ""
-    for frame in frames:
-        if frame["type"] == "MESSAGES_SNAPSHOT":
-            shown = "".join(
-                m.get("content", "") for m in frame["messages"] if m["role"] == "assistant"
-            )
-        elif frame["type"] == "TEXT_MESSAGE_CONTENT":
-            shown += frame["delta"]
-    return shown
 
 
 async def test_a_killed_process_loses_nothing_once_its_client_comes_back(

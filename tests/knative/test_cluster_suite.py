@@ -104,6 +104,7 @@ async def rehearsal(
         yield made
 
 
+@pytest.mark.long
 async def test_its_survivals_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
     async with people_of(rehearsal) as new_person:
         await kills.a_client_returns_to_a_killed_run(rehearsal, new_person)

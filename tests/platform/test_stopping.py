@@ -9,7 +9,6 @@ from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.platform.bundle import PlatformBundle, Way, deployed
 
-WAYS = ["direct", "after delivery", "before delivery"]
 #: With the factor of 1/30, `agent` has a window of 2 s, a deadline of 18 s, and 20 s for a response.
 _TURN = 4.0
 #: Ten windows and more. The fourth turn ends after 14.4 s, from when a run leaves between turns, and well before 18 s.
@@ -17,7 +16,15 @@ _LONG_TURNS, _LONG_TURN = 6, 3.75
 _SETTLED = 60.0
 
 
-@pytest.mark.parametrize("way", WAYS)
+def ways(short: Way) -> pytest.MarkDecorator:
+    """Every way from `agent` to `runner`; only one of them is in the short suite."""
+    every: list[Way] = ["direct", "after delivery", "before delivery"]
+    return pytest.mark.parametrize(
+        "way", [pytest.param(way, marks=[] if way == short else pytest.mark.long) for way in every]
+    )
+
+
+@ways("direct")
 async def test_graceful_deletions_interrupt_no_run_and_no_stream(
     tmp_path: Path, database: TestDatabase, model: ModelServer, way: Way
 ) -> None:
@@ -43,7 +50,7 @@ async def test_graceful_deletions_interrupt_no_run_and_no_stream(
         assert frames[-1]["type"] == "RUN_FINISHED", "its one connection was cut"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@ways("before delivery")
 async def test_forced_deletions_cost_an_attempt_each_and_nothing_else(
     tmp_path: Path, database: TestDatabase, model: ModelServer, way: Way
 ) -> None:

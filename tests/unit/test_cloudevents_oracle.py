@@ -8,7 +8,7 @@ from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings import http
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent as Written
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
@@ -58,7 +58,6 @@ def names(event: BaseCloudEvent) -> tuple[str, str, str]:
     return event.get_id(), event.get_source(), event.get_type()
 
 
-@settings(derandomize=True, deadline=None)
 @given(written())
 def test_an_event_in_binary_mode_is_read_as_the_sdk_reads_it(
     event: tuple[BaseCloudEvent, Any],
@@ -70,7 +69,6 @@ def test_an_event_in_binary_mode_is_read_as_the_sdk_reads_it(
     assert names(theirs) == names(event[0])
 
 
-@settings(derandomize=True, deadline=None)
 @given(written())
 def test_an_event_in_structured_mode_is_read_as_the_sdk_reads_it(
     event: tuple[BaseCloudEvent, Any],
