@@ -107,7 +107,8 @@ class Pod:
             )
 
     async def _become_ready(self) -> None:
-        """Ask until the first yes. Later ones are not asked for: nothing of ours becomes unready while it runs."""
+        """Ask until the first 200, and never again: the one thing that changes it is SIGTERM, after which a function
+        answers 503, and a terminating pod gets no request from a router anyway."""
         url = f"http://{LOOPBACK}:{self.port}/readiness"
         while self.ready_at is None:
             try:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.agent.agui import Projection
@@ -92,6 +92,26 @@ def logs(draw: st.DrawFn) -> list[RunEvent]:
     return [RunEvent(1, seq, *entry) for seq, entry in enumerate(made, 1)]
 
 
+#: A turn that is asked again: what it said is taken back, with another item open.
+TAKEN_BACK = [
+    RunEvent(1, 1, "run.started", None, {}),
+    RunEvent(1, 2, "item.started", "i0", {"kind": "message", "message_id": "m0"}),
+    RunEvent(1, 3, "item.delta", "i0", {"channel": "text", "delta": "a"}),
+    RunEvent(1, 4, "item.started", "i1", {"kind": "tool_call", "name": "f", "message_id": "m0"}),
+    RunEvent(1, 5, "item.aborted", "i0", {"reason": "x"}),
+    RunEvent(1, 6, "item.delta", "i1", {"channel": "arguments", "delta": "b"}),
+    RunEvent(1, 7, "item.completed", "i1", {"kind": "tool_call", "item": {}}),
+    RunEvent(1, 8, "run.completed", None, {"usage": {}, "pending_calls": []}),
+]
+
+
+@st.composite
+def places(draw: st.DrawFn) -> tuple[list[RunEvent], int]:
+    """A log, and a place in it behind which a reader begins."""
+    log = draw(logs())
+    return log, draw(st.integers(1, len(log) - 1))
+
+
 def _done(action: str, item: str, kind: str) -> tuple[EventType, str, Json]:
     if action == "abort":
         return "item.aborted", item, {"reason": "x"}
@@ -126,6 +146,7 @@ def stream(projection: Projection, log: list[RunEvent], at: int = 0) -> list[Jso
 
 
 @given(logs())
+@example(TAKEN_BACK)
 def test_every_log_keeps_the_order_of_the_protocol(log: list[RunEvent]) -> None:
     verifier = Verifier()
 
@@ -134,11 +155,14 @@ def test_every_log_keeps_the_order_of_the_protocol(log: list[RunEvent]) -> None:
     assert verifier.has_ended
 
 
-@given(logs(), st.data())
+@given(places())
+@example((TAKEN_BACK, 3))
+@example((TAKEN_BACK, 4))
+@example((TAKEN_BACK, 5))
 def test_a_snapshot_at_any_place_goes_on_in_order_and_with_the_same_text(
-    log: list[RunEvent], data: st.DataObject
+    place: tuple[list[RunEvent], int],
 ) -> None:
-    at = data.draw(st.integers(1, len(log) - 1))
+    log, at = place
     projection, verifier = Projection(RUN), Verifier()
 
     verifier.read(frames(projection.write_snapshot(snapshot_of(log[:at]))))
@@ -151,11 +175,14 @@ def test_a_snapshot_at_any_place_goes_on_in_order_and_with_the_same_text(
         assert verifier.texts[str(item)] == text_of(log, item)
 
 
-@given(logs(), st.data())
+@given(places())
+@example((TAKEN_BACK, 3))
+@example((TAKEN_BACK, 4))
+@example((TAKEN_BACK, 5))
 def test_a_snapshot_in_the_middle_of_a_stream_keeps_the_order(
-    log: list[RunEvent], data: st.DataObject
+    place: tuple[list[RunEvent], int],
 ) -> None:
-    at = data.draw(st.integers(1, len(log) - 1))
+    log, at = place
     projection, verifier = Projection(RUN), Verifier()
 
     verifier.read(stream(projection, log[:at]))

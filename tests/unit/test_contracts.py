@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.core.errors import InvalidCursor
@@ -21,6 +21,9 @@ def test_a_cursor_reads_what_it_wrote(attempt: int, seq: int, frame: int | None)
 
 
 @given(st.text())
+@example("1.²")
+@example("\u0661.\u0662")
+@example("1.2.3.4")
 def test_any_other_text_is_an_invalid_cursor_and_never_a_crash(text: str) -> None:
     with suppress(InvalidCursor):
         assert str(Cursor.parse(text)).count(".") in (1, 2)
@@ -61,5 +64,6 @@ def test_text_is_kept_as_far_as_postgres_can(given: str, kept: str) -> None:
         st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
     )
 )
+@example({"a\0": ["\ud800", "\0"]})
 def test_any_json_is_clean_afterwards(value: object) -> None:
     assert "\0" not in repr(clean_json(value)).replace("\\x00", "\0")
