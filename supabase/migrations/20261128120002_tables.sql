@@ -57,6 +57,8 @@ create table agent.run (
   attempt integer not null default 0,
   last_seq integer not null default 0,
   ending jsonb,
+  -- The SHA-256 of its last holder's token, so that a holder whose ending's answer was lost is not taken for another one.
+  ended_by bytea,
   created_at timestamptz not null default clock_timestamp(),
   started_at timestamptz default case current_setting('agent.run_starts', true)
     when 'true' then clock_timestamp()
@@ -96,11 +98,10 @@ create table agent.lease (
 ) with (fillfactor = 50);
 create index lease_expiry on agent.lease (until);
 
--- The verified claims a run acts with, whichever process executes it, and the token its last holder ended it with.
+-- The verified claims a run acts with, whichever process executes it. Deleted with the lease when the run ends.
 create table agent.run_secret (
   run_id uuid primary key references agent.run (id) on delete cascade,
-  claims jsonb not null,
-  last_token uuid
+  claims jsonb not null
 );
 
 -- The log. Neighbouring deltas of one item share a row: `count` events from `seq` on. Each unique index contains

@@ -54,9 +54,9 @@ begin
     elsif exists (select from agent.lease where lease.run_id = (entry ->> 'run_id')::uuid
                                             and token = (entry ->> 'token')::uuid) then
       verdict := 'busy';
-    elsif exists (select from agent.run_secret where run_secret.run_id = (entry ->> 'run_id')::uuid
-                                                 and last_token = (entry ->> 'token')::uuid) then
-      -- Our own ending, whose answer was lost on the way.
+    elsif exists (select from agent.run where run.id = (entry ->> 'run_id')::uuid
+                                          and ended_by = sha256(uuid_send((entry ->> 'token')::uuid))) then
+      -- The caller's own ending, whose answer was lost on the way.
       verdict := 'ok';
       last_seq := (select run.last_seq from agent.run where run.id = (entry ->> 'run_id')::uuid);
       next_run := agent.next_run((entry ->> 'run_id')::uuid);
@@ -111,9 +111,10 @@ declare
   v_run agent.run;
 begin
   delete from agent.lease where run_id = held.run_id;
-  update agent.run_secret set last_token = held.token where run_id = held.run_id;
+  delete from agent.run_secret where run_id = held.run_id;
   update agent.run
      set status = substr(p_type, 5), attempt = held.attempt, last_seq = p_last_seq, ended_at = clock_timestamp(),
+         ended_by = sha256(uuid_send(held.token)),
          ending = (select data from agent.run_event where run_id = held.run_id and seq = p_last_seq and type = p_type)
    where id = held.run_id
    returning * into strict v_run;
@@ -175,6 +176,7 @@ declare
   v_last integer;
 begin
   delete from agent.lease where run_id = p_run returning * into held;
+  delete from agent.run_secret where run_id = p_run;
   v_attempt := held.attempt + (held.attempt > 0)::integer;
   v_last := agent.close_items(p_run, v_attempt, held.last_seq, substr(p_type, 5)) + 1;
   insert into agent.run_event (run_id, seq, attempt, type, data) values (p_run, v_last, v_attempt, p_type, p_data);
