@@ -1,4 +1,4 @@
-"""Who is asking: users by their token and the gateway's word, functions by their keys."""
+"""Verifies callers: users by their token and the gateway's assertion, functions by their keys."""
 
 from shared.auth.callers import CallerVerifier, Minter
 from shared.auth.claims import role_of, text_of

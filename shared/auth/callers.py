@@ -1,7 +1,7 @@
-"""Which of our own functions is asking, and for whom: a token the caller signs with its own key.
+"""Tokens between our functions: which function calls, and on behalf of which user.
 
-It is a gateway assertion's sibling: `typ` fn+jwt, ES256, for one function, for a short time. The claims are those that
-were verified when the run was admitted, so whoever is called acts as that user and no more.
+The caller signs the token with its own key: `typ` fn+jwt, ES256, for one function, for a short time. Its claims are
+those that were verified when the run was admitted, so the called function acts as that user and no more.
 """
 
 import time
@@ -20,7 +20,7 @@ _LIFETIME = 120
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A function that was verified, and the user it acts for. Without `run_id` it is no run that calls."""
+    """A verified function, and the user it acts for. `run_id`: the run that calls, if one does."""
 
     function: str
     user: Principal
@@ -32,7 +32,7 @@ class Caller:
 
 
 class Minter:
-    """Signs what the function `name` says to others.
+    """Signs the requests of the function `name` to other functions.
 
     Raises:
         ValueError: the key is not a private ES256 key with a kid.
@@ -44,7 +44,7 @@ class Minter:
         self._clock = clock
 
     def mint(self, function: str, claims: Mapping[str, object], run_id: str | None) -> str:
-        """A token for one function, good for two minutes, in the name of these claims."""
+        """A token for one function with these claims, valid for two minutes."""
         now = int(self._clock())
         named = {"iss": self._name, "aud": function, "jti": str(uuid4())}
         times = {"iat": now, "exp": now + _LIFETIME}
@@ -66,7 +66,7 @@ class CallerVerifier:
         self._keys = statement_keys("INTERNAL_PUBLIC_KEYS", keys)
 
     def verify(self, authorization: Sequence[str]) -> Caller:
-        """Give the caller a request's `Authorization` names.
+        """The caller that a request's `Authorization` names.
 
         Raises:
             Unauthorized: it is missing, repeated, not valid, or meant for another function.

@@ -1,4 +1,4 @@
-"""Strict readers of what a token says. Anything unexpected is Unauthorized, without a reason."""
+"""Strict readers of a token's members. Anything unexpected raises Unauthorized, without a reason."""
 
 import json
 import math
@@ -23,7 +23,7 @@ def object_of(text: bytes) -> dict[str, Any]:
 
 
 def default_of(value: object, default: object) -> object:
-    # Supabase writes null where a user has none.
+    # Supabase writes null for a missing member.
     return default if value is None else value
 
 
@@ -47,7 +47,7 @@ def time_of(value: object) -> float:
 
 
 def role_of(claims: Mapping[str, Any]) -> str | None:
-    """A user's role in the app, of claims that were verified: app_metadata's, which users cannot write."""
+    """A user's role in the app, from verified claims: that of app_metadata, which users cannot write."""
     metadata = claims.get("app_metadata")
     role = metadata.get("role") if isinstance(metadata, dict) else None
     return role if isinstance(role, str) else None

@@ -1,8 +1,8 @@
-"""Who is asking: two proofs on each request, both verified, both about the same caller.
+"""Verifies users by two proofs on each request, which must name the same caller.
 
-A Supabase access token says who the user is; the gateway's assertion says that the request came
-through the gateway, for this function, method and path. The rules for tokens are those of
-`supabase/functions/auth-gateway/tokens.ts`; `tests/golden/tokens.json` holds both to them.
+A Supabase access token names the user; the gateway's assertion proves that the request came through the gateway, for
+this function, method and path. The rules for tokens are those of `supabase/functions/auth-gateway/tokens.ts`; both are
+tested with `tests/golden/tokens.json`.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class Principal:
 
     @property
     def claims(self) -> dict[str, object]:
-        """What is stored with a run, so that whoever executes it acts as this user and no more."""
+        """The claims to store with a run, so that the process that executes it acts as this user and no more."""
         claims: dict[str, object] = {
             "sub": str(self.sub),
             "role": self.role,
@@ -93,7 +93,7 @@ class Verifier:
     async def verify(
         self, *, authorization: Sequence[str], assertion: Sequence[str], method: str, path: str
     ) -> Principal:
-        """Give the principal that both proofs name. `path` is percent-encoded, as received.
+        """The principal that both proofs name. `path` is percent-encoded, as received.
 
         Raises:
             Unauthorized: a proof is missing, repeated or not valid, or the two do not match.
@@ -112,10 +112,10 @@ class Verifier:
         return principal
 
     def verify_schedule(self, *, assertion: Sequence[str], method: str, path: str) -> None:
-        """Check that the gateway says its schedule asks, which is nobody and has no rights.
+        """Check that the gateway asserts its schedule as the caller, which is no user and has no rights.
 
         Raises:
-            Unauthorized: it does not.
+            Unauthorized: it does not assert that.
         """
         statement = self._statement(only(_COMPACT, assertion, group=0))
         if (statement["htm"], statement["htu"], statement["sub"]) != (method, path, _SCHEDULE):
@@ -132,7 +132,7 @@ class Verifier:
         claims = claims_of(token, await self._user_key(header_of(token)))
         if claims.get("iss") != self._issuer or claims.get("role") != "authenticated":
             raise Unauthorized
-        # Supabase issues a string; the standard also allows a list: taken if it names nobody else.
+        # Supabase issues a string; the standard also allows a list, which is accepted if it has no other member.
         if claims.get("aud") not in ("authenticated", ["authenticated"]):
             raise Unauthorized
         check_times(claims, self._clock())
@@ -141,7 +141,7 @@ class Verifier:
         return principal
 
     async def _user_key(self, header: Mapping[str, Any]) -> Key | None:
-        # A gateway assertion says gw+jwt; it must never pass for a user's token.
+        # A gateway assertion has the type gw+jwt, and must never pass for a user's token.
         if "typ" in header and text_of(header["typ"]).upper() != "JWT":
             raise Unauthorized
         alg = header.get("alg")

@@ -1,4 +1,4 @@
-"""A project's public keys, fetched as rarely as security allows."""
+"""A project's public keys, fetched as rarely as is safe."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 MAX_AGE = 600
 COOLDOWN = 30
-# Access tokens live an hour: nobody holds a valid one signed with keys older than this.
+# Access tokens live an hour, so no valid one is signed with keys older than this.
 MAX_STALE = 3600
 TIMEOUT_SECONDS = 5
 PRIVATE_FIELDS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -19,10 +19,10 @@ K = TypeVar("K")
 
 
 class RemoteKeys(Generic[K]):
-    """Keys from an address, by algorithm and key id.
+    """Keys from a URL, by algorithm and key id.
 
-    Unknown key ids and failures cost at most one fetch per cooldown; while the address fails, the
-    last keys stay good for an hour.
+    Unknown key ids and failures cause at most one fetch per cooldown. While the URL fails, the last keys stay valid for
+    an hour.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class RemoteKeys(Generic[K]):
         if self._pending is None:
             if self._is_within(self._tried_at, COOLDOWN):
                 return
-            # It belongs to all who wait for it, and ends with its time-out.
+            # All callers wait for the same fetch, which ends with its time-out.
             self._pending = asyncio.ensure_future(self._load())
-        # Callers that hang up must not be able to stop the fetch everyone waits for.
+        # A cancelled caller must not cancel the fetch for the others.
         await asyncio.shield(self._pending)
 
     async def _load(self) -> None:
@@ -62,19 +62,19 @@ class RemoteKeys(Generic[K]):
             self._keys = self._parse(await _read(self._url))
             self._fetched_at = self._clock()
         except Exception as error:
-            # Whatever went wrong, the answer is the same: no new keys for one cooldown.
+            # After any error, there are no new keys for one cooldown.
             log.warning("jwks.unavailable", extra={"error": type(error).__name__})
         finally:
             self._tried_at = self._clock()
             self._pending = None
 
     def _is_within(self, since: float, limit: float) -> bool:
-        # A clock that was set back must not stretch a wait.
+        # A clock that is set back must not prolong a wait.
         return 0 <= self._clock() - since < limit
 
 
 async def _read(url: str) -> str:
-    # Most functions are given their keys inline and never need a client.
+    # Most functions have their keys inline and never need an HTTP client.
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
@@ -88,7 +88,7 @@ async def _read(url: str) -> str:
 
 
 def public_keys(text: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Read a JWKS: the public signing keys in it by algorithm and id, and none of the others.
+    """The public signing keys of a JWKS, by algorithm and id; other keys are left out.
 
     Raises:
         ValueError: the text is not a JWKS.
@@ -96,7 +96,7 @@ def public_keys(text: str) -> dict[tuple[str, str], dict[str, Any]]:
     match json.loads(text):
         case {"keys": [*jwks]}:
             named = [(_name(jwk), jwk) for jwk in jwks if isinstance(jwk, dict)]
-            # The first of two keys of one name counts.
+            # Of two keys with one name, the first counts.
             return {name: jwk for name, jwk in reversed(named) if name is not None}
         case _:
             raise ValueError("a JWKS has a list of keys")

@@ -1,4 +1,4 @@
-"""Compact JWS, read strictly and written: the only JWT library. Whatever is wrong is Unauthorized, without a reason."""
+"""Reads compact JWS strictly, and writes them. Any fault raises Unauthorized, without a reason."""
 
 import json
 import re
@@ -25,7 +25,7 @@ Keys = Mapping[tuple[str, str], Key]
 
 
 def load_verification() -> None:
-    """Load what the first signature to be verified would load."""
+    """Import what the first verification would import."""
     ECDSA(SHA256())
 
 
@@ -57,7 +57,7 @@ def claims_of(token: str, key: jwt.PyJWK | None) -> dict[str, Any]:
 
 
 def statement_of(token: str, typ: str, keys: Keys, now: float) -> dict[str, Any]:
-    """What one of our own parts says to another: ES256, of this `typ`, of a key we know, in time, and not for long."""
+    """The claims of a token between our parts: ES256, of this `typ`, signed by a known key, valid now and briefly."""
     header = header_of(token)
     if header.get("typ") != typ or header.get("alg") != "ES256":
         raise Unauthorized
@@ -69,7 +69,7 @@ def statement_of(token: str, typ: str, keys: Keys, now: float) -> dict[str, Any]
 
 
 def statement_keys(setting: str, text: str) -> Keys:
-    """The keys such statements are verified with.
+    """The keys that verify such tokens.
 
     Raises:
         ValueError: there is no ES256 key among them.
@@ -96,7 +96,7 @@ def _key(jwk: dict[str, Any], alg: str) -> jwt.PyJWK | None:
     try:
         return jwt.PyJWK(jwk, alg)
     except jwt.PyJWTError:
-        # One broken key must not take the others down.
+        # One broken key must not disable the others.
         return None
 
 
@@ -107,7 +107,7 @@ def secret_key(secret: str) -> jwt.PyJWK:
 
 
 def private_key(setting: str, text: str) -> tuple[Key, str]:
-    """A signing key and its `kid`, of a private ES256 JWK."""
+    """A signing key and its `kid`, from a private ES256 JWK."""
     try:
         jwk = json.loads(text)
         key, kid = Key(jwk, "ES256"), jwk["kid"]
@@ -119,7 +119,7 @@ def private_key(setting: str, text: str) -> tuple[Key, str]:
 
 
 def sign(claims: Mapping[str, object], key: Key, header: Mapping[str, str]) -> str:
-    """A token with these claims, signed ES256."""
+    """A token with these claims, signed with ES256."""
     return jwt.encode({**claims}, key.key, algorithm="ES256", headers={**header})
 
 
@@ -128,7 +128,7 @@ def base64url(data: bytes) -> str:
 
 
 def check_times(claims: Mapping[str, Any], now: float) -> None:
-    """Not expired, and not from the future."""
+    """Refuse claims that have expired or come from the future."""
     if time_of(claims.get("exp")) <= now:
         raise Unauthorized
     if any(time_of(claims[name]) > now + _TOLERANCE for name in ("nbf", "iat") if name in claims):

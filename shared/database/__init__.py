@@ -1,4 +1,4 @@
-"""Postgres behind two doors: a function of schema `agent`, or a session that acts as a user."""
+"""The two ways to Postgres: call a function of schema `agent`, or open a session that acts as a user."""
 
 from shared.database.pool import Database, Refused
 

@@ -1,11 +1,11 @@
-"""Postgres, behind the only doors there are: a function of schema `agent`, or a session that acts as a user.
+"""The only ways to Postgres: call a function of schema `agent`, or open a session that acts as a user.
 
-The library is `databases`, of which this module uses the pool and the connection and nothing that is bound to the
-calling task: children of a request share its session, and no query can run outside the row-level security that was
-asked for. docs/decisions.md lists the traps this avoids; tests/postgres/test_database.py holds each of them shut.
+The library is `databases`. This module uses its pool and its connection, and nothing that is bound to the calling task:
+child tasks of a request share its session, and no query can escape the session's row-level security. docs/decisions.md
+lists the traps this avoids; tests/postgres/test_database.py tests each of them.
 
-It brings SQLAlchemy, half as much again as all else a small function imports, so it is imported in a thread once the
-server is up: until then a plain connection says whether Postgres is there.
+`databases` imports SQLAlchemy, which is half of all that a small function imports, so it is imported in a thread once
+the server listens. Until then, a plain connection tells whether Postgres is there.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from shared.core import DatabaseSettings, InvalidSettings, Once, Unavailable, lo
 from shared.database.statements import call_of, session_of, written
 
 _READY_SECONDS = 2.0
-#: A process that stops does not wait longer for a Postgres that does not answer.
+#: How long a stopping process waits for a Postgres that does not answer.
 _CLOSE_SECONDS = 1.0
 _TRANSACTION_POOLER_PORT = 6543
 _REFUSED = "AF001"
 
-#: Postgres is away, starting, stopping, full, too slow, or read-only: not the caller's fault, and it may pass.
+#: Postgres is away, starting, stopping, full, too slow, or read-only: not the caller's fault, and temporary.
 _AWAY = (
     OSError,
     TimeoutError,
@@ -41,7 +41,7 @@ _AWAY = (
 
 
 class Refused(Exception):
-    """A function of the schema refused: `code` is the stable word it raised."""
+    """A function of the schema refused a call, and raised this stable `code`."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)
@@ -50,7 +50,7 @@ class Refused(Exception):
 
 
 class Database:
-    """A pool of connections. Every wait has an end; whatever happens, a connection comes back clean or not at all."""
+    """A pool of connections. Every wait has a limit, and only clean connections return to the pool."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._seconds = settings.database_seconds
@@ -58,23 +58,23 @@ class Database:
         self._checked = False
         self._ready_until = 0.0
         self._url = url = settings.supabase_database_url
-        # A transaction pooler gives each statement to another server, which never saw it prepared.
+        # A transaction pooler may send each statement to another server, which has not prepared it.
         self._cached = 0 if urlsplit(url).port == _TRANSACTION_POOLER_PORT else 256
         self._connections = settings.database_connections
-        #: Opens the pool, which imports its library off the event loop: whoever comes first has it done.
+        #: Opens the pool with the first use; its library is imported off the event loop.
         self._open: Once[tuple[Any, type]] = Once(self._opened)
 
     async def connect(self) -> None:
-        """Look whether Postgres is there. One that is away is reported by `is_ready`, not here.
+        """Check the login. A Postgres that is away is only logged; `is_ready` reports it.
 
         Raises:
-            InvalidSettings: the login bypasses row-level security and nobody allowed it.
+            InvalidSettings: the login bypasses row-level security, and the settings do not allow that.
         """
         if not await self.is_ready():
             logger.warning("database.away")
 
     async def warm(self) -> None:
-        """Open the pool before somebody needs it."""
+        """Open the pool before the first request needs it."""
         await self._open()
 
     async def close(self) -> None:
@@ -86,7 +86,7 @@ class Database:
 
     async def _opened(self) -> tuple[Any, type]:
         pool_type, connection_type = await asyncio.to_thread(_import)
-        # The url goes to asyncpg whole: `databases` drops sslmode and most other options without a word.
+        # asyncpg gets the whole URL: `databases` silently drops sslmode and most other options.
         pool = pool_type(
             self._url,
             dsn=self._url,
@@ -96,7 +96,7 @@ class Database:
             command_timeout=self._seconds,
             max_inactive_connection_lifetime=45.0,
             statement_cache_size=self._cached,
-            # Every setting is local to its transaction, so there is nothing to reset: half the trips of a run.
+            # Every setting is local to its transaction, so nothing needs a reset, which would double the round trips.
             reset=_keep,
             init=self._check_login,
         )
@@ -104,10 +104,10 @@ class Database:
         return pool, connection_type
 
     async def call(self, function: str, *arguments: Any) -> Any:
-        """Call `agent.<function>`: one statement, one trip. Returns its value, JSON decoded.
+        """Call `agent.<function>`: one statement, one round trip. Returns its value, JSON decoded.
 
         Raises:
-            Refused: the function did.
+            Refused: the function raised a code.
             Unavailable: Postgres cannot be reached in time.
         """
         async with self._connection() as connection:
@@ -125,9 +125,9 @@ class Database:
 
     @asynccontextmanager
     async def session(self, claims: Mapping[str, object]) -> AsyncIterator[Any]:
-        """A transaction that acts as the user of verified claims, committed at the end: yields an asyncpg connection.
+        """A transaction that acts as the user of verified claims, committed at the end; yields an asyncpg connection.
 
-        It belongs to no task: child tasks and generators inside it see the same rows, one query at a time.
+        It belongs to no task: child tasks and generators inside it share it, one query at a time.
 
         Raises:
             Unavailable: Postgres cannot be reached in time.
@@ -157,7 +157,7 @@ class Database:
         return True
 
     async def _look(self) -> None:
-        """See whether Postgres answers, without a pool."""
+        """Check that Postgres answers, without a pool."""
         with self._translated():
             async with asyncio.timeout(self._seconds):
                 connection = await asyncpg.connect(self._url, statement_cache_size=0)
@@ -169,7 +169,7 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         pool, connection_type = await self._open()
-        # An explicit Connection: the one `databases` hands out is bound to the task that asked for it.
+        # An explicit Connection: the one that `databases` returns is bound to the calling task.
         connection = connection_type(pool, pool._backend)
         with self._translated():
             async with asyncio.timeout(self._seconds):
@@ -181,7 +181,7 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """What Postgres and the way to it raise, as what callers know."""
+        """Raise Refused or Unavailable for what Postgres and the connection raise."""
         try:
             yield
         except _AWAY as error:
@@ -191,7 +191,7 @@ class Database:
         except asyncpg.PostgresError as error:
             if code := _refusal(error):
                 raise Refused(code, str(error.detail or "")) from None
-            # It quotes the row, and a log must not.
+            # The detail quotes the row, and logs must hold no content.
             error.detail = None
             raise
 
@@ -216,11 +216,11 @@ def _import() -> tuple[type, type]:
 
 
 def _refusal(error: asyncpg.PostgresError) -> str | None:
-    """The code by which the schema refuses, if it does."""
+    """The code of a refusal, if the error is one."""
     if error.sqlstate == _REFUSED:
         # Not str(error): that has the detail too.
         return str(error.args[0])
-    # A token outlives its user: what they would own has nobody to belong to.
+    # A token may outlive its user, whose new rows then violate a foreign key.
     is_orphan = isinstance(error, asyncpg.ForeignKeyViolationError)
     return (
         "unauthorized" if is_orphan and str(error.constraint_name).endswith("_owner_fkey") else None
@@ -228,7 +228,7 @@ def _refusal(error: asyncpg.PostgresError) -> str | None:
 
 
 async def _keep(_connection: Any) -> None:
-    """No reset: see `reset=`."""
+    """Reset nothing: see `reset=`."""
 
 
 async def _roll_back(connection: Any) -> None:
@@ -236,5 +236,5 @@ async def _roll_back(connection: Any) -> None:
         async with asyncio.timeout(2):
             await connection.execute("rollback")
     except (*_AWAY, asyncpg.PostgresError):
-        # In doubt it is thrown away; the pool opens another.
+        # The connection's state is unknown, so it is closed; the pool opens another.
         connection.terminate()

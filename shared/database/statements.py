@@ -1,4 +1,4 @@
-"""The text of the two kinds of statement there are: a call of a function, and the head of a session. Pure."""
+"""The SQL of the two kinds of statement: a function call, and the start of a session. Pure."""
 
 import json
 import re
@@ -11,22 +11,22 @@ _FUNCTION = re.compile(r"[a-z_]+\Z")
 
 
 def call_of(function: str, arguments: tuple[Any, ...]) -> str:
-    """The text that calls a function of schema `agent`."""
+    """The SQL that calls a function of schema `agent`."""
     if not _FUNCTION.match(function):
         raise ValueError(f"{function!r} is not the name of a function")
     return f"agent.{function}({', '.join(f'${n}' for n in range(1, len(arguments) + 1))})"
 
 
 def written(arguments: tuple[Any, ...]) -> list[Any]:
-    """Arguments as the driver takes them: JSON is text."""
+    """Arguments as the driver takes them: JSON as text."""
     return [orjson.dumps(a).decode() if isinstance(a, dict | list) else a for a in arguments]
 
 
 def session_of(claims: Mapping[str, object], seconds: float) -> str:
-    """Begin and become the user in one trip: a simple query, so its values are literals.
+    """The SQL that begins a transaction and becomes the user, in one round trip.
 
-    The role is not the caller's to choose. The claims are JSON in ASCII, with quotes doubled, which no literal can
-    escape while standard_conforming_strings is on (the default since Postgres 9.1).
+    It is a simple query, so its values are literals. The caller cannot choose the role. The claims are ASCII JSON with
+    doubled quotes, which cannot end the literal while standard_conforming_strings is on (the default since 9.1).
     """
     literal = json.dumps(claims, ensure_ascii=True).replace("'", "''")
     return (

@@ -1,4 +1,4 @@
-"""A function as a FastAPI app: its process, its services, its health, and who is asking."""
+"""A function as a FastAPI app: its process, its services, its health, and its verified user."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -125,7 +125,7 @@ async def _principal(request: Request) -> Principal:
     )
 
 
-#: Who is asking, proved twice: by the user's token, and by the gateway's assertion.
+#: The user who sends the request, proved twice: by their token and by the gateway's assertion.
 User = Annotated[Principal, Depends(_principal)]
 
 

@@ -1,4 +1,4 @@
-"""One middleware for all: ids for the log, a limit for bodies, a line per request."""
+"""The middleware of every function: ids for log lines, a limit for bodies, one log line per request."""
 
 import re
 from collections.abc import Callable
@@ -17,10 +17,10 @@ _QUIET = frozenset(("/health", "/readiness"))
 
 
 class Context:
-    """Give a request its id, bind ids to its log lines, refuse bodies over the limit while they are read.
+    """Gives a request its id, binds ids to its log lines, and refuses a body over the limit while it is read.
 
-    What crashes before its answer began is answered with `crashed`. (A handler for Exception would do so too, and then
-    have the server close the connection, which the gateway keeps for its next request.)
+    A crash before the response starts is answered with `crashed`. (A handler for Exception would have the server close
+    the connection, which the gateway keeps for its next request.)
     """
 
     def __init__(self, app: ASGIApp, crashed: Callable[[Scope], ASGIApp]) -> None:
@@ -49,7 +49,7 @@ class Context:
             except Exception:
                 logger.exception("request.crashed")
                 if status:
-                    # Half an answer must not look whole.
+                    # Half a response must not look complete.
                     raise
                 await self._crashed(scope)(scope, receive, sent)
             finally:
@@ -85,7 +85,7 @@ def _limited(receive: Receive, most: int) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            # Not ours: FastAPI turns what it does not know into a 400 while it reads a body.
+            # Not a Problem: while FastAPI reads a body, it turns exceptions it does not know into a 400.
             raise HTTPException(413, BodyTooLarge().detail)
         return message
 

@@ -18,11 +18,11 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_body(request: Request, kind: type[Body]) -> tuple[Body, Json]:
-    """The request's JSON as `kind`, and as it came. Read after the caller was identified, unlike a route's parameter.
+    """The request's JSON as `kind`, and as it came. Read after the caller is verified, unlike a route's parameter.
 
     Raises:
-        InvalidRequest: it is not JSON, or nests too deeply.
-        RequestValidationError: it is not of that kind.
+        InvalidRequest: it is not JSON, or is nested too deeply.
+        RequestValidationError: it does not have that shape.
     """
     try:
         body = _loads(await request.body())
@@ -31,22 +31,24 @@ async def read_body(request: Request, kind: type[Body]) -> tuple[Body, Json]:
         found = [{**e, "loc": ("body", *e["loc"])} for e in error.errors(include_input=False)]
         raise RequestValidationError(found) from None
     except (ValueError, TypeError, RecursionError):
-        raise InvalidRequest("The request's body is not JSON this function can keep.") from None
+        raise InvalidRequest(
+            "The request's body is not JSON that this function can store."
+        ) from None
 
 
 def _loads(raw: bytes) -> Any:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        # Lone surrogates are an error to orjson; they are replaced where the body is read.
+        # orjson refuses lone surrogates, which `clean_json` replaces.
         body = json.loads(raw)
-    # What cannot be written again, such as 300 levels of lists, cannot be kept either; a request adds a few of its own.
+    # JSON that cannot be written again, such as 300 levels of lists, cannot be stored; a stored request adds levels.
     orjson.dumps([[[[[[clean_json(body)]]]]]])
     return body
 
 
 def event_stream(frames: AsyncIterator[bytes], request: Request) -> StreamingResponse:
-    """Server-sent events (WHATWG HTML §9.2) that no proxy holds back."""
+    """A response of server-sent events (WHATWG HTML §9.2) that no proxy buffers."""
     headers = {
         "cache-control": "no-cache, no-transform",
         "x-accel-buffering": "no",

@@ -1,4 +1,4 @@
-"""Problems as answers: what a code is in HTTP, and what becomes of what is raised (RFC 9457)."""
+"""Problems as HTTP responses (RFC 9457): each code's status, and the handlers of exceptions."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from shared.core import InvalidRequest, Problem
 
-#: One table of what a code is in HTTP; docs/api.md lists it for clients.
+#: The HTTP status of each code; docs/api.md lists them for clients.
 STATUS: Final = {
     "invalid_request": 422,
     "invalid_cursor": 400,
@@ -64,7 +64,7 @@ async def _on_problem(request: Request, error: Problem) -> Response:
 
 
 async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
-    # Where and why; never the value, which may be private.
+    # The place and the reason, but never the value, which may be private.
     errors = [
         {"at": ".".join(map(str, found["loc"][1:])), "error": found["msg"]}
         for found in error.errors()
@@ -74,18 +74,18 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> Respon
 
 async def _on_http(request: Request, error: HTTPException) -> Response:
     codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-    told = problem(request, codes.get(error.status_code, "invalid_request"), str(error.detail))
+    response = problem(request, codes.get(error.status_code, "invalid_request"), str(error.detail))
     if allow := (error.headers or {}).get("Allow"):
-        told.headers["allow"] = allow
-    return told
+        response.headers["allow"] = allow
+    return response
 
 
 def crashed(scope: Scope) -> JSONResponse:
-    """The answer to a request whose function has a bug."""
+    """The response to a request that hit a bug."""
     return problem(Request(scope), "internal_error", "Something went wrong on our side.")
 
 
-#: Who answers what is raised before an answer began.
+#: The handlers of exceptions that are raised before a response starts.
 HANDLERS: Final[dict[type[Exception], Any]] = {
     Problem: _on_problem,
     RequestValidationError: _on_invalid,

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 
 from shared.core import LogEvent
 
-#: uvloop rounds to milliseconds.
+#: How much too early a timer may fire: uvloop rounds to milliseconds.
 _EARLY_SECONDS = 0.005
 
 
 class Feed:
-    """The events of one run as this process learns of them, from behind `base` on. Any number may follow."""
+    """The events of one run behind `base`, as this process learns of them, for any number of followers."""
 
     def __init__(self, *, base: int) -> None:
         self.base = base
@@ -33,13 +33,13 @@ class Feed:
         return bool(self.events) and self.events[-1].ends_run
 
     def publish(self, events: Sequence[LogEvent]) -> None:
-        """Add events, which go on from the last; an ending closes the feed."""
+        """Add the events that follow the last one; an ending closes the feed."""
         self.events.extend(events)
         self.is_closed = self.is_closed or self.has_ended
         self.wake()
 
     def close(self) -> None:
-        """No more will come from here."""
+        """End the feed: no event will be added."""
         self.is_closed = True
         self.wake()
 
@@ -50,9 +50,9 @@ class Feed:
                 waiter.set_result(None)
 
     async def after(self, seq: int, keep_alive: float) -> AsyncIterator[list[LogEvent]]:
-        """What comes behind `seq`, as it comes; an empty list each time nothing came for `keep_alive` seconds."""
+        """The events behind `seq` as they come, and an empty list after each `keep_alive` seconds of silence."""
         loop = asyncio.get_running_loop()
-        said_at = loop.time()
+        yielded_at = loop.time()
         timer: asyncio.Handle | None = None
         wakes_at = 0.0
         try:
@@ -60,17 +60,17 @@ class Feed:
                 if news := self.events[seq - self.base :]:
                     seq = news[-1].seq
                     yield news
-                    said_at = loop.time()
+                    yielded_at = loop.time()
                 elif self.is_closed:
                     return
-                elif loop.time() - said_at >= keep_alive:
+                elif loop.time() - yielded_at >= keep_alive:
                     yield []
-                    said_at = loop.time()
+                    yielded_at = loop.time()
                 else:
-                    # A timer per silence, not per event: while events come it wakes us now and then, for nothing. It
-                    # may wake us a moment too early, and is not to be the last one then.
+                    # One timer per silence, not per event: while events come, it fires now and then for nothing. It may
+                    # fire a moment too early, and then another one must follow.
                     if wakes_at <= loop.time() + _EARLY_SECONDS:
-                        wakes_at = said_at + keep_alive
+                        wakes_at = yielded_at + keep_alive
                         timer = loop.call_at(wakes_at, self.wake)
                     waiter = loop.create_future()
                     self._waiters.append(waiter)

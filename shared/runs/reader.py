@@ -1,8 +1,7 @@
-"""The reader's end of the log: follow a run from any place, in whichever process it lives.
+"""The reading end of the log: follow a run from any cursor, whichever process holds it.
 
-A reader never skips, repeats or reorders. It gets events in the order of the log and stops at gaps; where its place
-means nothing any more (an older attempt, beyond the log, inside pruned deltas) it gets a snapshot and goes on from
-there.
+A reader never skips, repeats or reorders. It gets events in the order of the log and stops at a gap. If its cursor has
+become meaningless (an older attempt, beyond the log, inside pruned deltas), it gets a snapshot and continues from that.
 """
 
 import asyncio
@@ -18,11 +17,11 @@ from shared.database import Database
 from shared.runs.feed import Feed
 from shared.runs.store import RunStore, RunView
 
-#: Rows of one run in one poll; a reader that is further behind is polled again at once.
+#: Rows of one poll; while more wait, the next poll follows at once.
 _PAGE = 1000
-#: What a poll says of a run that nobody holds.
+#: The row of a poll for a run that no process holds.
 _EXPIRED = "lease.expired"
-#: And of one that was deleted.
+#: And for one that was deleted.
 _GONE = "run.gone"
 _TROUBLE_SECONDS = 0.5
 
@@ -57,16 +56,16 @@ class LogReader:
     async def follow(
         self, claims: Json, view: RunView, cursor: Cursor | None, *, afresh: bool = False
     ) -> AsyncGenerator[list[LogEvent] | Snapshot, None]:
-        """Events behind the cursor and then as they come, an empty list as a keep-alive; a Snapshot where the place
-        of the reader means nothing any more, or first of all where it asks for one (`afresh`).
+        """Events behind the cursor, and then as they come.
 
-        The user's right to the run was checked when `view` was read.
+        An empty list is a keep-alive. A Snapshot comes when the cursor has become meaningless, and first of all if
+        `afresh`. The user's right to the run was checked when `view` was read.
 
         Raises:
-            RunNotFound: it was deleted meanwhile.
+            RunNotFound: the run was deleted.
         """
         view, place = (view, None) if afresh else await self._place(claims, view, cursor)
-        # Only a snapshot has a cursor in a run that has not begun.
+        # A cursor of attempt 0 comes from a snapshot: the run had not started.
         has_thread = cursor is not None and cursor.attempt == 0 and cursor.seq > 0
         while not self._is_stopping:
             if place is None:
@@ -90,11 +89,11 @@ class LogReader:
                         break
                 if place is not None and feed.has_ended:
                     return
-            # A feed that closed before the ending had a gap, or lost its run: what it sent last may be in no log.
+            # A feed that closed before the ending had a gap, or lost its run: its last events may not be in the log.
             place = None
 
     async def _snapshot(self, claims: Json, run_id: str) -> Snapshot | None:
-        """The thread as it stands; None, after a while, when the database cannot say now."""
+        """The thread as the log shows it now; None, after a pause, if Postgres is away."""
         try:
             return await self._store.snapshot(claims, run_id)
         except Unavailable:
@@ -104,23 +103,23 @@ class LogReader:
     async def _place(
         self, claims: Json, view: RunView, cursor: Cursor | None
     ) -> tuple[RunView, Cursor | None]:
-        """The run, and where to go on from; None where only a snapshot can tell."""
+        """The run, and the place to continue from; None if the reader needs a snapshot."""
         if cursor is None:
             return view, None if view.pruned else Cursor(0, 0)
         if cursor.attempt != view.attempt:
             return view, None
         if cursor.seq > self._known(view):
-            # Sent by its holder, and committed with the next tick, or never.
+            # The holder showed it, and commits it with the next tick, or never.
             await asyncio.sleep(self._tick)
             with suppress(Unavailable):
                 view = await self._store.find(claims, client_run_id=view.client_run_id)
             if cursor.attempt != view.attempt or cursor.seq > self._known(view):
                 return view, None
-        # Some frames of an event: that event is read again, and whoever writes frames leaves those out.
+        # Part of an event's frames: the event is read again, and the encoder skips the frames the client has.
         return view, cursor if cursor.frame is None else Cursor(cursor.attempt, cursor.seq - 1)
 
     def _known(self, view: RunView) -> int:
-        # What lives here is not committed yet; but a feed that lost its run, or is of another attempt, knows nothing.
+        # A run of this process may be ahead of its log, but not if its feed lost the run or is of another attempt.
         feed = self._local(view.run_id)
         is_sound = feed and (feed.has_ended or not feed.is_closed) and feed.attempt == view.attempt
         return max(view.last_seq, feed.last_seq) if feed and is_sound else view.last_seq
@@ -128,8 +127,8 @@ class LogReader:
     @contextmanager
     def _feed(self, run_id: str, place: Cursor) -> Iterator[Feed]:
         local, seq = self._local(run_id), place.seq
-        # One that closed before its ending has lost the run. So has one of an older attempt than the reader's, though
-        # it may not know it yet. What comes now comes from elsewhere.
+        # A local feed that closed before an ending has lost the run. So has one of an older attempt than the reader's,
+        # though its process may not know that yet. Another process has the events now.
         is_sound = local and (local.has_ended or not local.is_closed)
         if local and is_sound and local.base <= seq and not 0 < local.attempt < place.attempt:
             yield local
@@ -151,7 +150,7 @@ class LogReader:
             feed.close()
 
     async def run(self) -> None:
-        """Poll for what is followed here and lives elsewhere, until cancelled. Rests while nobody follows."""
+        """Poll for followed runs that other processes hold, until cancelled. Rests while there are none."""
         while True:
             if not self._remote:
                 self._wake.clear()
@@ -163,7 +162,7 @@ class LogReader:
             except Unavailable:
                 pass
             except Exception:
-                # Whatever it was, readers wait for the next tick, and not for ever.
+                # After any error, readers get their events with a later poll.
                 logger.exception("log.poll_failed")
                 await asyncio.sleep(_TROUBLE_SECONDS)
             with suppress(TimeoutError):
@@ -171,7 +170,7 @@ class LogReader:
                     await self._wake.wait()
 
     async def _poll(self) -> bool:
-        """One query for all feeds. Returns whether a page was full, so that more waits."""
+        """One query for all feeds. Returns whether the page was full, so that more rows wait."""
         feeds = dict(self._remote)
         wanted = [
             {"reader": nth, "run_id": run_id, "after": feed.last_seq}
@@ -209,10 +208,10 @@ def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _sound(news: list[LogEvent], attempt: int, *, has_thread: bool) -> list[LogEvent]:
-    """The events up to where the reader's picture breaks: another attempt, or an item taken back.
+    """The events up to the first that needs a snapshot: one of another attempt, or an item that is taken back.
 
-    A reader that was shown the thread while its run waited is shown it again when the run begins: what the run before
-    had said by then may have been taken back.
+    A reader that got a snapshot while its run waited needs another one when the run starts: items of the run before it
+    may have been taken back since.
     """
     for place, event in enumerate(news):
         is_other = event.attempt != attempt and bool(attempt or has_thread)

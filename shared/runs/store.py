@@ -1,6 +1,6 @@
-"""A run's life in Postgres: admitted, claimed, read, cancelled. One statement per transition.
+"""A run's transitions in Postgres, one statement each: admit, claim, read, cancel.
 
-The rules are in `supabase/migrations/*_admission.sql` and `*_log.sql`; this module gives them types and names.
+The rules are in `supabase/migrations/*_admission.sql` and `*_lease.sql`; this module gives them types.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,13 @@ from shared.core import (
 )
 from shared.database import Database, Refused
 
-#: A thread's newest items, of which the model gets what fits its context.
+#: How many of a thread's newest items a holder gets; the model gets those that fit its context.
 _HISTORY_ITEMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as its owner sees it. `held`: a process has its lease; `last_seq`: where the committed log ends."""
+    """A run as its owner sees it. `held`: a process has its lease. `last_seq`: where the committed log ends."""
 
     run_id: str
     client_run_id: str
@@ -53,7 +53,10 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A run this process holds, with all it needs to answer: `events` are those of its claim, already in the log."""
+    """A run whose lease this process got, with everything that executing it takes.
+
+    `events` are those of the claim, which are in the log. `base`: where the log of earlier attempts ends.
+    """
 
     run_id: str
     client_run_id: str
@@ -66,16 +69,16 @@ class Leased:
     request: Json
     items: list[Item]
     events: list[RunEvent]
-    #: When it was asked for, in seconds of this process's clock: the answer may have been long on its way.
+    #: When the lease was requested (`time.monotonic`): it may be older than the answer.
     since: float
-    #: Calls that were started and have no result, by the id of the item their result would be.
+    #: Calls that were started and have no result: the id of the item that each one's result would be.
     unfinished_calls: dict[str, str]
-    #: What the user said to the questions of an earlier run.
+    #: The user's answers to the interrupts of an earlier run.
     answers: Sequence[Answer] = ()
-    #: What earlier holders of the run spent.
+    #: The tokens and calls that earlier attempts used.
     used: Usage = Usage()  # noqa: RUF009  # a value
     calls_made: int = 0
-    #: What is left of the user's tokens today; None where there is no limit.
+    #: How many tokens the user has left today; None without a limit.
     tokens_left: int | None = None
 
     @classmethod
@@ -103,7 +106,7 @@ class Leased:
         )
 
     def view(self) -> RunView:
-        """The run as its owner sees it, just taken."""
+        """The run as its owner sees it, just claimed."""
         return RunView(
             run_id=self.run_id,
             client_run_id=self.client_run_id,
@@ -130,12 +133,12 @@ def ids_of(leased: Leased) -> dict[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Suspected:
-    """A run whose lease ran out a moment ago: its holder may be late, so it is taken on a second look."""
+    """A run whose lease has expired. Its holder may only be late, so a claim needs a second look."""
 
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """A run that was tried too often, or is too old, and has ended with that. `next_run` is the thread's next."""
+    """A run that the claim ended, because it was tried too often or is too old. `next_run`: its thread's next one."""
 
     next_run: str | None
 
@@ -153,7 +156,7 @@ class Waiting:
 
 
 class RunStore:
-    """The transitions of runs. Every method is one trip, and raises Unavailable when Postgres is away."""
+    """The transitions of runs. Every method is one round trip, and raises Unavailable if Postgres is away."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -170,11 +173,11 @@ class RunStore:
         }
 
     async def start(self, claims: Json, request: Json, *, lease: bool = True) -> "Leased | Waiting":
-        """Admit a run: leased to this process, or waiting in its thread's queue, or known already.
+        """Admit a run: it is leased to this process, or waits in its thread's queue, or is known already.
 
         Raises:
             ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved,
-            InterruptExpired, BudgetExceeded, ThreadDeleted: as named.
+            InterruptExpired, BudgetExceeded, ThreadDeleted: see each.
         """
         wanted, since = self._lease if lease else None, monotonic()
         row = await self._call("start_run", claims, request, wanted, self._limits)
@@ -183,7 +186,7 @@ class RunStore:
         return Waiting(row["run_id"], row["outcome"] == "attached", row.get("unheld_run_id"))
 
     async def claim(self, run_id: str) -> "Leased | Suspected | Over | None":
-        """Take a run that is queued on a free thread, or whose lease ran out. None: somebody else has it."""
+        """Claim a run that waits. None: another process holds it, or it does not wait."""
         since = monotonic()
         row = await self._call("claim_run", run_id, self._lease, self._limits)
         if row is None or "token" in row:
@@ -191,17 +194,17 @@ class RunStore:
         return Suspected() if "suspected" in row else Over(row["next_run"])
 
     async def tokens_left(self, claims: Json) -> int | None:
-        """What is left of the user's tokens today; None where there is no limit."""
+        """How many tokens the user has left today; None without a limit."""
         daily = self._limits["daily_tokens"]
         if not daily:
             return None
         return await self._call("tokens_left", UUID(claims["sub"]), daily)  # type: ignore[no-any-return]
 
     async def limits(self, claims: Json, run_id: str) -> Json:
-        """What a run of the user's own has used of its limits: {tool_calls, tokens_left}, None where unlimited.
+        """A run's use of its limits: {tool_calls, tokens_left}; `tokens_left` is None without a limit.
 
         Raises:
-            RunNotFound: it was deleted meanwhile.
+            RunNotFound: it was deleted.
         """
         used = await self._call("used_limits", claims, UUID(run_id), self._limits)
         if used is None:
@@ -211,25 +214,26 @@ class RunStore:
     async def find(
         self, claims: Json, *, client_run_id: str | None, client_thread_id: str | None = None
     ) -> RunView:
-        """A run of the user's own, by its id or as the latest of a thread.
+        """A run of this user, by its id or as the latest of a thread.
 
         Raises:
-            RunNotFound: there is none, or it is somebody else's.
+            RunNotFound: there is none, or it belongs to another user.
         """
         return RunView(**await self._call("find_run", claims, client_run_id, client_thread_id))
 
     async def snapshot(self, claims: Json, run_id: str) -> Snapshot:
-        """The thread as the committed log of this run shows it, and the position to go on from."""
+        """The thread as the committed log of this run shows it, and the position that it shows."""
         return Snapshot.from_row(await self._call("read_snapshot", claims, run_id))
 
     async def cancel(
         self, claims: Json, client_run_id: str, request_id: str
     ) -> tuple[str, str, str | None]:
-        """Ask for the end of a run. Returns its id, its status (old news while another process holds it), and the
-        thread's next run, where it has ended.
+        """Cancel a run. Returns its id, its status, and the thread's next run.
+
+        While a process holds the run, it only gets a mark: its status is still `in_progress`, and there is no next run.
 
         Raises:
-            RunNotFound: there is none, or it is somebody else's.
+            RunNotFound: there is none, or it belongs to another user.
         """
         row = await self._call("cancel_run", claims, client_run_id, request_id)
         return row["run_id"], row["status"], row["next_run"]
