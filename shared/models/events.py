@@ -1,7 +1,7 @@
 """What a model's stream gives: the closed set of its events, in no API's words."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from shared.core import Json, Usage
 
@@ -10,6 +10,7 @@ FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
 
 
 # The deltas are not frozen: a frozen dataclass takes three times as long to create, and there is one for each token.
+# They are not tuples: those of a text and of reasoning would be equal.
 @dataclass(slots=True)
 class TextDelta:
     """A piece of the answer's text."""
@@ -34,8 +35,7 @@ class ToolCallDelta:
     arguments: str
 
 
-@dataclass(frozen=True)
-class ProviderData:
+class ProviderData(NamedTuple):
     """Data that only the provider can read, and wants back with later requests; it is never shown to a client.
 
     `origin` {api, base_url?} names the only API that it may be sent to. `belongs_to`: its place in later requests is
@@ -47,8 +47,7 @@ class ProviderData:
     belongs_to: Literal["next", "message"] = "next"
 
 
-@dataclass(frozen=True)
-class TurnEnded:
+class TurnEnded(NamedTuple):
     """The last event of a turn: why it ended, and what it cost."""
 
     reason: FinishReason

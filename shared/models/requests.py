@@ -43,7 +43,7 @@ class ModelSettings:
     extra_body: Json | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ModelRequest:
     """What is asked in one turn. `items` is the thread as `fit_history` returns it: no call without its result.
 
