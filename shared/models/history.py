@@ -109,6 +109,8 @@ def _size(exchange: Sequence[Item]) -> int:
     for before, item in pairwise([None, *exchange]):
         if item is None:
             continue
+        # What the provider wants back is counted even where another one is asked: that errs on the safe side.
+        size += len(str(item.data.get("provider") or ""))
         if item.kind != "tool_call":
             size += _content_size(item.data["content"]) + _MESSAGE_OVERHEAD
             continue

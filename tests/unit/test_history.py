@@ -99,6 +99,14 @@ def test_calls_and_results_take_room() -> None:
     assert shape(fit(*spoken, tokens=100)) == ["v"]
 
 
+def test_what_a_provider_wants_back_takes_room() -> None:
+    provider = {"api": "responses", "items": [{"encrypted_content": "x" * 400}]}
+    spoken = Item("m", "message", {"role": "assistant", "content": "a", "provider": provider})
+
+    assert shape(fit(user("a"), spoken, user("b", "v"), tokens=100)) == ["v"]
+    assert shape(fit(user("a"), said("a"), user("b", "v"), tokens=100)) == ["u", "m", "v"]
+
+
 items = st.lists(
     st.one_of(
         st.text(max_size=30).map(user),
