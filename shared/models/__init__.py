@@ -1,4 +1,4 @@
-"""What a model is asked and what it streams, in no API's words; and OpenAI's two APIs behind that interface."""
+"""Requests to a model and the events it streams, in no API's words; and OpenAI's two APIs behind that interface."""
 
 from shared.models.events import (
     FinishReason,

@@ -109,7 +109,7 @@ def _size(exchange: Sequence[Item]) -> int:
     for before, item in pairwise([None, *exchange]):
         if item is None:
             continue
-        # What the provider wants back is counted even where another one is asked: that errs on the safe side.
+        # Counted even if the request goes to another provider: an estimate may be too high.
         size += len(str(item.data.get("provider") or ""))
         if item.kind != "tool_call":
             size += _content_size(item.data["content"]) + _MESSAGE_OVERHEAD

@@ -1,4 +1,4 @@
-"""What a model is asked, in no API's words, and the interface of whatever answers."""
+"""The request for a model turn, in no API's words, and the interface that streams the response."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class NamedTool(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """How a model is to answer. What is None is not sent, so that the provider's default holds.
+    """How the model responds. A member that is None is not sent, so that the provider's default applies.
 
-    `model` None: the model of `OPENAI_MODEL`. `output_schema` is the JSON Schema of the answer's text. `extra_body` has
-    members of the request's body that replace those of the same name. `tool_choice` and `parallel_tool_calls` are sent
-    only where there are tools, as APIs refuse them otherwise.
+    `model` None: the model of `OPENAI_MODEL`. `output_schema` is the JSON Schema of the response's text. `extra_body` has
+    more members of the request's body; they replace those of the same name. `tool_choice` and `parallel_tool_calls` are
+    sent only with tools, because APIs refuse them otherwise.
     """
 
     model: str | None = None
@@ -45,7 +45,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelRequest:
-    """What is asked in one turn. `items` is the thread as `fit_history` returns it: no call without its result.
+    """The request for one turn. `items` is the thread as `fit_history` returns it: no call without its result.
 
     `context` {description, value} are the app's facts for this run.
     """
@@ -58,7 +58,7 @@ class ModelRequest:
 
 
 class ModelClient(Protocol):
-    """Asks a provider for model turns."""
+    """Requests turns from a model."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """One turn, in batches of the events that arrived together; the last event is its TurnEnded.

@@ -93,7 +93,7 @@ def count(value: object) -> int | None:
 
 
 def reported_error() -> ModelFailed:
-    """The failure where a provider reports an error in its stream; what it said is not passed on."""
+    """A provider's error in its own stream, without the provider's words."""
     return ModelFailed("model_failed", "The model reported an error.", retryable=True)
 
 

@@ -13,7 +13,7 @@ def user(text: Any, key: str = "u") -> Item:
     return Item(key, "message", {"role": "user", "content": text})
 
 
-def said(text: str, key: str = "m") -> Item:
+def assistant(text: str, key: str = "m") -> Item:
     return Item(key, "message", {"role": "assistant", "content": text})
 
 
@@ -38,7 +38,7 @@ def shape(items: list[Item]) -> list[str]:
     return [item.data.get("call_id") or item.key for item in items]
 
 
-def test_a_call_nobody_answered_gets_a_result_before_anything_else_is_said() -> None:
+def test_a_call_without_a_result_gets_one_before_the_next_message() -> None:
     items = fit(user("hi"), call("c1"), call("c2"), result("c2"), user("go on", "v"))
 
     assert shape(items) == ["u", "c1", "c2", "c2", "c1", "v"]
@@ -60,13 +60,13 @@ def test_calls_of_two_messages_do_not_come_together() -> None:
 
 
 def test_reasoning_is_left_out_and_parts_no_call_from_its_message() -> None:
-    items = fit(user("hi"), said("wait"), thought(), call("c1"), result("c1"))
+    items = fit(user("hi"), assistant("wait"), thought(), call("c1"), result("c1"))
 
     assert shape(items) == ["u", "m", "c1", "c1"]
 
 
 def test_the_newest_exchange_stays_however_long_it_is() -> None:
-    assert shape(fit(user("old"), said("a"), user("x" * 10_000, "v"), tokens=10)) == ["v"]
+    assert shape(fit(user("old"), assistant("a"), user("x" * 10_000, "v"), tokens=10)) == ["v"]
 
 
 def test_what_fits_is_counted_in_characters_of_what_is_shown() -> None:
@@ -104,13 +104,13 @@ def test_what_a_provider_wants_back_takes_room() -> None:
     spoken = Item("m", "message", {"role": "assistant", "content": "a", "provider": provider})
 
     assert shape(fit(user("a"), spoken, user("b", "v"), tokens=100)) == ["v"]
-    assert shape(fit(user("a"), said("a"), user("b", "v"), tokens=100)) == ["u", "m", "v"]
+    assert shape(fit(user("a"), assistant("a"), user("b", "v"), tokens=100)) == ["u", "m", "v"]
 
 
 items = st.lists(
     st.one_of(
         st.text(max_size=30).map(user),
-        st.text(max_size=30).map(said),
+        st.text(max_size=30).map(assistant),
         st.integers(0, 5).map(lambda n: call(f"c{n}", message_id=f"m{n % 2}")),
         st.integers(0, 5).map(lambda n: result(f"c{n}")),
         st.just(thought()),
