@@ -80,7 +80,7 @@ async def test_a_yes_makes_the_call_once_and_shows_only_its_result(
         ({"status": "cancelled", "payload": {"approved": True}}, "did not allow"),
     ],
 )
-async def test_anything_but_a_plain_yes_is_a_no_and_the_model_is_told(
+async def test_anything_but_a_plain_yes_is_a_no_and_the_model_gets_the_reason(
     agent: Served, model: ModelServer, tools: CountingTools, answer: Json, reason: str
 ) -> None:
     person = await agent.person()

@@ -8,7 +8,7 @@ import pytest
 from tests.doubles import ModelServer, says
 from tests.fixtures.conversations import leave_waiting, wait_for_status
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import _KEYS, Served, says_user
+from tests.fixtures.functions import KEYS, Served, says_user
 from tests.golden.signing import mint
 
 
@@ -18,7 +18,7 @@ def assertion(**changes: str) -> str:
     said = {"iss": "auth-gateway", "aud": "agent", "sub": "sweep", "session_id": "sweep", "ath": ""}
     times = {"iat": now, "exp": now + 60, "jti": str(uuid4())}
     signed = {**said, "htm": "POST", "htu": "/sweep", **times, **changes}
-    return mint(_KEYS, "gateway", signed, typ="gw+jwt")
+    return mint(KEYS, "gateway", signed, typ="gw+jwt")
 
 
 async def test_one_sweep_finishes_what_waits(

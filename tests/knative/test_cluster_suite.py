@@ -53,7 +53,7 @@ def test_all_that_is_applied_is_what_a_cluster_takes(bundle: ClusterBundle) -> N
     assert sorted(images) == ["postgres:17", "python"]
 
 
-def test_with_a_broker_it_is_too(bundle: ClusterBundle) -> None:
+def test_all_that_is_applied_with_a_broker_is_what_a_cluster_takes(bundle: ClusterBundle) -> None:
     bundle.use("network-policy", "eventing")
     objects = render(bundle.overlay)
     assert not [fault for each in objects for fault in faults(each)]
@@ -105,13 +105,15 @@ async def rehearsal(
 
 
 @pytest.mark.long
-async def test_its_survivals_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
+async def test_its_kills_lose_nothing_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
     async with people_of(rehearsal) as new_person:
         await kills.a_client_returns_to_a_killed_run(rehearsal, new_person)
         await kills.a_sweep_finishes_a_killed_run(rehearsal, new_person)
 
 
-async def test_its_stops_on_processes_of_this_machine(rehearsal: Rehearsal) -> None:
+async def test_its_stops_end_every_run_in_one_attempt_on_processes_of_this_machine(
+    rehearsal: Rehearsal,
+) -> None:
     async with people_of(rehearsal) as new_person:
         await stops.a_background_run_ends_in_runner(
             rehearsal, new_person, RunBatch("waiting", 1, seconds=3)
@@ -121,7 +123,7 @@ async def test_its_stops_on_processes_of_this_machine(rehearsal: Rehearsal) -> N
         )
 
 
-async def test_its_streams_in_a_process_that_stops(rehearsal: Rehearsal) -> None:
+async def test_its_streams_are_whole_in_a_process_that_stops(rehearsal: Rehearsal) -> None:
     async with people_of(rehearsal) as new_person:
         runs = RunBatch("streamed", 5, seconds=4)
         await stops.all_pods_stop_under_streams(rehearsal, new_person, runs)
@@ -196,7 +198,7 @@ async def init() -> AsyncIterator[Init]:
         yield made
 
 
-async def test_its_load_tells_what_went_wrong(rehearsal: Rehearsal) -> None:
+async def test_its_load_records_how_each_run_ended(rehearsal: Rehearsal) -> None:
     async with people_of(rehearsal) as new_person:
         load = Load(await new_person())
         async with load.going_on():
