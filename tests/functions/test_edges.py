@@ -9,12 +9,12 @@ from shared.core.log import logger
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.conversations import (
     body,
+    enqueue,
     leave_orphan,
     messages,
     text,
     types,
     user,
-    wait_for_status,
 )
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, Served, says_user, serve
@@ -34,9 +34,7 @@ async def test_two_queued_runs_with_the_same_history_are_both_answered(
             ("run-2", first, second),
             ("run-3", first, second, user("m3", "third")),
         ):
-            asked = body(run, *history, busyPolicy="enqueue")
-            queued.append(asyncio.ensure_future(person.run(asked)))
-            await wait_for_status(person, "queued", run)
+            queued.append(await enqueue(person, run, *history))
         go_on.set()
         await frames.rest()
         answers = await asyncio.gather(*queued)
@@ -70,10 +68,7 @@ async def test_a_run_cancelled_in_the_queue_begins_and_ends_for_its_reader(
     model.will([chunk({"content": "a"}), go_on, *says("b")])
     async with person.stream("POST", "/runs", says_user("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        queued = asyncio.ensure_future(
-            person.run(body("run-2", user("u2", "x"), busyPolicy="enqueue"))
-        )
-        await wait_for_status(person, "queued", "run-2")
+        queued = await enqueue(person, "run-2", user("u2", "x"))
         await person.ask("POST", "/runs/run-2/cancel")
         assert types(await queued) == ["RUN_STARTED", "RUN_FINISHED"]
         go_on.set()

@@ -33,6 +33,12 @@ async def collector() -> AsyncIterator[Collector]:
         yield collector
 
 
+@pytest.fixture
+def exporting(collector: Collector) -> Json:
+    """The settings of a process that exports to the collector."""
+    return {"otel_exporter_otlp_endpoint": collector.url}
+
+
 async def stopped(*processes: Process) -> None:
     """Terminate them, which is when they send what is left."""
     for process in processes:
@@ -57,14 +63,13 @@ async def until(what: Any) -> None:
 
 
 async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
-    database: TestDatabase, model: ModelServer, collector: Collector
+    database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     model.will(calls(("a", "calculator", '{"expression": "6*7"}')), says("it is ", "42"))
     async with (
-        started("tools", database, model, **to) as tools,
-        started("runner", database, model, tools_url=f"{tools.base}/mcp", **to) as runner,
-        started("agent", database, model, runner_url=runner.base + "/", **to) as agent,
+        started("tools", database, model, **exporting) as tools,
+        started("runner", database, model, tools_url=f"{tools.base}/mcp", **exporting) as runner,
+        started("agent", database, model, runner_url=runner.base + "/", **exporting) as agent,
     ):
         person = await agent.new_person()
         wanted = says_user("go", forwardedProps={"background": True})
@@ -90,11 +95,10 @@ async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
 
 
 async def test_spans_say_what_genai_conventions_ask_for(
-    database: TestDatabase, model: ModelServer, collector: Collector
+    database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     model.will(says("it is ", "42"))
-    async with started("agent", database, model, **to) as agent:
+    async with started("agent", database, model, **exporting) as agent:
         person = await agent.new_person()
         await person.run(says_user("go"))
         await stopped(agent)
@@ -126,16 +130,16 @@ async def test_metrics_arrive_with_what_was_done(
     database: TestDatabase,
     model: ModelServer,
     collector: Collector,
+    exporting: Json,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     goes_on = asyncio.Event()
     model.will(calls(("a", "calculator", '{"expression": "6*7"}')))
     model.will([chunk({"content": "it is "}), goes_on, *says("42")])
     async with (
-        started("tools", database, model, **to) as tools,
-        started("agent", database, model, tools_url=f"{tools.base}/mcp", **to) as agent,
+        started("tools", database, model, **exporting) as tools,
+        started("agent", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
     ):
         person = await agent.new_person()
         async with person.stream("POST", "/runs", says_user("go")) as frames:
@@ -158,19 +162,19 @@ async def test_metrics_arrive_with_what_was_done(
 
 
 async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_came_from(
-    database: TestDatabase, model: ModelServer, collector: Collector
+    database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url, "keep_alive_seconds": 0.2}
+    more: Json = {**exporting, "keep_alive_seconds": 0.2}
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never], says("who", "le"))
-    async with started("agent", database, model, **to) as first:
+    async with started("agent", database, model, **more) as first:
         person = await first.new_person()
         async with person.stream("POST", "/runs", says_user("hi"), **FROM_GATEWAY) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             cursor = frames.ids[-1]
             await first.signal(signal.SIGKILL)
     await until_expired(database)
-    async with started("agent", database, model, **to) as second:
+    async with started("agent", database, model, **more) as second:
         await all_legs(second.person(person), cursor)
         await stopped(second)
     never.set()
@@ -183,12 +187,11 @@ async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_cam
 
 
 async def test_a_run_that_waited_says_how_long(
-    database: TestDatabase, model: ModelServer, collector: Collector
+    database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     goes_on = asyncio.Event()
     model.will([chunk({"content": "one"}), goes_on, *says()], says("two"))
-    async with started("agent", database, model, **to) as agent:
+    async with started("agent", database, model, **exporting) as agent:
         person = await agent.new_person()
         later = says_user("and?", run="run-2", forwardedProps={"busyPolicy": "enqueue"})
         async with person.stream("POST", "/runs", says_user("hi")) as frames:
@@ -204,13 +207,12 @@ async def test_a_run_that_waited_says_how_long(
 
 
 async def test_a_lease_that_was_lost_is_counted(
-    database: TestDatabase, model: ModelServer, collector: Collector
+    database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never], says("whole"))
     async with (
-        started("agent", database, model, **to) as first,
+        started("agent", database, model, **exporting) as first,
         started("agent", database, model, keep_alive_seconds=0.2) as second,
     ):
         person = await first.new_person()
@@ -234,11 +236,11 @@ async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_
     database: TestDatabase,
     model: ModelServer,
     collector: Collector,
+    exporting: Json,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # FastAPI's own telemetry stays off: it tells what exceptions say.
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     refusal = b'{"error": {"message": "canary of a provider"}}'
     model.will(
         calls(
@@ -248,8 +250,8 @@ async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_
         Reply([chunk({"content": "canary of an answer"}), refusal], status=400),
     )
     async with (
-        started("tools", database, model, **to) as tools,
-        started("agent", database, model, tools_url=f"{tools.base}/mcp", **to) as agent,
+        started("tools", database, model, **exporting) as tools,
+        started("agent", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
     ):
         person = await agent.new_person()
         seen = await person.run(says_user("canary of a question"))
@@ -310,15 +312,15 @@ async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_o
     database: TestDatabase,
     model: ModelServer,
     collector: Collector,
+    exporting: Json,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url}
     model.will(calls(("a", "calculator", '{"expression": "6*7"}')), says("42"))
     with (tmp_path / "tools").open("wb") as its, (tmp_path / "agent").open("wb") as ours:
         async with (
-            started("tools", database, model, output=its, **to) as tools,
+            started("tools", database, model, output=its, **exporting) as tools,
             started("agent", database, model, output=ours, tools_url=f"{tools.base}/mcp") as agent,
         ):
             person = await agent.new_person()
@@ -336,12 +338,16 @@ async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_o
 
 
 async def test_log_lines_have_the_ids_of_their_span(
-    database: TestDatabase, model: ModelServer, collector: Collector, tmp_path: Path
+    database: TestDatabase,
+    model: ModelServer,
+    collector: Collector,
+    exporting: Json,
+    tmp_path: Path,
 ) -> None:
-    to: Json = {"otel_exporter_otlp_endpoint": collector.url, "log_level": "INFO"}
+    more: Json = {**exporting, "log_level": "INFO"}
     model.will(says("hi"))
     with (tmp_path / "agent").open("wb") as output:
-        async with started("agent", database, model, output=output, **to) as agent:
+        async with started("agent", database, model, output=output, **more) as agent:
             person = await agent.new_person()
             async with person.stream("POST", "/runs", says_user("go"), **FROM_GATEWAY) as frames:
                 await frames.rest()

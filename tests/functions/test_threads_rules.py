@@ -6,7 +6,7 @@ import pytest
 
 from shared.core.json import Json
 from tests.doubles import ModelServer, Reply, chunk, says
-from tests.fixtures.conversations import body, messages, text, types, user, wait_for_status
+from tests.fixtures.conversations import body, enqueue, messages, text, types, user
 from tests.fixtures.functions import Person, Served, says_user
 
 
@@ -123,10 +123,7 @@ async def test_an_enqueued_run_is_answered_after_the_first(
     model.will([chunk({"content": "a"}), go_on, *says("b")], says("second"))
     async with person.stream("POST", "/runs", says_user("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        queued = asyncio.ensure_future(
-            person.run(body("run-2", user("u2", "again"), busyPolicy="enqueue"))
-        )
-        await wait_for_status(person, "queued", "run-2")
+        queued = await enqueue(person, "run-2", user("u2", "again"))
         go_on.set()
         await frames.rest()
         answered = await queued
@@ -156,10 +153,7 @@ async def test_a_queued_run_can_be_cancelled(agent: Served, model: ModelServer) 
     model.will([chunk({"content": "a"}), go_on, *says("b")])
     async with person.stream("POST", "/runs", says_user("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        queued = asyncio.ensure_future(
-            person.run(body("run-2", user("u2", "again"), busyPolicy="enqueue"))
-        )
-        await wait_for_status(person, "queued", "run-2")
+        queued = await enqueue(person, "run-2", user("u2", "again"))
         answer = await person.ask("POST", "/runs/run-2/cancel")
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
         assert types(await queued)[-1] == "RUN_FINISHED"
