@@ -20,6 +20,8 @@ select coalesce(sum(calls), 0)::bigint, pg_snapshot_xmax(pg_current_snapshot()):
   from pg_stat_statements where dbid = (select oid from pg_database where datname = $1)
 """
 
+_WAL: Final = "select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
+
 
 async def prepare(server: Server) -> None:
     """Make a new server count. It has to be started with `pg_stat_statements` loaded, and counting what is on top."""
@@ -33,6 +35,15 @@ async def counts(server: Server, database: str) -> tuple[int, int]:
     try:
         ((statements, commits),) = await connection.fetch(_COUNTS, database)
         return statements, commits
+    finally:
+        await connection.close()
+
+
+async def wal_bytes(server: Server) -> int:
+    """The bytes of write-ahead log the server has written since it was made."""
+    connection = await asyncpg.connect(server.url(SUPERUSER, _OWN))
+    try:
+        return await connection.fetchval(_WAL)  # type: ignore[no-any-return]  # that integer
     finally:
         await connection.close()
 

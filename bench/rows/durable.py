@@ -1,13 +1,18 @@
-"""What a run costs in the database: statements and commits, and what open streams add to them."""
+"""What a run costs in the database: statements, commits and write-ahead log, and what open streams add."""
 
 import asyncio
+import json
 from functools import partial
+from itertools import pairwise
+from statistics import median
 from time import monotonic, sleep
+from uuid import uuid4
 
+import asyncpg
 import uvloop
 
 from bench.contenders import AGENT, NAIVE_POSTGRES, Contender
-from bench.counting import counts, without_vacuum
+from bench.counting import counts, wal_bytes, without_vacuum
 from bench.load import at_once, in_turn
 from bench.peers import DURABLE
 from bench.rounds import Effort, attempts, rounds
@@ -16,6 +21,9 @@ from bench.rows.streaming import expect_whole, warm_up
 from bench.site import Site
 
 _STATEMENTS, _COMMITS = 4, 3
+_WAL_BYTES = 9000
+_ADMIT = "select agent.start_run($1, $2, $3, '{}')"
+_LEASE = {"seconds": 30, "max_attempts": 3, "history": 1000}
 #: What a run leaves behind is written by then.
 _SETTLE_SECONDS = 1.5
 
@@ -55,6 +63,61 @@ def _per_run(site: Site, contender: Contender, runs: int) -> dict[str, float]:
 
 def _counts(site: Site, contender: Contender) -> tuple[int, int]:
     return asyncio.run(counts(site.server, contender.database))
+
+
+def wal(site: Site, effort: Effort) -> Row:
+    """Write-ahead log of one admission in a new thread, and of a whole text run of five tokens, as medians.
+
+    A median leaves out the runs in which Postgres logs whole pages, as it does once a page after each checkpoint.
+    """
+    runs = effort.pick(30, 100)
+    with without_vacuum(site.server):
+        found = attempts(
+            {
+                "agent admission": lambda: asyncio.run(_wal_of_admissions(site, runs)),
+                "agent run": partial(_wal_of_runs, site, AGENT, runs),
+                "naive+postgres run": partial(_wal_of_runs, site, NAIVE_POSTGRES, runs),
+            },
+            1,
+        )
+    goal = limit(found, "agent run", _WAL_BYTES, "bytes", label="run")
+    return Row("write-ahead log per text run", "bytes", found, [goal])
+
+
+async def _wal_of_admissions(site: Site, count: int) -> float:
+    """In one transaction that is rolled back, so that no run is left."""
+    claims = json.dumps(site.users["bench"].claims)
+    connection = await asyncpg.connect(site.server.url("agent_api"))
+    written = [await wal_bytes(site.server)]
+    try:
+        await connection.execute("begin")
+        for _ in range(count):
+            request = json.dumps(_request("5x0"))
+            await connection.fetchval(_ADMIT, claims, request, json.dumps(_LEASE))
+            written.append(await wal_bytes(site.server))
+    finally:
+        await connection.close()
+    return median(later - earlier for earlier, later in pairwise(written))
+
+
+def _request(text: str) -> dict[str, object]:
+    """A request as `start_run` reads it, in a new thread."""
+    data = {"role": "user", "content": text}
+    message = {"key": str(uuid4()), "kind": "message", "data": data}
+    ids = {"client_run_id": str(uuid4()), "client_thread_id": str(uuid4()), "hash": "bench"}
+    lists: dict[str, object] = {"tools": [], "context": [], "resume": [], "state": {}}
+    return {**ids, "messages": [message], "rewind_to": None, "busy": "reject", **lists}
+
+
+def _wal_of_runs(site: Site, contender: Contender, count: int) -> float:
+    with contender.running(site) as (_, port, _):
+        warm_up(site, contender, port)
+        written = [asyncio.run(wal_bytes(site.server))]
+        for _ in range(count):
+            # The ending is committed before the client sees it.
+            expect_whole(uvloop.run(in_turn(port, lambda _: contender.ask(site, "5x0"), 1, 1)), 5)
+            written.append(asyncio.run(wal_bytes(site.server)))
+    return median(later - earlier for earlier, later in pairwise(written))
 
 
 def statements_per_second(site: Site, effort: Effort) -> Row:

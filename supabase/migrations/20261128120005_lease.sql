@@ -194,6 +194,6 @@ create function agent.late_leases(p_seconds double precision, p_limit integer)
 returns table (run_id uuid, due_in double precision)
 language sql stable security definer set search_path = '' as $$
   select run_id, extract(epoch from until - now())::double precision from agent.lease
-   where token is not null and until > now() and until < now() + make_interval(secs => p_seconds)
+   where token is not null and not agent.lease_is_expired(until) and until < now() + make_interval(secs => p_seconds)
    order by until limit p_limit
 $$;

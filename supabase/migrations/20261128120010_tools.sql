@@ -98,7 +98,7 @@ begin
     'oldest_queued_seconds', (select extract(epoch from now() - min(created_at))::integer
                                 from agent.run where status = 'queued'),
     'expired_leases', (select count(*) from agent.lease join agent.run on run.id = run_id
-                         where until < now() and run.status = 'in_progress'),
+                         where agent.lease_is_expired(until) and run.status = 'in_progress'),
     'tokens_today', (select coalesce(sum(input_tokens + output_tokens), 0) from agent.turn_usage
                       where created_at >= date_trunc('day', now(), 'UTC')),
     'database_bytes', pg_database_size(current_database()),
