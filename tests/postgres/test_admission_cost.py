@@ -123,7 +123,7 @@ async def test_the_history_of_a_short_way_is_as_long_as_asked_for(db: Database, 
     assert [item["data"]["content"] for item in leased["items"]] == ["hello", "three"]
 
 
-async def test_a_user_cannot_start_a_run_that_waits(
+async def test_a_run_behind_another_waits_on_a_connection_that_started_one(
     database: TestDatabase, db: Database, user: Json
 ) -> None:
     await begin(db, user)
