@@ -1,7 +1,7 @@
 """A function on AWS Lambda, behind API Gateway (payload 2.0) or a Function URL.
 
-Answers are whole there: a stream is sent when it has ended, so that a run's frames come all at once. What goes on
-behind an answer is frozen with its container: runs in the background need `runner` on something that stays awake.
+Lambda sends whole responses: a stream is sent when it has ended, so a run's frames arrive all at once. After a
+response, the container is frozen with its tasks: background runs need a `runner` on a platform that keeps processes running.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from shared.core import Json
 
-#: What is sent as it is; anything else goes in base64.
+#: Media types that are sent as text; others are sent in base64.
 _TEXTS = ["text/", "application/json", "application/problem+json", "application/x-ndjson"]
 
 
 class LambdaHandler:
-    """The handler of one app: `handler = LambdaHandler(app)` in the module that Lambda is told of.
+    """The handler of one app: `handler = LambdaHandler(app)` in the module that Lambda is configured to call.
 
-    What the app uses is entered once per container, here, where Lambda gives a container its start-up time.
+    The app starts once per container, here, where Lambda grants a container its start-up time.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -31,7 +31,7 @@ class LambdaHandler:
         self._loop.run_until_complete(self._lifespan.__aenter__())
 
         async def with_raw_path(scope: Scope, receive: Receive, send: Send) -> None:
-            # The gateway signed the path as it was sent; Mangum keeps the decoded one only.
+            # The gateway signed the path as it was sent; Mangum keeps only the decoded one.
             scope["raw_path"] = scope["aws.event"]["rawPath"].encode()
             await app(scope, receive, send)
 
@@ -42,6 +42,6 @@ class LambdaHandler:
         return self._answer(event, context)
 
     def close(self) -> None:
-        """Leave what the app uses. Lambda does not ask for it: it freezes a container, and then forgets it."""
+        """Stop the app. Lambda never calls this: it freezes a container, and discards it later."""
         self._loop.run_until_complete(self._lifespan.__aexit__(None, None, None))
         self._loop.close()

@@ -36,9 +36,9 @@ def public_data(data: Json) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a user said to a question of an earlier run: `reason` tool_call (may it run?) or input_required.
+    """A user's answer to an interrupt of an earlier run. `reason`: tool_call (an approval) or input_required.
 
-    `payload` is the user's, `state` what the tool that asked wants back with it.
+    `payload` is the user's; `state` is what the tool that asked the question gets back with it.
     """
 
     interrupt_id: str
@@ -50,16 +50,16 @@ class Answer:
 
     @property
     def allows(self) -> bool:
-        """Whether the call may go on. Only a plain yes is one."""
+        """Whether the call may continue. Only an explicit yes counts."""
         if self.status != "resolved":
             return False
-        said = self.payload if isinstance(self.payload, dict) else {}
-        return self.reason == "input_required" or said.get("approved") is True
+        payload = self.payload if isinstance(self.payload, dict) else {}
+        return self.reason == "input_required" or payload.get("approved") is True
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one or more model calls; None where the provider said nothing."""
+    """Tokens of one or more model calls; None where the provider reported nothing."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None

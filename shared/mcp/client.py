@@ -1,6 +1,6 @@
-"""The wire of MCP as a client speaks it: Streamable HTTP of 2026-07-28, and of 2025-11-25 where a server is older.
+"""MCP as a client (modelcontextprotocol.io): Streamable HTTP of 2026-07-28, or of 2025-11-25 for older servers.
 
-One request, one answer: no streams are kept, no server's requests are answered. docs: modelcontextprotocol.io.
+One response per request: it keeps no streams open and answers no requests of servers.
 """
 
 from base64 import b64encode
@@ -15,20 +15,20 @@ from shared.core import Json
 MODERN: Final = "2026-07-28"
 LEGACY: Final = "2025-11-25"
 _META = "io.modelcontextprotocol/"
-#: An answer beyond this is not read: it would be cut before the model saw it.
+#: A longer response is not read: it would be cut for the model anyway.
 _MAX_BYTES = 4 * 1024 * 1024
 _PAGES = 20
-#: What a server of before 2026-07-28 says to a request without a session: JSON-RPC codes, and statuses without one.
+#: How older servers refuse a request without a session: by these JSON-RPC codes, or these statuses without a code.
 _NOT_MODERN = frozenset((-32022, -32600, -32601, -32602, -32000))
 _EMPTY_REFUSALS = frozenset((400, 404, 405, 406))
 
 
 class ServerFailed(Exception):
-    """A server did not answer, or not with what was asked: the message is safe to log and to show to a model."""
+    """A server did not respond, or not as MCP says. The message is safe for logs and for models."""
 
 
 class _Refused(Exception):
-    """The server answered with a JSON-RPC error, or none at all."""
+    """The server answered with a JSON-RPC error, or with no JSON-RPC at all."""
 
     def __init__(self, status: int, code: int | None, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class _Refused(Exception):
 
 
 class Client:
-    """One server. `http` gives the process's `aiohttp.ClientSession`."""
+    """One server. `http` returns the process's `aiohttp.ClientSession`."""
 
     def __init__(self, url: str, http: Callable[[], Any]) -> None:
         self._url = url
@@ -50,12 +50,12 @@ class Client:
         """All tools, page after page.
 
         Raises:
-            ServerFailed: as named. TimeoutError is the caller's own.
+            ServerFailed: the server failed. The caller sets the time limit.
         """
         tools: list[Json] = []
         cursor: Json = {}
         for _ in range(_PAGES):
-            result = await self._ask("tools/list", cursor, headers)
+            result = await self._request("tools/list", cursor, headers)
             tools += [tool for tool in result.get("tools") or () if isinstance(tool, dict)]
             if not result.get("nextCursor"):
                 break
@@ -65,14 +65,14 @@ class Client:
     async def call_tool(self, params: Json, headers: Mapping[str, str]) -> Json:
         """Call a tool: `params` {name, arguments, _meta?, inputResponses?, requestState?}. Returns its result.
 
-        Leaving early closes the connection, which is how MCP cancels.
+        A cancelled call closes the connection, which is how MCP cancels.
 
         Raises:
-            ServerFailed: as named.
+            ServerFailed: the server failed.
         """
-        return await self._ask("tools/call", params, headers)
+        return await self._request("tools/call", params, headers)
 
-    async def _ask(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
+    async def _request(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
         try:
             if not self._is_legacy:
                 try:
@@ -80,7 +80,7 @@ class Client:
                     self._is_modern = True
                     return result
                 except _Refused as refused:
-                    # What is refused so was not done: it can be asked again, as the server may know it.
+                    # A request that is refused so was not executed: it can be repeated in the older way.
                     if self._is_modern or not _may_be_older(refused):
                         raise
                     self._is_legacy = True
@@ -89,7 +89,7 @@ class Client:
             raise ServerFailed(str(refused)) from None
 
     async def _modern(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
-        # Forms are all a user can be asked here.
+        # Users can only be shown forms here.
         meta = {
             f"{_META}protocolVersion": MODERN,
             f"{_META}clientCapabilities": {"elicitation": {"form": {}}},
@@ -110,7 +110,7 @@ class Client:
         except _Refused as refused:
             if refused.status != 404 or not self._session_id:
                 raise
-            # The session is gone, as sessions go.
+            # The session has expired.
             await self._initialize(headers)
             result, _ = await self._post(method, params, {**headers, **self._mine()})
         return result
@@ -139,7 +139,7 @@ class Client:
         async with self._send(body, headers) as response:
             answer = await _answer(response, id_)
             if answer is None and response.status >= 500:
-                # Whoever stands between may have passed the request on: as good as a connection that broke.
+                # A proxy may have forwarded the request before it answered, so treat it as a broken connection.
                 response.raise_for_status()
             if answer is None:
                 raise _Refused(response.status, None, f"The server answered {response.status}.")
@@ -175,7 +175,7 @@ def _encoded(name: str) -> str:
 
 
 async def _answer(response: Any, id_: int) -> Json | None:
-    """The JSON-RPC answer of a response, which is JSON or one of a stream's events; None where there is none."""
+    """The JSON-RPC answer in a response, which is JSON or an event of a stream; None if there is none."""
     if response.content_type == "text/event-stream":
         async for data in _events(response.content):
             if (message := _load(data)) and message.get("id") == id_ and "method" not in message:

@@ -1,7 +1,7 @@
-"""Which tools there are: asked of each server, remembered here and in Postgres, refreshed while the model thinks.
+"""Lists the tools of each server. Lists are kept in memory and in Postgres, and refreshed while the model thinks.
 
-A process that wakes knows the lists of before, so its first answer does not wait for other functions to wake; asking
-for them anew is what wakes them, in time for a call.
+A new process starts with the stored lists, so its first run does not wait for other functions to start. Refreshing a
+list is what starts them, in time for a call.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from shared.mcp.servers import Server, servers_of
 from shared.mcp.slots import Slots
 from shared.mcp.toolbox import Headers, McpToolbox
 
-#: A list is asked for anew when it is older, and a server that failed is left alone for so long.
+#: The age at which a list is refreshed, and how long a failed server is left alone.
 _FRESH_SECONDS = 30.0
 _FAILED_SECONDS = 5.0
 
 
 class Mint(Protocol):
-    """Signs who a request to one of our own functions acts for."""
+    """Signs on whose behalf a request to one of our functions acts."""
 
     def mint(self, function: str, claims: Mapping[str, object], run_id: str | None) -> str: ...
 
@@ -37,12 +37,12 @@ class Mint(Protocol):
 @dataclass(slots=True)
 class _Listed:
     tools: Sequence[Json]
-    asked_at: float
+    listed_at: float
     seconds: float
 
     @property
     def is_fresh(self) -> bool:
-        return monotonic() - self.asked_at < self.seconds
+        return monotonic() - self.listed_at < self.seconds
 
 
 class McpTools:
@@ -59,27 +59,27 @@ class McpTools:
         self._servers = servers_of(settings)
         self._clients = {server.name: Client(server.url, self._http) for server in self._servers}
         self._lists: dict[tuple[str, str], _Listed] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._refreshing: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._slots = Slots(database, settings)
-        self._recall = Once(self._remembered)
+        self._load_stored = Once(self._read_stored)
         self._session: Any = None
 
     async def warm(self) -> None:
-        """Read what was remembered, once. Without it servers are asked: what goes wrong here fails nothing."""
+        """Load the stored lists, once. If that fails, the servers are listed instead."""
         if self._servers:
             try:
-                await self._recall()
+                await self._load_stored()
             except Exception as error:
                 logger.warning("tools.not_recalled", extra={"error": type(error).__name__})
 
-    async def _remembered(self) -> None:
+    async def _read_stored(self) -> None:
         names = {server.url: server.name for server in self._servers}
         for row in await self._database.rows("read_tool_lists", [*names]):
             key = (names[row["server"]], row["role"])
             self._lists.setdefault(key, _Listed(orjson.loads(row["tools"]), 0.0, 0.0))
 
     async def open(self, claims: Json, run_id: str, request_id: str | None) -> McpToolbox:
-        """The tools a run has that acts with these claims. A server that does not answer costs its tools only."""
+        """The tools of a run that acts with these claims, without those of servers that do not respond."""
         await self.warm()
 
         def headers(server: Server) -> Mapping[str, str]:
@@ -100,16 +100,20 @@ class McpTools:
         key = (server.name, role if server.is_ours else "")
         known = self._lists.get(key)
         if known is None or not known.is_fresh:
-            asking = self._asking.get(key) or self._ask(key, self._refresh(server, key, headers))
+            refreshing = self._refreshing.get(key) or self._refresh_soon(
+                key, self._refresh(server, key, headers)
+            )
             if known is None:
-                # Whoever waits may be cancelled; the others still wait.
-                await asyncio.shield(asking)
+                # If one waiting run is cancelled, the others still need the list.
+                await asyncio.shield(refreshing)
         return self._lists[key].tools
 
-    def _ask(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        asking = self._asking[key] = asyncio.ensure_future(work)
-        asking.add_done_callback(lambda _: self._asking.pop(key, None))
-        return asking
+    def _refresh_soon(
+        self, key: tuple[str, str], work: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        refreshing = self._refreshing[key] = asyncio.ensure_future(work)
+        refreshing.add_done_callback(lambda _: self._refreshing.pop(key, None))
+        return refreshing
 
     async def _refresh(self, server: Server, key: tuple[str, str], headers: Headers) -> None:
         import aiohttp
@@ -145,14 +149,14 @@ class McpTools:
 
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                # Longer than a call may take: who calls has a timer of their own.
+                # No total limit: each call has its own.
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._settings.tool_list_seconds)
             )
         return self._session
 
     async def close(self) -> None:
-        """Stop asking, and close all connections."""
-        for asking in [*self._asking.values()]:
-            asking.cancel()
+        """Stop refreshing, and close all connections."""
+        for refreshing in [*self._refreshing.values()]:
+            refreshing.cancel()
         if self._session is not None:
             await self._session.close()

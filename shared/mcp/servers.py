@@ -1,7 +1,7 @@
-"""The MCP servers an operator named, and what is allowed there: our own function `tools`, and those of MCP_SERVERS.
+"""The MCP servers of an operator and their policies: our own function `tools`, and those of MCP_SERVERS.
 
-What a foreign server says of its tools is a claim, not a policy: only what is written here makes one of its tools
-repeatable, or free of its user's yes.
+A foreign server's hints about its tools are claims, not policy: only the operator can make its tools repeatable or
+exempt them from approval.
 """
 
 import re
@@ -19,13 +19,13 @@ OURS = "tools"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 _SECRET = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _MEMBERS = {"url", "headers", "tools", "approval", "repeatable"}
-#: What there is to say of our own function, whose address and word are known.
+#: The members that apply to our own function, whose address and hints are known.
 _OUR_MEMBERS = {"tools", "approval"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One MCP server. `tools`: those of its tools that exist for us (None: all); `approval` by tool, `*` the others."""
+    """One MCP server. `tools`: the tools to use (None: all). `approval`: by tool, with `*` for the others."""
 
     name: str
     url: str
@@ -39,7 +39,7 @@ class Server:
         return self.name == OURS
 
     def policy_of(self, tool: str) -> Approval | None:
-        """What the operator says of a tool, or of all; None where they say nothing."""
+        """The operator's policy for a tool, or for all tools; None without one."""
         return self.approval.get(tool) or self.approval.get("*")
 
     def approval_of(self, tool: str) -> Approval:
@@ -50,7 +50,7 @@ def servers_of(settings: ToolSettings) -> list[Server]:
     """All servers of these settings, ours first.
 
     Raises:
-        InvalidSettings: MCP_SERVERS is not what docs/configuration.md says.
+        InvalidSettings: MCP_SERVERS is not as docs/configuration.md describes it.
     """
     try:
         named = orjson.loads(settings.mcp_servers or "{}")
@@ -109,7 +109,7 @@ def _headers(name: str, value: Any, secrets: Mapping[str, str]) -> Mapping[str, 
 
 
 def _resolve(name: str, text: str, secrets: Mapping[str, str]) -> str:
-    """Put secrets in for `${NAME}`; they are in the environment as MCP_SECRET_NAME, and in no other place."""
+    """Replace each `${NAME}` by the environment variable MCP_SECRET_NAME."""
 
     def secret(match: re.Match[str]) -> str:
         if match[1] not in secrets:

@@ -1,4 +1,4 @@
-"""How many calls of one user run at the same time, in all processes together; more wait their turn."""
+"""Limits the concurrent calls of one user, in all processes together; more calls wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,13 +12,15 @@ from shared.database import Database
 
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 1.0
-#: A slot outlives its call's own limit by so much.
+#: How much longer than its call's limit a slot is held at most.
 _MARGIN_SECONDS: Final = 5.0
 
 
 class Slots:
-    """A user's slots, TOOL_CALLS_AT_ONCE of them. Those of this process wait in order, and only the first few of them
-    ask Postgres."""
+    """A user's call slots, TOOL_CALLS_AT_ONCE of them.
+
+    Calls of one process wait in order, and only as many as there are slots query Postgres.
+    """
 
     def __init__(self, database: Database, settings: ToolSettings) -> None:
         self._database = database
@@ -28,11 +30,11 @@ class Slots:
 
     @asynccontextmanager
     async def hold(self, user: str, run_id: str, call_id: str) -> AsyncIterator[None]:
-        """Wait for a slot, and have it until the block ends. Without Postgres this process's own calls are counted."""
+        """Wait for a slot and hold it until the block ends. If Postgres is away, only this process's calls count."""
         turn = self._turns.get(user)
         if turn is None:
             turn = self._turns[user] = asyncio.Semaphore(self._at_once)
-        # Ours, so that a slot whose answer was lost can be given back too.
+        # Chosen here, so that a slot can be freed even if the answer that granted it was lost.
         token = uuid4()
         async with turn:
             try:

@@ -1,4 +1,4 @@
-"""The agent's hands: the tools of MCP servers, as one run has them."""
+"""The tools of MCP servers in one run."""
 
 import asyncio
 import re
@@ -13,21 +13,21 @@ from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger, 
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server
 
-#: What a model's API takes as a tool's name.
+#: What models' APIs refuse in a tool's name.
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_LENGTH = 64
-_ASKS = 3
+_ATTEMPTS = 3
 _AGAIN_SECONDS = 0.3
 _LOST = "The tool's server broke off; the call may or may not have had its effect. It was not made again."
 _SLOW = "The tool did not answer in time; the call may or may not have had its effect."
-#: The headers of a request to this server, in the name of the run's user.
+#: The headers of a request to this server on behalf of the run's user.
 Headers = Callable[[Server], Mapping[str, str]]
-#: Held while a call runs: a user has a few at a time.
+#: Held during a call: it limits a user's concurrent calls.
 Slot = Callable[[str], AbstractAsyncContextManager[None]]
 
 
 class McpToolbox:
-    """The tools of one run, by the names its model knows."""
+    """The tools of one run, by the names that its model sees."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class McpToolbox:
         is_repeatable = self.tools[name].is_repeatable
         try:
             async with self._slot(call_id), asyncio.timeout(self._seconds):
-                result = await self._ask(server, client, params, again=is_repeatable)
+                result = await self._call_server(server, client, params, again=is_repeatable)
         except TimeoutError:
             return Result(_SLOW, "error" if is_repeatable else "unknown")
         except ServerFailed as failed:
@@ -89,25 +89,25 @@ class McpToolbox:
             return _question(result)
         return _result(result, self._characters, is_ours=server.is_ours)
 
-    async def _ask(
+    async def _call_server(
         self, server: Server, client: Client, params: Json, *, again: bool
     ) -> Json | None:
-        """The result; None where the connection broke and nobody knows what came of the call."""
+        """The result; None if the connection broke and the call's outcome is unknown."""
         import aiohttp
 
-        for ask in range(1, _ASKS + 1):
-            # Minted for each ask: a token lives shorter than a retry may take.
+        for attempt in range(1, _ATTEMPTS + 1):
+            # Minted for each attempt: a token may expire before a retry.
             headers = self._headers(server)
             try:
                 return await client.call_tool(params, headers)
             except aiohttp.ClientConnectorError:
-                # It was never sent.
-                if ask == _ASKS:
+                # The request was never sent.
+                if attempt == _ATTEMPTS:
                     raise ServerFailed("The tool's server cannot be reached.") from None
             except (aiohttp.ClientError, OSError):
-                if not again or ask == _ASKS:
+                if not again or attempt == _ATTEMPTS:
                     return None
-            await asyncio.sleep(_AGAIN_SECONDS * ask)
+            await asyncio.sleep(_AGAIN_SECONDS * attempt)
         return None
 
 
@@ -137,25 +137,25 @@ def _approval(server: Server, remote: str, found: Json) -> Approval:
     hints, meta = found.get("annotations") or {}, found.get("_meta") or {}
     if (own := meta.get(APPROVAL)) in ("never", "ask", "edit"):
         return own  # type: ignore[no-any-return]  # one of the three
-    # The specification's own defaults.
+    # The defaults of MCP.
     is_safe = hints.get("readOnlyHint") or hints.get("destructiveHint") is False
     return "never" if is_safe else "ask"
 
 
 def _question(result: Json) -> Result | Question:
-    """What a server asks (MCP 2026-07-28, multi round-trip requests): forms are all that a user can be shown."""
-    asked = {
+    """A server's questions to the user (MCP 2026-07-28, multi round-trip requests); only forms can be shown."""
+    forms = {
         key: request.get("params") or {}
         for key, request in (result.get("inputRequests") or {}).items()
         if request.get("method") == "elicitation/create"
     }
-    if not asked:
-        return Result("The tool asks for something this agent cannot give.", "error")
+    if not forms:
+        return Result("The tool requests something that this agent cannot provide.", "error")
     schemas = {
-        key: asks.get("requestedSchema") or {"type": "object"} for key, asks in asked.items()
+        key: form.get("requestedSchema") or {"type": "object"} for key, form in forms.items()
     }
-    message = "\n".join(str(asks.get("message") or "") for asks in asked.values())
-    state = {"keys": [*asked], "request_state": result.get("requestState")}
+    message = "\n".join(str(form.get("message") or "") for form in forms.values())
+    state = {"keys": [*forms], "request_state": result.get("requestState")}
     if len(schemas) == 1:
         return Question(message, next(iter(schemas.values())), state)
     every = {"type": "object", "properties": schemas, "required": [*schemas]}
@@ -164,8 +164,10 @@ def _question(result: Json) -> Result | Question:
 
 def _response(answer: Json) -> Json:
     payload, state = answer["payload"], answer["state"]
-    said = {state["keys"][0]: payload} if len(state["keys"]) == 1 else payload or {}
-    responses = {key: {"action": "accept", "content": said.get(key) or {}} for key in state["keys"]}
+    contents = {state["keys"][0]: payload} if len(state["keys"]) == 1 else payload or {}
+    responses = {
+        key: {"action": "accept", "content": contents.get(key) or {}} for key in state["keys"]
+    }
     kept = state["request_state"]
     return {"inputResponses": responses, **({"requestState": kept} if kept is not None else {})}
 

@@ -100,7 +100,7 @@ class RunWorker:
         """End a run: at once where this process holds it, else with its holder's next tick. Returns its status.
 
         Raises:
-            RunNotFound: there is none, or it is somebody else's.
+            RunNotFound: there is none, or it belongs to another user.
         """
         run_id, status, next_run = await self._store.cancel(claims, client_run_id, request_id)
         if live := self._writer.live_run(run_id):
