@@ -1,7 +1,7 @@
 """A function on AWS Lambda, behind API Gateway (payload 2.0) or a Function URL.
 
 Lambda sends whole responses: a stream is sent when it has ended, so a run's frames arrive all at once. After a
-response, the container is frozen with its tasks: background runs need a `runner` on a platform that keeps processes running.
+response, the container is frozen with its tasks: background runs need a `runner` on a platform that keeps running.
 """
 
 import asyncio
