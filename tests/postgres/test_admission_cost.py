@@ -123,11 +123,17 @@ async def test_the_history_of_a_short_way_is_as_long_as_asked_for(db: Database, 
     assert [item["data"]["content"] for item in leased["items"]] == ["hello", "three"]
 
 
-async def test_a_run_behind_another_waits_on_a_connection_that_started_one(
-    database: TestDatabase, db: Database, user: Json
+async def test_a_run_behind_another_waits_in_the_transaction_that_started_one(
+    database: TestDatabase, user: Json
 ) -> None:
-    await begin(db, user)
-    await db.call("start_run", user, asks(run="run-2", busy="enqueue"), LEASE, {})
+    connection = await asyncpg.connect(database.url)
+    try:
+        async with connection.transaction():
+            for request in (asks(), asks(run="run-2", busy="enqueue")):
+                values = [json.dumps(value) for value in (user, request, LEASE, {})]
+                await connection.execute("select agent.start_run($1, $2, $3, $4)", *values)
+    finally:
+        await connection.close()
     async with database.owner() as owner:
         rows = await owner.fetch(
             "select status, started_at is null as waits from agent.run order by id"
