@@ -1,8 +1,8 @@
 -- Schema `agent`, which PostgREST never exposes, and the login of the Python functions.
 --
--- `authenticated` reads and writes a user's own rows under row-level security, and only while a function of this schema,
--- or a session of the Python functions, acts as that user. `agent_api` may execute the functions of this schema and
--- nothing else. No API role can read the tables that hold lease tokens and verified claims.
+-- `authenticated` reads and writes a user's own rows under row-level security, and only while a function of this
+-- schema, or a session of the Python functions, acts as that user. `agent_api` may execute the functions of this
+-- schema and nothing else. No API role can read the tables that hold lease tokens and verified claims.
 
 do $$
 begin

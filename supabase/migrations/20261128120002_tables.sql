@@ -1,4 +1,5 @@
--- All tables, with their constraints and the indexes that are not for search. A rule that a constraint can hold is one.
+-- All tables, with their constraints and the indexes that are not for search. A rule that a constraint can hold is
+-- one.
 
 -- A thread: an ordered conversation of one owner.
 create table agent.thread (
@@ -30,9 +31,10 @@ create index thread_metadata on agent.thread
 
 -- A run: one answering of a thread. `client_run_id` is also the idempotency key of POST /runs.
 create table agent.run (
-  -- A UUIDv7 (RFC 9562, section 5.7), because Postgres before 18 cannot make one: the first 48 bits of a random UUIDv4 are
-  -- replaced by the time in milliseconds, and bits 52 and 53 turn version 4 into 7; the variant is the same. An expression
-  -- of built-in functions, because a user's insert evaluates it, and a user may execute no function of this schema.
+  -- A UUIDv7 (RFC 9562, section 5.7), because Postgres before 18 cannot make one: the first 48 bits of a random
+  -- UUIDv4 are replaced by the time in milliseconds, and bits 52 and 53 turn version 4 into 7; the variant is the
+  -- same. An expression of built-in functions, because a user's insert evaluates it, and a user may execute no
+  -- function of this schema.
   id uuid primary key default encode(
     set_bit(
       set_bit(
@@ -57,7 +59,8 @@ create table agent.run (
   attempt integer not null default 0,
   last_seq integer not null default 0,
   ending jsonb,
-  -- The SHA-256 of its last holder's token, so that a holder whose ending's answer was lost is not taken for another one.
+  -- The SHA-256 of its last holder's token, so that a holder whose ending's answer was lost is not taken for another
+  -- one.
   ended_by bytea,
   created_at timestamptz not null default clock_timestamp(),
   started_at timestamptz default case current_setting('agent.run_starts', true)
@@ -188,8 +191,8 @@ create table agent.day_usage (
   primary key (owner, day)
 );
 
--- A tool call that runs now takes one of its user's slots. It is held as long as the attempt that took it holds the run,
--- so that a takeover frees the slots of a dead process, and no longer than `until`.
+-- A tool call that runs now takes one of its user's slots. It is held as long as the attempt that took it holds the
+-- run, so that a takeover frees the slots of a dead process, and no longer than `until`.
 create table agent.call_slot (
   owner uuid not null references auth.users (id) on delete cascade,
   slot smallint not null check (slot > 0),

@@ -1,8 +1,9 @@
 -- Acting as a user, and the audit.
 --
 -- Functions that act as a user are `security invoker`: `agent_api` calls them, they become `authenticated` with the
--- verified claims, so that row-level security decides, and they step back to the login before they call a function that
--- only the login may execute. Errors that a caller can correct have SQLSTATE AF001 and a stable code as their message.
+-- verified claims, so that row-level security decides, and they step back to the login before they call a function
+-- that only the login may execute. Errors that a caller can correct have SQLSTATE AF001 and a stable code as their
+-- message.
 
 -- Become the user of these claims until the transaction ends. Returns the user's id.
 create function agent.act_as(p_claims jsonb) returns uuid

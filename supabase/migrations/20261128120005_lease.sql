@@ -60,8 +60,8 @@ language sql stable security definer set search_path = '' as $$
   select attempt, last_seq, not agent.lease_is_expired(until) from agent.lease where run_id = p_run
 $$;
 
--- Whether an expired lease may be taken. A holder that was only late, as all are after Postgres was away, renews with its
--- next tick: so a lease that was not released is taken `p_grace` seconds after it was first seen to be expired.
+-- Whether an expired lease may be taken. A holder that was only late, as all are after Postgres was away, renews with
+-- its next tick: so a lease that was not released is taken `p_grace` seconds after it was first seen to be expired.
 create function agent.is_abandoned(held agent.lease, p_grace numeric) returns boolean
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -74,8 +74,9 @@ begin
   return coalesce(held.suspected_at < clock_timestamp() - make_interval(secs => p_grace), false);
 end $$;
 
--- Take the lease of a run that is queued, or whose holder's lease expired. An answer without a token says why not: null
--- (another process has it, or it has ended), `suspected`, or `next_run` of the thread because this run was ended here.
+-- Take the lease of a run that is queued, or whose holder's lease expired. An answer without a token says why not:
+-- null (another process has it, or it has ended), `suspected`, or `next_run` of the thread because this run was ended
+-- here.
 --
 -- A takeover discards the turn that was not closed: each of its items is aborted, completed or not.
 create function agent.take_lease(p_run uuid, p_seconds numeric, p_max_attempts integer, p_grace numeric) returns jsonb

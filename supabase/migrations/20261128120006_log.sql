@@ -1,12 +1,13 @@
 -- The log: appending to it by lease token, ending runs, and reading it by position.
 
--- Append a batch, one entry per run, and renew their leases: one statement per process and tick. An entry with neither
--- rows nor `seconds` only reads the verdict.
+-- Append a batch, one entry per run, and renew their leases: one statement per process and tick. An entry with
+-- neither rows nor `seconds` only reads the verdict.
 --
--- Entry: {run_id, token, seconds, rows: [{seq, count, type, item_id, data}], closes, ending}. The rows continue the log;
--- rows that are already in it are skipped, so a batch whose answer was lost can be sent again. `closes`: the last row
--- closes a turn. Verdict per run: `ok`, `cancel` (ok, and a cancellation was requested), `lost` (another holder, or the
--- run ended), `busy` (try again with the next tick). `next_run` names the thread's next queued run after an ending.
+-- Entry: {run_id, token, seconds, rows: [{seq, count, type, item_id, data}], closes, ending}. The rows continue the
+-- log; rows that are already in it are skipped, so a batch whose answer was lost can be sent again. `closes`: the
+-- last row closes a turn. Verdict per run: `ok`, `cancel` (ok, and a cancellation was requested), `lost` (another
+-- holder, or the run ended), `busy` (try again with the next tick). `next_run` names the thread's next queued run
+-- after an ending.
 create function agent.append_events(p_batch jsonb)
 returns table (run_id uuid, verdict text, last_seq integer, next_run uuid)
 language plpgsql security definer set search_path = '' as $$
@@ -67,8 +68,8 @@ begin
   end loop;
 end $$;
 
--- Append the new rows of one entry, and store the items they complete. A row of deltas that has grown since it was first
--- sent is written from the end of the log on.
+-- Append the new rows of one entry, and store the items they complete. A row of deltas that has grown since it was
+-- first sent is written from the end of the log on.
 create function agent.append_rows(held agent.lease, p_rows jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -125,8 +126,8 @@ begin
   return agent.next_run(v_run.id);
 end $$;
 
--- Finish the items that a run without a holder left open, for the reason it ended: text stays, marked as incomplete, and
--- calls are aborted. Returns where the log ends then.
+-- Finish the items that a run without a holder left open, for the reason it ended: text stays, marked as incomplete,
+-- and calls are aborted. Returns where the log ends then.
 create function agent.close_items(p_run uuid, p_attempt integer, p_last_seq integer, p_reason text) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -147,7 +148,9 @@ begin
   ), closed as (
     insert into agent.run_event (run_id, seq, attempt, item_id, type, data)
     select p_run, p_last_seq + nth, p_attempt, item_id,
-           case when content is null or kind not in ('message', 'reasoning') then 'item.aborted' else 'item.completed' end,
+           case
+             when content is null or kind not in ('message', 'reasoning') then 'item.aborted' else 'item.completed'
+           end,
            case
              when content is null or kind not in ('message', 'reasoning') then jsonb_build_object('reason', p_reason)
              when kind = 'message' then jsonb_build_object('kind', kind, 'item', jsonb_build_object(
@@ -166,8 +169,8 @@ begin
   return coalesce(v_last, p_last_seq);
 end $$;
 
--- End a run that no process holds. The caller has locked its lease. The last holder may have sent more than it committed,
--- so the ending has an attempt of its own: a reader's cursor must not mistake it for an event it has seen.
+-- End a run that no process holds. The caller has locked its lease. The last holder may have sent more than it
+-- committed, so the ending has an attempt of its own: a reader's cursor must not mistake it for an event it has seen.
 create function agent.end_unheld_run(p_run uuid, p_type text, p_data jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -181,12 +184,13 @@ begin
   v_last := agent.close_items(p_run, v_attempt, held.last_seq, substr(p_type, 5)) + 1;
   insert into agent.run_event (run_id, seq, attempt, type, data) values (p_run, v_last, v_attempt, p_type, p_data);
   update agent.run
-     set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(), attempt = v_attempt, last_seq = v_last
+     set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(), attempt = v_attempt,
+         last_seq = v_last
    where id = p_run;
 end $$;
 
--- Request the cancellation of a run: a flag for its holder's next tick, or the ending itself if no process holds the run.
--- Returns the run's status.
+-- Request the cancellation of a run: a flag for its holder's next tick, or the ending itself if no process holds the
+-- run. Returns the run's status.
 create function agent.request_cancel(p_run uuid, p_request_id text) returns text
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -228,15 +232,16 @@ begin
   select * into v_position from agent.log_position(v_run.id);
   return jsonb_build_object(
     'run_id', v_run.id, 'client_run_id', v_run.client_run_id, 'client_thread_id', v_thread,
-    'client_parent_run_id', v_run.request -> 'client_parent_run_id', 'status', v_run.status, 'ending', v_run.ending, 'created_at', v_run.created_at,
+    'client_parent_run_id', v_run.request -> 'client_parent_run_id', 'status', v_run.status, 'ending', v_run.ending,
+    'created_at', v_run.created_at,
     'started_at', v_run.started_at, 'ended_at', v_run.ended_at, 'pruned', v_run.pruned_at is not null,
     'attempt', coalesce(v_position.attempt, v_run.attempt),
     'last_seq', coalesce(v_position.last_seq, v_run.last_seq), 'held', coalesce(v_position.held, false)
   );
 end $$;
 
--- The thread as the committed log of a run shows it: its items, the open ones with their content so far, and the position
--- from which a reader continues. The function is `stable`, so all of it is one snapshot.
+-- The thread as the committed log of a run shows it: its items, the open ones with their content so far, and the
+-- position from which a reader continues. The function is `stable`, so all of it is one snapshot.
 create function agent.read_snapshot(p_claims jsonb, p_run uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
@@ -269,9 +274,9 @@ begin
   );
 end $$;
 
--- The events behind given positions, for all runs that a process follows. In addition, a row `lease.expired` for a run
--- that no process holds and that could continue now, so that the reader takes it over; and a row `run.gone` for a run that
--- was deleted. The runs were read as their user when the reader attached.
+-- The events behind given positions, for all runs that a process follows. In addition, a row `lease.expired` for a
+-- run that no process holds and that could continue now, so that the reader takes it over; and a row `run.gone` for a
+-- run that was deleted. The runs were read as their user when the reader attached.
 create function agent.poll_runs(p_reads jsonb)
 returns table (reader integer, seq integer, count integer, attempt integer, type text, item_id uuid, data jsonb)
 language sql stable security definer set search_path = '' as $$

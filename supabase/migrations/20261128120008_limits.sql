@@ -69,7 +69,9 @@ begin
     from agent.run join agent.lease on lease.run_id = run.id
          cross join generate_series(1, p_slots) free
    where run.id = p_run
-     and not exists (select from agent.call_slot held where held.owner = run.owner and slot = free and agent.is_in_use(held))
+     and not exists (
+       select from agent.call_slot held where held.owner = run.owner and slot = free and agent.is_in_use(held)
+     )
    order by free limit 1
   on conflict (owner, slot) do update
      set run_id = excluded.run_id, attempt = excluded.attempt, call_id = excluded.call_id, token = excluded.token,

@@ -1,14 +1,15 @@
 -- Admission, everything before the first byte of a stream, and claims. Each is one statement for its caller.
 
--- What the client's messages mean for the stored thread: which of them are new, which position they follow (null: the last
--- one), and the role or kind of the item at that position.
+-- What the client's messages mean for the stored thread: which of them are new, which position they follow (null: the
+-- last one), and the role or kind of the item at that position.
 --
--- The stored history is the truth. A history that ends in a known message rewinds to it; a known user message with other
--- content replaces itself and all that follows; new messages follow the last item unless `rewind_to` names their parent.
+-- The stored history is the truth. A history that ends in a known message rewinds to it; a known user message with
+-- other content replaces itself and all that follows; new messages follow the last item unless `rewind_to` names
+-- their parent.
 --
--- The cost does not depend on the length of the thread: an item is found by its key, and a message that is no item of its
--- own (a turn of tool calls only) among the newest items, which are those the model gets too. The plans do not depend on
--- their parameters, and planning them in each call took three quarters of its time.
+-- The cost does not depend on the length of the thread: an item is found by its key, and a message that is no item of
+-- its own (a turn of tool calls only) among the newest items, which are those the model gets too. The plans do not
+-- depend on their parameters, and planning them in each call took three quarters of its time.
 create function agent.plan_request(
   p_claims jsonb, p_thread uuid, p_request jsonb, out new_items jsonb, out rewind bigint, out tail text
 )
@@ -120,8 +121,8 @@ language sql stable security definer set search_path = '' as $$
 $$;
 
 -- End a run that no process holds and that must not be executed any more: its thread was deleted while its holder was
--- dead, it waited longer than `max_hours`, or it was released `max_stalled_attempts` times without closing a turn. Null:
--- it may be executed, or it is not free.
+-- dead, it waited longer than `max_hours`, or it was released `max_stalled_attempts` times without closing a turn.
+-- Null: it may be executed, or it is not free.
 create function agent.end_unfit_run(p_run uuid, p_max_hours numeric, p_max_stalled_attempts integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -162,9 +163,9 @@ begin
   return jsonb_build_object('next_run', agent.next_run(p_run));
 end $$;
 
--- Take a run and become its user: apply to the thread what the request asks for (once), and return the history and all
--- else its holder needs. p_limits: {daily_tokens, max_hours}. An answer without a token is that of `take_lease`, or names
--- the thread's `next_run` because this run was ended here.
+-- Take a run and become its user: apply to the thread what the request asks for (once), and return the history and
+-- all else its holder needs. p_limits: {daily_tokens, max_hours}. An answer without a token is that of `take_lease`,
+-- or names the thread's `next_run` because this run was ended here.
 create function agent.claim_run(p_run uuid, p_lease jsonb, p_limits jsonb default '{}') returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -257,7 +258,8 @@ begin
   );
 end $$;
 
--- Write what only the holder of a run may know, for a run that was inserted as started, and the first event of its log.
+-- Write what only the holder of a run may know, for a run that was inserted as started, and the first event of its
+-- log.
 create function agent.hold_new_run(p_run uuid, p_token uuid, p_claims jsonb, p_seconds numeric) returns void
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 begin
@@ -270,13 +272,15 @@ begin
   insert into agent.run_event (run_id, seq, attempt, type) values (p_run, 1, 1, 'run.started');
 end $$;
 
--- Admit a run, within the limits of its user: {daily_tokens, max_hours}. Returns `outcome`: `leased` (with all its holder
--- needs), `queued`, or `attached` (this client_run_id is known already). p_lease null: leave the run in the queue.
+-- Admit a run, within the limits of its user: {daily_tokens, max_hours}. Returns `outcome`: `leased` (with all its
+-- holder needs), `queued`, or `attached` (this client_run_id is known already). p_lease null: leave the run in the
+-- queue.
 --
 -- Admission is half of the time to the first token, so the plain case has a short way: new messages at the end of a
--- thread that is new, or in which nothing runs, waits or is open. It is four or five statements: lock the thread, look at
--- it, insert the run and its items as the user, insert lease, claims and first event as the owner of the schema. Any other
--- case takes the general way in `admit_request`. Assignments and `if` are cheap here: they do not start the executor.
+-- thread that is new, or in which nothing runs, waits or is open. It is four statements: lock the thread; create it, or
+-- look at it; insert the run and its items as the user; insert lease, claims and first event as the owner of the schema.
+-- Any other case takes the general way in `admit_request`. Assignments and `if` are cheap here, because they do not start
+-- the executor. The body is long because a user may execute no function of this schema.
 create function agent.start_run(p_claims jsonb, p_request jsonb, p_lease jsonb, p_limits jsonb) returns jsonb
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -351,7 +355,9 @@ begin
            ) end
       into v_known_run, v_known_hash, v_new_from, v_is_simple, v_items from state;
     v_is_simple := v_is_simple
-      and not jsonb_path_exists(v_messages, '$[$from to last] ? (@.kind != "message")', jsonb_build_object('from', v_new_from - 1));
+      and not jsonb_path_exists(
+        v_messages, '$[$from to last] ? (@.kind != "message")', jsonb_build_object('from', v_new_from - 1)
+      );
   end if;
 
   if v_is_simple and jsonb_array_length(v_messages) >= v_new_from then

@@ -1,7 +1,8 @@
--- What the tools that ship keep: notes, and the weather of a moment ago; the tools that MCP servers listed; diagnostics.
+-- What the tools that ship keep: notes, and the weather of a moment ago; the tools that MCP servers listed;
+-- diagnostics.
 
--- Write a note for a call of a run, or, without a run, for the user alone. The same key writes nothing again. The lock on
--- the thread makes a deletion wait for this note, and after the deletion the run is not found.
+-- Write a note for a call of a run, or, without a run, for the user alone. The same key writes nothing again. The
+-- lock on the thread makes a deletion wait for this note, and after the deletion the run is not found.
 create function agent.write_note(p_claims jsonb, p_run uuid, p_key text, p_text text) returns jsonb
 language plpgsql set search_path = '' as $$
 begin
@@ -59,8 +60,8 @@ language sql stable security definer set search_path = '' as $$
   select answer from agent.weather_cache where place = p_place and unit = p_unit and fetched_at > now() - p_age
 $$;
 
--- Store the weather of a place, and delete some of what is older than a day. Rows that another call is deleting are left
--- to that call.
+-- Store the weather of a place, and delete some of what is older than a day. Rows that another call is deleting are
+-- left to that call.
 create function agent.cache_weather(p_place text, p_unit text, p_answer jsonb) returns void
 language sql security definer set search_path = '' as $$
   insert into agent.weather_cache (place, unit, answer) values (p_place, p_unit, p_answer)

@@ -1,8 +1,9 @@
 -- Threads over REST: create, read, change, delete, list, export.
 --
--- Pages are found by keyset in functions of the schema's owner, over an index that begins with the owner of the rows: under
--- row-level security a user's query could not use most indexes, because a policy is checked before any condition that
--- might leak. The rows that were found are then read as the user, so row-level security decides what is shown.
+-- Pages are found by keyset in functions of the schema's owner, over an index that begins with the owner of the rows:
+-- under row-level security a user's query could not use most indexes, because a policy is checked before any
+-- condition that might leak. The rows that were found are then read as the user, so row-level security decides what
+-- is shown.
 
 create function agent.wire_time(p_at timestamptz) returns text
 language sql immutable set search_path = '' as $$
@@ -25,13 +26,16 @@ language sql stable security definer set search_path = '' as $$
            end
          ) order by nth), '[]')
     from unnest(p_threads) with ordinality shown
-      (id, owner, client_thread_id, title, metadata, created_at, updated_at, archived_at, deleted_at, request_key, request_hash, nth)
+      (id, owner, client_thread_id, title, metadata, created_at, updated_at, archived_at, deleted_at, request_key,
+       request_hash, nth)
 $$;
 
 -- One thread as it is shown, and its entity tag: the hash of that.
 create function agent.show_thread(p_thread agent.thread) returns jsonb
 language sql stable security definer set search_path = '' as $$
-  select jsonb_build_object('thread', shown, 'etag', substr(encode(sha256(convert_to(shown::text, 'UTF8')), 'hex'), 1, 32))
+  select jsonb_build_object(
+           'thread', shown, 'etag', substr(encode(sha256(convert_to(shown::text, 'UTF8')), 'hex'), 1, 32)
+         )
     from (select agent.show_threads(array[p_thread]) -> 0 as shown) one
 $$;
 
@@ -66,7 +70,8 @@ begin
 end $$;
 
 -- The user's thread, if it has one of these entity tags (an array; null: any), and locked if it is about to change.
-create function agent.find_thread(p_claims jsonb, p_client_thread_id text, p_locks boolean, p_tags jsonb) returns agent.thread
+create function agent.find_thread(p_claims jsonb, p_client_thread_id text, p_locks boolean, p_tags jsonb)
+returns agent.thread
 language plpgsql set search_path = '' as $$
 declare
   v_thread agent.thread;
@@ -94,7 +99,8 @@ begin
   return agent.show_thread(agent.find_thread(p_claims, p_client_thread_id, false, null));
 end $$;
 
--- Change what the members of `p_changes` name: title, metadata (as a whole), archived. This does not count as activity.
+-- Change what the members of `p_changes` name: title, metadata (as a whole), archived. This does not count as
+-- activity.
 create function agent.update_thread(p_claims jsonb, p_client_thread_id text, p_changes jsonb, p_tags jsonb)
 returns jsonb
 language plpgsql set search_path = '' as $$
@@ -139,7 +145,8 @@ begin
   perform agent.audit(v_thread.owner, 'thread.delete', 'ok', null, p_client_thread_id, p_request_id);
 end $$;
 
--- The ids of a user's threads after a place, newest activity first: one scan of each index, and none that is not needed.
+-- The ids of a user's threads after a place, newest activity first: one scan of each index, and none that is not
+-- needed.
 create function agent.find_threads(p_owner uuid, p_archived boolean, p_at timestamptz, p_id uuid, p_limit integer)
 returns uuid[]
 language plpgsql stable security definer set search_path = '' as $$
@@ -157,9 +164,9 @@ begin
   );
 end $$;
 
--- Of these, the ids of those that contain the metadata. Common metadata is found among the newest threads, rare metadata by
--- its index. Which of the two it is cannot be known beforehand, and a planner that mistakes rare for common would read
--- every thread.
+-- Of these, the ids of those that contain the metadata. Common metadata is found among the newest threads, rare
+-- metadata by its index. Which of the two it is cannot be known beforehand, and a planner that mistakes rare for
+-- common would read every thread.
 create function agent.find_threads_with(
   p_owner uuid, p_metadata jsonb, p_archived boolean, p_at timestamptz, p_id uuid, p_limit integer
 ) returns uuid[]
@@ -231,8 +238,8 @@ begin
   return v_rows;
 end $$;
 
--- A page of a thread's items between two positions, from the lower end or the upper, in ascending order, and whether there
--- are more on either side. The whole page is one snapshot.
+-- A page of a thread's items between two positions, from the lower end or the upper, in ascending order, and whether
+-- there are more on either side. The whole page is one snapshot.
 create function agent.list_items(
   p_claims jsonb, p_client_thread_id text, p_above bigint, p_below bigint, p_from_above boolean, p_superseded boolean,
   p_limit integer
@@ -299,7 +306,8 @@ language sql stable security definer set search_path = '' as $$
            'data', item.data
          ) order by item.position), '[]')
     from jsonb_to_recordset(p_items) as item
-           (position bigint, key text, kind text, run_id uuid, created_at timestamptz, superseded_at timestamptz, data jsonb)
+           (position bigint, key text, kind text, run_id uuid, created_at timestamptz, superseded_at timestamptz,
+            data jsonb)
     left join agent.run on run.id = item.run_id
 $$;
 
@@ -416,7 +424,8 @@ begin
     when 'interrupt' then
       open v_cursor for select to_jsonb(page) from (
         select interrupt.id as interrupt_id, client_thread_id as thread_id, client_run_id as run_id, reason, message,
-               response_schema, expires_at, interrupt.status, payload, resolved_at, interrupt.created_at, interrupt.id as cursor
+               response_schema, expires_at, interrupt.status, payload, resolved_at, interrupt.created_at,
+               interrupt.id as cursor
           from agent.interrupt join agent.thread on thread.id = interrupt.thread_id
                join agent.run on run.id = interrupt.run_id
          where interrupt.owner = auth.uid() and interrupt.id > p_after::uuid order by interrupt.id limit p_limit) page;
@@ -433,7 +442,8 @@ begin
   return (
     select coalesce(jsonb_agg(
              case when jsonb_typeof(shown -> 'ending') = 'object'
-               then jsonb_set(shown, '{ending}', agent.without_state(shown -> 'ending')) else shown end order by nth), '[]')
+               then jsonb_set(shown, '{ending}', agent.without_state(shown -> 'ending')) else shown
+             end order by nth), '[]')
       from unnest(agent.fetch_rows(v_cursor)) with ordinality as page (shown, nth)
   );
 end $$;

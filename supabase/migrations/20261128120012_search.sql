@@ -1,6 +1,6 @@
--- Search in titles and messages. Each document contains its owner as a word, so that a search reads only what its user
--- wrote. Only functions of Postgres itself are in the indexes: they are evaluated as the user, who may execute no function
--- of this schema. A text that could exceed the size of a tsvector is not indexed.
+-- Search in titles and messages. Each document contains its owner as a word, so that a search reads only what its
+-- user wrote. Only functions of Postgres itself are in the indexes: they are evaluated as the user, who may execute
+-- no function of this schema. A text that could exceed the size of a tsvector is not indexed.
 
 create index item_words on agent.item using gin ((
   case when octet_length(data::text) <= 300000 then
@@ -38,8 +38,8 @@ begin
   );
 end $$;
 
--- A word of many messages is found among the newest, a word of few by the index, as in `find_threads_with`. The newest are
--- those of the last megabyte: extracting the words of that much text takes a third of a second.
+-- A word of many messages is found among the newest, a word of few by the index, as in `find_threads_with`. The
+-- newest are those of the last megabyte: extracting the words of that much text takes a third of a second.
 create function agent.find_messages(p_owner uuid, p_query tsquery, p_below bigint, p_limit integer) returns uuid[]
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -53,7 +53,8 @@ begin
   for v_from, v_bytes in
     -- Nested, so that no sort reads rows that the loop does not reach.
     select position, octet_length(data::text) from (
-      select position, data from agent.item where owner = p_owner and position < v_below order by position desc limit 500
+      select position, data from agent.item
+       where owner = p_owner and position < v_below order by position desc limit 500
     ) newest
   loop
     v_left := v_left - v_bytes;
@@ -77,8 +78,8 @@ begin
   return agent.find_rare_messages(p_owner, v_query, v_below, p_limit);
 end $$;
 
--- By the index on words. The planner assumes that extracting a message's words is nearly free, and that a table whose large
--- values are stored elsewhere is small; without a higher cost it would extract the words of every message.
+-- By the index on words. The planner assumes that extracting a message's words is nearly free, and that a table whose
+-- large values are stored elsewhere is small; without a higher cost it would extract the words of every message.
 create function agent.find_rare_messages(p_owner uuid, p_query tsquery, p_below bigint, p_limit integer) returns uuid[]
 language plpgsql stable security definer set search_path = '' set cpu_operator_cost = 1 as $$
 begin
@@ -100,7 +101,8 @@ begin
   );
 end $$;
 
--- The query of these words. Where Postgres finds more negations than it can hold (32, since Postgres 11), only the words.
+-- The query of these words. Where Postgres finds more negations than it can hold (32, since Postgres 11), only the
+-- words.
 create function agent.to_query(p_words text) returns tsquery
 language plpgsql immutable set search_path = '' as $$
 begin
@@ -109,9 +111,9 @@ exception when internal_error then
   return plainto_tsquery('simple', p_words);
 end $$;
 
--- What a user's words find: titles, then messages, newest first, after a place: {at, id} of a title, or {position} of a
--- message. Matches in a snippet are between U+E000 and U+E001. A snippet is made of the first 10,000 characters, because
--- its cost grows with the square of a repeated word's count.
+-- What a user's words find: titles, then messages, newest first, after a place: {at, id} of a title, or {position} of
+-- a message. Matches in a snippet are between U+E000 and U+E001. A snippet is made of the first 10,000 characters,
+-- because its cost grows with the square of a repeated word's count.
 create function agent.search_threads(p_claims jsonb, p_words text, p_after jsonb, p_limit integer) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare

@@ -33,8 +33,8 @@ begin
   return v_items + cardinality(v_runs) + v_gone;
 end $$;
 
--- Delete what is due, a few at a time: the deltas of ended runs after an hour at the earliest (the items they added up to
--- stay), all their events but the ending, and deleted threads. Returns how many runs and rows were touched.
+-- Delete what is due, a few at a time: the deltas of ended runs after an hour at the earliest (the items they added
+-- up to stay), all their events but the ending, and deleted threads. Returns how many runs and rows were touched.
 create function agent.prune(
   p_deltas_after interval, p_events_after interval, p_deleted_after interval, p_limit integer
 ) returns integer
@@ -70,8 +70,8 @@ begin
   return cardinality(v_pruned) + cardinality(v_emptied) + agent.remove_threads(v_threads, 5000);
 end $$;
 
--- Delete everything of a user: it is hidden from every reader once this returns, and `remove_erased` then removes the rows.
--- The audit, which has no content, stays for as long as the user does.
+-- Delete everything of a user: it is hidden from every reader once this returns, and `remove_erased` then removes the
+-- rows. The audit, which has no content, stays for as long as the user does.
 create function agent.erase_user(p_claims jsonb, p_request_id text) returns void
 language plpgsql set search_path = '' as $$
 declare

@@ -1,8 +1,8 @@
--- The schedule, where the database has the extensions: pg_cron looks every minute, and pg_net wakes the functions only when
--- a run waits. Without them nothing is scheduled here; docs/deploy.md has the other ways.
+-- The schedule, where the database has the extensions: pg_cron looks every minute, and pg_net wakes the functions
+-- only when a run waits. Without them nothing is scheduled here; docs/deploy.md has the other ways.
 
--- Ask the gateway for a sweep if a run waits. Returns what it did. The address and the secret are in Supabase's Vault as
--- `agent_sweep_url` and `agent_sweep_secret`.
+-- Ask the gateway for a sweep if a run waits. Returns what it did. The address and the secret are in Supabase's Vault
+-- as `agent_sweep_url` and `agent_sweep_secret`.
 create function agent.wake_runner() returns text
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -26,8 +26,8 @@ begin
   return 'woken';
 end $$;
 
--- Schedule `wake_runner` every minute. Calling it again changes nothing. For the owner of the schema, after installing the
--- extensions.
+-- Schedule `wake_runner` every minute. Calling it again changes nothing. For the owner of the schema, after
+-- installing the extensions.
 create function agent.schedule_sweep() returns text
 language plpgsql set search_path = '' as $$
 begin
