@@ -68,7 +68,9 @@ class Fleet:
         lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
         said = (json.loads(line) for line in lines if f'"{_RELEASED}"' in line)
         return {
-            (line["run_id"], line["attempt"]) for line in said if line.get("reason") == "deadline"
+            (line["client_run_id"], line["attempt"])
+            for line in said
+            if line.get("reason") == "deadline"
         }
 
     def _every_pod(self) -> Iterator[Pod]:

@@ -218,9 +218,9 @@ class ClusterBundle:
 
 
 def started_runs(log: str) -> set[str]:
-    """The ids of the runs that a process has started, by its log."""
+    """What clients call the runs that a process has started, by its log."""
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    return {line["run_id"] for line in lines if line.get("event") == "run.started"}
+    return {line["client_run_id"] for line in lines if line.get("event") == "run.started"}
 
 
 def _container(pod: Json) -> Json:

@@ -200,7 +200,9 @@ class Pod:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         said = [json.loads(line) for line in lines if '"run.started"' in line]
         return {
-            (line["run_id"], line["attempt"]) for line in said if line["event"] == "run.started"
+            (line["client_run_id"], line["attempt"])
+            for line in said
+            if line["event"] == "run.started"
         }
 
 
