@@ -20,7 +20,7 @@ from tests.fixtures.conversations import all_legs, text
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import says_user
 from tests.fixtures.processes import Process, started
-from tests.fixtures.waiting import until_expired, until_true
+from tests.fixtures.waiting import PATIENCE, until_expired, until_true
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 FROM_GATEWAY = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
@@ -57,7 +57,7 @@ def only_point(collector: Collector, name: str) -> Any:
 
 
 async def until(what: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not what():  # noqa: ASYNC110  # what another process sends has no event
             await asyncio.sleep(0.01)
 
@@ -292,7 +292,7 @@ async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
     database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than a test waits for the end of a process.
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
     asked: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: asked.append(writer), "127.0.0.1", 0)
     nowhere = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
