@@ -1,6 +1,7 @@
-"""AG-UI 1.0 (docs.ag-ui.com/spec/1.0): what a client asks, and native events as the frames it reads. Pure.
+"""Encodes native events as the frames of AG-UI 1.0 (docs.ag-ui.com/spec/1.0). Pure.
 
-A frame is a server-sent event with its cursor as `id:`. Optional members are left out, never null: clients reject it.
+A frame is a server-sent event with its cursor as `id:`. Optional members are left out and never null, which clients
+reject.
 """
 
 from collections.abc import Iterable
@@ -14,10 +15,10 @@ from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
 
-#: A cursor of no attempt there ever was: who comes back from it gets a snapshot.
+#: A cursor of an attempt that never exists: a client that comes back with it gets a snapshot.
 _NOWHERE: Final = Cursor(0, 0)
 
-#: Kinds of items that are frames of their own, and the frames that open and close them.
+#: Kinds of items with frames of their own, and the frames that open and close them.
 _OPENS = {
     "message": ("TEXT_MESSAGE_START",),
     "reasoning": ("REASONING_START", "REASONING_MESSAGE_START"),
@@ -44,22 +45,22 @@ _USAGE = {
 
 
 class Projection:
-    """One client's stream of one run. It knows which items are open on the client, and nothing else."""
+    """One client's stream of one run. Its only state is which items are open on the client."""
 
     def __init__(self, run: RunView, *, resumes: bool = False) -> None:
         self._run = run
         self._open: dict[str, str] = {}
         self._has_written = False
-        # Who comes back with a cursor has seen the run begin.
+        # A client that comes back with a cursor has seen the run start.
         self._resumes = self._has_begun = resumes
 
     @property
     def can_restart(self) -> bool:
-        """Whether a snapshot may come now: what is open on the client must be known, to be closed first."""
+        """Whether a snapshot may come now: items that are open on the client must be known, to be closed first."""
         return not (self._resumes and self._has_written)
 
     def write(self, events: Iterable[LogEvent], *, skip: int = 0) -> bytes:
-        """The frames of these events; of the first one without its first `skip`."""
+        """The frames of these events, without the first `skip` frames of the first event."""
         written: list[bytes] = []
         for event in events:
             self._has_written = True
@@ -71,7 +72,7 @@ class Projection:
                 continue
             if event.ends_run and not self._has_begun:
                 written.append(_sse(self._started()))
-            # The same for all who follow, so it is encoded once.
+            # The same for all readers, so it is encoded once.
             event.wire = event.wire or self._encode(event)
             written += event.wire[skip:]
             skip = 0
@@ -81,7 +82,7 @@ class Projection:
         return b"".join(written)
 
     def write_snapshot(self, snapshot: Snapshot) -> bytes:
-        """The thread as it stands, in the order a client re-attaches by; open items go on with the next deltas."""
+        """The thread as it stands, in the order that re-attaching needs; open items continue with the next deltas."""
         frames = [] if self._has_written else [self._started()]
         self._has_written = self._has_begun = True
         for item_id, kind in self._open.items():
@@ -95,11 +96,11 @@ class Projection:
             self._note(event)
         *head, last = frames
         cursor = Cursor(snapshot.attempt, snapshot.seq)
-        # A client that is cut off in the middle has forgotten what its cursor stood for: it gets the snapshot again.
+        # A client that is cut off in the middle gets the whole snapshot again.
         return b"".join([*(_sse(frame, _NOWHERE) for frame in head), _sse(last, cursor)])
 
     def _encode(self, event: RunEvent) -> list[bytes]:
-        """Its frames as bytes. The last carries the event's own cursor: with it the client has all of the event."""
+        """The event's frames. The last one has the event's own cursor: with it, the client has the whole event."""
         if event.type == "item.delta":
             return [_delta(event)] if event.data["channel"] in _DELTAS else []
         frames = self._frames(event)
@@ -145,7 +146,7 @@ class Projection:
             case "item.delta":
                 return []
             case "item.aborted" | "run.queued" | "turn.finished" | "interrupt.resolved":
-                # A snapshot shows what is taken back; the others have no frame in AG-UI.
+                # A snapshot shows that an item was taken back; the others have no frame in AG-UI.
                 return []
             case _:
                 assert_never(event.type)
@@ -157,13 +158,13 @@ class Projection:
 
 
 def leg_ended(cursor: Cursor) -> bytes:
-    """The last frame of a leg: the run goes on, and the client asks for more from this cursor."""
+    """The last frame of a leg: the run continues, and the client continues from this cursor."""
     frame = {"type": "CUSTOM", "name": "stream.leg_ended", "value": {"cursor": str(cursor)}}
     return _sse(frame)
 
 
 def _delta(event: RunEvent) -> bytes:
-    # Nearly all that is ever written, and so by hand: 1 µs instead of 4.
+    # Nearly all frames are deltas, so they are written by hand: 1 µs instead of 4.
     name, key = _DELTAS[event.data["channel"]]
     item_id, text = orjson.dumps(event.item_id), orjson.dumps(event.data["delta"])
     return _DELTA % (event.attempt, event.seq, name, key, item_id, text)
@@ -206,11 +207,11 @@ def _outcome(type_: EventType, data: Json) -> Json:
 
 
 def interrupts(ending: Json) -> list[Json]:
-    """The questions a run ended with, as AG-UI has them."""
-    return [_interrupt(asked) for asked in ending.get("interrupts") or ()]
+    """The interrupts that a run ended with, as AG-UI has them."""
+    return [_interrupt(stored) for stored in ending.get("interrupts") or ()]
 
 
-def _interrupt(asked: Json) -> Json:
+def _interrupt(stored: Json) -> Json:
     names = {
         "id": "id",
         "reason": "reason",
@@ -219,10 +220,10 @@ def _interrupt(asked: Json) -> Json:
         "response_schema": "responseSchema",
         "expires_at": "expiresAt",
     }
-    return {wire: asked[name] for name, wire in names.items() if asked.get(name) is not None}
+    return {wire: stored[name] for name, wire in names.items() if stored.get(name) is not None}
 
 
 def usage(spent: Json | None) -> Json:
-    """The member `usage`, with what the provider counted; nothing where it said nothing."""
+    """The member `usage`, with what the provider reported; no member if it reported nothing."""
     counted = {wire: spent[name] for name, wire in _USAGE.items() if name in spent} if spent else {}
     return {"usage": [counted]} if counted.keys() - {"model"} else {}

@@ -152,7 +152,7 @@ class Stream:
             ) as parts:
                 async for frames, place in self._project(parts, cursor):
                     if has_written and ends_at and monotonic() >= ends_at:
-                        # What just came is for the next leg: it may be the ending, behind which nothing may come.
+                        # The next leg starts with these frames: they may hold the ending, which must be the last frame.
                         yield leg_ended(cursor or Cursor(0, 0))
                         break
                     cursor = place or cursor
@@ -160,7 +160,7 @@ class Stream:
                         has_written = True
                         yield frames
         except RunNotFound:
-            # Deleted under its readers: one that comes back is told.
+            # The run was deleted; a reader that comes back gets the problem.
             return
         except (asyncio.CancelledError, GeneratorExit):
             if self._cancels_on_disconnect and not self._process.grace.is_over:
@@ -176,7 +176,7 @@ class Stream:
         skip = 0 if place.frame is None else place.frame + 1
         async for part in parts:
             if isinstance(part, Snapshot) and not projection.can_restart:
-                # The client comes back from here, and then gets the snapshot first.
+                # The client comes back from this place, and gets the snapshot first then.
                 yield leg_ended(place), None
                 return
             if not part:
@@ -188,7 +188,7 @@ class Stream:
             else:
                 place = Cursor(part[-1].attempt, part[-1].seq)
                 yield projection.write(part, skip=skip), place
-            # A keep-alive brings none of the event that the client has the first frames of.
+            # Only the first event may need to skip frames that the client already has.
             skip = 0
 
 

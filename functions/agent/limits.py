@@ -1,4 +1,4 @@
-"""What is left of a user's and a run's limits, as clients are told."""
+"""What is left of a user's and a run's limits, as clients see it."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from shared.core import DAY_SECONDS, Json, Settings, seconds_to_tomorrow
 
 
 def headers(settings: Settings, tokens_left: int | None) -> Mapping[str, str]:
-    """What is left of the day's tokens (draft-ietf-httpapi-ratelimit-headers-10); nothing where there is no limit."""
+    """Headers with what is left of today's tokens (draft-ietf-httpapi-ratelimit-headers-10); none without a limit."""
     if tokens_left is None:
         return {}
     return {
@@ -16,10 +16,10 @@ def headers(settings: Settings, tokens_left: int | None) -> Mapping[str, str]:
 
 
 def shown(settings: Settings, tool_calls: int, tokens_left: int | None) -> Json:
-    """`limits` of a run: each with what is left, which may be less than what one more turn takes."""
+    """A run's member `limits`: each limit with what is left of it, which may be less than one more turn takes."""
     calls = settings.max_tool_calls
-    told: Json = {"toolCalls": {"limit": calls, "left": max(0, calls - tool_calls)}}
+    left: Json = {"toolCalls": {"limit": calls, "left": max(0, calls - tool_calls)}}
     if tokens_left is not None:
         daily = settings.daily_tokens_per_user
-        told["dailyTokens"] = {"limit": daily, "left": max(0, tokens_left)}
-    return told
+        left["dailyTokens"] = {"limit": daily, "left": max(0, tokens_left)}
+    return left

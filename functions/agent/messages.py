@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from shared.core import Item, Json, RunEvent, Snapshot
 
-#: Where an item of a kind keeps what its deltas add up to.
+#: The member that holds an item's text, by kind.
 _TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}
 
 
@@ -20,8 +20,11 @@ def messages(snapshot: Snapshot) -> list[Json]:
             case "tool_call":
                 _assistant(listed, item).setdefault("toolCalls", []).append(_call(item))
             case "tool_result":
-                said = {"toolCallId": item.data["call_id"], **_plain(item.data, "content", "error")}
-                listed.append({"id": item.key, "role": "tool", **said})
+                result = {
+                    "toolCallId": item.data["call_id"],
+                    **_plain(item.data, "content", "error"),
+                }
+                listed.append({"id": item.key, "role": "tool", **result})
     return listed
 
 
@@ -44,7 +47,7 @@ def _call(item: Item) -> Json:
 
 
 def _partial(events: Sequence[RunEvent]) -> list[Item]:
-    """Items that are still being written, with what they hold so far."""
+    """Items that are not complete yet, with their text so far."""
     texts: dict[str, list[str]] = {}
     starts: dict[str, Json] = {}
     for event in events:

@@ -1,4 +1,4 @@
-"""RunAgentInput of AG-UI 1.0, read leniently where the spec says so: what is unknown is left out, not refused."""
+"""RunAgentInput of AG-UI 1.0, read leniently where the spec says so: unknown members are ignored."""
 
 import hashlib
 from typing import Annotated, Any, Literal, Self
@@ -21,7 +21,7 @@ MessageId = Annotated[
 WireId = Annotated[
     str, StringConstraints(pattern=WIRE_ID, max_length=128), BeforeValidator(clean_json)
 ]
-#: A thread's history that a client sends whole; what fits a model is far less.
+#: Clients send a thread's whole history; a model reads far less.
 _MAX_MESSAGES = 10_000
 
 
@@ -32,7 +32,7 @@ class _Wire(BaseModel):
 
 
 class Message(_Wire):
-    """A message of the client's history. Only what users and frontend tools say is taken from it."""
+    """A message of the client's history. Only those of users and frontend tools can be new to the server."""
 
     id: MessageId
     role: str
@@ -50,7 +50,7 @@ class Message(_Wire):
         return self
 
     def to_request(self) -> Json:
-        """The message as `start_run` reads it; other roles only mark how far the client's history goes."""
+        """The message as `start_run` reads it; messages of other roles only show where the client's history ends."""
         data: Json = {}
         kind = "other"
         if self.role == "user":
@@ -83,12 +83,11 @@ class Resume(_Wire):
 
 
 class ForwardedProps(_Wire):
-    """What this backend reads of `forwardedProps`; an app's own members are left alone.
+    """The members of `forwardedProps` that this backend reads; an app's own members are ignored.
 
-    rewindTo: the message new ones come behind, instead of the thread's tail. busyPolicy: what to do while the thread
-    has an unfinished run. background: run without a client.
-    onDisconnect: whether a client that leaves ends its run. resumable: the client knows
-    cursors, so its stream may end in legs.
+    rewindTo: the message that new ones follow, instead of the thread's last one. busyPolicy: what to do while the
+    thread has an unfinished run. background: run without a client. onDisconnect: whether a client that leaves cancels
+    its run. resumable: the client knows cursors, so its stream may come in legs.
     """
 
     rewind_to: MessageId | None = None
@@ -99,7 +98,7 @@ class ForwardedProps(_Wire):
 
 
 class RunAgentInput(_Wire):
-    """The body of `POST /runs`. `runId` is the idempotency key: the same body again re-attaches."""
+    """The body of `POST /runs`. `runId` is the idempotency key: the same body again re-attaches to the run."""
 
     thread_id: WireId
     run_id: WireId
@@ -124,7 +123,7 @@ class RunAgentInput(_Wire):
         return self
 
     def to_request(self, body: Json, request_id: str) -> Json:
-        """The request as `start_run` reads it. `body` is the JSON this was read from, of which it keeps a hash."""
+        """The request as `start_run` reads it, with a hash of `body`, the JSON that this was read from."""
         if unknown := body.keys() - {f.alias for f in type(self).model_fields.values()}:
             logger.warning(
                 "input.ignored", extra={"members": [name[:40] for name in sorted(unknown)[:10]]}

@@ -1,4 +1,4 @@
-"""Executes runs that wait. A delivery stays open until its attempt ends, so that the platform counts it."""
+"""Executes waiting runs. A delivery stays open until its attempt ends, so that the platform counts it."""
 
 from typing import Annotated
 from uuid import UUID
@@ -18,10 +18,10 @@ Services = Annotated[RunServices, Depends(provided(RunServices))]
 
 @router.post("/")
 async def execute(request: Request, runs: Services) -> Response:
-    """Execute the run an event names, until this attempt ends: 204. It is 204 too where the run does not wait.
+    """Execute the run that an event names, until this attempt ends: 204, also if the run does not wait.
 
-    The run does not depend on the request: it continues when the sender has gone. The event gives no rights: the row
-    decides. The response never is an event, or a Broker would send it on.
+    The run does not depend on the request: it continues if the sender goes. The event gives no rights: the run's row
+    decides. The response is never an event, because a Broker would send it on.
     """
     run_id = _run_of(read_event(request.headers, await request.body()))
     await runs.worker.take(run_id)
@@ -30,7 +30,7 @@ async def execute(request: Request, runs: Services) -> Response:
 
 @router.post("/sweep")
 async def sweep(runs: Services) -> Response:
-    """Send all runs that wait on their way, and prune old ones. Answers before they are executed."""
+    """Send all waiting runs and delete what is kept no longer. Responds before the runs are executed."""
     return JSONResponse({"dispatched": await runs.worker.sweep()})
 
 

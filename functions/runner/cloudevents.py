@@ -1,4 +1,4 @@
-"""CloudEvents 1.0.2 over HTTP, binary and structured mode: just what a trigger needs. Pure."""
+"""Reads CloudEvents 1.0.2 over HTTP in binary and structured mode, as a trigger sends them. Pure."""
 
 import base64
 import binascii

@@ -28,7 +28,7 @@ from functions.threads.wire import NewThread, Thread, ThreadChanges, ThreadPage
 from shared.core import canonical, clean, clean_json
 from shared.http import Process, User, create_app, read_body
 
-#: How long an erasure removes rows before it answers; sweeps do the rest.
+#: How long an erasure removes rows before it responds; sweeps remove the rest.
 _ERASE_SECONDS = 60.0
 
 router = private_router()
@@ -66,7 +66,10 @@ async def list_threads(
     responses={
         **problems("thread_exists", "thread_deleted", "idempotency_key_reused", "body_too_large"),
         **tagged(201, "ETag", "Location"),
-        200: {"model": Thread, "description": "It was created by this Idempotency-Key before."},
+        200: {
+            "model": Thread,
+            "description": "An earlier request with this Idempotency-Key created it.",
+        },
     },
 )
 async def create_thread(
@@ -86,7 +89,7 @@ async def create_thread(
     digest = hashlib.sha256(canonical(sent)).hexdigest()
     tagged_ = await threads.create(user.claims, named, key, digest)
     response.status_code = 201 if tagged_.created else 200
-    # Relative: the gateway has an address of its own.
+    # Relative, because clients see the gateway's address.
     response.headers["location"] = f"threads/{quote(tagged_.thread.thread_id, safe='')}"
     return _shown(tagged_, response)
 
@@ -99,7 +102,7 @@ async def create_thread(
     responses={
         **problems("thread_not_found", "not_found"),
         **tagged(200, "ETag"),
-        304: {"description": "It is as `If-None-Match` says."},
+        304: {"description": "It still has the version that `If-None-Match` names."},
     },
 )
 async def read_thread(
@@ -150,7 +153,7 @@ async def update_thread(
 async def delete_thread(
     thread_id: ThreadId, request: Request, user: User, threads: Store, if_match: Tags = None
 ) -> Response:
-    """Delete a thread, and cancel what runs in it. It is gone for every reader; retention removes it for good."""
+    """Delete a thread and cancel its runs. No reader sees it any more; retention removes its rows."""
     request_id = request.scope["request_id"]
     await threads.delete(user.claims, thread_id, tags_of(if_match), request_id)
     return Response(status_code=204)
@@ -164,7 +167,7 @@ async def delete_thread(
     responses={**problems(), **streamed("application/x-ndjson")},
 )
 async def export_mine(request: Request, user: User, threads: Store) -> Response:
-    """All a user has, as JSON Lines; the member `type` says what a line is."""
+    """All data of the user as JSON Lines; each line's member `type` names its kind."""
     await threads.begin_export_of_all(user.claims, request.scope["request_id"])
     lines = export.user_as_lines(threads, user.claims)
     return export.download(lines, "export.jsonl", "application/x-ndjson")
@@ -174,7 +177,7 @@ async def export_mine(request: Request, user: User, threads: Store) -> Response:
     "/me", operation_id="deleteMine", tags=["export"], status_code=204, responses=problems()
 )
 async def delete_mine(request: Request, user: User, threads: Store) -> Response:
-    """Delete all a user has: threads, runs, notes. What stays is the audit, which has no content."""
+    """Delete all data of the user: threads, runs, notes. Only the audit stays, which has no content."""
     await threads.erase(user.claims, request.scope["request_id"])
     ends_at = monotonic() + _ERASE_SECONDS
     while monotonic() < ends_at and await threads.remove_erased(user.claims):

@@ -1,4 +1,4 @@
-"""Everything, as a stream: page after page, so that a slow reader holds neither a connection nor a transaction."""
+"""Exports as streams, page after page, so that a slow reader holds neither a connection nor a transaction."""
 
 import re
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from shared.core import Json
 
 _ITEMS = 200
 _ROWS = 200
-#: The kinds of rows a user has, and the place before the first of each.
+#: The kinds of a user's rows, and the place before the first row of each.
 _KINDS: Final = {
     "thread": "",
     "run": "",
@@ -28,7 +28,7 @@ _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 def download(parts: AsyncIterator[bytes], name: str, kind: str) -> StreamingResponse:
-    """An answer that a browser saves as a file `name` (RFC 6266)."""
+    """A response that a browser saves as the file `name` (RFC 6266)."""
     headers = {
         "content-disposition": f'attachment; filename="{_UNSAFE.sub("_", name)}"',
         "cache-control": "private, no-store",
@@ -49,7 +49,7 @@ async def thread_as_lines(
 async def thread_as_markdown(
     threads: Threads, claims: Json, thread: Thread
 ) -> AsyncIterator[bytes]:
-    """Markdown, to be read: what was said, and the calls between."""
+    """Markdown for people: messages, and the calls between them."""
     title = " ".join((thread.title or thread.thread_id).split())
     yield f"# {title}\n".encode()
     async for items in _items(threads, claims, thread.thread_id, superseded=False):
@@ -57,7 +57,7 @@ async def thread_as_markdown(
 
 
 async def user_as_lines(threads: Threads, claims: Json) -> AsyncIterator[bytes]:
-    """JSON Lines: all a user has, kind by kind."""
+    """JSON Lines: all data of a user, kind by kind."""
     for kind, after in _KINDS.items():
         while rows := await threads.export(claims, kind, after, _ROWS):
             after = str(rows[-1]["cursor"])
@@ -85,7 +85,7 @@ def _camel(row: Json) -> Json:
 
 
 def _section(item: Item) -> str:
-    """An item as Markdown; what the model thought is left out."""
+    """An item as Markdown, without reasoning."""
     data = item.data
     match item.kind:
         case "message":
@@ -102,7 +102,7 @@ def _section(item: Item) -> str:
 
 
 def _text(content: object) -> str:
-    """A content's text; other parts by their kind."""
+    """A content's text; other parts become their type's name."""
     if not isinstance(content, list):
         return str(content or "")
     return "\n\n".join(
@@ -113,7 +113,7 @@ def _text(content: object) -> str:
 
 
 def _fenced(text: str) -> str:
-    """A code block that nothing in it can end."""
+    """A code block whose fence does not occur in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

@@ -1,4 +1,4 @@
-"""What OpenAPI says of this function beyond what FastAPI finds out itself: problems, bodies, who may ask."""
+"""What this function's OpenAPI has beyond what FastAPI generates: problems, bodies, security."""
 
 from collections import defaultdict
 from typing import Any, Final
@@ -24,20 +24,20 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(*codes: str) -> Responses:
-    """The problems a route may answer with, besides those that every route may."""
+    """The problems of a route, besides those that every route can return."""
     by_status: dict[int | str, list[str]] = defaultdict(list)
     for code in (*_ANYWHERE, *codes):
         by_status[STATUS[code]].append(f"`{code}`: {_MEANINGS[code]}")
     content = {"application/problem+json": {"schema": {"$ref": _ref(ProblemBody)}}}
     return {
-        status: {"description": "\n\n".join(told), "content": content}
-        for status, told in by_status.items()
+        status: {"description": "\n\n".join(meanings), "content": content}
+        for status, meanings in by_status.items()
     }
 
 
 def tagged(status: int, *headers: str) -> Responses:
     """A success with an entity tag."""
-    described: Json = {"ETag": "What this representation is known by.", "Location": "Its address."}
+    described: Json = {"ETag": "The version of this representation.", "Location": "Its address."}
     shown = {n: {"description": described[n], "schema": {"type": "string"}} for n in headers}
     return {status: {"headers": shown}}
 
@@ -47,7 +47,7 @@ def streamed(*kinds: str) -> Responses:
     header = {"description": "A name for the file.", "schema": {"type": "string"}}
     return {
         200: {
-            "description": "The file, as it is read.",
+            "description": "The file, streamed.",
             "content": {kind: {"schema": {"type": "string"}} for kind in kinds},
             "headers": {"Content-Disposition": header},
         }
@@ -55,13 +55,13 @@ def streamed(*kinds: str) -> Responses:
 
 
 def body(model: type[BaseModel]) -> Json:
-    """A JSON body, which is read once it is known who sends it."""
+    """A JSON body, which is read after its sender is verified."""
     content = {"application/json": {"schema": {"$ref": _ref(model)}}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def describe(app: FastAPI) -> None:
-    """Have the app's `/openapi.json` say all of this."""
+    """Add all of this to the app's `/openapi.json`."""
 
     def openapi() -> Json:
         if not app.openapi_schema:
@@ -93,7 +93,7 @@ def _whole(app: FastAPI) -> Json:
 
 
 def _present(schema: Json) -> Json:
-    """A parameter's schema where it is there: a query and a header know no null."""
+    """A parameter's schema when it is present: queries and headers have no null."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema

@@ -1,4 +1,4 @@
-"""Cursors: places in a list, which clients give back as they got them."""
+"""Cursors: opaque places in a list, which clients send back unchanged."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -25,21 +25,21 @@ class _Place(BaseModel):
 
 
 def _is_utc(at: datetime) -> datetime:
-    # As all that a list gives; Postgres knows fewer zones than ISO 8601.
+    # In UTC, as lists show times; Postgres knows fewer time zones than ISO 8601.
     if at.utcoffset() != timedelta(0):
         raise ValueError("not in UTC")
     return at
 
 
 class Moment(_Place):
-    """Behind a row of a list in the order of time."""
+    """The place behind a row of a list in the order of time."""
 
     at: Annotated[AwareDatetime, AfterValidator(_is_utc)]
     id: UUID
 
 
 class Position(_Place):
-    """At an item."""
+    """The place of an item."""
 
     position: Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -50,7 +50,7 @@ _HIT: TypeAdapter[Moment | Position] = TypeAdapter(Moment | Position)
 
 
 def to_cursor(row: Json, *members: str) -> str:
-    """The cursor of a row's place, which these of its members are."""
+    """The cursor of a row's place, which these members of it make up."""
     place = {name: row[name] for name in members}
     return urlsafe_b64encode(orjson.dumps(place)).rstrip(b"=").decode()
 

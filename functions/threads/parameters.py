@@ -1,4 +1,4 @@
-"""What requests carry besides bodies: ids, cursors, entity tags, and who asks."""
+"""What requests carry besides bodies: ids, cursors, entity tags."""
 
 import re
 from typing import Annotated, Final
@@ -13,7 +13,7 @@ from shared.http import provided
 
 #: An entity tag (RFC 9110 §8.8.3).
 _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-#: Answers are one user's, and asked for again before they are shown again.
+#: Responses belong to one user, and caches must revalidate them.
 PRIVATE: Final = {"cache-control": "private, no-cache"}
 
 

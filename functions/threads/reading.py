@@ -1,4 +1,4 @@
-"""What is in threads: their items, runs and logs; search; a thread as a file."""
+"""Routes that read threads: their items, runs and logs; search; export."""
 
 from typing import Annotated, Literal
 
@@ -31,7 +31,7 @@ async def list_items(
     order: Literal["asc", "desc"] = "asc",
     superseded: bool = False,
 ) -> ItemPage:
-    """A page of a thread's items. `after` and `before` go on in and against the direction of `order`."""
+    """A page of a thread's items. `after` continues in the direction of `order`, `before` against it."""
     window = Window(pages.position(after), pages.position(before), order == "desc", superseded)
     return await threads.items(user.claims, thread_id, window, limit)
 
@@ -67,7 +67,7 @@ async def read_log(
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> LogPage:
-    """The native log of a run behind a `seq`, as far as it is stored."""
+    """The stored part of a run's native log behind a `seq`."""
     return await threads.log(user.claims, thread_id, run_id, after, limit)
 
 
@@ -81,7 +81,7 @@ async def search(
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=50)] = 20,
 ) -> HitPage:
-    """Titles and messages that hold all of the words: `"a phrase"`, `or` and `-without` are understood."""
+    """Titles and messages that contain all words. `"a phrase"`, `or` and `-without` are supported."""
     return await threads.search(user.claims, clean(q), after, limit)
 
 

@@ -1,4 +1,4 @@
-"""A user's threads in Postgres: one statement each, as their user. What it returns is in the shapes of `wire`."""
+"""A user's threads in Postgres: one statement each, as that user. Returns the shapes of `wire`."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _MATCH = re.compile("\ue000([^\ue001]*)\ue001")
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A thread and its entity tag, unquoted; `created`: it was not there before."""
+    """A thread and its entity tag, unquoted. `created`: this request created it."""
 
     thread: Thread
     etag: str
@@ -40,7 +40,7 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which items of a thread: behind or before a place, in an order."""
+    """Which items of a thread: those behind or before a position, in an order."""
 
     after: int | None = None
     before: int | None = None
@@ -48,7 +48,7 @@ class Window:
     superseded: bool = False
 
     def arguments(self) -> tuple[int | None, int | None, bool, bool]:
-        """Between which positions, whether from the upper end, and whether with superseded ones."""
+        """The positions between which to look, whether to start at the upper end, whether superseded items count."""
         above, below = self.after, self.before
         if self.descends:
             above, below = below, above
@@ -57,7 +57,7 @@ class Window:
 
 
 class Threads:
-    """What a user may do with threads. Whatever is not theirs is not there: ThreadNotFound."""
+    """A user's access to threads. Another user's thread behaves as absent: ThreadNotFound."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -84,7 +84,7 @@ class Threads:
         """Create a thread; the same request key and hash again gives the same one.
 
         Raises:
-            ThreadExists, ThreadDeleted, IdempotencyKeyReused: as named.
+            ThreadExists, ThreadDeleted, IdempotencyKeyReused: see each.
         """
         named = (new["thread_id"], new["title"], new["metadata"])
         row = await self._call("create_thread", claims, *named, request_key, request_hash)
@@ -96,17 +96,17 @@ class Threads:
     async def update(
         self, claims: Json, key: str, changes: Json, tags: Sequence[str] | None
     ) -> Tagged:
-        """Change what `changes` names, if the thread still has one of these tags (None: whatever it has).
+        """Change the members in `changes`, if the thread still has one of these tags (None: any tag).
 
         Raises:
-            PreconditionFailed: it has another.
+            PreconditionFailed: it has another tag.
         """
         return Tagged.from_row(await self._call("update_thread", claims, key, changes, tags))
 
     async def delete(
         self, claims: Json, key: str, tags: Sequence[str] | None, request_id: str
     ) -> None:
-        """Hide a thread from its user and the agent, and cancel its runs; raises as `update` does."""
+        """Hide a thread from its user and from agents, and cancel its runs. Raises as `update` does."""
         await self._call("delete_thread", claims, key, tags, request_id)
 
     async def items(self, claims: Json, key: str, window: Window, limit: int) -> ItemPage:
@@ -144,7 +144,7 @@ class Threads:
         return LogPage(data=shown, next=shown[-1].seq if len(rows) > limit else None)
 
     async def search(self, claims: Json, words: str, after: str | None, limit: int) -> HitPage:
-        """Messages and titles that hold the words, newest first; titles before messages."""
+        """Titles and messages that contain the words, titles first, newest first."""
         found = await self._call("search_threads", claims, words, pages.hit(after), limit + 1)
         threads = {row["id"]: row for row in found["threads"]}
         for row in found["hits"]:
@@ -153,7 +153,7 @@ class Threads:
         return _page(HitPage, found["hits"], limit)
 
     async def begin_export(self, claims: Json, key: str, request_id: str) -> Thread:
-        """A thread that is about to be exported, which is in the audit from here on."""
+        """The thread to export, after an audit entry of the export."""
         return Tagged.from_row(await self._call("export_thread", claims, key, request_id)).thread
 
     async def begin_export_of_all(self, claims: Json, request_id: str) -> None:

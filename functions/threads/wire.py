@@ -21,7 +21,7 @@ _MAX_METADATA_BYTES = 16 * 1024
 
 
 def _digits(value: Any) -> int:
-    """How long the numbers in it are as Postgres writes them: in full, so that 1e300 has 301 digits in each answer."""
+    """How many digits its numbers have in Postgres, which writes them in full: 1e300 has 301 digits."""
     if isinstance(value, float):
         return len(f"{Decimal(repr(value)):f}")
     if isinstance(value, dict):
@@ -43,7 +43,7 @@ Id = Annotated[str, StringConstraints(pattern=WIRE_ID, max_length=128), BeforeVa
 Title = Annotated[str, StringConstraints(max_length=500), BeforeValidator(clean_json)]
 Metadata = Annotated[dict[str, Any], BeforeValidator(clean_json), AfterValidator(_fits)]
 Cursor = Annotated[
-    str, Field(description="Where to go on; opaque.", examples=["eyJwb3NpdGlvbiI6N30"])
+    str, Field(description="Where to continue; opaque.", examples=["eyJwb3NpdGlvbiI6N30"])
 ]
 
 
@@ -57,20 +57,20 @@ class Wire(BaseModel):
     )
 
 
-class Asked(Wire):
+class RequestBody(Wire):
     model_config = ConfigDict(extra="forbid")
 
 
-class NewThread(Asked):
-    """A thread to create. Without an id it gets one."""
+class NewThread(RequestBody):
+    """A thread to create. Without an id, the server chooses one."""
 
     thread_id: Annotated[Id | None, Field(examples=["holiday"])] = None
     title: Annotated[Title | None, Field(examples=["A week in Lisbon"])] = None
     metadata: Annotated[Metadata, Field(examples=[{"project": "travel"}])] = {}
 
 
-class ThreadChanges(Asked):
-    """What is to change; what is left out stays. `metadata` is replaced as a whole."""
+class ThreadChanges(RequestBody):
+    """The members to change; others stay. `metadata` is replaced as a whole."""
 
     title: Annotated[Title | None, Field(examples=["Two weeks in Lisbon"])] = None
     metadata: Annotated[Metadata, Field(examples=[{"project": "travel"}])] = {}
@@ -78,9 +78,9 @@ class ThreadChanges(Asked):
 
 
 class Thread(Wire):
-    """A thread. `updatedAt` is its last activity: its creation, or the beginning or end of a run.
+    """A thread. `updatedAt` is its last activity: its creation, or the start or end of a run.
 
-    `status`: a run answers it (running), waits (queued), or asked its user something (waiting).
+    `status`: a run is in progress (running), a run waits (queued), or an interrupt is open (waiting).
     """
 
     thread_id: Annotated[str, Field(examples=["holiday"])]
@@ -93,7 +93,7 @@ class Thread(Wire):
 
 
 class Item(Wire):
-    """An entry of a thread, as it is stored. `supersededAt`: an edit or a regeneration took its place."""
+    """An entry of a thread, as it is stored. `supersededAt`: when an edit or a regeneration replaced it."""
 
     id: Annotated[str, Field(examples=["m1"])]
     kind: Kind
@@ -108,7 +108,7 @@ class Item(Wire):
 
 
 class Run(Wire):
-    """One answering of a thread. `ending`: what it ended with, by status (reason, code, interrupts)."""
+    """A run of a thread. `ending`: the data of its last event, by status (reason, code, interrupts)."""
 
     run_id: Annotated[str, Field(examples=["r1"])]
     status: Literal[
@@ -135,14 +135,14 @@ class LogRow(Wire):
 
 
 class Part(Wire):
-    """A piece of a snippet; `match`: it is what was searched for."""
+    """A piece of a snippet. `match`: it matches the query."""
 
     text: str
     match: bool
 
 
 class Hit(Wire):
-    """A message that was found, or, without `itemId`, a title."""
+    """A message that matches, or, without `itemId`, a title."""
 
     thread: Thread
     item_id: str | None
@@ -153,7 +153,7 @@ Entry = TypeVar("Entry")
 
 
 class Page(Wire, Generic[Entry]):
-    """A page, and where the next one begins: null where there is none."""
+    """A page, and the cursor of the next one: null if there is none."""
 
     data: list[Entry]
     next: Cursor | None
@@ -168,24 +168,24 @@ class RunPage(Page[Run]):
 
 
 class HitPage(Page[Hit]):
-    """A page of what was found."""
+    """A page of search results."""
 
 
 class ItemPage(Page[Item]):
-    """A page of items, and where those behind it and before it begin."""
+    """A page of items, and the cursors of the next and the previous page."""
 
     previous: Cursor | None
 
 
 class LogPage(Wire):
-    """Rows of a log, and the `seq` to go on after: null at the end of what is stored."""
+    """Rows of a log, and the `seq` to continue after: null at the end of the stored log."""
 
     data: list[LogRow]
     next: int | None
 
 
 class ProblemBody(BaseModel):
-    """A problem (RFC 9457). `code` is stable; `errors` says where a request is wrong, and why."""
+    """A problem (RFC 9457). `code` is stable; `errors` names the places where a request is wrong, and why."""
 
     model_config = ConfigDict(title="Problem")
 
