@@ -26,7 +26,7 @@ class NamedTool(NamedTuple):
 class ModelSettings:
     """How the model responds. A member that is None is not sent, so that the provider's default applies.
 
-    `model` None: the model of `OPENAI_MODEL`. `output_schema` is the JSON Schema of the response's text. `extra_body`
+    `model` None: that of `OPENAI_MODEL`. `output_schema` is the JSON Schema of the response's text. `extra_body` has
     more members of the request's body; they replace those of the same name. `tool_choice` and `parallel_tool_calls` are
     sent only with tools, because APIs refuse them otherwise.
     """
