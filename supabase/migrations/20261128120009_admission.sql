@@ -277,10 +277,10 @@ end $$;
 -- queue.
 --
 -- Admission is half of the time to the first token, so the plain case has a short way: new messages at the end of a
--- thread that is new, or in which nothing runs, waits or is open. It is four statements: lock the thread; create it, or
--- look at it; insert the run and its items as the user; insert lease, claims and first event as the owner of the schema.
--- Any other case takes the general way in `admit_request`. Assignments and `if` are cheap here, because they do not start
--- the executor. The body is long because a user may execute no function of this schema.
+-- thread that is new, or in which nothing runs, waits or is open. It is four statements: lock the thread; create it,
+-- or look at it; insert the run and its items as the user; insert lease, claims and first event as the owner of the
+-- schema. Any other case takes the general way in `admit_request`. Assignments and `if` are cheap here, because they
+-- do not start the executor. The body is long because a user may execute no function of this schema.
 create function agent.start_run(p_claims jsonb, p_request jsonb, p_lease jsonb, p_limits jsonb) returns jsonb
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
