@@ -59,6 +59,8 @@ class Executor:
     def start(self, leased: Leased, on_end: Callable[[LiveRun], None]) -> "asyncio.Task[None]":
         """Execute a run that was just leased. `on_end` is called when the attempt has ended by itself."""
         live = self._writer.open(leased)
+        if self._leaves_between_turns:
+            live.release_after_turn()
         task = self._attempts[leased.run_id] = asyncio.ensure_future(self._attempt(live, on_end))
         task.add_done_callback(partial(self._forget, leased.run_id))
         return task
