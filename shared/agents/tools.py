@@ -104,7 +104,7 @@ class StartedCall:
         return Draft("item.started", self.result_id, data)
 
     def take_back(self) -> Draft:
-        """The event that takes the start back: the call had no effect, because it asked a question first."""
+        """The event that takes the start back: the call had no effect, because it first has a question."""
         return Draft("item.aborted", self.result_id, {"reason": "input_required"})
 
     def finish(self, result: Result) -> Item:
@@ -159,7 +159,7 @@ async def _outcome(started: StartedCall, toolbox: Toolbox) -> Result | Question:
 
 
 def fault_of(call: Call, tool: Tool | None) -> Result | None:
-    """Why a call cannot be made at all, if so: the user is not asked to approve it then."""
+    """Why a call cannot be made at all, if so; it needs no approval then."""
     if tool is None:
         return Result(f"There is no tool named {call.name!r}.", "error")
     try:

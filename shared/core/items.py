@@ -38,7 +38,7 @@ def public_data(data: Json) -> Json:
 class Answer:
     """A user's answer to an interrupt of an earlier run. `reason`: tool_call (an approval) or input_required.
 
-    `payload` is the user's; `state` is what the tool that asked the question gets back with it.
+    `payload` is the user's; `state` is what the questioning tool gets back with it.
     """
 
     interrupt_id: str

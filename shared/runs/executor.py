@@ -11,7 +11,7 @@ from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
 from shared.runs.store import Leased, ids_of
 from shared.runs.writer import LogWriter
 
-#: Executes a run to its ending, or raises ReleaseDue when it may not go on in this process.
+#: Executes a run to its ending, or raises ReleaseDue if it may not continue in this process.
 Execute: TypeAlias = Callable[[LiveRun], Awaitable[None]]
 
 
@@ -101,7 +101,7 @@ class Executor:
         on_end(live)
 
     async def _drive(self, live: LiveRun) -> str | None:
-        """Execute the run; None when it has ended or was lost, else why its lease was given back."""
+        """Execute the run; None when it has ended or was lost, else why it was released."""
         try:
             if self._is_cutting:
                 # Its claim was under way when the grace ended.

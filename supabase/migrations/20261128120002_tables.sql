@@ -11,7 +11,7 @@ create table agent.thread (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   archived_at timestamptz,
-  -- '-infinity': its user asked for the deletion of everything, so its rows are removed without delay.
+  -- '-infinity': its user requested the deletion of everything, so its rows are removed without delay.
   deleted_at timestamptz,
   -- The Idempotency-Key of the request that created the thread, and the hash of its body.
   request_key text check (char_length(request_key) between 1 and 255),

@@ -1,4 +1,4 @@
--- What is deleted after a time, or because a user asked for it: a few rows at a time.
+-- What is deleted after a time, or at a user's request: a few rows at a time.
 
 -- Remove rows of deleted threads, at most so many items and a tenth as many runs, and the threads that are empty then.
 -- Returns how many rows went. A thread with a run that has not ended is left, because its holder may still write.
@@ -97,7 +97,7 @@ language sql security definer set search_path = '' as $$
   update agent.thread set deleted_at = '-infinity' where owner = p_owner and deleted_at > '-infinity'
 $$;
 
--- Remove rows of a user who asked for the deletion of everything. Returns how many; zero: none are left.
+-- Remove rows of a user who requested the deletion of everything. Returns how many; zero: none are left.
 create function agent.remove_erased(p_claims jsonb) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
