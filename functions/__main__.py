@@ -15,12 +15,12 @@ from shared.core import InvalidSettings, Settings, loading
 if TYPE_CHECKING:
     from shared.http import Function
 
-#: What responses get to be written when the grace is over.
+#: The time to write the last responses after the grace.
 _LAST_SECONDS = 0.2
 
 
 class Server(uvicorn.Server):
-    """A server that, told to stop, finishes what it holds within its grace. A second signal ends the grace."""
+    """A server that, on SIGTERM or Ctrl-C, finishes its work within the grace. A second signal ends the grace."""
 
     def __init__(self, config: uvicorn.Config, app: "Function") -> None:
         super().__init__(config)
@@ -36,14 +36,14 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             super().handle_exit(sig, frame)
             return
-        # A third one ends the process where it is.
+        # A third signal kills the process.
         signal.signal(sig, signal.SIG_DFL)
         if self._loop:
             self._loop.call_soon_threadsafe(self._end_grace)
 
     def _end_grace(self) -> None:
         if not self._app.process:
-            # It is still starting, and holds nothing.
+            # The app is still starting: it has no runs and no calls.
             return
         self._app.process.grace.end()
         for task in self.server_state.tasks:
@@ -51,22 +51,22 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         if process := self._app.process:
-            self._ask_for_other_connections()
-            # It still listens: a client that comes back to its run here, or cancels it, is answered.
+            self._close_connections()
+            # The socket stays open, so that clients can still reconnect to their runs here, or cancel them.
             await process.finish()
             seconds = max(process.grace.seconds_left, _LAST_SECONDS)
             self.config.timeout_graceful_shutdown = seconds  # type: ignore[assignment]  # not whole
         await super().shutdown(sockets)
 
-    def _ask_for_other_connections(self) -> None:
-        """Have every connection end with the response it carries, so that the next request goes to another process."""
+    def _close_connections(self) -> None:
+        """Close each connection after its current response, so that its next request goes to another process."""
         for connection in list(self.server_state.connections):
             connection.shutdown()
         self.server_state.default_headers = [(b"connection", b"close")]
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until stopped. Exit code 1 with one sentence when the name or a setting is wrong."""
+    """Serve until stopped. If the name or a setting is wrong, print one sentence and return exit code 1."""
     names = sorted(path.parent.name for path in Path(__file__).parent.glob("*/app.py"))
     if len(arguments) != 1 or arguments[0] not in names:
         sys.stderr.write(f"usage: python -m functions {{{' | '.join(names)}}}\n")
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        # Longer than clients keep idle connections (Deno: 90 s), or one is closed as it is used again.
+        # Longer than clients keep idle connections (Deno: 90 s), so that none is closed while a client reuses it.
         timeout_keep_alive=120,
     )
     server = Server(config, app)

@@ -1,4 +1,4 @@
-"""How the bundle does, for who runs it."""
+"""Diagnostics of the backend, for its operator."""
 
 from time import perf_counter
 
@@ -15,21 +15,24 @@ class Nothing(BaseModel):
 class Diagnosis(BaseModel):
     runs: dict[str, int] = Field(description="Runs by status.")
     oldest_queued_seconds: int | None
-    expired_leases: int = Field(description="Runs whose process died and that nobody took up yet.")
+    expired_leases: int = Field(
+        description="Runs whose process died and that no other process has claimed."
+    )
     tokens_today: int
     database_bytes: int
     table_bytes: dict[str, int]
-    database_ms: float = Field(description="How long the database took to say this.")
+    database_ms: float = Field(description="How long this query took.")
 
 
 @tool(read_only=True, required_role="admin")
 async def admin_diagnostics(arguments: Nothing, context: Context) -> Diagnosis:
-    """Tell how the backend does: runs by status, what waits, tokens used, the database's latency and sizes."""
+    """Report the state of the backend: runs by status, the oldest queued run, tokens used today, and the database's
+    latency and sizes."""
     del arguments
     started = perf_counter()
     try:
         found = await context.database.call("diagnose", dict(context.caller.claims))
     except Refused:
-        # Postgres has the last word on who is an admin.
+        # Postgres decides who is an admin.
         raise Denied("This tool is for the role admin only.") from None
     return Diagnosis(**found, database_ms=round((perf_counter() - started) * 1000, 2))

@@ -1,4 +1,4 @@
-"""Tools over MCP: Streamable HTTP at /mcp, without sessions, for our own functions and whoever has a token."""
+"""Tools over MCP: Streamable HTTP at /mcp, without sessions, for our own functions and other holders of a token."""
 
 import asyncio
 import importlib
@@ -36,7 +36,7 @@ router = APIRouter()
 
 @dataclass(frozen=True, slots=True)
 class ToolServices:
-    """The function's tools, and the verifier of who calls them."""
+    """The function's tools, and the verifier of its callers."""
 
     callers: CallerVerifier
     server: Server
@@ -50,7 +50,7 @@ _CHALLENGE = {"www-authenticate": 'Bearer error="invalid_token"'}
 
 @router.post("/mcp")
 async def post(request: Request, services: Services, process: Running) -> Response:
-    """One JSON-RPC message of MCP. The answer is JSON, or a stream where the tool tells how far it is."""
+    """One JSON-RPC message of MCP. The response is JSON, or a stream if the tool reports progress."""
     if not _is_allowed(request, process.settings):
         raise Forbidden
     try:
@@ -65,7 +65,7 @@ async def post(request: Request, services: Services, process: Running) -> Respon
         if isinstance(message, mcp.Reply):
             server.take(message, caller)
         elif process.grace.has_started:
-            # Only replies to calls that are running are still taken.
+            # A stopping process accepts only replies to running calls.
             raise Unavailable(retry_after=1)
         elif message.id is not None:
             exchange = Exchange(request, message.takes_stream, process.settings.keep_alive_seconds)
@@ -82,70 +82,73 @@ class _Gone(Exception):
 
 
 class Exchange:
-    """One request and its answer. A client that closes the connection cancels the call."""
+    """One request and its response. A client that closes the connection cancels the call."""
 
     def __init__(self, request: Request, takes_stream: bool, keep_alive_seconds: float) -> None:
         self._request = request
         self._keep_alive_seconds = keep_alive_seconds
         self._takes_stream = takes_stream
-        #: What is told before the answer; None once that is there.
-        self._news: asyncio.Queue[Json | None] = asyncio.Queue()
+        #: Messages before the result; None when the result is there.
+        self._messages: asyncio.Queue[Json | None] = asyncio.Queue()
 
-    async def respond(self, server: Server, asked: mcp.Request, caller: Caller) -> Response:
-        """A stream if something is told before the answer is there, else the answer alone.
+    async def respond(self, server: Server, message: mcp.Request, caller: Caller) -> Response:
+        """A stream if the call sends a message before its result, else the result alone.
 
         Raises:
-            mcp.Fault: that is the answer.
+            mcp.Fault: the result is an error.
             Unavailable: this process stops.
-            _Gone: the client left before there was one.
+            _Gone: the client closed the connection before the response.
         """
-        work = server.start(asked, caller, self._tell)
-        work.add_done_callback(lambda _: self._news.put_nowait(None))
+        work = server.start(message, caller, self._notify)
+        work.add_done_callback(lambda _: self._messages.put_nowait(None))
         try:
-            news = await self._first()
+            first = await self._first()
         except BaseException:
             work.cancel()
             raise
         if work.cancelled():
-            # This process stops; what the call did by now is done.
+            # This process stops; the call may have had its effect.
             raise Unavailable
-        if news is None:
+        if first is None:
             return JSONResponse(await work)
-        return event_stream(self._frames(work, news), self._request)
+        return event_stream(self._frames(work, first), self._request)
 
-    async def _tell(self, message: Json) -> None:
+    async def _notify(self, message: Json) -> None:
         if self._takes_stream:
-            self._news.put_nowait(message)
+            self._messages.put_nowait(message)
 
     async def _first(self) -> Json | None:
-        news, left = asyncio.ensure_future(self._news.get()), asyncio.ensure_future(self._left())
+        message = asyncio.ensure_future(self._messages.get())
+        left = asyncio.ensure_future(self._left())
         try:
-            await asyncio.wait([news, left], return_when=asyncio.FIRST_COMPLETED)
-            if not news.done():
+            await asyncio.wait([message, left], return_when=asyncio.FIRST_COMPLETED)
+            if not message.done():
                 raise _Gone
-            return news.result()
+            return message.result()
         finally:
-            news.cancel()
+            message.cancel()
             left.cancel()
 
     async def _left(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
 
-    async def _frames(self, work: "asyncio.Task[Json]", news: Json | None) -> AsyncIterator[bytes]:
-        coming: asyncio.Future[Json | None] | None = None
+    async def _frames(
+        self, work: "asyncio.Task[Json]", message: Json | None
+    ) -> AsyncIterator[bytes]:
+        pending: asyncio.Future[Json | None] | None = None
         try:
-            while news is not None:
-                yield _sse(news)
-                coming = asyncio.ensure_future(self._news.get())
-                while not (await asyncio.wait([coming], timeout=self._keep_alive_seconds))[0]:
+            while message is not None:
+                yield _sse(message)
+                pending = asyncio.ensure_future(self._messages.get())
+                while not (await asyncio.wait([pending], timeout=self._keep_alive_seconds))[0]:
                     yield KEEP_ALIVE
-                news = coming.result()
+                message = pending.result()
             yield _sse(await _message(work))
         finally:
             work.cancel()
-            if coming:
-                coming.cancel()
+            if pending:
+                pending.cancel()
 
 
 async def _message(work: "asyncio.Task[Json]") -> Json:
@@ -166,7 +169,7 @@ def _caller(request: Request, callers: CallerVerifier) -> Caller:
 
 
 def _is_allowed(request: Request, settings: Settings) -> bool:
-    """Whether Host and Origin are allowed: those of a page that a browser was lured to are not (DNS rebinding)."""
+    """Whether Host and Origin are allowed. The check keeps web pages from reaching this server by DNS rebinding."""
     hosts, origins = _names(settings.mcp_allowed_hosts), _names(settings.mcp_allowed_origins)
     host = _host(f"//{request.headers.get('host', '')}")
     origin = request.headers.get("origin")
@@ -186,7 +189,7 @@ def _names(text: str) -> list[str]:
 
 @asynccontextmanager
 async def tool_services(process: Process) -> AsyncIterator[ToolServices]:
-    """What this function's routes are handed: the tools of its modules, and who may call them."""
+    """The services of this function's routes: the tools of its modules, and the verifier of callers."""
     settings = process.settings
     try:
         callers = CallerVerifier(function="tools", keys=settings.internal_public_keys)
@@ -198,7 +201,7 @@ async def tool_services(process: Process) -> AsyncIterator[ToolServices]:
 
 
 async def _finish_calls(server: Server, grace: Grace) -> None:
-    """Let calls end; those that take longer than the grace are cut, and their callers are told."""
+    """Wait for calls to end; cancel those that outlast the grace, so that their callers get an error."""
     await grace.wait(lambda: server.is_idle, until=grace.release_at)
     await server.close()
 

@@ -10,16 +10,16 @@ from functions.tools.tool import ToolError
 
 LENGTH: Final = 500
 _DEPTH: Final = 40
-#: Exact values beyond so many bits are refused before they are computed.
+#: Exact values of more bits are refused before they are computed.
 BITS: Final = 4096
 DIGITS: Final = 28
 
-_WORD = re.compile(
+_TOKEN = re.compile(
     r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([a-z]\w*)|(\*\*|//|[-+*/%^(),!]))"
 )
-#: What people type, and paste.
+#: Signs that people type or paste.
 _SIGNS: Final = str.maketrans({"\u00d7": "*", "\u00f7": "/", "\u2212": "-"})
-#: Exact where it can be, else the nearest double.
+#: A fraction if the value is exact, else the nearest double.
 Value = Fraction | float
 
 _CONSTANTS: Final[dict[str, float]] = {"pi": math.pi, "e": math.e, "tau": math.tau}
@@ -38,7 +38,7 @@ def _sqrt(value: Value) -> Value:
 
 
 def _round(value: Value, digits: Value = Fraction(0)) -> Value:
-    """Half away from zero, as people round."""
+    """Round half away from zero, as people do."""
     if digits != int(digits) or abs(int(digits)) > DIGITS:
         raise ToolError("round takes a whole number of digits.")
     shift = Fraction(10) ** int(digits)
@@ -68,7 +68,7 @@ def evaluate(expression: str) -> Value:
     """The value of an expression.
 
     Raises:
-        ToolError: it cannot be read or computed, or it is too large; the message says where.
+        ToolError: the expression cannot be parsed or computed, or it is too large; the message says why.
     """
     if len(expression) > LENGTH:
         raise ToolError(f"The expression is longer than {LENGTH} characters.")
@@ -84,20 +84,20 @@ class _Parser:
     """Recursive descent, lowest precedence first: sum, product, sign, power, factorial, atom."""
 
     def __init__(self, text: str) -> None:
-        self._words = _words(text)
+        self._tokens = _tokens(text)
         self._at = 0
         self._depth = 0
 
     def whole(self) -> Value:
         value = self._sum()
-        if self._at < len(self._words):
-            raise ToolError(f"Unexpected {self._words[self._at]!r}.")
+        if self._at < len(self._tokens):
+            raise ToolError(f"Unexpected {self._tokens[self._at]!r}.")
         return value
 
     def _take(self, *wanted: str) -> str | None:
-        if self._at < len(self._words) and self._words[self._at] in wanted:
+        if self._at < len(self._tokens) and self._tokens[self._at] in wanted:
             self._at += 1
-            return self._words[self._at - 1]
+            return self._tokens[self._at - 1]
         return None
 
     def _sum(self) -> Value:
@@ -144,21 +144,21 @@ class _Parser:
         return value
 
     def _atom(self) -> Value:
-        if self._at >= len(self._words):
+        if self._at >= len(self._tokens):
             raise ToolError("The expression ends too early.")
-        word = self._words[self._at]
+        symbol = self._tokens[self._at]
         self._at += 1
-        if word == "(":
+        if symbol == "(":
             value = self._sum()
             self._close()
             return value
-        if word[0].isdigit() or word[0] == ".":
-            return _number(word)
-        if word in _CONSTANTS:
-            return _CONSTANTS[word]
-        if word in _FUNCTIONS and self._take("("):
-            return self._called(word)
-        raise ToolError(f"Unexpected {word!r}.")
+        if symbol[0].isdigit() or symbol[0] == ".":
+            return _number(symbol)
+        if symbol in _CONSTANTS:
+            return _CONSTANTS[symbol]
+        if symbol in _FUNCTIONS and self._take("("):
+            return self._called(symbol)
+        raise ToolError(f"Unexpected {symbol!r}.")
 
     def _called(self, name: str) -> Value:
         values = [self._sum()]
@@ -175,12 +175,12 @@ class _Parser:
             raise ToolError("A parenthesis is not closed.")
 
 
-def _words(text: str) -> list[str]:
+def _tokens(text: str) -> list[str]:
     found: list[str] = []
     at = 0
     text = text.strip().lower().translate(_SIGNS)
     while at < len(text):
-        match = _WORD.match(text, at)
+        match = _TOKEN.match(text, at)
         if match is None:
             raise ToolError(f"Unexpected {text[at : at + 10].strip()!r}.")
         found.append(match[0].strip())
@@ -188,11 +188,11 @@ def _words(text: str) -> list[str]:
     return found
 
 
-def _number(word: str) -> Fraction:
-    exponent = word.partition("e")[2]
+def _number(symbol: str) -> Fraction:
+    exponent = symbol.partition("e")[2]
     if exponent and abs(int(exponent)) > 300:
         raise ToolError("A number is too large or too small.")
-    return Fraction(word)
+    return Fraction(symbol)
 
 
 def _add(left: Value, right: Value) -> Value:

@@ -1,4 +1,4 @@
-"""A calculator that computes exactly where it can, and never runs code."""
+"""A calculator: exact where possible, without running code."""
 
 import math
 from decimal import Context as Precision
@@ -17,7 +17,7 @@ class Expression(BaseModel):
 
 class Number(BaseModel):
     value: str = Field(description="The result in decimal notation.")
-    exact: bool = Field(description="Whether it is exact, and not rounded.")
+    exact: bool = Field(description="True if the result is exact, false if it is rounded.")
 
 
 @tool(read_only=True)
@@ -25,11 +25,11 @@ async def calculator(arguments: Expression, context: Context) -> Number:
     """Compute an arithmetic expression: + - * / // % ^ ! and parentheses, pi, e, tau, and abs, ceil, floor, round,
     min, max, sqrt, exp, ln, log, log2, log10, sin, cos, tan, asin, acos, atan (in radians)."""
     del context
-    return written(evaluate(arguments.expression))
+    return formatted(evaluate(arguments.expression))
 
 
-def written(value: Value) -> Number:
-    """The value in decimal notation: whole where it ends within 28 digits, else rounded to that."""
+def formatted(value: Value) -> Number:
+    """The value in decimal notation: exact if it is whole or has at most 28 digits, else rounded to 28."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ToolError("The result is too large, or not a real number.")

@@ -1,4 +1,4 @@
-"""Running a tool: who calls and with what is checked, credentials are lent, an end is seen to, an audit is left."""
+"""Run a tool: check the caller and the arguments, hand over the declared settings, limit the time, write the audit."""
 
 import asyncio
 import traceback
@@ -25,16 +25,16 @@ from shared.core import (
 )
 from shared.database import Database, Refused
 
-#: A larger result is none: clients stop reading at some point, ours at four times as much.
+#: A larger result is an error: clients limit what they read, and ours stop at four times as much.
 _MAX_BYTES = 1024 * 1024
-#: Settings with a name of their own; any other is a tool's secret.
+#: Settings with a field of their own; any other name is a tool's secret.
 _FIELDS = frozenset(field.name for field in fields(Settings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A call as it was asked for. `key` is its idempotency key, where the caller gave one; `answers` is None where the
-    user was asked, and said no."""
+class Call:
+    """A call as the client requested it. `key` is its idempotency key, if the client gave one; `answers` is None if the
+    user refused to answer."""
 
     tool: Tool
     arguments: Json
@@ -53,43 +53,43 @@ class Calls:
     database: Database
     settings: Settings
 
-    async def run(self, asked: Asked) -> Json | Ask:
-        """A call's result: what goes wrong in it is one too. Or what its tool asks its user first."""
+    async def run(self, call: Call) -> Json | Ask:
+        """The result of a call, which may be an error; or the questions that the tool has first."""
         try:
-            result, outcome = await self._result(asked), "ok"
+            result, outcome = await self._result(call), "ok"
         except Ask as questions:
-            await self.audit(asked.caller, asked.tool.name, asked.arguments, "input_required")
+            await self.audit(call.caller, call.tool.name, call.arguments, "input_required")
             return questions
         except asyncio.CancelledError:
-            # The client is gone; what the call did by now is done.
-            await self.audit(asked.caller, asked.tool.name, asked.arguments, "unknown")
+            # The client is gone; the call may have had its effect.
+            await self.audit(call.caller, call.tool.name, call.arguments, "unknown")
             raise
         except Exception as error:
-            result, outcome = _failed(asked.tool, error)
-        await self.audit(asked.caller, asked.tool.name, asked.arguments, outcome)
+            result, outcome = _failed(call.tool, error)
+        await self.audit(call.caller, call.tool.name, call.arguments, outcome)
         return result
 
-    async def _result(self, asked: Asked) -> Json:
-        tool = asked.tool
-        if not tool.is_for(asked.caller):
+    async def _result(self, call: Call) -> Json:
+        tool = call.tool
+        if not tool.is_for(call.caller):
             raise Denied(f"This tool is for the role {tool.required_role} only.")
-        settings, arguments = self._lend(tool), _read(tool, asked.arguments)
-        if asked.answers is None:
-            raise ToolError("The user was asked, and did not answer.")
+        settings, arguments = self._settings_of(tool), _read(tool, call.arguments)
+        if call.answers is None:
+            raise ToolError("The user did not answer the tool's questions.")
         context = Context(
-            caller=asked.caller,
+            caller=call.caller,
             database=self.database,
-            key=asked.key or str(uuid4()),
+            key=call.key or str(uuid4()),
             settings=settings,
-            answers=asked.answers,
-            state=asked.state,
-            capabilities=asked.capabilities,
-            progress=asked.progress,
+            answers=call.answers,
+            state=call.state,
+            capabilities=call.capabilities,
+            progress=call.progress,
         )
         async with asyncio.timeout(self.settings.tool_seconds):
-            return _written(tool, await tool.run(arguments, context))
+            return _result_of(tool, await tool.run(arguments, context))
 
-    def _lend(self, tool: Tool) -> dict[str, str]:
+    def _settings_of(self, tool: Tool) -> dict[str, str]:
         names = (*tool.required_credentials, *tool.optional_settings)
         found = {name: self._setting(name) for name in names}
         if missing := [_variable(name) for name in tool.required_credentials if not found[name]]:
@@ -102,9 +102,9 @@ class Calls:
         return self.settings.tool_secrets.get(name.upper(), "")
 
     async def audit(self, caller: Caller, tool: str, arguments: Json, outcome: str) -> None:
-        """Leave a row of a denial, or of a call that no run made: those of runs are in their logs.
+        """Write an audit row of a denial, or of a call outside a run: the other calls of runs are in the runs' logs.
 
-        It is written to its end, even when the client leaves meanwhile.
+        The row is written even if the client leaves meanwhile.
         """
         if caller.run_id is not None and outcome != "denied":
             return
@@ -116,7 +116,7 @@ class Calls:
         try:
             await self.database.call("audit_call", *row)
         except Exception as error:
-            # The call has happened: what is lost is its row, and somebody must know.
+            # The call has ended, so only its row is lost: tell the operator.
             logger.error("audit.lost", extra={"tool": row[1], "error": type(error).__name__})
 
 
@@ -125,7 +125,7 @@ def _variable(name: str) -> str:
 
 
 def _failed(tool: Tool, error: Exception) -> tuple[Json, str]:
-    """The result and the outcome of a call that went wrong."""
+    """The result and the outcome of a call that failed."""
     match error:
         case Denied():
             return {**error_result(str(error)), "_meta": {OUTCOME: "denied"}}, "denied"
@@ -140,7 +140,7 @@ def _failed(tool: Tool, error: Exception) -> tuple[Json, str]:
             return error_result("The tool's database cannot be reached. Try again later."), "error"
         case Refused():
             return error_result("The tool's database refused this."), "error"
-    # Where and of what kind, never the message: it may quote arguments, or a secret.
+    # The place and the kind, never the message: it may quote arguments or a secret.
     place = traceback.extract_tb(error.__traceback__)[-1]
     facts = {"error": type(error).__name__, "at": f"{Path(place.filename).name}:{place.lineno}"}
     logger.error("tool.crashed", extra={"tool": tool.name, **facts})
@@ -151,12 +151,12 @@ def _read(tool: Tool, arguments: Json) -> BaseModel:
     try:
         return tool.arguments.model_validate(clean_json(arguments))
     except ValidationError as error:
-        # Where and why, never the value: the model has it, and a log must not.
+        # The place and the reason, never the value: the model has it, and a log must not.
         faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
         raise ToolError(f"The arguments do not fit: {'; '.join(faults)}.") from None
 
 
-def _written(tool: Tool, value: Any) -> Json:
+def _result_of(tool: Tool, value: Any) -> Json:
     result = _shaped(tool, value)
     if len(orjson.dumps(result)) > _MAX_BYTES:
         raise ToolError("The result is too large. Ask for less.")
@@ -175,5 +175,5 @@ def _text(text: str) -> Json:
 
 
 def error_result(text: str) -> Json:
-    """The result that says what went wrong."""
+    """A result that tells the model what failed."""
     return {**_text(text), "isError": True}

@@ -1,4 +1,4 @@
-"""Asking a client something in the middle of a call: what it answers, and the stream that older ones are asked on."""
+"""Questions to a client during a call: its answers, and the questions on streams of older clients."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,23 +9,24 @@ from functions.tools import mcp
 from functions.tools.tool import Caller
 from shared.core import Json
 
-#: Sends a message about the request that is being answered.
+#: Sends the client a message about its pending request.
 Notify = Callable[[Json], Awaitable[None]]
 
-#: How long a user may think where their client waits on its stream.
+#: The time a user has to answer while their client waits on its stream.
 _SECONDS = 300.0
 
 
 def answers_of(responses: Mapping[str, Any]) -> dict[str, Json] | None:
-    """What was answered, by key; None where a user said no. What is no answer is none: it is asked for again."""
-    answered = {key: each for key, each in responses.items() if isinstance(each, dict)}
-    if any(each.get("action") in ("decline", "cancel") for each in answered.values()):
+    """The answers by key; None if the user declined one. A response that is no object is left out, and the tool can ask
+    again."""
+    valid = {key: each for key, each in responses.items() if isinstance(each, dict)}
+    if any(each.get("action") in ("decline", "cancel") for each in valid.values()):
         return None
-    return {key: _content(each) for key, each in answered.items()}
+    return {key: _content(each) for key, each in valid.items()}
 
 
 def _content(response: Json) -> Json:
-    """A form's content; of what else a client is asked, all that it answers."""
+    """The content of a form; for other requests, the whole response."""
     if "action" not in response:
         return response
     content = response.get("content")
@@ -33,8 +34,11 @@ def _content(response: Json) -> Json:
 
 
 class Questions:
-    """Questions on the streams of clients of before 2026-07-28. Their replies come as requests of their own, and find
-    the call only in the process that asked: with several, such a client needs to be kept at one."""
+    """Questions on the streams of clients of MCP before 2026-07-28.
+
+    Such a client sends each reply as a request of its own, and only the process that sent the question has the call.
+    With several processes, its requests must all reach the same one.
+    """
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, asyncio.Future[Json | None]]] = {}
@@ -42,25 +46,25 @@ class Questions:
     async def ask(
         self, questions: Mapping[str, Json], caller: Caller, notify: Notify
     ) -> dict[str, Json] | None:
-        """The answers, by key; None where one was refused, or did not come in time."""
-        asked = {key: str(uuid4()) for key in questions}
+        """The answers by key; None if one was refused or did not come in time."""
+        ids = {key: str(uuid4()) for key in questions}
         loop = asyncio.get_running_loop()
-        self._open.update({id_: (caller.user, loop.create_future()) for id_ in asked.values()})
+        self._open.update({id_: (caller.user, loop.create_future()) for id_ in ids.values()})
         try:
             async with asyncio.timeout(_SECONDS):
-                for key, id_ in asked.items():
-                    await notify(mcp.asked(id_, questions[key]))
-                replies = {key: await self._open[id_][1] for key, id_ in asked.items()}
+                for key, id_ in ids.items():
+                    await notify(mcp.question(id_, questions[key]))
+                replies = {key: await self._open[id_][1] for key, id_ in ids.items()}
         except TimeoutError:
             return None
         finally:
-            for id_ in asked.values():
+            for id_ in ids.values():
                 self._open.pop(id_, None)
         answered = {key: reply for key, reply in replies.items() if reply is not None}
-        return answers_of(answered) if answered.keys() == asked.keys() else None
+        return answers_of(answered) if answered.keys() == ids.keys() else None
 
     def take(self, reply: mcp.Reply, caller: Caller) -> None:
-        """Give a reply to the call that waits for it; one that nobody waits for, or somebody else's, is dropped."""
+        """Pass a reply to the call that waits for it. Drop it if no call waits for it, or if another user sent it."""
         user, answer = self._open.get(reply.id, ("", None))
         if answer and user == caller.user and not answer.done():
             answer.set_result(reply.result)

@@ -1,7 +1,7 @@
-"""MCP as a server speaks it: JSON-RPC of 2026-07-28, and of 2025-11-25 and before on the same endpoint. Pure.
+"""The server side of MCP: JSON-RPC of 2026-07-28, and of 2025-11-25 and before on the same endpoint. Pure.
 
-`read` makes a Request or a Reply of a POST, or raises a Fault; what a method answers is wrapped by `answer`. No session
-is kept, so any replica answers any request. docs: modelcontextprotocol.io/specification/2026-07-28.
+`read` makes a Request or a Reply of a POST, or raises a Fault; `answer` wraps the result of a method. There are no
+sessions, so any process can answer any request. docs: modelcontextprotocol.io/specification/2026-07-28.
 """
 
 import base64
@@ -19,18 +19,18 @@ LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
 _META = "io.modelcontextprotocol/"
 _VERSION, _CAPABILITIES = f"{_META}protocolVersion", f"{_META}clientCapabilities"
 _SERVER = {"name": "agent-functions", "version": "1"}
-#: Methods of one era: to the other they do not exist.
-_OF_TODAY = frozenset(("server/discover",))
-_OF_BEFORE = frozenset(
+#: Methods that exist in one era only: since 2026-07-28, and before.
+_MODERN_ONLY = frozenset(("server/discover",))
+_LEGACY_ONLY = frozenset(
     ("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe")
 )
-#: What a client must be able to do to be asked this.
+#: The capability that a client needs for each question.
 _NEEDS = {
     "elicitation/create": "elicitation",
     "sampling/createMessage": "sampling",
     "roots/list": "roots",
 }
-#: Methods whose target is a header too.
+#: Methods whose target is repeated in a header, and the parameter that holds it.
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
@@ -38,7 +38,7 @@ HEADER_MISMATCH, MISSING_CAPABILITY, UNKNOWN_VERSION = -32020, -32021, -32022
 
 
 class Fault(Exception):
-    """A JSON-RPC error, and the status it is sent with."""
+    """A JSON-RPC error, and the HTTP status of its response."""
 
     def __init__(
         self, status: int, code: int, message: str, data: Any = None, id_: Any = None
@@ -54,7 +54,7 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. Without an id it is a notification, which is accepted and not answered."""
+    """One request. Without an id it is a notification, which gets no answer."""
 
     id: str | int | None
     method: str
@@ -65,7 +65,7 @@ class Request:
     @property
     def is_known(self) -> bool:
         """Whether the method exists in this request's era."""
-        return self.method not in (_OF_BEFORE if self.is_modern else _OF_TODAY)
+        return self.method not in (_LEGACY_ONLY if self.is_modern else _MODERN_ONLY)
 
     @property
     def meta(self) -> Json:
@@ -77,42 +77,42 @@ class Request:
         token = self.meta.get("progressToken")
         return token if _is_id(token) else None
 
-    def cannot(self, questions: Mapping[str, Json]) -> frozenset[str]:
-        """The capabilities these questions need and the client did not declare."""
+    def lacks(self, questions: Mapping[str, Json]) -> frozenset[str]:
+        """The capabilities that these questions need and the client did not declare."""
         needed = {_NEEDS[question["method"]] for question in questions.values()}
         return frozenset(needed - self.capabilities)
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the client can be asked."""
+        """The kinds of questions that the client can answer."""
         if not self.is_modern:
-            # It said so in a handshake that nobody kept: it is asked, and may refuse.
+            # It declared them in a handshake, which no session stores; it can refuse a question.
             return frozenset(_NEEDS.values()) if self.takes_stream else frozenset()
         declared = self.meta.get(_CAPABILITIES) or {}
         forms = declared.get("elicitation")
-        # `elicitation: {}` is forms; a client may know addresses alone.
+        # `elicitation: {}` means forms; a client may support URLs only.
         without = () if not forms or "form" in forms else ("elicitation",)
         return frozenset(declared) - frozenset(without)
 
     def fault(self, code: int, message: str, data: Any = None) -> Fault:
-        """An error of this request: of before 2026-07-28 all have status 200."""
+        """An error of this request; before 2026-07-28 its status is always 200."""
         status = {UNKNOWN_METHOD: 404, MISSING_CAPABILITY: 400}.get(code, 200)
         return Fault(status if self.is_modern else 200, code, message, data, self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a client of before 2026-07-28 answers to a question on its stream; None where it refused to."""
+    """An answer of a client before 2026-07-28 to a question on its stream; `result` is None if it refused."""
 
     id: str
     result: Json | None
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Request | Reply:
-    """The message of a POST; header names in lower case.
+    """The message of a POST; header names are in lower case.
 
     Raises:
-        Fault: it is none, or its headers say other things than its body.
+        Fault: the body is no message, or the headers do not match it.
     """
     message = _load(body)
     named = headers.get("mcp-protocol-version")
@@ -141,7 +141,7 @@ def _load(body: bytes) -> Json:
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
         raise Fault(400, INVALID_REQUEST, "A body is one JSON-RPC message.")
     try:
-        # What nests too deep to be written again can be neither audited nor repeated; a row adds levels of its own.
+        # A body that nests too deep for orjson to write can be neither audited nor sent on; an audit row adds levels.
         orjson.dumps([[[[message]]]])
     except TypeError:
         raise Fault(400, INVALID_REQUEST, "The body nests too deep.") from None
@@ -160,7 +160,7 @@ def _is_id(value: object) -> TypeGuard[str | int]:
 
 
 def _check(request: Request, headers: Mapping[str, str]) -> None:
-    """What 2026-07-28 asks of every request: its version and capabilities, and headers that repeat the body."""
+    """Check what 2026-07-28 requires: the version, the capabilities, and headers that match the body."""
     given, wanted = _header(headers, "mcp-protocol-version"), request.meta.get(_VERSION)
     if wanted is None or not isinstance(request.meta.get(_CAPABILITIES), dict):
         raise Fault(
@@ -174,18 +174,18 @@ def _check(request: Request, headers: Mapping[str, str]) -> None:
     if _header(headers, "mcp-method") != request.method:
         raise _mismatch(request, "Mcp-Method")
     if name := _NAMED.get(request.method):
-        told = _decoded(_header(headers, "mcp-name"))
-        if told is None or told != request.params.get(name):
+        target = _decoded(_header(headers, "mcp-name"))
+        if target is None or target != request.params.get(name):
             raise _mismatch(request, "Mcp-Name")
 
 
 def _mismatch(request: Request, header: str) -> Fault:
-    message = f"Header mismatch: {header} is missing, or is not what the body says."
+    message = f"Header mismatch: {header} is missing, or does not match the body."
     return Fault(400, HEADER_MISMATCH, message, None, request.id)
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:
-    # White space around a value is not part of it (RFC 9110 §5.5); the server leaves it there.
+    # White space around a value is not part of it (RFC 9110 §5.5); uvicorn does not strip it.
     value = headers.get(name)
     return None if value is None else value.strip(" \t")
 
@@ -200,7 +200,7 @@ def _decoded(value: str | None) -> str | None:
 
 
 def answer(request: Request, result: Json) -> Json:
-    """The message that answers a request. `resultType` and who answers are of 2026-07-28."""
+    """The message that answers a request. `resultType` and `serverInfo` exist since 2026-07-28."""
     if request.is_modern:
         meta = {**result.get("_meta", {}), f"{_META}serverInfo": _SERVER}
         result = {"resultType": "complete", **result, "_meta": meta}
@@ -208,7 +208,7 @@ def answer(request: Request, result: Json) -> Json:
 
 
 def progress(request: Request, done: float, total: float | None, message: str | None) -> Json:
-    """A notification of how far a call is."""
+    """A notification of a call's progress."""
     more = {"total": total, "message": message}
     params = {
         "progressToken": request.progress_token,
@@ -219,31 +219,31 @@ def progress(request: Request, done: float, total: float | None, message: str | 
 
 
 def input_required(questions: Mapping[str, Json], state: str | None) -> Json:
-    """The result that asks the client first: it makes the call again, with answers and the state."""
+    """The result with questions: the client makes the call again, with the answers and the state."""
     result: Json = {"resultType": "input_required", "inputRequests": {**questions}}
     return result if state is None else {**result, "requestState": state}
 
 
-def asked(id_: str, question: Json) -> Json:
-    """The same for a client of before 2026-07-28: a request on its stream."""
+def question(id_: str, question: Json) -> Json:
+    """A question to a client before 2026-07-28: a request on its stream."""
     return {"jsonrpc": "2.0", "id": id_, **question}
 
 
 def cached(request: Request, result: Json, *, seconds: int = 0) -> Json:
-    """A list's result: how long it may be kept, and by whom; it depends on who asks."""
+    """A list's result, with its lifetime in caches. It depends on the caller, so caches must be private."""
     if request.is_modern:
         return {**result, "ttlMs": seconds * 1000, "cacheScope": "private"}
     return result
 
 
 def initialized(request: Request, capabilities: Json) -> Json:
-    """The answer to `initialize`, the handshake of before 2026-07-28: no session comes of it."""
-    asked = request.params.get("protocolVersion")
-    version = asked if asked in LEGACY else LEGACY[0]
+    """The result of `initialize`, the handshake before 2026-07-28. It starts no session."""
+    requested = request.params.get("protocolVersion")
+    version = requested if requested in LEGACY else LEGACY[0]
     return {"protocolVersion": version, "capabilities": capabilities, "serverInfo": _SERVER}
 
 
 def discovered(request: Request, capabilities: Json) -> Json:
-    """The answer to `server/discover`."""
+    """The result of `server/discover`."""
     versions = [MODERN, *LEGACY]
     return cached(request, {"supportedVersions": versions, "capabilities": capabilities})

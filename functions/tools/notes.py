@@ -1,4 +1,4 @@
-"""A user's own notes: row-level security decides whose they are, the call's key that each is written once."""
+"""A user's own notes. Row-level security limits each user to theirs; the call's key makes each write happen once."""
 
 from datetime import datetime
 from typing import Annotated
@@ -28,27 +28,27 @@ class NewNote(BaseModel):
 
 class Search(BaseModel):
     query: Annotated[str, Field(min_length=1, max_length=500)] = Field(
-        description='Words that all must be there; "a phrase", or, -without.'
+        description='Words that must all occur; "a phrase", or, -without.'
     )
     limit: Limit = 20
 
 
 class Page(BaseModel):
     limit: Limit = 20
-    before: UUID | None = Field(None, description="The last note of the page before.")
+    before: UUID | None = Field(None, description="The id of the last note of the previous page.")
 
 
-class Which(BaseModel):
+class NoteId(BaseModel):
     id: UUID
 
 
 class Deleted(BaseModel):
-    deleted: bool = Field(description="False: there was no such note, or none any more.")
+    deleted: bool = Field(description="False if there was no such note.")
 
 
 @tool(idempotent=True)
 async def add_note(arguments: NewNote, context: Context) -> Note:
-    """Keep a note for the user."""
+    """Save a note for the user."""
     caller = context.caller
     call = (dict(caller.claims), caller.run_id, context.key)
     return Note(**await context.database.call("write_note", *call, arguments.text))
@@ -56,7 +56,7 @@ async def add_note(arguments: NewNote, context: Context) -> Note:
 
 @tool(read_only=True)
 async def search_notes(arguments: Search, context: Context) -> Notes:
-    """Find the user's notes by words, the best first."""
+    """Find the user's notes by words, best match first."""
     claims = dict(context.caller.claims)
     query, limit = arguments.query, arguments.limit
     return Notes(notes=await context.database.call("search_notes", claims, query, limit))
@@ -71,7 +71,7 @@ async def list_notes(arguments: Page, context: Context) -> Notes:
 
 
 @tool(idempotent=True, destructive=True)
-async def delete_note(arguments: Which, context: Context) -> Deleted:
-    """Delete one of the user's notes. It cannot be brought back."""
+async def delete_note(arguments: NoteId, context: Context) -> Deleted:
+    """Delete one of the user's notes. It cannot be restored."""
     claims = dict(context.caller.claims)
     return Deleted(deleted=await context.database.call("delete_note", claims, arguments.id))

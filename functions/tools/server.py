@@ -1,4 +1,4 @@
-"""The methods of the server: what tools there are for a caller, and calling them."""
+"""The methods of the MCP server: list the tools of a caller, and call them."""
 
 import asyncio
 import math
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from functions.tools import mcp
-from functions.tools.calls import Asked, Calls, error_result
+from functions.tools.calls import Call, Calls, error_result
 from functions.tools.elicitation import Notify, Questions, answers_of
 from functions.tools.state import States
 from functions.tools.tool import Ask, Caller, Progress, Tool
@@ -17,12 +17,12 @@ from shared.core import APPROVAL, CALL_ID, Json, Unauthorized, clean
 Method = Callable[[mcp.Request, Caller, Notify], Awaitable[Json]]
 
 _LIST_SECONDS = 30
-#: How often a tool may ask in one call on a stream.
+#: How often a tool can ask questions in one call on a stream.
 _ROUNDS = 8
 
 
 class Server:
-    """MCP over a set of tools. `methods` are further ones, by name; `capabilities` what they need declared."""
+    """MCP over a set of tools. `methods` are further methods by name; `capabilities` are those that they declare."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Server:
         }
 
     def start(self, request: mcp.Request, caller: Caller, notify: Notify) -> asyncio.Task[Json]:
-        """Begin to answer a request: a task for the message, or the `mcp.Fault` it is. To cancel it ends the call."""
+        """Start to answer a request: a task for the message, or for an `mcp.Fault`. Cancel it to end the call."""
         task = asyncio.ensure_future(self._handle(request, caller, notify))
-        # A call whose client left is still there until it has seen to its end.
+        # A call whose client left runs until it has handled its cancellation.
         self._running.add(task)
         task.add_done_callback(self._forget)
         return task
@@ -57,11 +57,11 @@ class Server:
     def _forget(self, task: asyncio.Task[Json]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            # Seen, though its client may have left: else asyncio logs a fault that nobody was told.
+            # Retrieve the exception: if the client has left, nothing else does, and asyncio would log it.
             task.exception()
 
     def take(self, reply: mcp.Reply, caller: Caller) -> None:
-        """Give a client's reply to the call that asked."""
+        """Pass a client's reply to the call that asked the question."""
         self._questions.take(reply, caller)
 
     @property
@@ -101,17 +101,17 @@ class Server:
         return mcp.cached(request, {"tools": mine}, seconds=_LIST_SECONDS)
 
     async def _call(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
-        asked = await self._asked(request, caller, notify)
+        call = await self._read_call(request, caller, notify)
         for _ in range(_ROUNDS):
-            outcome = await self._calls.run(asked)
+            outcome = await self._calls.run(call)
             if not isinstance(outcome, Ask):
                 return outcome
             if request.is_modern:
-                return self._in_a_round(request, asked, outcome)
-            asked = await self._on_the_stream(request, asked, outcome, notify)
-        return error_result("The tool asks its user again and again.")
+                return self._input_required(request, call, outcome)
+            call = await self._ask_on_stream(request, call, outcome, notify)
+        return error_result("The tool asked its user too many questions.")
 
-    async def _asked(self, request: mcp.Request, caller: Caller, notify: Notify) -> Asked:
+    async def _read_call(self, request: mcp.Request, caller: Caller, notify: Notify) -> Call:
         name, arguments = request.params.get("name"), request.params.get("arguments", {})
         responses = request.params.get("inputResponses", {})
         if not isinstance(name, str) or not isinstance(arguments, dict):
@@ -121,7 +121,7 @@ class Server:
         if (tool := self._tools.get(name)) is None:
             await self._calls.audit(caller, name, arguments, "error")
             raise request.fault(mcp.INVALID_PARAMS, "Unknown tool.")
-        return Asked(
+        return Call(
             tool=tool,
             arguments=arguments,
             caller=caller,
@@ -139,40 +139,40 @@ class Server:
         try:
             return self._states.open(sealed, caller.user, tool, arguments)
         except Unauthorized:
-            message = "`requestState` is not of this call, or too old."
+            message = "`requestState` does not belong to this call, or it has expired."
             raise request.fault(mcp.INVALID_PARAMS, message) from None
 
-    def _in_a_round(self, request: mcp.Request, asked: Asked, ask: Ask) -> Json:
-        """The result that has the client make the call again, with answers."""
-        if missing := request.cannot(ask.questions):
+    def _input_required(self, request: mcp.Request, call: Call, ask: Ask) -> Json:
+        """The result with the tool's questions; the client makes the call again, with the answers."""
+        if missing := request.lacks(ask.questions):
             data: Json = {"requiredCapabilities": {name: {} for name in sorted(missing)}}
-            message = "The tool asks for something that the client cannot give."
+            message = "The tool has a question that the client cannot answer."
             raise request.fault(mcp.MISSING_CAPABILITY, message, data)
         if ask.state is None:
             return mcp.input_required(ask.questions, None)
         if not self._states.can_sign:
             return error_result("This tool is not set up here: INTERNAL_SIGNING_KEY is not set.")
-        state = self._states.seal(ask.state, asked.caller.user, asked.tool.name, asked.arguments)
+        state = self._states.seal(ask.state, call.caller.user, call.tool.name, call.arguments)
         return mcp.input_required(ask.questions, state)
 
-    async def _on_the_stream(
-        self, request: mcp.Request, asked: Asked, ask: Ask, notify: Notify
-    ) -> Asked:
-        """The call again, with the answers of a client that was asked meanwhile."""
+    async def _ask_on_stream(
+        self, request: mcp.Request, call: Call, ask: Ask, notify: Notify
+    ) -> Call:
+        """Ask the client on its stream; the call with its answers."""
         answers = None
-        if not request.cannot(ask.questions):
-            answers = await self._questions.ask(ask.questions, asked.caller, notify)
-        return replace(asked, answers=answers, state=ask.state)
+        if not request.lacks(ask.questions):
+            answers = await self._questions.ask(ask.questions, call.caller, notify)
+        return replace(call, answers=answers, state=ask.state)
 
 
 def _progress(request: mcp.Request, notify: Notify) -> Progress:
-    told = -math.inf
+    last = -math.inf
 
     async def progress(done: float, total: float | None = None, message: str | None = None) -> None:
-        nonlocal told
-        # A client may end what goes backwards; the specification has it only increase.
-        if request.progress_token is not None and done > told:
-            told = done
+        nonlocal last
+        # Progress must only increase (MCP); a client may end a call whose progress goes back.
+        if request.progress_token is not None and done > last:
+            last = done
             await notify(mcp.progress(request, done, total, message))
 
     return progress

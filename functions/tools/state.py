@@ -1,4 +1,4 @@
-"""What a tool keeps while its user is asked: with the client, signed, so that any replica goes on with it."""
+"""A tool's state while its user answers: the client stores it, signed, so that any process can continue the call."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,10 @@ _HOUR = 3600
 
 
 class States:
-    """Signs states with this function's own key (INTERNAL_SIGNING_KEY); they are good as long as an approval is.
+    """Signs states with this function's own key (INTERNAL_SIGNING_KEY). They are valid as long as an approval.
 
     Raises:
-        ValueError: there is a key, and it is not a private ES256 key with a kid.
+        ValueError: the key is set, and is no private ES256 key with a kid.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
@@ -44,7 +44,7 @@ class States:
         """The state that was sealed for this user's call.
 
         Raises:
-            Unauthorized: it was not, or too long ago.
+            Unauthorized: it was sealed for another call, or it has expired.
         """
         sealed = text_of(sealed)
         if header_of(sealed).get("typ") != _TYPE:
@@ -58,5 +58,5 @@ class States:
 
 
 def _call(user: str, tool: str, arguments: Json) -> dict[str, str]:
-    """What a state is bound to: another call cannot go on with it."""
+    """The claims that bind a state to its call: another call cannot use it."""
     return {"sub": user, "tool": tool, "arguments": sha256(canonical(arguments)).hexdigest()}

@@ -1,8 +1,8 @@
-"""What a tool is here: an async function with typed arguments, and what it may do. One file each, found by being there.
+"""Tools: async functions with typed arguments and declared effects. Each module of this package is searched for them.
 
 @tool(read_only=True)
 async def shout(arguments: Shout, context: Context) -> str:
-    \"""Say it in capitals.\"""
+    \"""Return the text in capitals.\"""
     return arguments.text.upper()
 """
 
@@ -17,12 +17,12 @@ from pydantic import BaseModel, TypeAdapter
 from shared.auth import role_of
 from shared.core import Json
 
-#: Tells the client how far a call is: done, of how much in all, and a sentence.
+#: Reports a call's progress to the client: done, total, and a sentence.
 Progress = Callable[[float, float | None, str | None], Awaitable[None]]
 
 
 class ToolError(Exception):
-    """What went wrong, in a sentence for the model: it may say what to do instead. Never a secret."""
+    """A failure, with a sentence for the model, which may say what to do instead. It must not contain secrets."""
 
 
 class Denied(ToolError):
@@ -30,20 +30,20 @@ class Denied(ToolError):
 
 
 class Ask(Exception):
-    """The tool wants to know something first: of its user, {key: (message, JSON Schema of an object)}, or of the
-    client, {key: a request of MCP (method, params)}.
+    """The tool has questions first: for its user, {key: (message, JSON Schema of an object)}, or for the client,
+    {key: an MCP request (method, params)}.
 
-    The call comes again from its start, with the answers and the state in its context. The client keeps the state
-    meanwhile: it can read it, and not change it. A user who says no ends the call.
+    The tool then runs again from its start, with the answers and the state in its context. Meanwhile the client stores
+    the state, which it can read and cannot change. The call ends if the user declines.
     """
 
     def __init__(
         self, questions: Mapping[str, tuple[str, Json] | Json], state: Json | None = None
     ) -> None:
-        super().__init__("the user is asked")
+        super().__init__("the tool has questions")
         self.questions: dict[str, Json] = {
-            key: asked if isinstance(asked, dict) else _form(*asked)
-            for key, asked in questions.items()
+            key: question if isinstance(question, dict) else _form(*question)
+            for key, question in questions.items()
         }
         self.state = state
 
@@ -55,7 +55,7 @@ def _form(message: str, schema: Json) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a call acts for: the claims verified when its run was admitted."""
+    """The user a call acts for: the claims, and the run if a run made the call."""
 
     claims: Mapping[str, object]
     run_id: str | None = None
@@ -76,10 +76,10 @@ async def _silent(done: float, total: float | None, message: str | None) -> None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a call has beside its arguments. `key` is its idempotency key: the same call made again has the same.
+    """The inputs of a call beside its arguments. `key` is its idempotency key: a repeated call has the same key.
 
-    `settings` are those the tool declared, and no others. `answers` are those to its questions, as unchecked as they
-    came; `state` is what its last `Ask` kept; `capabilities` says what the client can be asked for.
+    `settings` are those the tool declared, and no others. `answers` are the client's answers to its questions, not
+    validated; `state` is that of its last `Ask`; `capabilities` are the kinds of questions that the client can answer.
     """
 
     caller: Caller
@@ -94,7 +94,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A tool and what it may do. The hints are MCP's: `destructive` calls need their user's yes."""
+    """A tool and its declared effects. The hints are MCP's: `destructive` calls need their user's approval."""
 
     name: str
     title: str
@@ -108,7 +108,7 @@ class Tool:
     open_world: bool = False
     approval: Literal["never", "ask", "edit"] | None = None
     required_role: str | None = None
-    #: Settings without which it cannot work, and such as it looks at.
+    #: Settings that it needs, and settings that it uses if they are set.
     required_credentials: Sequence[str] = ()
     optional_settings: Sequence[str] = ()
 
@@ -124,7 +124,7 @@ class Tool:
         return self.result.json_schema() if self.result else None
 
     def is_for(self, caller: Caller) -> bool:
-        """Whether the caller may know of it."""
+        """Whether the caller may see and use it."""
         return self.required_role is None or caller.role == self.required_role
 
 
@@ -134,8 +134,8 @@ Run = Callable[[Any, Context], Awaitable[Any]]
 def tool(**more: Any) -> Callable[[Run], Tool]:
     """Make a tool of `async def name(arguments: Model, context: Context) -> result`.
 
-    The name is the function's, the description its docstring, the schemas those of its types: a result that is a model
-    is structured content, a text is just text. `more` are members of `Tool`.
+    The name is the function's, the description its docstring, the schemas come from its types: a result that is a model
+    becomes structured content, a str becomes text. `more` are members of `Tool`.
     """
 
     def make(run: Run) -> Tool:
@@ -156,10 +156,10 @@ def tool(**more: Any) -> Callable[[Run], Tool]:
 
 
 def tools_of(*modules: ModuleType) -> dict[str, Tool]:
-    """The tools these modules define, by name.
+    """The tools of these modules by name.
 
     Raises:
-        ValueError: two have the same name.
+        ValueError: two tools have the same name.
     """
     found: dict[str, Tool] = {}
     for module in modules:

@@ -1,4 +1,4 @@
-"""The weather: Open-Meteo's, which needs no key, or a mock that does, for tests and machines without internet."""
+"""The weather from Open-Meteo, which needs no key, or from a mock with a key, for tests and offline machines."""
 
 import asyncio
 import hashlib
@@ -14,14 +14,14 @@ from functions.tools.tool import Context, ToolError, tool
 from shared.core import Json, Unavailable
 
 Unit = Literal["celsius", "fahrenheit"]
-_KEPT: Final = timedelta(minutes=10)
-_ASKS: Final = 3
-#: Of one request: two of them, asked three times, end before a call's own limit does.
+_CACHED_FOR: Final = timedelta(minutes=10)
+_ATTEMPTS: Final = 3
+#: The time of one request. Two requests of three attempts each end within a call's time (TOOL_SECONDS).
 _SECONDS: Final = 4.0
 _PLACES: Final = 10
 _MAX_BYTES: Final = 256 * 1024
 
-#: WMO code table 4677, as far as Open-Meteo uses it.
+#: The codes of WMO table 4677 that Open-Meteo uses.
 _SKIES: Final = {
     0: "clear", 1: "mainly clear", 2: "partly cloudy", 3: "overcast", 45: "fog", 48: "rime fog",
     51: "light drizzle", 53: "drizzle", 55: "dense drizzle", 56: "freezing drizzle", 57: "dense freezing drizzle",
@@ -40,7 +40,7 @@ class Where(BaseModel):
 
 
 class Weather(BaseModel):
-    location: str = Field(description="The place that was found.")
+    location: str = Field(description="The place that the weather service found.")
     temperature: float
     unit: Unit
     sky: str
@@ -55,16 +55,15 @@ class Weather(BaseModel):
     optional_settings=("mock_weather_tool_api_key", "open_meteo_url", "open_meteo_geocoding_url"),
 )
 async def get_weather(arguments: Where, context: Context) -> Weather:
-    """Tell the weather of a place right now."""
+    """Get the current weather of a place."""
     settings, unit = context.settings, arguments.unit
     if key := settings["mock_weather_tool_api_key"]:
         return MockWeather(accepts=key).weather(arguments.location, unit, key=key)
     place = " ".join(arguments.location.lower().split())
-    # The cache spares the service; without it there is weather all the same. A row of a later release may have another
-    # shape.
+    # The cache is optional: it saves requests. A row of a later release may have another shape.
     with suppress(Unavailable, ValidationError):
-        if kept := await context.database.call("cached_weather", place, unit, _KEPT):
-            return Weather(**kept)
+        if cached := await context.database.call("cached_weather", place, unit, _CACHED_FOR):
+            return Weather(**cached)
     source = OpenMeteo(settings["open_meteo_geocoding_url"], settings["open_meteo_url"])
     found = await source.weather(arguments.location, unit)
     with suppress(Unavailable):
@@ -73,7 +72,7 @@ async def get_weather(arguments: Where, context: Context) -> Weather:
 
 
 class MockWeather:
-    """A weather service that is made up: the same place always has the same weather. It accepts one key."""
+    """A fake weather service: a place always has the same weather. It accepts one key."""
 
     def __init__(self, accepts: str) -> None:
         self._accepts = accepts.encode()
@@ -105,8 +104,8 @@ class OpenMeteo:
 
     async def weather(self, location: str, unit: Unit) -> Weather:
         name, _, region = (part.strip() for part in location.partition(","))
-        asked: Json = {"name": name, "count": _PLACES, "language": "en", "format": "json"}
-        found = await _get(f"{self._geocoding}/v1/search", asked, self._seconds)
+        query: Json = {"name": name, "count": _PLACES, "language": "en", "format": "json"}
+        found = await _get(f"{self._geocoding}/v1/search", query, self._seconds)
         try:
             place = _chosen(found.get("results") or [], region.lower())
             if place is None:
@@ -122,50 +121,50 @@ class OpenMeteo:
                 source="open-meteo.com",
             )
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise ToolError("The weather service answered something unexpected.") from None
+            raise ToolError("The weather service sent an unexpected response.") from None
 
     async def _current(self, place: Json, unit: Unit) -> Json:
-        asked: Json = {
+        query: Json = {
             "latitude": place["latitude"],
             "longitude": place["longitude"],
             "current": "temperature_2m,relative_humidity_2m,wind_speed_10m,weather_code",
             "temperature_unit": unit,
             "wind_speed_unit": "kmh",
         }
-        return await _get(f"{self._forecast}/v1/forecast", asked, self._seconds)
+        return await _get(f"{self._forecast}/v1/forecast", query, self._seconds)
 
 
 def _chosen(places: list[Json], region: str) -> Json | None:
-    """The best known of the places in a region (a country, its code, a state), or of all."""
+    """The best known place in a region (a country, its code, a state); without a region, of all places."""
     names = ("country", "country_code", "admin1")
     inside = (p for p in places if region in {str(p.get(name, "")).lower() for name in names})
     return next(inside, None) if region else next(iter(places), None)
 
 
-async def _get(url: str, asked: Json, seconds: float) -> Json:
-    """The JSON of an address; asked again a few times, as services hiccup."""
+async def _get(url: str, query: Json, seconds: float) -> Json:
+    """The JSON of an address. Failed requests are retried."""
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=seconds)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        for ask in range(1, _ASKS + 1):
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await _ask(session, url, asked)
+                return await _fetch(session, url, query)
             except (aiohttp.ClientError, TimeoutError, OSError):
-                if ask < _ASKS:
-                    await asyncio.sleep(0.2 * ask)
+                if attempt < _ATTEMPTS:
+                    await asyncio.sleep(0.2 * attempt)
     raise ToolError("The weather service cannot be reached from here. Try again later.")
 
 
-async def _ask(session: Any, url: str, asked: Json) -> Json:
-    async with session.get(url, params=asked, allow_redirects=False) as response:
+async def _fetch(session: Any, url: str, query: Json) -> Json:
+    async with session.get(url, params=query, allow_redirects=False) as response:
         if response.status >= 500 or response.status == 429:
             response.raise_for_status()
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > _MAX_BYTES:
-                raise ToolError("The weather service answered something unexpected.")
+                raise ToolError("The weather service sent an unexpected response.")
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -93,7 +93,7 @@ async def test_a_user_who_says_no_ends_the_call(
     refused = await pay(person, **sure({"action": action}, state))
 
     assert refused["isError"]
-    assert result_text(refused) == "The user was asked, and did not answer."
+    assert result_text(refused) == "The user did not answer the tool's questions."
     assert await audited(database) == [("pay", "input_required"), ("pay", "error")]
 
 
@@ -108,7 +108,7 @@ async def test_who_cannot_be_asked_is_told_so(person: Person) -> None:
         json={**older, "params": {"name": "pay", "arguments": {"euros": 5}}},
         headers={"authorization": f"Bearer {person.internal_token()}"},
     )
-    assert result_text(answered.json()["result"]) == "The user was asked, and did not answer."
+    assert result_text(answered.json()["result"]) == "The user did not answer the tool's questions."
 
 
 @pytest.mark.parametrize("odd", [{"internal_signing_key": ""}], indirect=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.tools.arithmetic import evaluate
-from functions.tools.calculator import written
+from functions.tools.calculator import formatted
 from functions.tools.tool import ToolError
 
 
@@ -34,13 +34,13 @@ from functions.tools.tool import ToolError
     ],
 )
 def test_what_is_exact_is_computed_exactly(expression: str, value: str) -> None:
-    assert written(evaluate(expression)).model_dump() == {"value": value, "exact": True}
+    assert formatted(evaluate(expression)).model_dump() == {"value": value, "exact": True}
 
 
 def test_what_does_not_end_is_rounded_and_says_so() -> None:
-    assert written(evaluate("1 / 3")).model_dump() == {"value": "0." + "3" * 28, "exact": False}
-    assert written(evaluate("sqrt(2)")).value.startswith("1.414213562373095")
-    assert not written(evaluate("pi")).exact
+    assert formatted(evaluate("1 / 3")).model_dump() == {"value": "0." + "3" * 28, "exact": False}
+    assert formatted(evaluate("sqrt(2)")).value.startswith("1.414213562373095")
+    assert not formatted(evaluate("pi")).exact
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_what_does_not_end_is_rounded_and_says_so() -> None:
 )
 def test_what_cannot_be_computed_is_told_at_once(expression: str, told: str) -> None:
     with pytest.raises(ToolError, match=told):
-        written(evaluate(expression))
+        formatted(evaluate(expression))
 
 
 @given(st.text(alphabet="0123456789.e+-*/%^!(), sqrtmaxpi", max_size=60))
 def test_nothing_typed_does_more_than_fail(expression: str) -> None:
     with suppress(ToolError):
-        assert written(evaluate(expression)).value
+        assert formatted(evaluate(expression)).value
 
 
 @given(st.integers(-999, 999), st.integers(-999, 999), st.integers(1, 999))
