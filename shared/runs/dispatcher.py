@@ -40,6 +40,8 @@ class Dispatcher:
         self._session: Once[Any] = Once(_open_session)
         #: The runs that this process is sending: from before they are marked until their delivery ends.
         self.sending: set[str] = set()
+        #: Those of which another send was requested meanwhile.
+        self._repeated: set[str] = set()
 
     @property
     def has_address(self) -> bool:
@@ -48,14 +50,25 @@ class Dispatcher:
 
     def send(self, run_id: str, *, is_marked: bool = False) -> None:
         """Send a run in the background, unless it was sent within the last minute. A sweep repeats what fails."""
-        if run_id not in self.sending:
-            self.sending.add(run_id)
-            self._background.start(self._send(run_id, is_marked=is_marked))
+        if run_id in self.sending:
+            self._repeated.add(run_id)
+            return
+        self.sending.add(run_id)
+        self._background.start(self._send(run_id, is_marked=is_marked))
 
     async def _send(self, run_id: str, *, is_marked: bool) -> None:
         with self._noted(run_id), suppress(Unavailable):
-            if is_marked or await self._waiting.mark(run_id):
+            if is_marked or await self._mark(run_id):
                 await self._deliver(run_id)
+
+    async def _mark(self, run_id: str) -> bool:
+        """Mark a run as sent. A refusal counts only if nothing happened meanwhile that made it wrong."""
+        while not await self._waiting.mark(run_id):
+            if run_id not in self._repeated:
+                return False
+            # The run before it in its thread may have ended since.
+            self._repeated.discard(run_id)
+        return True
 
     @contextmanager
     def _noted(self, run_id: str) -> Iterator[None]:
@@ -63,6 +76,7 @@ class Dispatcher:
             yield
         finally:
             self.sending.discard(run_id)
+            self._repeated.discard(run_id)
 
     async def _deliver(self, run_id: str) -> None:
         """Wait until the attempt that this delivery starts has ended; where none starts, clear the mark."""

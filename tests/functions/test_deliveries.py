@@ -77,6 +77,32 @@ async def test_a_run_is_sent_once_at_a_time(database: TestDatabase, model: Model
     assert sent == [run_id]
 
 
+async def test_a_run_that_becomes_free_while_its_mark_is_refused_is_still_sent(
+    database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def mark(_: WaitingRuns, run_id: str) -> bool:
+        if refusing.is_set():
+            return True
+        refusing.set()
+        await go_on.wait()
+        return False
+
+    monkeypatch.setattr(WaitingRuns, "mark", mark)
+    async with (
+        runner_stub() as (address, sent),
+        dispatching(database, model, runner_url=address) as dispatcher,
+    ):
+        dispatcher.send("run")
+        await refusing.wait()
+        # The run before it ends, and its holder sends the thread's next one.
+        dispatcher.send("run")
+        go_on.set()
+        await eventually(lambda: asyncio.sleep(0, not dispatcher.sending))
+    assert sent == ["run"]
+
+
 async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
