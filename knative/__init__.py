@@ -1,1 +1,1 @@
-"""Puts the bundle on a Knative cluster: `python -m knative`. What it puts there is the YAML of this folder."""
+"""Deploys the YAML of this folder to a Knative cluster: `python -m knative`."""

@@ -1,4 +1,4 @@
-"""`python -m knative`: deploy, look, and go back."""
+"""`python -m knative`: deploy, inspect, promote and roll back."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ _NAMESPACE = "agent-backend"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1, and why, when a command cannot do what it was asked to."""
+    """Run a command. If it fails, print the reason and return exit code 1."""
     given = _parser().parse_args(arguments)
     try:
         return int(given.run(given) or 0)
@@ -43,7 +43,7 @@ def _diff(given: argparse.Namespace) -> int:
 
 
 def _overlay(given: argparse.Namespace) -> tuple[Cluster, list[Json]]:
-    # Also before the cluster is asked for: what is wrong with a file needs none.
+    # Before the cluster is needed, so that errors in files show without one.
     objects = deploying.rendered(overlay(given.overlay), given.image)
     [namespace] = {each["metadata"]["namespace"] for each in services(objects).values()}
     return Cluster.of(given.kubeconfig, given.context, namespace), objects
@@ -85,7 +85,7 @@ def _cluster(given: argparse.Namespace) -> Cluster:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m knative", description=__doc__)
     parser.add_argument("--kubeconfig", help="a file; else KUBECONFIG's, else ~/.kube/config")
-    parser.add_argument("--context", help="another context of it than the current one")
+    parser.add_argument("--context", help="a context of that file; else its current one")
     commands = parser.add_subparsers(required=True)
 
     def add(
@@ -102,19 +102,22 @@ def _parser() -> argparse.ArgumentParser:
     ):
         _add_overlay(add(run, summary))
     for move, summary in (
-        (_promote, "give the latest revision all of the traffic"),
-        (_rollback, "give what served before the last deploy all of the traffic"),
+        (_promote, "send all traffic to the latest revision"),
+        (_rollback, "send all traffic to the revision that served before the last deploy"),
     ):
-        _add_moving(add(move, summary))
-    _add_looking(add)
+        _add_move(add(move, summary))
+    _add_inspection(add)
     return parser
 
 
 def _add_overlay(command: argparse.ArgumentParser) -> None:
     command.add_argument("overlay", nargs="?", default="production", help="a name, or a folder")
-    command.add_argument("--image", help="instead of the overlay's: name@sha256:..., or name:tag")
+    command.add_argument("--image", help="replaces the overlay's: name@sha256:..., or name:tag")
     command.add_argument(
-        "--canary", type=_percent, metavar="PERCENT", help="of the traffic, for the new revision"
+        "--canary",
+        type=_percent,
+        metavar="PERCENT",
+        help="share of the traffic for the new revision",
     )
     if command.prog.endswith("deploy"):
         _add_timeout(command)
@@ -122,29 +125,33 @@ def _add_overlay(command: argparse.ArgumentParser) -> None:
         command.add_argument("--exit-code", action="store_true", help="1 if there is a difference")
 
 
-def _add_moving(command: argparse.ArgumentParser) -> None:
-    command.add_argument("functions", nargs="*", metavar="function", help="all, if none is named")
+def _add_move(command: argparse.ArgumentParser) -> None:
+    command.add_argument("functions", nargs="*", metavar="function", help="default: all")
     _add_namespace(command)
     _add_timeout(command)
     if command.prog.endswith("rollback"):
-        command.add_argument("--to", metavar="REVISION", help="another one than what served before")
+        command.add_argument(
+            "--to", metavar="REVISION", help="instead of the one that served before"
+        )
 
 
-def _add_looking(add: Callable[..., argparse.ArgumentParser]) -> None:
-    show = add(_status, "show what runs")
-    show.add_argument("--json", action="store_true", help="for programs")
+def _add_inspection(add: Callable[..., argparse.ArgumentParser]) -> None:
+    show = add(_status, "show revisions, their pods and their traffic")
+    show.add_argument("--json", action="store_true", help="print JSON")
     read = add(_logs, "print the logs of a function's pods")
-    read.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")
+    read.add_argument("--follow", "-f", action="store_true", help="continue until Ctrl-C")
     read.add_argument("--tail", type=int, metavar="LINES", help="the last lines only")
-    ask = add(_invoke, "send a request to a public function and print the answer as it comes")
-    for command in (read, ask):
+    request = add(
+        _invoke, "send a request to a public function and print the response as it arrives"
+    )
+    for command in (read, request):
         command.add_argument("function")
-    ask.add_argument("path", nargs="?", default="/health")
-    ask.add_argument("--method", help="GET, or POST where there is a body")
-    ask.add_argument("--data", help="the body")
-    ask.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
-    ask.add_argument("--address", help="of an ingress, where the function's name does not resolve")
-    for command in (show, read, ask):
+    request.add_argument("path", nargs="?", default="/health")
+    request.add_argument("--method", help="default: GET, or POST if there is a body")
+    request.add_argument("--data", help="the body")
+    request.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
+    request.add_argument("--address", help="of an ingress, if the function's name does not resolve")
+    for command in (show, read, request):
         _add_namespace(command)
 
 
@@ -153,9 +160,9 @@ def _add_namespace(command: argparse.ArgumentParser) -> None:
 
 
 def _add_timeout(command: argparse.ArgumentParser) -> None:
-    # Knative gives up on a revision after 600 s, and says why.
+    # Knative gives up on a revision after 600 s and reports the reason.
     command.add_argument(
-        "--timeout", type=float, default=660, metavar="SECONDS", help="to wait; 660 unless told"
+        "--timeout", type=float, default=660, metavar="SECONDS", help="time to wait; default 660"
     )
 
 

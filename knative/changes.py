@@ -1,4 +1,4 @@
-"""What `deploy` would change, asked of the cluster itself: server-side apply, dry."""
+"""What `deploy` would change: the result of a server-side apply as a dry run."""
 
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
@@ -8,15 +8,15 @@ import yaml
 from knative.cluster import Cluster
 from shared.core import Json
 
-#: What a cluster writes about an object, and no overlay does.
-_KEPT_BY_CLUSTER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
+#: Metadata that the cluster writes, and no overlay.
+_SET_BY_CLUSTER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 _HIDDEN = "(hidden)"
-#: kubectl keeps the whole object in it, a Secret's values too.
+#: kubectl stores the whole object in it, with a Secret's values.
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def differences(cluster: Cluster, objects: Sequence[Json]) -> Iterator[str]:
-    """For each object that would change, its name and a unified diff. A Secret's values are never in it."""
+    """For each object that would change, its name and a unified diff. It never contains a Secret's values."""
     known: set[str] = set()
     for thing in objects:
         metadata = thing["metadata"]
@@ -25,7 +25,7 @@ def differences(cluster: Cluster, objects: Sequence[Json]) -> Iterator[str]:
         live = cluster.find(kind, metadata["name"], space)
         if live is None and thing["kind"] == "Namespace":
             known.add(metadata["name"])
-        # Nothing can be applied, not even dry, in a namespace that is not there.
+        # A dry run also fails in a namespace that does not exist yet.
         after = thing if space in known else cluster.apply(thing, dry_run=True)
         before, after = _without_secrets(live, after)
         lines = list(unified_diff(_lines(before), _lines(after), "live", "deployed", lineterm=""))
@@ -34,7 +34,7 @@ def differences(cluster: Cluster, objects: Sequence[Json]) -> Iterator[str]:
 
 
 def _without_secrets(live: Json | None, after: Json) -> tuple[Json | None, Json]:
-    """Both; of a Secret without its values: only whether one is another is left."""
+    """Both objects; of a Secret, the values are replaced by whether they differ."""
     if after["kind"] != "Secret":
         return live, after
     before, shown = dict(live) if live else None, dict(after)
@@ -44,7 +44,7 @@ def _without_secrets(live: Json | None, after: Json) -> tuple[Json | None, Json]
             before[field] = dict.fromkeys(old, _HIDDEN)
         if new := after.get(field):
             same = {key: old.get(key) == value for key, value in new.items()}
-            shown[field] = {key: _HIDDEN if same[key] else f"{_HIDDEN}, another one" for key in new}
+            shown[field] = {key: _HIDDEN if same[key] else f"{_HIDDEN}, changed" for key in new}
     return before, shown
 
 
@@ -52,7 +52,7 @@ def _lines(thing: Json | None) -> list[str]:
     if thing is None:
         return []
     shown = {key: value for key, value in thing.items() if key != "status"}
-    shown["metadata"] = {k: v for k, v in thing["metadata"].items() if k not in _KEPT_BY_CLUSTER}
+    shown["metadata"] = {k: v for k, v in thing["metadata"].items() if k not in _SET_BY_CLUSTER}
     if annotations := shown["metadata"].get("annotations"):
         kept = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
         shown["metadata"]["annotations"] = kept

@@ -1,4 +1,4 @@
-"""The cluster's API. The only module that knows the client library, so that all else speaks of plain objects."""
+"""The cluster's API. Only this module uses the client library; all others use plain objects."""
 
 import os
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ from yaml import YAMLError
 from knative.errors import Refused
 from shared.core import Json
 
-#: Who we are to server-side apply, which keeps who set which field.
+#: Our field manager: server-side apply records which manager set which field.
 _MANAGER = "agent-functions"
 _OURS: LabelSelector = {"app.kubernetes.io/part-of": "agent-functions"}
-#: What the client raises, for want of one error of its own, when a part of the file is missing.
+#: What the client raises if a part of the file is missing: it has no error class for that.
 _UNUSABLE = (
     ConfigError,
     KeyError,
@@ -39,7 +39,7 @@ SECRET = ("v1", "Secret")
 
 
 class Cluster:
-    """A cluster and a namespace in it. Every method may raise `Refused`, with the cluster's own reason."""
+    """A cluster and a namespace in it. Every method may raise `Refused`, with the cluster's message."""
 
     def __init__(self, client: Client, namespace: str) -> None:
         self.namespace = namespace
@@ -51,7 +51,7 @@ class Cluster:
         path = Path(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
         if not path.is_file():
             raise Refused(
-                f"No cluster is chosen: {path} is not there. Set KUBECONFIG, or pass --kubeconfig."
+                f"There is no kubeconfig at {path}. Set KUBECONFIG, or pass --kubeconfig."
             )
         try:
             config = KubeConfig.from_file(path).get(context)
@@ -65,7 +65,7 @@ class Cluster:
             made = self._client.apply(
                 _kind(thing["apiVersion"], thing["kind"], _namespace(thing))(thing),
                 field_manager=_MANAGER,
-                # What somebody changed by hand is in the overlay, or is taken back.
+                # Manual changes are in the overlay too, or they are overwritten.
                 force=True,
                 dry_run=dry_run,
             )
@@ -85,7 +85,7 @@ class Cluster:
         return dict(made)
 
     def find(self, kind: tuple[str, str], name: str, namespace: str | None) -> Json | None:
-        """An object, or None where there is none. Without a namespace it is one of the whole cluster."""
+        """An object, or None if there is none. Without a namespace: a cluster-wide object."""
         try:
             with _explained(f"{kind[1]} {name}"):
                 if namespace:
@@ -97,7 +97,7 @@ class Cluster:
             return None
 
     def list(self, kind: tuple[str, str], service: str | None = None) -> list[Json]:
-        """The objects of a kind, by name: all of the bundle's, or a Service's."""
+        """The objects of a kind, sorted by name: all of ours, or those of one Service."""
         labels: LabelSelector = {"serving.knative.dev/service": service} if service else _OURS
         with _explained(f"{kind[1]}s"):
             found = self._client.list(
@@ -106,7 +106,7 @@ class Cluster:
             return sorted(map(dict, found), key=lambda each: str(each["metadata"]["name"]))
 
     def log(self, pod: str, container: str, *, follow: bool, lines: int | None) -> Iterator[str]:
-        """The lines of a container's log, as they come if they are followed."""
+        """The lines of a container's log, as they arrive if `follow` is set."""
         with _explained(f"pod {pod}"):
             yield from self._client.log(
                 pod,
@@ -123,31 +123,31 @@ class _NotFound(Refused):
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """The client's errors as sentences. A cluster's never quote a value of a Secret; its answers' bodies might."""
+def _explained(subject: str) -> Iterator[None]:
+    """Raise the client's errors as `Refused`. A cluster's messages never quote a Secret's value; bodies might."""
     try:
         yield
     except ApiError as error:
         status = error.status
         if status.code != 404:
-            raise Refused(f"{what}: {status.message or status.reason}") from error
+            raise Refused(f"{subject}: {status.message or status.reason}") from error
         if status.details and status.details.name:
-            raise _NotFound(f"{what}: {status.message}") from error
+            raise _NotFound(f"{subject}: {status.message}") from error
         raise _NotFound(
-            f"{what}: this cluster does not know its kind. Is Knative installed?"
+            f"{subject}: this cluster does not have this kind. Is Knative installed?"
         ) from error
     except httpx2.HTTPStatusError as error:
         code = error.response.status_code
         kind = _NotFound if code == 404 else Refused
-        raise kind(f"{what}: the cluster answers {code}. Is Knative installed?") from error
+        raise kind(f"{subject}: the cluster answers {code}. Is Knative installed?") from error
     except httpx2.HTTPError as error:
-        said = str(error) or type(error).__name__
-        raise Refused(f"The cluster cannot be reached: {said}") from error
+        reason = str(error) or type(error).__name__
+        raise Refused(f"The cluster cannot be reached: {reason}") from error
 
 
 @cache
 def _kind(version: str, kind: str, namespace: str | None) -> Any:
-    """The client's class for a kind. Its own maker keeps a registry, in which Kubernetes' kinds are already."""
+    """The client's class for a kind. Its own factory has a registry that already contains Kubernetes' kinds."""
     group, _, name = version.rpartition("/")
     base = GenericNamespacedResource if namespace else GenericGlobalResource
     info = ApiInfo(ResourceDef(group, name, kind), _plural(kind), ["get", "list", "patch", "watch"])
@@ -155,7 +155,7 @@ def _kind(version: str, kind: str, namespace: str | None) -> Any:
 
 
 def _plural(kind: str) -> str:
-    """As Kubernetes' own tools guess it."""
+    """The plural, by the rule of Kubernetes' own tools."""
     name = kind.lower()
     if name.endswith("y"):
         return name[:-1] + "ies"

@@ -1,4 +1,4 @@
-"""From an overlay to Services that answer, and from one revision to another."""
+"""Deploy an overlay, and move traffic between revisions."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from shared.core import Json
 
 
 def rendered(folder: Path, image: str | None) -> list[Json]:
-    """The objects of an overlay, with another image where one is given.
+    """The objects of an overlay, with `image` instead of its own if given.
 
     Raises:
-        Refused: it cannot be rendered, or has no function.
+        Refused: the overlay cannot be rendered, or has no function.
     """
     objects = render(folder)
     if not services(objects):
@@ -28,21 +28,21 @@ def rendered(folder: Path, image: str | None) -> list[Json]:
 
 
 def prepare(cluster: Cluster, objects: Sequence[Json], canary: int | None) -> dict[str, list[Json]]:
-    """Say in each Service where its traffic goes until the new revision is ready, and what served before.
+    """Write into each Service its traffic until the new revision is ready, and the revision that served before.
 
-    Returns where it goes then, by the names of those that have to be told.
+    Returns the traffic after that, by name, of the Services where it differs.
     """
-    then = {}
+    later = {}
     for name, service in services(objects).items():
         live = cluster.find(SERVICE, name, cluster.namespace)
         service["spec"]["traffic"] = traffic.held(live, canary)
         wanted = traffic.split(live, canary)
         if wanted != service["spec"]["traffic"]:
-            then[name] = wanted
+            later[name] = wanted
         if before := traffic.serving(live):
             annotations = service["metadata"].setdefault("annotations", {})
             annotations[traffic.SERVED_BEFORE] = before
-    return then
+    return later
 
 
 def deploy(
@@ -51,26 +51,26 @@ def deploy(
     """Apply all objects and wait until every function is ready; print where they are.
 
     Raises:
-        Refused: the cluster took an object not, or a function failed: what served before still has its traffic.
+        Refused: the cluster rejected an object, or a function failed; its traffic stays with the previous revision.
     """
     if missing := _missing_secrets(cluster, objects):
-        # Knative would wait for them until a revision's time is over.
+        # Without the Secret, Knative would wait until the revision times out.
         raise Refused(
-            f"{', '.join(missing)}: missing in {cluster.namespace}; docs/knative.md says how to make it."
+            f"{', '.join(missing)}: missing in {cluster.namespace}; docs/knative.md describes how to create it."
         )
-    then = prepare(cluster, objects, canary)
-    # The namespace stands first, as kustomize orders them.
+    later = prepare(cluster, objects, canary)
+    # kustomize puts the namespace first.
     applied = [cluster.apply(each) for each in objects]
     print(f"applied {len(applied)} objects to {cluster.namespace}", flush=True)
     found = _settled(cluster, services(applied), seconds)
-    if then:
-        _move(cluster, then, seconds)
+    if later:
+        _move(cluster, later, seconds)
     for line in addresses(found, objects):
         print(line)
 
 
 def _missing_secrets(cluster: Cluster, objects: Sequence[Json]) -> list[str]:
-    """Secrets, or keys of them, that a function cannot start without; none where we may not look."""
+    """The missing Secrets, and keys of Secrets, that a function needs. Empty if we may not read Secrets."""
     made = {each["metadata"]["name"] for each in objects if each["kind"] == "Secret"}
     needed: dict[str, set[str]] = {}
     for container in containers(list(services(objects).values())):
@@ -92,15 +92,15 @@ def _missing(cluster: Cluster, name: str, keys: set[str]) -> list[str]:
 
 
 def promote(cluster: Cluster, functions: Sequence[str], seconds: float) -> None:
-    """Give the latest revision all of the traffic."""
+    """Send all traffic to the latest revision."""
     blocks = {n: traffic.promoted(each) for n, each in _chosen(cluster, functions).items()}
     _move(cluster, blocks, seconds)
 
 
 def roll_back(cluster: Cluster, functions: Sequence[str], to: str | None, seconds: float) -> None:
-    """Give all of the traffic to what served before the last deploy, or to a revision by its name."""
+    """Send all traffic to the revision that served before the last deploy, or to the named one."""
     if to and len(functions) != 1:
-        raise Refused("--to is a revision of one function: name that function, too.")
+        raise Refused("--to is a revision of one function: name that function too.")
     chosen = _chosen(cluster, functions)
     _move(cluster, {n: traffic.rolled_back(each, to) for n, each in chosen.items()}, seconds)
 
@@ -115,14 +115,14 @@ def _chosen(cluster: Cluster, functions: Sequence[str]) -> dict[str, Json]:
 
 
 def _move(cluster: Cluster, blocks: Mapping[str, list[Json]], seconds: float) -> None:
-    # All were made before any is sent, so that what one function refuses moves no other.
+    # The caller has computed all blocks by now, so an error for one function moves no traffic of another.
     moved = {
         name: cluster.merge(SERVICE, name, {"spec": {"traffic": block}})
         for name, block in blocks.items()
     }
-    # Not Ready, which a revision that failed keeps false whatever serves.
+    # Not Ready: a failed revision keeps that false, whichever revision serves.
     for name, service in _settled(cluster, moved, seconds, "RoutesReady").items():
-        print(f"{name}: {traffic.told(service)}")
+        print(f"{name}: {traffic.summary(service)}")
 
 
 def _settled(
@@ -134,7 +134,7 @@ def _settled(
 
 
 def addresses(found: Mapping[str, Json], objects: Sequence[Json]) -> list[str]:
-    """A line for each function, and what the gateway's FASTAPI_ORIGIN_URL must be."""
+    """A line for each function, and the value of the gateway's FASTAPI_ORIGIN_URL."""
     own = {
         each["spec"]["ref"]["name"]: f"https://{each['metadata']['name']}"
         for each in objects

@@ -1,5 +1,5 @@
-"""What a person is told when a command cannot do what it was asked to."""
+"""The error of a command that fails."""
 
 
 class Refused(Exception):
-    """Why not, as one or a few sentences; never with the value of a secret."""
+    """The reason in one or a few sentences for people, without values of secrets."""

@@ -1,4 +1,4 @@
-"""Talking to what runs: the logs of its pods, and a request to a function."""
+"""Logs of a function's pods, and requests to a function."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from knative.cluster import POD, SERVICE, Cluster
 from knative.errors import Refused
 from shared.core import Json
 
-#: The function's own; the other container of a pod is Knative's.
+#: The function's container; the other one of a pod is Knative's.
 _CONTAINER = "function"
 
 
@@ -18,16 +18,16 @@ def logs(cluster: Cluster, function: str, *, follow: bool, lines: int | None) ->
     """Print the log lines of all pods of a function.
 
     Raises:
-        Refused: it has no pod, as when nothing happens.
+        Refused: the function has no pod, because it gets no requests.
     """
     pods = [each["metadata"]["name"] for each in cluster.list(POD, function)]
     if not pods:
-        raise Refused(f"{function} has no pod: it runs when it is asked something.")
+        raise Refused(f"{function} has no pod now: it is scaled to zero until a request comes.")
     if not follow:
         for pod in pods:
             _print_log(cluster, pod, follow, lines)
         return
-    # Daemons: Ctrl-C ends the command, and no log's end is waited for.
+    # Daemon threads, so that Ctrl-C ends the command at once.
     followers = [Thread(target=_follow, args=(cluster, pod, lines), daemon=True) for pod in pods]
     for each in followers:
         each.start()
@@ -39,13 +39,13 @@ def _follow(cluster: Cluster, pod: str, lines: int | None) -> None:
     try:
         _print_log(cluster, pod, True, lines)
     except Refused as error:
-        # The others go on.
+        # The logs of the other pods continue.
         print(error, file=sys.stderr)
 
 
 def _print_log(cluster: Cluster, pod: str, follow: bool, lines: int | None) -> None:
     for line in cluster.log(pod, _CONTAINER, follow=follow, lines=lines):
-        # One write a line: `print` writes the line's end by itself, and another pod's line may come between.
+        # One write per line: `print` writes the newline separately, and another pod's line could come between.
         sys.stdout.write(f"{pod} {line}\n")
         sys.stdout.flush()
 
@@ -60,18 +60,19 @@ def invoke(
     headers: Sequence[str],
     address: str | None,
 ) -> int:
-    """Print the answer of a function as it comes; 1 when its status is an error. `address` is an ingress to go through
-    where the function's own name does not resolve: the name is then the Host.
+    """Print the response of a function as it arrives. Returns 1 if its status is an error.
+
+    `address` is an ingress, for a function whose own name does not resolve; the name is then sent as Host.
 
     Raises:
-        Refused: there is no such function, or it has no address outside the cluster; or nobody answers.
+        Refused: there is no such function, it has no address outside the cluster, or it cannot be reached.
     """
     url = httpx2.URL(_address(cluster, function))
     given = dict(_header(each) for each in headers)
     if address:
         given["Host"], url = url.host, httpx2.URL(address)
     try:
-        # A start from zero, or a run, takes its time to the first byte.
+        # A cold start or a run can take long before the first byte.
         with httpx2.stream(
             method,
             url.join(path),
@@ -95,12 +96,12 @@ def _address(cluster: Cluster, function: str) -> str:
         raise Refused(f"{function} has no address outside the cluster.")
     url = service.get("status", {}).get("url")
     if not url:
-        raise Refused(f"{function} has no address yet; `status` says why.")
+        raise Refused(f"{function} has no address yet; `status` shows why.")
     return str(url)
 
 
 def is_public(service: Json) -> bool:
-    """Whether it has an address outside the cluster."""
+    """Whether the function has an address outside the cluster."""
     labels = service["metadata"].get("labels", {})
     return bool(labels.get("networking.knative.dev/visibility") != "cluster-local")
 

@@ -1,4 +1,4 @@
-"""`knative/` as kustomize renders it."""
+"""Render overlays with kustomize."""
 
 import re
 import shutil
@@ -14,29 +14,29 @@ from knative.errors import Refused
 from shared.core import Json
 
 FOLDER = Path(__file__).parent
-#: Under `latest`, or no tag at all, two builds have one name, and a revision is not what it was.
+#: Not `latest`, and not without a tag: different builds would share one name, and revisions would change.
 _NAMED = re.compile(r"^[^\s@]+(@sha256:[0-9a-f]{64}|:(?!latest$)[\w][\w.-]{0,127})$")
 
 
 class CannotRender(Refused):
-    """kustomize refused; the message is its own."""
+    """kustomize failed; the message is its own."""
 
 
 def render(folder: Path) -> list[Json]:
     """The objects of a folder with a kustomization.
 
     Raises:
-        CannotRender: it has none, or a wrong one; or there is no kubectl.
+        CannotRender: the kustomization is missing or wrong; or there is no kubectl.
     """
     done = subprocess.run([_kubectl(), "kustomize", folder], capture_output=True, text=True)
-    # What is deprecated is said on stderr, with exit code 0.
+    # kustomize reports deprecations on stderr, with exit code 0.
     if done.returncode or done.stderr:
         raise CannotRender(done.stderr.strip())
     return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 def _kubectl() -> str:
-    """The wheel's, beside this Python: Debian's is too old for components."""
+    """kubectl of the wheel, beside this Python: Debian's is too old for components."""
     found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which(
         "kubectl"
     )
@@ -49,7 +49,7 @@ def overlay(name_or_folder: str) -> Path:
     """The folder of one of our overlays, or of any other.
 
     Raises:
-        Refused: neither is there.
+        Refused: neither exists.
     """
     for folder in (FOLDER / "overlays" / name_or_folder, Path(name_or_folder)):
         if (folder / "kustomization.yaml").is_file():
@@ -59,7 +59,7 @@ def overlay(name_or_folder: str) -> Path:
 
 
 def services(objects: Sequence[Json]) -> dict[str, Json]:
-    """The Knative Services, by name."""
+    """The Knative Services by name."""
     return {
         each["metadata"]["name"]: each
         for each in objects
@@ -68,10 +68,10 @@ def services(objects: Sequence[Json]) -> dict[str, Json]:
 
 
 def use_image(objects: Sequence[Json], image: str) -> None:
-    """Give every container of the bundle this image.
+    """Set the image of all our containers.
 
     Raises:
-        Refused: it names no single build.
+        Refused: the image names no single build.
     """
     if not _NAMED.match(image):
         raise Refused(f"{image!r} names no single build: give it a digest, or a tag of its own.")
@@ -82,7 +82,7 @@ def use_image(objects: Sequence[Json], image: str) -> None:
 
 
 def containers(value: Any) -> Iterator[Json]:
-    """All containers in whatever kind of object."""
+    """All containers of an object of any kind."""
     if isinstance(value, dict):
         yield from value.get("containers", ())
         value = list(value.values())

@@ -1,4 +1,4 @@
-"""Waiting until Services are what they were asked to be, and saying how far they are."""
+"""Wait until Services are ready, and show their progress."""
 
 import time
 from collections.abc import Mapping
@@ -9,52 +9,52 @@ from knative.cluster import SERVICE, Cluster
 from knative.errors import Refused
 from shared.core import Json
 
-#: The longest time between two looks.
+#: The longest time between two polls.
 _PAUSE_SECONDS = 0.5
-#: A condition that was false for a moment (a pod that found no node yet) is no failure; `kn` waits as long.
+#: A condition may be false for a moment, for example while a pod has no node yet; `kn` waits as long.
 _FALSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class State:
-    """How a Service, or a revision, stands: `ready` is None while it is on its way."""
+    """The state of a Service or a revision. `ready` is None while that is not decided."""
 
     ready: bool | None
-    said: str
+    message: str
 
 
 def state(thing: Json, generation: int = 0, condition: str = "Ready") -> State:
-    """Of a condition, as Knative sees the object since this generation; `said` is Knative's own sentence."""
+    """The state of one condition, for this generation or a later one; `message` is Knative's own."""
     status = thing.get("status", {})
     if status.get("observedGeneration", 0) < generation:
         return State(None, "not seen by Knative yet")
     conditions = {each["type"]: each for each in status.get("conditions", ())}
     ready = conditions.get(condition, {"status": "Unknown"})
-    said = ready.get("message") or ready.get("reason") or ""
+    message = ready.get("message") or ready.get("reason") or ""
     match ready["status"]:
         case "True":
             return State(True, "ready")
         case "False":
-            return State(False, said or "failed")
+            return State(False, message or "failed")
         case _:
-            return State(None, said or "waiting")
+            return State(None, message or "waiting")
 
 
 def newest(service: Json) -> str:
-    """The revision made last, ready or not."""
+    """The latest created revision, ready or not."""
     return str(service.get("status", {}).get("latestCreatedRevisionName") or "-")
 
 
 @dataclass
 class Progress:
-    """A line for each Service: drawn again and again on a terminal, else whenever it says something else."""
+    """A line for each Service: redrawn on a terminal, else printed when it changes."""
 
     out: TextIO
     _drawn: dict[str, str] = field(default_factory=dict)
 
     def show(self, services: Mapping[str, Json], states: Mapping[str, State]) -> None:
         lines = {
-            name: f"{name:<10} {newest(services[name]):<18} {each.said}"
+            name: f"{name:<10} {newest(services[name]):<18} {each.message}"
             for name, each in states.items()
         }
         if self.out.isatty():
@@ -67,7 +67,7 @@ class Progress:
 
     def _draw(self, lines: Mapping[str, str]) -> None:
         up = f"\x1b[{len(self._drawn)}A" if self._drawn else ""
-        # Cut, as a line that wraps would make the way up longer.
+        # Cut, because a wrapped line would take two rows, and the cursor would not move up far enough.
         text = "".join(f"\x1b[2K{line[:100]}\n" for line in lines.values())
         print(up + text, end="", file=self.out, flush=True)
 
@@ -80,12 +80,12 @@ def wait(
     seconds: float,
     condition: str = "Ready",
 ) -> dict[str, Json]:
-    """The Services, by name, once this condition is true of all of them as of these generations.
+    """The Services by name, once this condition is true for all of them at these generations.
 
     Raises:
-        Refused: one failed, with the message of its condition; or the time is over, with what each waits for.
+        Refused: one failed, with its condition's message; or the time is over, with the messages of those not ready.
     """
-    began, pause, fine = time.monotonic(), 0.05, time.monotonic()
+    started, pause, fine = time.monotonic(), 0.05, time.monotonic()
     while True:
         found = _current(cluster, generations)
         states = {name: state(each, generations[name], condition) for name, each in found.items()}
@@ -96,9 +96,9 @@ def wait(
         if not any(each.ready is False for each in states.values()):
             fine = now
         if now - fine >= _FALSE_SECONDS:
-            raise Refused(_told(states, "failed"))
-        if now - began >= seconds:
-            raise Refused(_told(states, f"not ready after {seconds:g} s"))
+            raise Refused(_summary(states, "failed"))
+        if now - started >= seconds:
+            raise Refused(_summary(states, f"not ready after {seconds:g} s"))
         time.sleep(pause)
         pause = min(pause * 2, _PAUSE_SECONDS)
 
@@ -106,11 +106,11 @@ def wait(
 def _current(cluster: Cluster, generations: Mapping[str, int]) -> dict[str, Json]:
     found = {each["metadata"]["name"]: each for each in cluster.list(SERVICE)}
     if gone := generations.keys() - found:
-        raise Refused(f"{', '.join(sorted(gone))}: deleted while they were waited for.")
+        raise Refused(f"{', '.join(sorted(gone))}: deleted while this command waited.")
     return {name: found[name] for name in sorted(generations)}
 
 
-def _told(states: Mapping[str, State], why: str) -> str:
+def _summary(states: Mapping[str, State], why: str) -> str:
     worst = False if any(each.ready is False for each in states.values()) else None
-    lines = [f"{n}: {why}: {each.said}" for n, each in states.items() if each.ready is worst]
+    lines = [f"{n}: {why}: {each.message}" for n, each in states.items() if each.ready is worst]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What runs: a row for each revision that has traffic or was made last."""
+"""What is deployed: a row for each revision that has traffic or is the newest."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,8 +19,8 @@ _COLUMNS = {
 
 
 def rows(cluster: Cluster) -> list[dict[str, str]]:
-    """By service, the newest revision first. `replicas` are those that run, of those wanted; `concurrency` is the
-    autoscaler's target and the limit of a pod."""
+    """Rows by service, newest revision first. `replicas`: actual/desired. `concurrency`: the autoscaler's target/the
+    limit of a pod."""
     return [
         row
         for service in cluster.list(SERVICE)
@@ -47,15 +47,15 @@ def _rows(service: Json, revisions: Sequence[Json]) -> Iterator[dict[str, str]]:
 
 
 def _row(service: str, revision: str, thing: Json, traffic: str) -> dict[str, str]:
-    standing = state(thing)
+    now = state(thing)
     return {
         "service": service,
         "revision": revision,
-        "ready": {True: "yes", False: "no", None: "..."}[standing.ready],
+        "ready": {True: "yes", False: "no", None: "..."}[now.ready],
         "replicas": _replicas(thing.get("status", {})),
         "traffic": traffic,
         "concurrency": _concurrency(thing),
-        "error": standing.said if standing.ready is False else "",
+        "error": now.message if now.ready is False else "",
     }
 
 
@@ -64,7 +64,7 @@ def _replicas(status: Json) -> str:
 
 
 def _concurrency(thing: Json) -> str:
-    # A Service has its template's, a revision its own.
+    # A Service has these values in its template, a revision in itself.
     spec = thing.get("spec", {})
     template = spec.get("template", thing)
     annotations = template.get("metadata", {}).get("annotations", {})

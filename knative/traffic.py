@@ -1,14 +1,14 @@
-"""Which revision gets how much. Traffic blocks of Knative Services, from what a cluster says of them."""
+"""Traffic blocks of Knative Services: which revision gets which share, computed from their status."""
 
 from knative.errors import Refused
 from shared.core import Json
 
-#: What had the most traffic when the last `deploy` began: where `rollback` goes.
+#: An annotation: the revision with the most traffic when the last `deploy` started. `rollback` returns to it.
 SERVED_BEFORE = "agent-functions/served-before"
 
 
 def shares(service: Json) -> dict[str, int]:
-    """Percent by revision, the largest first; none before the first revision was ready."""
+    """Percent by revision, largest first; empty until the first revision is ready."""
     found: dict[str, int] = {}
     for target in service.get("status", {}).get("traffic", ()):
         name = target.get("revisionName", "")
@@ -22,9 +22,9 @@ def serving(service: Json | None) -> str | None:
 
 
 def split(service: Json | None, canary: int | None) -> list[Json]:
-    """All for the latest revision that is ready, or `canary` percent of it and the rest for what serves.
+    """All traffic for the latest ready revision, or `canary` percent for it and the rest for the one that serves now.
 
-    `latestRevision` and not the new one's name: until that is ready, what it would get goes where it went.
+    It names `latestRevision` and not the new revision: until that is ready, its share stays with the previous one.
     """
     stable = serving(service)
     if not canary or not stable:
@@ -36,9 +36,10 @@ def split(service: Json | None, canary: int | None) -> list[Json]:
 
 
 def held(service: Json | None, canary: int | None) -> list[Json]:
-    """What `split` says, where that leaves the traffic alone until the new revision is ready; else all for what serves.
+    """The traffic until the new revision is ready: `split` if that moves nothing yet, else all for the one that serves.
 
-    After a rollback, or in a canary, the latest ready revision is not what serves, and `latestRevision` would mean it.
+    After a rollback or in a canary, the latest ready revision is not the one that serves, so `latestRevision` would
+    move traffic to it.
     """
     stable = serving(service)
     if stable and stable != (service or {})["status"].get("latestReadyRevisionName"):
@@ -47,7 +48,7 @@ def held(service: Json | None, canary: int | None) -> list[Json]:
 
 
 def promoted(service: Json) -> list[Json]:
-    """All for the latest revision.
+    """All traffic for the latest revision.
 
     Raises:
         Refused: it is not ready.
@@ -56,16 +57,16 @@ def promoted(service: Json) -> list[Json]:
     created, ready = status.get("latestCreatedRevisionName"), status.get("latestReadyRevisionName")
     if not created or created != ready:
         raise Refused(
-            f"{_name(service)}: {created or 'no revision'} is not ready; `status` says why."
+            f"{_name(service)}: {created or 'no revision'} is not ready; `status` shows why."
         )
     return split(None, None)
 
 
 def rolled_back(service: Json, to: str | None) -> list[Json]:
-    """All for one revision: the given one, or what served before the last deploy.
+    """All traffic for one revision: the given one, or the one that served before the last deploy.
 
     Raises:
-        Refused: nobody knows what that is.
+        Refused: no revision is given, and the Service names none.
     """
     target = to or service["metadata"].get("annotations", {}).get(SERVED_BEFORE)
     if not target:
@@ -75,8 +76,8 @@ def rolled_back(service: Json, to: str | None) -> list[Json]:
     return [{"revisionName": target, "percent": 100}]
 
 
-def told(service: Json) -> str:
-    """Such as `90% agent-00001, 10% agent-00002`."""
+def summary(service: Json) -> str:
+    """For people, such as `90% agent-00001, 10% agent-00002`."""
     return ", ".join(f"{percent}% {name}" for name, percent in shares(service).items()) or "none"
 
 

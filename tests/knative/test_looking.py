@@ -113,7 +113,7 @@ def test_the_values_of_a_secret_are_never_shown(
         cluster.controllers.bad_images[FIRST] = "no"
     assert deployed("status") == 0
     said = "".join(capsys.readouterr())
-    assert "+  K: (hidden), another one" in said
+    assert "+  K: (hidden), changed" in said
     assert not [word for word in (old, new, "plain", "yesterday", "today") if word in said]
 
 
@@ -185,7 +185,7 @@ def test_without_a_kubeconfig_there_is_one_sentence(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     assert main(["status"]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("No cluster is chosen: ")
+    assert told.startswith("There is no kubeconfig at ")
     assert told.count("\n") == 1
 
 
