@@ -10,18 +10,18 @@ export type Destination = {
   query: string;
 };
 
-// Request.url is read as text: the URL parser resolves `..` and `%2e`, and what it hides cannot be
-// refused.
+// Match Request.url as text: the URL parser resolves `..` and `%2e`, so they could not be refused
+// after it.
 const URL_PARTS = /^[a-z]+:\/\/[^/?#]*([^?#]*)(\?[^#]*)?/i;
 const ADDRESS =
   /^(?:(?:\/[\w~-][\w.~-]*)*\/functions\/v1)?\/auth-gateway\/([a-z][a-z0-9-]*)(\/.*)$/;
-// Exactly what a URL parser leaves as it is, so the path that is signed is the path that is sent.
+// Only characters that a URL parser does not change, so that the signed path is the sent path.
 const SEGMENT = /^(?:[\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+$/;
-// deno-lint-ignore no-control-regex -- these are what must not get through
+// deno-lint-ignore no-control-regex -- these characters must be refused
 const UNSAFE = /[/\\\u0000-\u001f\u007f-\u009f]/;
 const MAX_ID = 384;
 
-/** Find where a request goes, or refuse it with 404 or 405. */
+/** Find the destination of a request. Throws a Refusal with 404 or 405. */
 export const destination = (routes: Routes, request: Request): Destination => {
   const [, raw = "", query = ""] = URL_PARTS.exec(request.url) ?? [];
   const [, name = "", path = ""] = ADDRESS.exec(raw) ?? [];

@@ -1,5 +1,5 @@
 import { importJWK, type JWK, SignJWT } from "jose";
-import { remembered } from "./remembered.ts";
+import { cache } from "./cache.ts";
 
 export type Statement = {
   function: string;
@@ -18,23 +18,23 @@ type Signer = {
 
 const MAX_LIFETIME = 150;
 const REUSE_SECONDS = 30;
-const REMEMBER_ASSERTIONS = 2000;
+const MAX_ASSERTIONS = 2000;
 
 /**
- * Signs what the gateway has verified, for one function, method and path.
+ * Make a function that signs verified callers, for one function, method and path.
  *
- * A request may queue for the whole header time-out while a function wakes, so an assertion is used
- * again only as long as that much of its life is left.
+ * A request may queue for the whole header time-out during a cold start, so an assertion is reused
+ * only while its remaining lifetime is at least that long.
  */
 export const minter = async (signer: Signer): Promise<Mint> => {
   const { key, headerTimeoutSeconds, now } = signer;
   const reuse = Math.min(REUSE_SECONDS, MAX_LIFETIME - headerTimeoutSeconds);
   const privateKey = await importJWK(key, "ES256");
-  const known = remembered<string>(REMEMBER_ASSERTIONS, now);
+  const known = cache<string>(MAX_ASSERTIONS, now);
   return async (statement) => {
     const name = [statement.function, statement.method, statement.path, statement.tokenHash];
-    const held = known.get(name.join(" "));
-    if (held !== undefined) return held;
+    const cached = known.get(name.join(" "));
+    if (cached !== undefined) return cached;
     const issuedAt = Math.floor(now());
     const assertion = await claims(statement, issuedAt, issuedAt + headerTimeoutSeconds + reuse)
       .setProtectedHeader({ typ: "gw+jwt", alg: "ES256", kid: key.kid })

@@ -1,6 +1,6 @@
 import { bodyTooLarge } from "./problems.ts";
 
-/** What is sent upstream, and whether it can be sent a second time. */
+/** The body to send upstream, and whether it can be sent a second time. */
 export type Body = {
   content: ReadableStream<Uint8Array> | ArrayBuffer | null;
   repeatable: boolean;
@@ -9,8 +9,8 @@ export type Body = {
 const BUFFER_BYTES = 64 * 1024;
 
 /**
- * Take the request's body without reading it, or, where a retry may need it and it is small, into
- * memory. More than `maxBytes` aborts `controller` with a refusal.
+ * Pass the request's body on as a stream; read it into memory only if it is small and a retry may
+ * need it. A body of more than `maxBytes` aborts `controller` with a Refusal.
  */
 export const takeBody = async (
   request: Request,

@@ -1,10 +1,10 @@
-export type Remembered<T> = {
+export type Cache<T> = {
   get: (key: string) => T | undefined;
   set: (key: string, value: T, until: number) => void;
 };
 
-/** A map that forgets each value at its time, and the oldest one when it is full. */
-export const remembered = <T>(limit: number, now: () => number): Remembered<T> => {
+/** A map whose values expire (`until`, seconds since 1970). A full map drops its oldest value. */
+export const cache = <T>(limit: number, now: () => number): Cache<T> => {
   const entries = new Map<string, { value: T; until: number }>();
   const get = (key: string) => {
     const entry = entries.get(key);

@@ -21,7 +21,7 @@ const ALLOW_HEADERS = [
 ].join(", ");
 const MAX_AGE_SECONDS = "7200";
 
-/** Lets the listed origins read answers; with an empty list CORS is off. */
+/** Let the listed origins read responses. With an empty list, CORS is off. */
 export const cors = (origins: readonly string[], routes: Routes): Cors => {
   const methods = new Set(Object.values(routes).flatMap((paths) => Object.values(paths).flat()));
 
@@ -38,8 +38,8 @@ export const cors = (origins: readonly string[], routes: Routes): Cors => {
   };
 
   const preflight = (request: Request): Response | undefined => {
-    const asks = request.headers.has("access-control-request-method");
-    if (origins.length === 0 || request.method !== "OPTIONS" || !asks) return undefined;
+    const isPreflight = request.headers.has("access-control-request-method");
+    if (origins.length === 0 || request.method !== "OPTIONS" || !isPreflight) return undefined;
     const headers = new Headers();
     allow(request, headers);
     if (!headers.has("access-control-allow-origin")) {

@@ -13,11 +13,11 @@ export type Collaborators = {
   keys: Keys;
   issuer: string;
   routes: Routes;
-  /** Where each function listens. */
+  /** The origin of each function. */
   origins: Readonly<Record<string, string>>;
   allowedOrigins: readonly string[];
   mint: Mint;
-  /** Opens the way of the schedule; without it there is none. */
+  /** Lets a schedule send sweeps; without it, the gateway refuses them. */
   sweepSecret?: string | undefined;
   limits: Limits;
   fetch: typeof fetch;
@@ -26,29 +26,29 @@ export type Collaborators = {
   log: (line: Record<string, unknown>) => void;
 };
 
-/** The door: authenticates, routes and forwards. Everything it needs is handed in. */
-export const gateway = (given: Collaborators): (request: Request) => Promise<Response> => {
-  const { routes, log } = given;
-  const { preflight, allow } = cors(given.allowedOrigins, routes);
-  const verify = verifier(given);
+/** The gateway: authenticates, routes and forwards. All dependencies are parameters. */
+export const gateway = (deps: Collaborators): (request: Request) => Promise<Response> => {
+  const { routes, log } = deps;
+  const { preflight, allow } = cors(deps.allowedOrigins, routes);
+  const verify = verifier(deps);
 
   const sweep = async (request: Request, to: Destination, id: string): Promise<Response> => {
-    const secret = given.sweepSecret;
-    const headers = await sweepHeaders(request.headers, to, id, { secret, mint: given.mint });
+    const secret = deps.sweepSecret;
+    const headers = await sweepHeaders(request.headers, to, id, { secret, mint: deps.mint });
     const bare = new Request(request.url, { method: "POST", signal: request.signal });
-    return await forward(bare, target({ ...to, query: "" }, given.origins), headers, given);
+    return await forward(bare, target({ ...to, query: "" }, deps.origins), headers, deps);
   };
 
   const serve = async (request: Request, to: Destination, id: string): Promise<Response> => {
     if (isSweep(to)) return await sweep(request, to, id);
     const caller = await verify(request.headers.get("authorization"));
     const { method, headers } = request;
-    const assertion = await given.mint({ ...caller, function: to.function, method, path: to.path });
+    const assertion = await deps.mint({ ...caller, function: to.function, method, path: to.path });
     return await forward(
       request,
-      target(to, given.origins),
+      target(to, deps.origins),
       requestHeaders(headers, id, assertion),
-      given,
+      deps,
     );
   };
 
@@ -59,7 +59,7 @@ export const gateway = (given: Collaborators): (request: Request) => Promise<Res
       return { to, response: await serve(request, to, id) };
     } catch (error) {
       const refusal = error instanceof Refusal ? error : internalError();
-      // Only the kind of error: its message may hold what the caller sent.
+      // Only the kind of error: its message may contain data of the caller.
       if (refusal !== error) log({ event: "gateway.failed", request_id: id, error: nameOf(error) });
       return { to, response: problemResponse(refusal, id) };
     }
@@ -67,8 +67,8 @@ export const gateway = (given: Collaborators): (request: Request) => Promise<Res
 
   return async (request) => {
     const started = performance.now();
-    const early = preflight(request);
-    if (early !== undefined) return early;
+    const preflightResponse = preflight(request);
+    if (preflightResponse !== undefined) return preflightResponse;
     const id = requestId(request.headers);
     const { to, response } = await answer(request, id);
     response.headers.set("x-request-id", id);
@@ -93,7 +93,7 @@ const target = (to: Destination, origins: Collaborators["origins"]): URL => {
   const url = new URL(origins[to.function] ?? "");
   url.pathname = to.path;
   url.search = to.query;
-  // What is signed must be what is sent.
+  // The signed path must be the sent path.
   if (url.pathname !== to.path) throw internalError();
   return url;
 };

@@ -20,22 +20,22 @@ const RESPONSE_HEADERS = [
   "retry-after",
   "x-accel-buffering",
 ];
-/** An address below the one that was asked for. Any other names a place only functions know. */
+/** A path below the request's. Clients cannot use any other: it names an address of a function. */
 const RELATIVE = /^[\w-]+(?:\/[\w.~%-]+)*$/;
 const REQUEST_ID = /^[A-Za-z0-9_.-]{1,64}$/;
 
-/** The caller's request id where it is short and clean, else a new one. */
+/** The caller's request id if it is short and clean, else a new one. */
 export const requestId = (headers: Headers): string => {
   const given = headers.get("x-request-id") ?? "";
   return REQUEST_ID.test(given) ? given : crypto.randomUUID();
 };
 
-/** What a function is told: nothing the caller says about who it is, except its token. */
+/** The headers for a function. Of the caller's claims about its identity, only the token passes. */
 export const requestHeaders = (caller: Headers, id: string, assertion: string): Headers => {
   const headers = picked(caller, REQUEST_HEADERS);
   headers.set("x-request-id", id);
   headers.set("x-gateway-assertion", assertion);
-  // A compressed stream would reach the caller late, or with a header that is no longer true.
+  // A compressed stream would reach the caller late, or with a wrong content-encoding.
   headers.set("accept-encoding", "identity");
   return headers;
 };

@@ -1,18 +1,18 @@
 import { importJWK, type JWK } from "jose";
 
 export type Key = CryptoKey | Uint8Array;
-/** Finds the key that may verify a signature of this algorithm, or none. */
+/** Finds the key that can verify a signature of this algorithm, if there is one. */
 export type Keys = (alg: string, kid: string | undefined) => Promise<Key | undefined>;
 type KeySet = ReadonlyMap<string, Key>;
 
 const MAX_AGE = 600;
 const COOLDOWN = 30;
-// Access tokens live an hour: nobody holds a valid one signed with keys older than this.
+// Access tokens live an hour: no valid one is signed with older keys.
 const MAX_STALE = 3600;
 const TIMEOUT_MS = 5000;
 const PRIVATE_FIELDS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/** Read a JWKS; keys that are private, symmetric or for something else are left out. */
+/** Read a JWKS without its private and symmetric keys, and without keys for other uses. */
 export const parseKeys = async (text: string): Promise<KeySet> => {
   const { keys } = JSON.parse(text) as { keys?: unknown };
   if (!Array.isArray(keys)) throw new TypeError("a JWKS has a list of keys");
@@ -27,7 +27,7 @@ const addKey = async (found: Map<string, Key>, jwk: JWK): Promise<void> => {
   try {
     found.set(`${alg} ${jwk.kid}`, await importJWK(jwk, alg));
   } catch {
-    // One broken key must not take the others down.
+    // A broken key must not make the others unusable.
   }
 };
 
@@ -50,21 +50,21 @@ export type Remote = {
 };
 
 /**
- * Keys from an address. Unknown key ids and failures cost at most one fetch per cooldown; while the
- * address fails, the last keys stay good for an hour.
+ * Keys from a URL. Unknown key ids and failures cause at most one fetch per cooldown; while the URL
+ * fails, the last keys stay valid for an hour.
  *
  * jose's createRemoteJWKSet counts its cooldown from the last success only and drops good keys on a
- * failure, so an outage of Auth would be met with one fetch per request.
+ * failure, so each request during an outage of Auth would cause a fetch.
  */
 export const remoteKeys = ({ url, fetch, now, log }: Remote): Keys => {
-  let held: KeySet = new Map();
+  let cached: KeySet = new Map();
   let fetchedAt = -Infinity;
   let triedAt = -Infinity;
   let pending: Promise<void> | undefined;
 
   const load = async () => {
     try {
-      held = await parseKeys(await read(fetch, url));
+      cached = await parseKeys(await read(fetch, url));
       fetchedAt = now();
     } catch {
       log({ event: "jwks.unavailable" });
@@ -77,12 +77,12 @@ export const remoteKeys = ({ url, fetch, now, log }: Remote): Keys => {
 
   return async (alg, kid) => {
     if (!within(now() - fetchedAt, MAX_AGE)) await (pending ?? refresh());
-    if (!held.has(`${alg} ${kid}`)) await (pending ?? refresh());
-    return within(now() - fetchedAt, MAX_STALE) ? held.get(`${alg} ${kid}`) : undefined;
+    if (!cached.has(`${alg} ${kid}`)) await (pending ?? refresh());
+    return within(now() - fetchedAt, MAX_STALE) ? cached.get(`${alg} ${kid}`) : undefined;
   };
 };
 
-// A clock that was set back must not stretch a wait.
+// Also false if the clock was set back.
 const within = (age: number, limit: number) => age >= 0 && age < limit;
 
 const read = async (fetch: Remote["fetch"], url: string): Promise<string> => {
@@ -93,10 +93,10 @@ const read = async (fetch: Remote["fetch"], url: string): Promise<string> => {
   });
   if (response.ok) return await response.text();
   await response.body?.cancel();
-  throw new Error(`the keys were answered with ${response.status}`);
+  throw new Error(`the key server responded with ${response.status}`);
 };
 
-/** HS256 is taken only where a project still signs with its legacy secret. */
+/** Accept HS256 only if the project still signs with its legacy secret. */
 export const withLegacySecret = (keys: Keys, secret: string | undefined): Keys => {
   const key = secret === undefined ? undefined : new TextEncoder().encode(secret);
   return (alg, kid) => alg === "HS256" ? Promise.resolve(key) : keys(alg, kid);

@@ -30,7 +30,7 @@ const CODES: Readonly<Record<number, string>> = {
   504: "timeout",
 };
 
-/** The request is answered with a problem instead of a function's response. */
+/** Thrown to respond with a problem instead of a function's response. */
 export class Refusal extends Error {
   constructor(readonly fields: Fields) {
     super(fields.code);
@@ -55,14 +55,14 @@ export const unauthorized = () =>
 export const bodyTooLarge = (maxBytes: number) =>
   refuse(413, `The body is larger than ${maxBytes} bytes.`);
 export const badGateway = () =>
-  refuse(502, "The function gave an answer that cannot be passed on.");
+  refuse(502, "The function sent a response that cannot be passed on.");
 export const unavailable = () =>
   refuse(503, "The function cannot be reached at the moment.", { "retry-after": "2" });
 export const clientGone = () =>
   new Refusal({ status: 499, code: "client_gone", detail: "The caller closed the request." });
 export const internalError = () => refuse(500, "Something went wrong on our side.");
 
-/** Stands in for a function's error whose body is not ours to show. */
+/** Replaces a function's error whose body may not be shown to callers. */
 export const functionFailed = (status: number, retryAfter: string | null) =>
   refuse(
     status,
@@ -70,7 +70,7 @@ export const functionFailed = (status: number, retryAfter: string | null) =>
     retryAfter === null ? {} : { "retry-after": retryAfter },
   );
 
-/** The problem as RFC 9457 puts it on the wire. */
+/** The response for a problem (RFC 9457). */
 export const problemResponse = ({ fields }: Refusal, requestId: string): Response => {
   const { status, code, detail, headers } = fields;
   const title = TITLES[status] ?? "Error";

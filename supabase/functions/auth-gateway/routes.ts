@@ -1,6 +1,6 @@
 export type Routes = Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
 
-/** Everything a caller may reach: function, path, methods. One entry makes a function public. */
+/** All public routes: function, path, methods. A function with an entry is public. */
 export const routes: Routes = {
   agent: {
     "/runs": ["POST"],

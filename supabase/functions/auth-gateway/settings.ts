@@ -16,7 +16,7 @@ export type Settings = {
   host: string;
 };
 
-/** A setting is missing or cannot be used; the message says what to do. */
+/** A setting is missing or invalid; the message says what to do. */
 export class SettingError extends Error {}
 
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/,*]+$/;
@@ -33,7 +33,7 @@ export const settingsFrom = (env: Environment, functions: readonly string[]): Se
     jwksUrl: `${issuer}/.well-known/jwks.json`,
     jwks: text(env, "SUPABASE_JWKS"),
     legacySecret: secret(env, "LEGACY_JWT_SECRET"),
-    // A header loses its white space on the way.
+    // Trimmed, because HTTP strips white space around a header's value.
     sweepSecret: secret((name) => env(name)?.trim(), "SWEEP_SECRET"),
     allowedOrigins: allowedOrigins(env),
     limits: {
@@ -70,7 +70,7 @@ const functionOrigin = (env: Environment, name: string): string => {
   const value = text(env, own) ?? template?.replaceAll("{function}", name);
   if (value === undefined) {
     throw new SettingError(
-      "Set FASTAPI_ORIGIN_URL to where the functions are, such as " +
+      "Set FASTAPI_ORIGIN_URL to the address of the functions, such as " +
         "https://{function}.agent-backend.example.com.",
     );
   }

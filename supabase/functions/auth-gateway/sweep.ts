@@ -3,19 +3,19 @@ import type { Mint } from "./assertions.ts";
 import { requestHeaders } from "./headers.ts";
 import { unauthorized } from "./problems.ts";
 
-/** Who a sweep is for, in place of a user: nobody. */
-const NOBODY = { sub: "sweep", sessionId: "sweep", tokenHash: "" };
+/** The caller that a sweep's assertion names: a sweep acts for no user. */
+const NO_USER = { sub: "sweep", sessionId: "sweep", tokenHash: "" };
 const HEADER = "x-sweep-secret";
 
-/** What the schedule may reach, and nobody else: it exists only where a secret is set. */
+/** The route for a schedule. It exists only if a secret is set. */
 export const scheduled = { agent: { "/sweep": ["POST"] } } as const;
 
-/** Whether the request goes where only the schedule may. */
+/** Whether the request is for the schedule's route. */
 export const isSweep = (to: Destination): boolean => to.route === "/sweep";
 
 /**
- * The headers of a sweep, for who knows the secret. Nothing the caller sent goes on: a sweep is the
- * same whoever asks for it, and gives no rights.
+ * The headers of a sweep, for a caller with the secret. Nothing of the caller's request is passed
+ * on: all sweeps are the same, and give no rights. Throws a Refusal without the right secret.
  */
 export const sweepHeaders = async (
   caller: Headers,
@@ -25,11 +25,11 @@ export const sweepHeaders = async (
 ): Promise<Headers> => {
   if (secret === undefined || !await isSame(caller.get(HEADER) ?? "", secret)) throw unauthorized();
   const { function: name, path } = to;
-  const assertion = await mint({ ...NOBODY, function: name, method: "POST", path });
+  const assertion = await mint({ ...NO_USER, function: name, method: "POST", path });
   return requestHeaders(new Headers(), id, assertion);
 };
 
-/** Compared by their hashes, so that how long it takes tells nothing about the secret. */
+/** Compare hashes, so that the time it takes reveals nothing about the secret. */
 const isSame = async (given: string, secret: string): Promise<boolean> => {
   const [left, right] = await Promise.all([digest(given), digest(secret)]);
   return left.reduce((different, byte, at) => different | (byte ^ (right[at] ?? 0)), 0) === 0;

@@ -1,7 +1,7 @@
 import { base64url, compactVerify, decodeProtectedHeader } from "jose";
 import type { Key, Keys } from "./keys.ts";
 import { unauthorized } from "./problems.ts";
-import { remembered } from "./remembered.ts";
+import { cache } from "./cache.ts";
 
 export type Caller = { sub: string; sessionId: string; tokenHash: string };
 export type Verify = (authorization: string | null) => Promise<Caller>;
@@ -13,22 +13,22 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const ALGORITHMS = ["ES256", "RS256", "HS256"];
 const MAX_TOKEN = 8192;
 const TOLERANCE = 60;
-const REMEMBER_SECONDS = 60;
-const REMEMBER_TOKENS = 2000;
+const CACHE_SECONDS = 60;
+const MAX_TOKENS = 2000;
 
-/** Verifies a Supabase access token. Every failure is the same refusal. */
+/** Verify Supabase access tokens. Every failure is the same Refusal. */
 export const verifier = (rules: Rules): Verify => {
-  const known = remembered<Caller>(REMEMBER_TOKENS, rules.now);
+  const known = cache<Caller>(MAX_TOKENS, rules.now);
   return async (authorization) => {
     const token = BEARER.exec(authorization ?? "")?.[1];
     if (token === undefined || token.length > MAX_TOKEN) throw unauthorized();
-    // By the token itself: its hash takes a thread and a fifth of what a request costs here.
-    const held = known.get(token);
-    if (held !== undefined) return held;
+    // The key is the token itself: a hash needs a thread and a fifth of a request's time.
+    const cached = known.get(token);
+    if (cached !== undefined) return cached;
     const tokenHash = await sha256(token);
     const { exp, ...claims } = await verifyOrRefuse(token, rules);
     const caller = { ...claims, tokenHash };
-    known.set(token, caller, Math.min(rules.now() + REMEMBER_SECONDS, exp));
+    known.set(token, caller, Math.min(rules.now() + CACHE_SECONDS, exp));
     return caller;
   };
 };
@@ -52,7 +52,7 @@ const keyFor = async (token: string, keys: Keys): Promise<{ key: Key; alg: strin
   const header: Record<string, unknown> = { typ: "JWT", ...decodeProtectedHeader(token) };
   const { alg, kid, typ } = header;
   if ("crit" in header || "b64" in header) throw unauthorized();
-  // A gateway assertion says gw+jwt; it must never pass for a user's token.
+  // A gateway assertion (typ gw+jwt) must never be accepted as a user's token.
   if (!isText(typ) || typ.toUpperCase() !== "JWT") throw unauthorized();
   if (!isText(alg) || !ALGORITHMS.includes(alg)) throw unauthorized();
   if (!isText(kid) && (kid !== undefined || alg !== "HS256")) throw unauthorized();
@@ -81,7 +81,7 @@ const checked = (claims: Record<string, unknown>, { issuer, now }: Rules): Verif
   return { sub, sessionId, exp };
 };
 
-// Supabase issues a string; the standard also allows a list, taken when it names nobody else.
+// Supabase issues a string; the standard also allows a list, accepted without other audiences.
 const isForUsers = (aud: unknown): boolean =>
   aud === "authenticated" || (Array.isArray(aud) && aud.length === 1 && aud[0] === "authenticated");
 

@@ -8,14 +8,14 @@ type Fetch = typeof fetch;
 const RETRY_PAUSE_MS = 200;
 const RETRY_STATUSES = [502, 503, 504];
 const EMPTY_STATUSES = [204, 205, 304];
-/** One for all: Deno aborts the signal of every request that is over, and an error costs its stack. */
+/** Shared: Deno aborts the signal of every finished request, and each new error costs its stack. */
 const GONE = clientGone();
 const ERROR_TYPES = ["application/json", "application/problem+json"];
 
 /**
- * Forward a request and give the function's response once its headers are here.
+ * Forward a request, and resolve to the function's response when its headers have arrived.
  *
- * The time-out ends with the headers: a stream may then last as long as it likes.
+ * The time-out covers the headers only: a stream may last longer.
  */
 export const forward = async (
   request: Request,
@@ -35,9 +35,9 @@ export const forward = async (
     const body = await takeBody(request, limits.maxBodyBytes, controller);
     const send = () => fetch(url, init(request.method, headers, body, controller.signal));
     const mayRepeat = body.repeatable && isIdempotent(request);
-    return await relay(await (mayRepeat ? twice(send, controller.signal) : send()));
+    return await relay(await (mayRepeat ? sendTwice(send, controller.signal) : send()));
   } catch (error) {
-    // Not the error itself: what fetch throws names addresses.
+    // Not the error itself: errors of fetch contain addresses.
     if (controller.signal.aborted) throw controller.signal.reason;
     throw error instanceof Refusal ? error : unavailable();
   } finally {
@@ -57,7 +57,7 @@ const init = (method: string, headers: Headers, body: Body, signal: AbortSignal)
 const isIdempotent = ({ method, headers }: Request): boolean =>
   method === "GET" || method === "HEAD" || headers.has("idempotency-key");
 
-const twice = async (
+const sendTwice = async (
   send: () => Promise<Response>,
   signal: AbortSignal,
 ): Promise<Response> => {

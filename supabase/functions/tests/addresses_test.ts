@@ -4,7 +4,7 @@ import { authorization, door, problem, upstream } from "./doubles.ts";
 const send = async (address: string, method: string) => {
   const { seen, fetch } = upstream();
   const handle = await door({ fetch });
-  // The text of an address as a server gives it: new Request() would tidy it up.
+  // The URL as a server receives it: new Request() would normalize it.
   const request = new Request("http://127.0.0.1/", {
     method,
     headers: { authorization: authorization() },
@@ -65,7 +65,7 @@ for (
   });
 }
 
-const nowhere = [
+const unknownAddresses = [
   "",
   "/",
   "/agent",
@@ -117,7 +117,7 @@ const nowhere = [
 
 for (
   const address of [
-    ...nowhere,
+    ...unknownAddresses,
     "http://edge/",
     "http://edge//attacker.example.com/auth-gateway/agent/runs",
     "http://edge/other/auth-gateway/agent/runs",
@@ -130,7 +130,7 @@ for (
     "*",
   ]
 ) {
-  Deno.test(`${JSON.stringify(address).slice(0, 90)} is nowhere`, async () => {
+  Deno.test(`${JSON.stringify(address).slice(0, 90)} is no address`, async () => {
     for (const method of ["GET", "POST"]) {
       const { response, url } = await send(address, method);
       assert.equal(response.status, 404);
@@ -150,7 +150,7 @@ for (
     ["/connect", "PUT", "POST"],
   ] as const
 ) {
-  Deno.test(`${method} ${path} is told what the address takes`, async () => {
+  Deno.test(`${method} ${path} gets the methods of the address`, async () => {
     const { response } = await send(`${HERE}/agent${path}`, method);
     assert.equal(response.status, 405);
     assert.equal(response.headers.get("allow"), allowed);

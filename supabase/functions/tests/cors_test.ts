@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ask, BASE, door, problem } from "./doubles.ts";
+import { requestTo, BASE, door, problem } from "./doubles.ts";
 
 const APP = "https://app.example.com";
 const allowedOrigins = [APP, "http://localhost:3000"];
@@ -34,7 +34,7 @@ for (
     APP.toUpperCase(),
   ]
 ) {
-  Deno.test(`a preflight of ${origin} is told nothing`, async () => {
+  Deno.test(`a preflight of ${origin} gets no permission`, async () => {
     const response = await (await door({ allowedOrigins }))(preflight(origin));
     assert.equal(response.status, 204);
     assert.equal(response.headers.get("access-control-allow-origin"), null);
@@ -43,15 +43,15 @@ for (
   });
 }
 
-Deno.test("answers and problems can be read by a listed origin", async () => {
+Deno.test("a listed origin can read responses and problems", async () => {
   const handle = await door({ allowedOrigins });
   const headers = { origin: APP };
   for (
     const [request, status] of [
-      [ask("/runs", { headers }), 200],
-      [ask("/runs", { headers: { ...headers, authorization: "Bearer x" } }), 401],
-      [ask("/nowhere", { headers }), 404],
-      [ask("/runs", { headers, method: "GET" }), 405],
+      [requestTo("/runs", { headers }), 200],
+      [requestTo("/runs", { headers: { ...headers, authorization: "Bearer x" } }), 401],
+      [requestTo("/nowhere", { headers }), 404],
+      [requestTo("/runs", { headers, method: "GET" }), 405],
     ] as const
   ) {
     const response = await handle(request);
@@ -66,9 +66,9 @@ Deno.test("answers and problems can be read by a listed origin", async () => {
   }
 });
 
-Deno.test("an origin that is not listed is served without a word about origins", async () => {
+Deno.test("an origin that is not listed gets a response without CORS headers", async () => {
   const handle = await door({ allowedOrigins });
-  const response = await handle(ask("/runs", { headers: { origin: "https://evil.example.com" } }));
+  const response = await handle(requestTo("/runs", { headers: { origin: "https://evil.example.com" } }));
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("access-control-allow-origin"), null);
   assert.equal(response.headers.get("vary"), "Origin");
@@ -77,7 +77,7 @@ Deno.test("an origin that is not listed is served without a word about origins",
 Deno.test("without listed origins there is no CORS", async () => {
   const handle = await door();
   assert.equal((await handle(preflight(APP))).status, 405);
-  const response = await handle(ask("/runs", { headers: { origin: APP } }));
+  const response = await handle(requestTo("/runs", { headers: { origin: APP } }));
   assert.equal(response.headers.get("vary"), null);
   assert.equal(response.headers.get("access-control-allow-origin"), null);
 });

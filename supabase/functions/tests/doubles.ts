@@ -25,7 +25,7 @@ export const golden: Golden = JSON.parse(await Deno.readTextFile(FILE));
 
 export const authorization = (name = "an ES256 token"): string => {
   const header = golden.tokens.find((one) => one.name === name)?.authorization[0];
-  if (header === undefined) throw new Error(`no golden token is called ${name}`);
+  if (header === undefined) throw new Error(`there is no golden token ${name}`);
   return header;
 };
 
@@ -36,7 +36,7 @@ export type Seen = {
 };
 type Answer = (seen: Seen, count: number) => Response | Promise<Response>;
 
-/** An upstream that records what it is sent and answers with what it is given. */
+/** An upstream that records requests and responds with the results of `answer`. */
 export const upstream = (answer: Answer = () => Response.json({ ok: true })) => {
   const seen: Seen[] = [];
   const call = async (url: URL | RequestInfo, init: RequestInit = {}): Promise<Response> => {
@@ -72,18 +72,18 @@ export const door = async (changes: Changes = {}) => {
 
 export const BASE = "https://project.example.com/functions/v1/auth-gateway/agent";
 
-/** A request with a good token, but for the changes. */
-export const ask = (path = "/runs", init: RequestInit = {}): Request => {
+/** A request with a valid token, unless `init` has another. */
+export const requestTo = (path = "/runs", init: RequestInit = {}): Request => {
   const headers = new Headers(init.headers);
   if (!headers.has("authorization")) headers.set("authorization", authorization());
   return new Request(`${BASE}${path}`, { method: "POST", ...init, headers });
 };
 
-/** Ends a test that waits for something that never comes. */
+/** The promise, or an error after 5 s, so that a test never waits forever. */
 export const soon = async <T>(promise: Promise<T>): Promise<T> => {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("nothing came within 5 s")), 5000);
+    timer = setTimeout(() => reject(new Error("not resolved within 5 s")), 5000);
   });
   try {
     return await Promise.race([promise, late]);
@@ -92,7 +92,7 @@ export const soon = async <T>(promise: Promise<T>): Promise<T> => {
   }
 };
 
-/** Read a problem, having checked its form. */
+/** Read a problem, and check its form. */
 export const problem = async (response: Response): Promise<Record<string, unknown>> => {
   const type = response.headers.get("content-type");
   if (type !== "application/problem+json") throw new Error(`not a problem: ${type}`);

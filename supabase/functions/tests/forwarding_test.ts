@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ask, authorization, door, type Lines, problem, soon, upstream } from "./doubles.ts";
+import { requestTo, authorization, door, type Lines, problem, soon, upstream } from "./doubles.ts";
 
 Deno.test("only headers on the list reach the function", async () => {
   const { seen, fetch } = upstream();
@@ -35,7 +35,7 @@ Deno.test("only headers on the list reach the function", async () => {
     "user-agent": "test",
     range: "bytes=0-1",
   };
-  await (await door({ fetch }))(ask("/runs", { headers: { ...kept, ...dropped } }));
+  await (await door({ fetch }))(requestTo("/runs", { headers: { ...kept, ...dropped } }));
   const sent = Object.fromEntries(seen[0]?.headers ?? []);
   const { "x-request-id": id, "x-gateway-assertion": assertion, ...rest } = sent;
   assert.match(id ?? "", /^[0-9a-f-]{36}$/);
@@ -51,7 +51,7 @@ for (const [given, isKept] of [["req_1.a-B", true], ["a".repeat(64), true]] as c
   Deno.test(`a clean request id (${given.length} characters) is kept: ${isKept}`, async () => {
     const { seen, fetch } = upstream();
     const response = await (await door({ fetch }))(
-      ask("/runs", { headers: { "x-request-id": given } }),
+      requestTo("/runs", { headers: { "x-request-id": given } }),
     );
     assert.equal(response.headers.get("x-request-id"), given);
     assert.equal(seen[0]?.headers.get("x-request-id"), given);
@@ -60,12 +60,12 @@ for (const [given, isKept] of [["req_1.a-B", true], ["a".repeat(64), true]] as c
 
 for (const given of ["a".repeat(65), "a b", "a/b", "é", "a,b", '"a"', ""]) {
   Deno.test(`a request id ${JSON.stringify(given.slice(0, 9))} is replaced`, async () => {
-    const response = await (await door())(ask("/runs", { headers: { "x-request-id": given } }));
+    const response = await (await door())(requestTo("/runs", { headers: { "x-request-id": given } }));
     assert.match(response.headers.get("x-request-id") ?? "", /^[0-9a-f-]{36}$/);
   });
 }
 
-Deno.test("only headers on the list come back", async () => {
+Deno.test("only headers on the list reach the caller", async () => {
   const kept = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache, no-transform",
@@ -86,7 +86,7 @@ Deno.test("only headers on the list come back", async () => {
   };
   const { fetch } = upstream(() => new Response("x", { headers: { ...kept, ...dropped } }));
   const response = await (await door({ fetch }))(
-    ask("/runs", { headers: { "x-request-id": "mine" } }),
+    requestTo("/runs", { headers: { "x-request-id": "mine" } }),
   );
   assert.deepEqual(Object.fromEntries(response.headers), {
     ...kept,
@@ -105,18 +105,18 @@ for (
     ["", false],
   ] as const
 ) {
-  Deno.test(`a place of ${location} is told: ${isKept}`, async () => {
+  Deno.test(`a location of ${location} is passed on: ${isKept}`, async () => {
     const { fetch } = upstream(() => Response.json({}, { status: 201, headers: { location } }));
-    const response = await (await door({ fetch }))(ask());
+    const response = await (await door({ fetch }))(requestTo());
     assert.equal(response.headers.get("location"), isKept ? location : null);
   });
 }
 
 for (const status of [300, 301, 302, 303, 307, 308]) {
-  Deno.test(`a redirect (${status}) of a function goes no further`, async () => {
+  Deno.test(`a redirect (${status}) of a function is not passed on`, async () => {
     const headers = { location: "http://10.0.0.1/secret", "content-type": "application/json" };
     const { seen, fetch } = upstream(() => new Response("{}", { status, headers }));
-    const response = await (await door({ fetch }))(ask());
+    const response = await (await door({ fetch }))(requestTo());
     assert.equal(response.status, 502);
     assert.equal(response.headers.get("location"), null);
     assert.equal((await problem(response)).code, "bad_gateway");
@@ -125,9 +125,9 @@ for (const status of [300, 301, 302, 303, 307, 308]) {
 }
 
 for (const status of [204, 205, 304]) {
-  Deno.test(`an answer without a body (${status}) stays one`, async () => {
+  Deno.test(`a response without a body (${status}) is passed on`, async () => {
     const { fetch } = upstream(() => new Response(null, { status, headers: { etag: '"1"' } }));
-    const response = await (await door({ fetch }))(ask("/runs/1", { method: "GET" }));
+    const response = await (await door({ fetch }))(requestTo("/runs/1", { method: "GET" }));
     assert.equal(response.status, status);
     assert.equal(response.headers.get("etag"), '"1"');
     assert.equal(response.body, null);
@@ -139,7 +139,7 @@ for (const type of ["application/problem+json", "application/json; charset=utf-8
     const { fetch } = upstream(() =>
       new Response('{"code":"thread_busy"}', { status: 409, headers: { "content-type": type } })
     );
-    const response = await (await door({ fetch }))(ask());
+    const response = await (await door({ fetch }))(requestTo());
     assert.equal(response.status, 409);
     assert.equal(await response.text(), '{"code":"thread_busy"}');
   });
@@ -155,7 +155,7 @@ for (
     const secret = "Traceback: /app/secret.py";
     const headers = { "content-type": "text/html", "retry-after": "7" };
     const { fetch } = upstream(() => new Response(secret, { status, headers }));
-    const response = await (await door({ fetch }))(ask());
+    const response = await (await door({ fetch }))(requestTo());
     assert.equal(response.status, status);
     assert.equal(response.headers.get("retry-after"), "7");
     const body = await problem(response);
@@ -166,7 +166,7 @@ for (
 
 Deno.test("a function that cannot be reached is unavailable, without its address", async () => {
   const { fetch } = upstream(() => Promise.reject(new TypeError("connect 10.0.0.1:80 refused")));
-  const response = await (await door({ fetch }))(ask());
+  const response = await (await door({ fetch }))(requestTo());
   assert.equal(response.status, 503);
   assert.equal(response.headers.get("retry-after"), "2");
   const body = await problem(response);
@@ -174,10 +174,10 @@ Deno.test("a function that cannot be reached is unavailable, without its address
   assert.ok(!JSON.stringify(body).includes("10.0.0.1"));
 });
 
-Deno.test("a failure of ours is a problem that says nothing about it", async () => {
+Deno.test("the problem for an internal failure reveals nothing about it", async () => {
   const lines: Lines = [];
   const mint = () => Promise.reject(new Error("secret"));
-  const response = await (await door({ mint, lines }))(ask());
+  const response = await (await door({ mint, lines }))(requestTo());
   assert.equal(response.status, 500);
   assert.equal((await problem(response)).code, "internal_error");
   assert.ok(!JSON.stringify(lines).includes("secret"));
@@ -198,7 +198,7 @@ for (const [name, fail] of failures) {
   ) {
     Deno.test(`a ${kind} is sent once more after a ${name}`, async () => {
       const { seen, fetch } = upstream((_, count) => count === 1 ? fail() : Response.json({}));
-      const response = await soon((await door({ fetch }))(ask(path, init)));
+      const response = await soon((await door({ fetch }))(requestTo(path, init)));
       assert.equal(response.status, 200);
       assert.equal(seen.length, 2);
       assert.equal(await bodyOf(seen[0]?.init), await bodyOf(seen[1]?.init));
@@ -207,9 +207,9 @@ for (const [name, fail] of failures) {
   }
 
   for (const body of ["{}", undefined]) {
-    Deno.test(`a POST of ${body} without a key is sent once, whatever came: ${name}`, async () => {
+    Deno.test(`a POST of ${body} without a key is sent once, also after: ${name}`, async () => {
       const { seen, fetch } = upstream(fail);
-      const response = await (await door({ fetch }))(ask("/runs", { body }));
+      const response = await (await door({ fetch }))(requestTo("/runs", { body }));
       assert.ok(response.status >= 502);
       assert.equal(seen.length, 1);
     });
@@ -218,17 +218,17 @@ for (const [name, fail] of failures) {
 
 const bodyOf = (init: RequestInit | undefined) => new Response(init?.body).text();
 
-Deno.test("a second failure is the answer", async () => {
+Deno.test("a second failure is the response", async () => {
   const { seen, fetch } = upstream(() => new Response("x", { status: 503 }));
-  const response = await (await door({ fetch }))(ask("/runs/1", GET));
+  const response = await (await door({ fetch }))(requestTo("/runs/1", GET));
   assert.equal(response.status, 503);
   assert.equal(seen.length, 2);
 });
 
 for (const status of [500, 404, 429]) {
-  Deno.test(`a ${status} is an answer and not sent again`, async () => {
+  Deno.test(`a ${status} is passed on without a retry`, async () => {
     const { seen, fetch } = upstream(() => Response.json({}, { status }));
-    assert.equal((await (await door({ fetch }))(ask("/runs/1", GET))).status, status);
+    assert.equal((await (await door({ fetch }))(requestTo("/runs/1", GET))).status, status);
     assert.equal(seen.length, 1);
   });
 }
@@ -236,7 +236,7 @@ for (const status of [500, 404, 429]) {
 Deno.test("a keyed POST with a body of unknown length is not kept for a retry", async () => {
   const { seen, fetch } = upstream(() => new Response("x", { status: 503 }));
   const init = { headers: { "idempotency-key": "k" }, body: "{}" };
-  assert.equal((await (await door({ fetch }))(ask("/runs", init))).status, 503);
+  assert.equal((await (await door({ fetch }))(requestTo("/runs", init))).status, 503);
   assert.equal(seen.length, 1);
   assert.ok(seen[0]?.init.body instanceof ReadableStream);
 });
@@ -245,8 +245,8 @@ Deno.test("a request is one line of the log, without token, query or id", async 
   const lines: Lines = [];
   const handle = await door({ lines });
   const init = { method: "GET", headers: { "x-request-id": "r" } };
-  await handle(ask("/runs/secret-id/events?after=secret-query", init));
-  await handle(ask("/secret-path", { ...init, headers: { ...init.headers, cookie: "secret" } }));
+  await handle(requestTo("/runs/secret-id/events?after=secret-query", init));
+  await handle(requestTo("/secret-path", { ...init, headers: { ...init.headers, cookie: "secret" } }));
   const plain = lines.map(({ ms, ...line }) => {
     assert.equal(typeof ms, "number");
     return line;

@@ -66,7 +66,7 @@ for (
     ["a broken connection", () => Promise.reject(new TypeError("refused"))],
   ] as const
 ) {
-  Deno.test(`a key server that answers with ${name} is asked once per cooldown`, async () => {
+  Deno.test(`a key server that answers with ${name} gets one request per cooldown`, async () => {
     let current: () => Response | Promise<Response> = answer;
     const { keys, seen, clock, lines } = setUp(() => current());
     for (let at = 0; at < 20; at += 1) assert.equal(await keys("ES256", "user-ec"), undefined);
@@ -104,7 +104,7 @@ Deno.test("a fetch of keys has a time-out and follows no redirect", async () => 
   assert.ok(seen[0]?.init.signal instanceof AbortSignal);
 });
 
-Deno.test("private, symmetric and encryption keys are left out, and a broken one harms no other", async () => {
+Deno.test("private, symmetric and encryption keys are left out, and a broken one does not affect the others", async () => {
   const names = [...(await parseKeys(ALL)).keys()].filter((name) => name !== "ES256 broken");
   assert.deepEqual(names.sort(), ["ES256 user-ec", "ES256 user-ec-next", "RS256 user-rsa"]);
 });

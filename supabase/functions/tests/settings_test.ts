@@ -32,7 +32,7 @@ Deno.test("three settings are enough", () => {
   });
 });
 
-Deno.test("the schedule's secret is taken as it is, and none where it is empty", () => {
+Deno.test("the schedule's secret is used unchanged, and an empty one is none", () => {
   assert.equal(read({ SWEEP_SECRET: "s".repeat(32) }).sweepSecret, "s".repeat(32));
   assert.equal(read({ SWEEP_SECRET: "" }).sweepSecret, undefined);
 });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { ask, door, type Lines, problem, soon, upstream } from "./doubles.ts";
+import { requestTo, door, type Lines, problem, soon, upstream } from "./doubles.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const SSE = { headers: { "content-type": "text/event-stream" } };
 
-/** A stream that is written by hand, and tells when it is cancelled. */
+/** A stream that the test writes; `cancelled` resolves when its reader cancels it. */
 const byHand = () => {
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   const cancelled = Promise.withResolvers<void>();
@@ -16,24 +16,24 @@ const byHand = () => {
   return { stream, write, close: () => controller?.close(), cancelled: cancelled.promise };
 };
 
-/** A fetch that waits for its signal, as one does that gets no headers. */
+/** A fetch that gets no headers, and ends when its signal aborts. */
 const silent = () => {
-  const asked = Promise.withResolvers<AbortSignal>();
+  const requested = Promise.withResolvers<AbortSignal>();
   const { seen, fetch } = upstream(({ init }) =>
     new Promise((_, reject) => {
       const signal = init.signal;
       if (!signal) return;
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      asked.resolve(signal);
+      requested.resolve(signal);
     })
   );
-  return { seen, fetch, asked: asked.promise };
+  return { seen, fetch, requested: requested.promise };
 };
 
 Deno.test("each piece of a stream passes before the next one exists", async () => {
   const { stream, write, close } = byHand();
   const { fetch } = upstream(() => new Response(stream, SSE));
-  const response = await soon((await door({ fetch }))(ask()));
+  const response = await soon((await door({ fetch }))(requestTo()));
   const reader = response.body?.getReader();
   for (const piece of ["id: 1.1\n\n", ": ping\n\n", "data: x\n\n"]) {
     write(piece);
@@ -48,7 +48,7 @@ Deno.test("a stream outlives the header time-out", async () => {
   const { stream, write, close } = byHand();
   const { seen, fetch } = upstream(() => new Response(stream, SSE));
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.02 };
-  const response = await soon((await door({ fetch, limits }))(ask()));
+  const response = await soon((await door({ fetch, limits }))(requestTo()));
   const fired = Promise.withResolvers<void>();
   setTimeout(fired.resolve, 60);
   await fired.promise;
@@ -61,7 +61,7 @@ Deno.test("a stream outlives the header time-out", async () => {
 Deno.test("a caller that stops reading stops the function", async () => {
   const { stream, write, cancelled } = byHand();
   const { fetch } = upstream(() => new Response(stream, SSE));
-  const response = await soon((await door({ fetch }))(ask()));
+  const response = await soon((await door({ fetch }))(requestTo()));
   write("data: 1\n\n");
   await response.body?.cancel();
   await soon(cancelled);
@@ -69,11 +69,11 @@ Deno.test("a caller that stops reading stops the function", async () => {
 
 Deno.test("a caller that leaves before the headers aborts the function's request", async () => {
   const lines: Lines = [];
-  const { fetch, asked, seen } = silent();
+  const { fetch, requested, seen } = silent();
   const leaving = new AbortController();
   const handle = await door({ fetch, lines });
-  const answer = handle(ask("/runs/1", { method: "GET", signal: leaving.signal }));
-  const signal = await soon(asked);
+  const answer = handle(requestTo("/runs/1", { method: "GET", signal: leaving.signal }));
+  const signal = await soon(requested);
   leaving.abort();
   await soon(answer);
   assert.equal(signal.aborted, true);
@@ -85,30 +85,30 @@ Deno.test("a caller that leaves during the stream aborts the function's request"
   const { stream } = byHand();
   const { seen, fetch } = upstream(() => new Response(stream, SSE));
   const leaving = new AbortController();
-  await soon((await door({ fetch }))(ask("/runs", { signal: leaving.signal })));
+  await soon((await door({ fetch }))(requestTo("/runs", { signal: leaving.signal })));
   leaving.abort();
   assert.equal(seen[0]?.init.signal?.aborted, true);
 });
 
-Deno.test("a function that gives no headers in time is unavailable and let go", async () => {
-  const { fetch, asked } = silent();
+Deno.test("a function that gives no headers in time is unavailable, and its request is aborted", async () => {
+  const { fetch, requested } = silent();
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
-  const response = await soon((await door({ fetch, limits }))(ask("/runs/1", { method: "GET" })));
+  const response = await soon((await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })));
   assert.equal(response.status, 503);
   assert.ok(response.headers.has("retry-after"));
   assert.equal((await problem(response)).code, "unavailable");
-  assert.equal((await asked).aborted, true);
+  assert.equal((await requested).aborted, true);
 });
 
 Deno.test("the retry is inside the header time-out", async () => {
   const { seen, fetch } = upstream(() => new Response("x", { status: 503 }));
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
-  const response = await soon((await door({ fetch, limits }))(ask("/runs/1", { method: "GET" })));
+  const response = await soon((await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })));
   assert.equal((await problem(response)).code, "unavailable");
   assert.equal(seen.length, 1);
 });
 
-/** Reads what it is sent, as a function does. */
+/** An upstream that reads the request's body, as a function does. */
 const reading = () =>
   upstream(async ({ init }) => {
     init.signal?.throwIfAborted();
@@ -127,7 +127,7 @@ Deno.test("a body passes piece by piece and unchanged", async () => {
     }
     return Response.json({});
   });
-  const answer = (await door({ fetch }))(ask("/runs", { body: stream }));
+  const answer = (await door({ fetch }))(requestTo("/runs", { body: stream }));
   write("one");
   await soon(arrived[0]?.promise ?? Promise.reject());
   write("two");
@@ -140,45 +140,45 @@ Deno.test("a body passes piece by piece and unchanged", async () => {
 for (const size of [0, 1, 1000]) {
   Deno.test(`a body of ${size} bytes is within the cap`, async () => {
     const { fetch } = reading();
-    const response = await soon((await door({ fetch }))(ask("/runs", { body: "x".repeat(size) })));
+    const response = await soon((await door({ fetch }))(requestTo("/runs", { body: "x".repeat(size) })));
     assert.equal(response.status, 200);
     assert.equal((await response.text()).length, size);
   });
 }
 
-Deno.test("a body that says it is too large is refused unread", async () => {
+Deno.test("a body whose content-length is too large is refused unread", async () => {
   const { seen, fetch } = reading();
   const headers = { "content-length": "1001" };
-  const response = await soon((await door({ fetch }))(ask("/runs", { headers, body: "x" })));
+  const response = await soon((await door({ fetch }))(requestTo("/runs", { headers, body: "x" })));
   assert.equal(response.status, 413);
   assert.equal((await problem(response)).code, "body_too_large");
   assert.equal(seen.length, 0);
 });
 
-const lies: Record<string, string>[] = [
+const wrongHeaders: Record<string, string>[] = [
   {},
   { "content-length": "5" },
   { "content-length": "5", "idempotency-key": "k" },
 ];
-for (const headers of lies) {
-  const said = Object.keys(headers).join(", ") || "nothing";
-  Deno.test(`a body that grows too large aborts the function's request (it said: ${said})`, async () => {
+for (const headers of wrongHeaders) {
+  const sent = Object.keys(headers).join(", ") || "nothing";
+  Deno.test(`a body that grows too large aborts the function's request (headers: ${sent})`, async () => {
     const { seen, fetch } = reading();
     const body = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(bytes("x".repeat(400))),
     });
-    const response = await soon((await door({ fetch }))(ask("/runs", { headers, body })));
+    const response = await soon((await door({ fetch }))(requestTo("/runs", { headers, body })));
     assert.equal(response.status, 413);
     assert.equal((await problem(response)).code, "body_too_large");
     assert.ok(seen.every(({ init }) => init.signal?.aborted));
   });
 }
 
-Deno.test("a body that never ends its small promise is cut off by the time-out", async () => {
+Deno.test("a body that stays shorter than its content-length is cut off by the time-out", async () => {
   const { stream, cancelled } = byHand();
   const headers = { "content-length": "5", "idempotency-key": "k" };
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
-  const response = await soon((await door({ limits }))(ask("/runs", { headers, body: stream })));
+  const response = await soon((await door({ limits }))(requestTo("/runs", { headers, body: stream })));
   assert.equal(response.status, 503);
   await soon(cancelled);
 });
@@ -186,6 +186,6 @@ Deno.test("a body that never ends its small promise is cut off by the time-out",
 Deno.test("a refused caller's body is not read", async () => {
   const { stream } = byHand();
   const headers = { authorization: "Bearer x" };
-  const response = await soon((await door())(ask("/runs", { headers, body: stream })));
+  const response = await soon((await door())(requestTo("/runs", { headers, body: stream })));
   assert.equal(response.status, 401);
 });

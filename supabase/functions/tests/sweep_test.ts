@@ -13,22 +13,22 @@ const opened = async (changes: Parameters<typeof door>[0] = {}) => {
   const handle = await door({ fetch, routes: open, sweepSecret: SECRET, ...changes });
   return { seen, handle };
 };
-const ask = (init: RequestInit = {}, address = ADDRESS) =>
+const sweepRequest = (init: RequestInit = {}, address = ADDRESS) =>
   new Request(address, { method: "POST", ...init });
 const headers = { "x-sweep-secret": SECRET };
 
-Deno.test("who knows the secret has waiting runs swept, without a user's token", async () => {
+Deno.test("a caller with the secret can sweep, without a user's token", async () => {
   const { seen, handle } = await opened();
-  const response = await handle(ask({ headers }));
+  const response = await handle(sweepRequest({ headers }));
   assert.equal(response.status, 200);
   assert.deepEqual(await response.json(), { dispatched: 2 });
   assert.equal(seen[0]?.url, "https://agent.example.com/sweep");
   assert.equal(seen[0]?.init.method, "POST");
 });
 
-Deno.test("nothing of the caller goes on: no header, no body, no query", async () => {
+Deno.test("nothing of the caller is passed on: no header, no body, no query", async () => {
   const { seen, handle } = await opened();
-  const said = {
+  const sentHeaders = {
     ...headers,
     authorization: authorization(),
     "x-gateway-assertion": "forged",
@@ -37,7 +37,7 @@ Deno.test("nothing of the caller goes on: no header, no body, no query", async (
     traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     cookie: "a=b",
   };
-  const response = await handle(ask({ headers: said, body: "{}" }, `${ADDRESS}?limit=1`));
+  const response = await handle(sweepRequest({ headers: sentHeaders, body: "{}" }, `${ADDRESS}?limit=1`));
   assert.equal(response.status, 200);
   assert.equal(seen[0]?.url, "https://agent.example.com/sweep");
   assert.equal(seen[0]?.init.body, null);
@@ -72,14 +72,14 @@ const wrong: Record<string, HeadersInit> = {
 for (const [name, given] of Object.entries(wrong)) {
   Deno.test(`${name} opens nothing`, async () => {
     const { seen, handle } = await opened();
-    const response = await handle(ask({ headers: given }));
+    const response = await handle(sweepRequest({ headers: given }));
     assert.equal(response.status, 401);
     assert.equal((await problem(response)).code, "unauthorized");
     assert.deepEqual(seen, []);
   });
 }
 
-Deno.test("where no secret is set there is nothing at the address", async () => {
+Deno.test("without a secret the address does not exist", async () => {
   const { seen, handle } = await opened({ routes, sweepSecret: undefined });
   const tries: HeadersInit[] = [
     {},
@@ -88,24 +88,24 @@ Deno.test("where no secret is set there is nothing at the address", async () => 
     { authorization: authorization() },
   ];
   for (const given of tries) {
-    const response = await handle(ask({ headers: given }));
+    const response = await handle(sweepRequest({ headers: given }));
     assert.equal(response.status, 404);
     assert.equal((await problem(response)).code, "not_found");
   }
   assert.deepEqual(seen, []);
 });
 
-Deno.test("a route without a secret lets nobody in", async () => {
+Deno.test("a route without a secret refuses every caller", async () => {
   const { seen, handle } = await opened({ sweepSecret: undefined });
   for (const secret of ["", "undefined", SECRET]) {
-    assert.equal((await handle(ask({ headers: { "x-sweep-secret": secret } }))).status, 401);
+    assert.equal((await handle(sweepRequest({ headers: { "x-sweep-secret": secret } }))).status, 401);
   }
   assert.deepEqual(seen, []);
 });
 
 Deno.test("the secret opens no other address", async () => {
   const { seen, handle } = await opened();
-  const nowhere = [
+  const unknownAddresses = [
     "/agent/sweep/",
     "/agent//sweep",
     "/agent/Sweep",
@@ -117,16 +117,16 @@ Deno.test("the secret opens no other address", async () => {
     "/runner/sweep",
     "/runner/",
   ];
-  for (const path of nowhere) {
-    const request = ask({ headers });
-    // The text of an address as a server gives it: new Request() would tidy it up.
+  for (const path of unknownAddresses) {
+    const request = sweepRequest({ headers });
+    // The URL as a server receives it: new Request() would normalize it.
     Object.defineProperty(request, "url", { value: `${HERE}${path}` });
     const response = await handle(request);
     assert.equal(response.status, 404, path);
     await problem(response);
   }
   for (const path of ["/runs", "/connect", "/runs/r1/cancel"]) {
-    assert.equal((await handle(ask({ headers }, `${HERE}/agent${path}`))).status, 401);
+    assert.equal((await handle(sweepRequest({ headers }, `${HERE}/agent${path}`))).status, 401);
   }
   assert.deepEqual(seen, []);
 });
@@ -134,48 +134,48 @@ Deno.test("the secret opens no other address", async () => {
 for (const method of ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]) {
   Deno.test(`${method} sweeps nothing`, async () => {
     const { seen, handle } = await opened();
-    const response = await handle(ask({ method, headers }));
+    const response = await handle(sweepRequest({ method, headers }));
     assert.equal(response.status, 405);
     assert.equal(response.headers.get("allow"), "POST");
     assert.deepEqual(seen, []);
   });
 }
 
-Deno.test("no page may send the secret, and no page reads what a sweep answers", async () => {
+Deno.test("no page can send the secret, and no page can read the response of a sweep", async () => {
   const origin = "https://app.example.com";
   const { seen, handle } = await opened({ allowedOrigins: [origin] });
-  const asked = {
+  const preflightHeaders = {
     origin,
     "access-control-request-method": "POST",
     "access-control-request-headers": "x-sweep-secret",
   };
-  const preflight = await handle(ask({ method: "OPTIONS", headers: asked }));
+  const preflight = await handle(sweepRequest({ method: "OPTIONS", headers: preflightHeaders }));
   const allowed = preflight.headers.get("access-control-allow-headers") ?? "";
   assert.ok(!allowed.includes("x-sweep-secret"), allowed);
-  assert.equal((await handle(ask({ headers: { origin } }))).status, 401);
+  assert.equal((await handle(sweepRequest({ headers: { origin } }))).status, 401);
   assert.deepEqual(seen, []);
 });
 
-Deno.test("neither the secret nor a guess is logged or answered", async () => {
+Deno.test("neither the secret nor a guess is in a log or a response", async () => {
   const lines: Lines = [];
   const { handle } = await opened({ lines });
   const guess = "g".repeat(32);
   const answers = [
-    await handle(ask({ headers })),
-    await handle(ask({ headers: { "x-sweep-secret": guess } })),
+    await handle(sweepRequest({ headers })),
+    await handle(sweepRequest({ headers: { "x-sweep-secret": guess } })),
   ];
-  const said = JSON.stringify([lines, await Promise.all(answers.map((one) => one.text()))]);
-  assert.ok(!said.includes(SECRET) && !said.includes(guess), said);
+  const texts = JSON.stringify([lines, await Promise.all(answers.map((one) => one.text()))]);
+  assert.ok(!texts.includes(SECRET) && !texts.includes(guess), texts);
   assert.deepEqual(lines.map(({ function: name, route, status }) => [name, route, status]), [
     ["agent", "/sweep", 200],
     ["agent", "/sweep", 401],
   ]);
 });
 
-Deno.test("a function that fails is a problem without its words", async () => {
+Deno.test("the problem for a failed function does not contain its text", async () => {
   const { fetch } = upstream(() => new Response("trace", { status: 500 }));
   const { handle } = await opened({ fetch });
-  const response = await handle(ask({ headers }));
+  const response = await handle(sweepRequest({ headers }));
   assert.equal(response.status, 500);
   assert.ok(!JSON.stringify(await problem(response)).includes("trace"));
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { base64url, compactVerify, importJWK } from "jose";
 import { minter } from "../auth-gateway/assertions.ts";
 import { inlineKeys, type Keys, parseKeys } from "../auth-gateway/keys.ts";
-import { ask, authorization, door, golden, problem, soon, upstream } from "./doubles.ts";
+import { requestTo, authorization, door, golden, problem, soon, upstream } from "./doubles.ts";
 
 const request = (values: string[]): Request => {
   const headers = new Headers();
@@ -13,7 +13,7 @@ const request = (values: string[]): Request => {
 for (const one of golden.tokens) {
   const legacySecret = one.legacy ? golden.legacy_secret : undefined;
   if (one.accepted) {
-    Deno.test(`${one.name} is accepted, and its assertion says the same`, async () => {
+    Deno.test(`${one.name} is accepted, and its assertion names the same user`, async () => {
       const { seen, fetch } = upstream();
       const handle = await door({ fetch, legacySecret });
       assert.equal((await soon(handle(request(one.authorization)))).status, 200);
@@ -47,7 +47,7 @@ const assertionOf = async (headers: Headers | undefined): Promise<Record<string,
 Deno.test("an assertion names function, caller, token, method and path", async () => {
   const { seen, fetch } = upstream();
   const handle = await door({ fetch });
-  await handle(ask("/runs/a%20b%3Ac/events?after=1.2", { method: "GET" }));
+  await handle(requestTo("/runs/a%20b%3Ac/events?after=1.2", { method: "GET" }));
   const { jti, ...claims } = await assertionOf(seen[0]?.headers);
   const token = authorization().slice("Bearer ".length);
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token));
@@ -72,7 +72,7 @@ for (const [headerTimeoutSeconds, reuse] of [[140, 10], [60, 30], [150, 0]] as c
     const mint = await minter({ key, headerTimeoutSeconds, now: () => now });
     const { seen, fetch } = upstream();
     const handle = await door({ fetch, mint, now: () => now });
-    for (; now < golden.now + 45; now += 5) await handle(ask());
+    for (; now < golden.now + 45; now += 5) await handle(requestTo());
     const sent = await Promise.all(seen.map(({ headers }) => assertionOf(headers)));
     sent.forEach(({ iat, exp }, at) => {
       assert.ok(Number(exp) >= golden.now + at * 5 + headerTimeoutSeconds);
@@ -86,30 +86,30 @@ for (const [headerTimeoutSeconds, reuse] of [[140, 10], [60, 30], [150, 0]] as c
 Deno.test("an assertion is not used again for another path, method or token", async () => {
   const { seen, fetch } = upstream();
   const handle = await door({ fetch });
-  await handle(ask("/runs"));
-  await handle(ask("/connect"));
-  await handle(ask("/runs", { headers: { authorization: authorization("an RS256 token") } }));
-  await handle(ask("/runs/1", { method: "GET" }));
+  await handle(requestTo("/runs"));
+  await handle(requestTo("/connect"));
+  await handle(requestTo("/runs", { headers: { authorization: authorization("an RS256 token") } }));
+  await handle(requestTo("/runs/1", { method: "GET" }));
   const sent = new Set(seen.map(({ headers }) => headers.get("x-gateway-assertion")));
   assert.equal(sent.size, 4);
 });
 
-Deno.test("a verified token is remembered for a minute, and not beyond its expiry", async () => {
+Deno.test("a verified token is cached for a minute, and not beyond its expiry", async () => {
   let now = golden.now;
   let lookups = 0;
-  const held = inlineKeys(await parseKeys(JSON.stringify(golden.jwks)));
+  const fixed = inlineKeys(await parseKeys(JSON.stringify(golden.jwks)));
   const keys: Keys = (alg, kid) => {
     lookups += 1;
-    return held(alg, kid);
+    return fixed(alg, kid);
   };
   const handle = await door({ keys, now: () => now });
-  for (; now < golden.now + 60; now += 10) await handle(ask());
+  for (; now < golden.now + 60; now += 10) await handle(requestTo());
   assert.equal(lookups, 1);
-  await handle(ask());
+  await handle(requestTo());
   assert.equal(lookups, 2);
   now = golden.now;
   const last = { headers: { authorization: authorization("a token in its last second") } };
-  assert.equal((await handle(ask("/runs", last))).status, 200);
+  assert.equal((await handle(requestTo("/runs", last))).status, 200);
   now += 1;
-  assert.equal((await handle(ask("/runs", last))).status, 401);
+  assert.equal((await handle(requestTo("/runs", last))).status, 401);
 });
