@@ -1,6 +1,6 @@
 // @ts-check
-/** A client of the function `agent` (AG-UI 1.0): runs that outlive their connection. No dependencies. */
-import { delay, pause } from "./patience.js";
+/** A client of the function `agent` (AG-UI 1.0). Runs outlive their connections. No dependencies. */
+import { delay, pause } from "./backoff.js";
 import { Problem } from "./problem.js";
 import { EventParser } from "./sse.js";
 
@@ -8,26 +8,26 @@ export { Problem } from "./problem.js";
 export * from "./resume.js";
 
 /** @typedef {import("./resume.js").Answer} Answer */
-/** @typedef {{ type: string, [member: string]: any }} AgUiEvent An event as AG-UI has it. */
+/** @typedef {{ type: string, [member: string]: any }} AgUiEvent An event of AG-UI. */
 /**
- * One event. `cursor` is a place to come back to. `restarts`: forget which items are open, a snapshot follows.
+ * One event. `cursor`: the place to continue from. `restarts`: a snapshot follows, so no item is open any more.
  * @typedef {{ cursor: string, event: AgUiEvent, restarts: boolean }} Received
  */
 /**
- * RunAgentInput; the id of the run is made up if it is left out.
+ * RunAgentInput. Without a `runId`, the client generates one.
  * @typedef {{ threadId: string, runId?: string, messages?: object[], resume?: Answer[], tools?: object[],
  *   context?: object[], state?: unknown, forwardedProps?: Record<string, unknown>, parentRunId?: string }} RunInput
  */
 /** @typedef {"connected" | "reconnecting"} Connection */
 /**
- * How to reach the backend. `url`: the gateway's, such as https://<ref>.supabase.co/functions/v1/auth-gateway.
- * `token`: the user's access token, asked for before each request. `retries`: how often in a row nothing may come
- * before the stream gives up. `silenceSeconds`: a stream that says nothing for so long is taken for cut.
+ * `url`: the gateway's, such as https://<ref>.supabase.co/functions/v1/auth-gateway. `token`: returns the user's access
+ * token; called before each request. `retries`: after this many connections in a row without an event, the stream
+ * fails. `silenceSeconds`: a stream without data for this long counts as cut.
  * @typedef {{ url: string, token: () => string | Promise<string>, fetch?: typeof fetch,
  *   onConnection?: (state: Connection) => void, retries?: number, silenceSeconds?: number,
  *   pause?: (ms: number, signal?: AbortSignal) => Promise<void> }} Options
  */
-/** @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} Asked */
+/** @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} Init */
 /** @typedef {{ runId: string, cursor: string }} Place */
 
 const ENDINGS = new Set(["RUN_FINISHED", "RUN_ERROR"]);
@@ -38,7 +38,7 @@ const ENDINGS = new Set(["RUN_FINISHED", "RUN_ERROR"]);
  */
 export const connect = (options) => new Agent(options);
 
-/** The door to the backend. Made by `connect`. */
+/** A client for one user; `connect` creates it. */
 export class Agent {
   /** @param {Options} options */
   constructor(options) {
@@ -49,10 +49,10 @@ export class Agent {
   }
 
   /**
-   * Start a run, or attach to it if it is known, and give its events until it ends, each once, whatever becomes of
-   * the connection. Leaving the loop, or the signal, leaves the run alone: `cancel` ends it.
+   * Start a run, or attach to it if it exists, and yield its events until it ends, each once, across reconnections.
+   * Leaving the loop or aborting the signal does not end the run: `cancel` does.
    *
-   * Throws a Problem when the backend refuses, and an Error when it cannot be reached.
+   * Throws a Problem if the backend refuses, and an Error if it cannot be reached.
    * @param {RunInput} input
    * @param {{ signal?: AbortSignal }} [options]
    * @returns {AsyncGenerator<Received, void>}
@@ -65,7 +65,7 @@ export class Agent {
   }
 
   /**
-   * The events of a run behind a cursor, or all of them, and then as they come.
+   * The events of a run after a cursor, or all of them, and then new ones as they arrive.
    * @param {string} runId
    * @param {{ after?: string, signal?: AbortSignal }} [options]
    * @returns {AsyncGenerator<Received, void>}
@@ -75,7 +75,7 @@ export class Agent {
   }
 
   /**
-   * Attach to a thread's latest run, or a given one: a snapshot of the thread as it stands, and then what comes.
+   * Attach to a thread's latest run, or a given one: a snapshot of the thread, and then new events.
    * @param {string} threadId
    * @param {{ runId?: string, signal?: AbortSignal }} [options]
    * @returns {AsyncGenerator<Received, void>}
@@ -89,7 +89,7 @@ export class Agent {
   }
 
   /**
-   * Ask for the end of a run. Gives its status: one that is not `in_progress` or `queued` is final.
+   * Cancel a run. Resolves to its status: any other than `in_progress` and `queued` is final.
    * @param {string} runId
    * @returns {Promise<{ runId: string, status: string }>}
    */
@@ -98,7 +98,7 @@ export class Agent {
   }
 
   /**
-   * A run: its status and what it ended with.
+   * Read a run: its status, and its ending once it has one.
    * @param {string} runId
    * @returns {Promise<{ runId: string, threadId: string, status: string, cursor: string, [member: string]: any }>}
    */
@@ -107,20 +107,20 @@ export class Agent {
   }
 
   /**
-   * Ask any function behind the gateway, and read its answer as JSON. Throws a Problem.
+   * Send a request to any function behind the gateway, and read the response as JSON. Throws a Problem.
    * @param {string} path
-   * @param {Asked} [asked]
+   * @param {Init} [init]
    * @returns {Promise<any>}
    */
-  async json(path, asked) {
-    const response = await this.request(path, asked);
+  async json(path, init) {
+    const response = await this.request(path, init);
     return response.status === 204 ? undefined : await response.json();
   }
 
   /**
-   * Ask any function behind the gateway. Throws a Problem.
+   * Send a request to any function behind the gateway. Throws a Problem.
    * @param {string} path
-   * @param {Asked} [asked]
+   * @param {Init} [init]
    */
   async request(path, { method, body, headers, signal } = {}) {
     const response = await this.fetch(this.url + path, {
@@ -138,44 +138,44 @@ export class Agent {
   }
 
   /**
-   * @param {Asked & { path: string }} first
-   * @param {Place} place where the reader stands; it moves
+   * @param {Init & { path: string }} first
+   * @param {Place} place the reader's place; this updates it
    * @returns {AsyncGenerator<Received, void>}
    */
   async *#stream(first, place) {
     const { retries, onConnection, pause } = this.options;
     const { signal } = first;
     let failures = 0;
-    for (let answers = 0;; answers++) {
+    for (let legs = 0;; legs++) {
       const before = place.cursor;
-      const leg = this.#answer(place.cursor ? next(place, signal) : first, place, answers > 0);
+      const leg = this.#leg(place.cursor ? next(place, signal) : first, place, legs > 0);
       /** @type {unknown} */
       let failure;
       try {
         if (yield* leg) return;
       } catch (error) {
         signal?.throwIfAborted();
-        if (error instanceof Problem && !error.isPassing) throw error;
+        if (error instanceof Problem && !error.isTransient) throw error;
         failure = error;
       }
       onConnection?.("reconnecting");
       failures = place.cursor === before ? failures + 1 : 0;
-      if (failures > retries) throw given(failure);
+      if (failures > retries) throw errorOf(failure);
       await pause(delay(failures, failure), signal);
     }
   }
 
   /**
-   * The events of one answer; true once the run has ended.
-   * @param {Asked & { path: string }} asked
+   * The events of one response; true once the run has ended.
+   * @param {Init & { path: string }} init
    * @param {Place} place
    * @param {boolean} isLater
    * @returns {AsyncGenerator<Received, boolean>}
    */
-  async *#answer({ path, ...asked }, place, isLater) {
+  async *#leg({ path, ...init }, place, isLater) {
     const cut = new AbortController();
-    const signal = AbortSignal.any([cut.signal, ...(asked.signal ? [asked.signal] : [])]);
-    const response = await this.request(path, { ...asked, signal });
+    const signal = AbortSignal.any([cut.signal, ...(init.signal ? [init.signal] : [])]);
+    const response = await this.request(path, { ...init, signal });
     this.options.onConnection?.("connected");
     let isHead = isLater;
     try {
@@ -203,7 +203,7 @@ export class Agent {
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
     const parser = new EventParser();
     for (;;) {
-      const silence = () => cut.abort(new Error("The stream fell silent."));
+      const silence = () => cut.abort(new Error("The stream sent no data in time."));
       const timer = setTimeout(silence, this.options.silenceSeconds * 1000);
       const { done, value } = await reader.read().finally(() => clearTimeout(timer));
       if (done) return;
@@ -213,10 +213,10 @@ export class Agent {
 }
 
 /**
- * What it ends with: the backend's own words where it had some.
+ * The error for the caller: the backend's own problem if there is one.
  * @param {unknown} failure
  */
-const given = (failure) =>
+const errorOf = (failure) =>
   failure instanceof Problem && failure.code !== "unknown"
     ? failure
     : new Error("The backend cannot be reached.", { cause: failure });

@@ -2,18 +2,18 @@
 import { Problem } from "./problem.js";
 
 /**
- * How long to wait, in ms: not at all behind an answer that brought something.
+ * The time to wait before the next connection, in ms: 0 after one that brought events.
  * @param {number} failures
  * @param {unknown} failure
  */
 export const delay = (failures, failure) => {
-  const asked = failure instanceof Problem ? (failure.retryAfter ?? 0) * 1000 : 0;
+  const requested = failure instanceof Problem ? (failure.retryAfter ?? 0) * 1000 : 0;
   const backOff = failures && Math.min(10_000, 125 * 2 ** failures) * (0.5 + Math.random() / 2);
-  return Math.max(asked, backOff);
+  return Math.max(requested, backOff);
 };
 
 /**
- * Wait, unless the signal ends it: then this throws its reason.
+ * Wait. If the signal aborts, this throws its reason.
  * @param {number} ms
  * @param {AbortSignal} [signal]
  * @returns {Promise<void>}

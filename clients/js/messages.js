@@ -3,13 +3,13 @@
 /** @typedef {import("./resume.js").Interrupt} Interrupt */
 /** @typedef {{ id: string, type: "function", function: { name: string, arguments: string } }} ToolCall */
 /**
- * A message as AG-UI has it.
+ * A message of AG-UI.
  * @typedef {{ id: string, role: string, content?: any, toolCalls?: ToolCall[], toolCallId?: string }} Message
  */
 
-/** What a stream's events make of a thread: its messages, its state, and what it waits for. */
+/** A thread, built from a stream's events: its messages, its state, and its open interrupts. */
 export class Conversation {
-  /** @param {Message[]} [messages] those before the run */
+  /** @param {Message[]} [messages] the messages before the run */
   constructor(messages = []) {
     /** @type {Message[]} */
     this.messages = structuredClone(messages);
@@ -24,7 +24,7 @@ export class Conversation {
   }
 
   /**
-   * Take in the next event.
+   * Apply the next event.
    * @param {Received} received
    */
   apply({ event }) {

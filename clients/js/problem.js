@@ -1,8 +1,8 @@
 // @ts-check
-/** What a person, and most requests, will wait. */
+/** A longer `Retry-After` is not worth waiting for. */
 const LONGEST_WAIT_SECONDS = 60;
 
-/** An answer that is not what was asked for: RFC 9457, with the backend's stable `code` (docs/api.md lists them). */
+/** An error response (RFC 9457), with the backend's stable `code` (docs/api.md lists them). */
 export class Problem extends Error {
   /**
    * @param {number} status
@@ -10,26 +10,26 @@ export class Problem extends Error {
    * @param {number} [retryAfter] seconds
    */
   constructor(status, body, retryAfter) {
-    super(body.detail ?? `The backend answered ${status}.`);
+    super(body.detail ?? `The backend responded ${status}.`);
     this.name = "Problem";
     this.status = status;
-    /** `unknown` where something on the way answered, and not the backend. */
+    /** `unknown` if the response came from a proxy, and not from the backend. */
     this.code = body.code ?? "unknown";
-    /** What finds it in the backend's log. */
+    /** The id of the request in the backend's log. */
     this.requestId = body.request_id ?? "";
-    /** Which members of the request are wrong, and why. */
+    /** The invalid members of the request, with reasons. */
     this.errors = body.errors ?? [];
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same request may work in a moment: not where it is told to come back tomorrow. */
-  get isPassing() {
+  /** Whether a retry within a minute may succeed. */
+  get isTransient() {
     if (this.retryAfter !== undefined) return this.retryAfter <= LONGEST_WAIT_SECONDS;
     return this.status > 501 || this.status === 408;
   }
 
   /**
-   * The problem an answer tells.
+   * The problem of an error response.
    * @param {Response} response
    */
   static async of(response) {

@@ -1,5 +1,5 @@
 // @ts-check
-/** `HttpAgent` of @ag-ui/client, for runs that outlive their connection. Needs that package; `agent.js` does not. */
+/** `HttpAgent` of @ag-ui/client, whose runs outlive their connections. Needs that package; `agent.js` does not. */
 import { HttpAgent } from "@ag-ui/client";
 import { connect } from "./agent.js";
 
@@ -7,12 +7,12 @@ import { connect } from "./agent.js";
 /** @typedef {import("./agent.js").AgUiEvent} AgUiEvent */
 /** @typedef {import("@ag-ui/client").RunAgentInput} RunAgentInput */
 /**
- * What HttpAgent takes, and how to reach the backend: `gateway` is its address, as `url` of `connect`.
+ * The options of HttpAgent and of `connect`; `gateway` is the `url` of `connect`.
  * @typedef {Omit<ConstructorParameters<typeof HttpAgent>[0], "url" | "fetch">
  *   & Omit<import("./agent.js").Options, "url"> & { gateway: string }} Config
  */
 
-/** An HttpAgent whose runs go on behind a cut, and whose `connectAgent` shows a thread as it stands and what comes. */
+/** An HttpAgent whose runs continue after a cut, and whose `connectAgent` yields a snapshot and then new events. */
 export class ResumableHttpAgent extends HttpAgent {
   /** @param {Config} config */
   constructor({ gateway, ...config }) {
@@ -20,7 +20,8 @@ export class ResumableHttpAgent extends HttpAgent {
     super({
       ...config,
       url: `${backend.url}/agent/runs`,
-      fetch: (_, { body, signal }) => respond(backend.run(JSON.parse(String(body)), heed(signal))),
+      fetch: (_, { body, signal }) =>
+        respond(backend.run(JSON.parse(String(body)), optional(signal))),
     });
     this.backend = backend;
   }
@@ -35,7 +36,7 @@ export class ResumableHttpAgent extends HttpAgent {
   }
 
   /**
-   * Ask for the end of a run: `abortRun` only stops listening.
+   * Cancel a run; `abortRun` only closes the connection.
    * @param {string} runId
    */
   async cancelRun(runId) {
@@ -59,14 +60,14 @@ export class ResumableHttpAgent extends HttpAgent {
 }
 
 /** @param {AbortSignal | null | undefined} signal */
-const heed = (signal) => signal ? { signal } : {};
+const optional = (signal) => signal ? { signal } : {};
 
 /**
- * The events as one answer that was never cut. What the backend refuses is thrown before there is an answer.
+ * The events as one uncut response. If the backend refuses the request, this throws its Problem.
  * @param {AsyncGenerator<Received, void>} received
  */
 const respond = async (received) => {
-  const events = mended(received);
+  const events = merged(received);
   let next = await events.next();
   const encoder = new TextEncoder();
   const body = new ReadableStream({
@@ -83,21 +84,21 @@ const respond = async (received) => {
 };
 
 /**
- * One run, begun once: where the backend starts over with a snapshot, what was open is closed first.
+ * The events of one run with a single RUN_STARTED: before a snapshot that restarts it, open items are closed.
  * @param {AsyncIterable<Received>} received
  * @returns {AsyncGenerator<AgUiEvent, void>}
  */
-async function* mended(received) {
+async function* merged(received) {
   /** @type {Map<string, AgUiEvent>} */
   const closing = new Map();
-  let hasBegun = false;
+  let hasStarted = false;
   for await (const { event, restarts } of received) {
-    if (restarts && hasBegun) {
+    if (restarts && hasStarted) {
       yield* closing.values();
       closing.clear();
       continue;
     }
-    hasBegun = true;
+    hasStarted = true;
     note(closing, event);
     yield event;
   }

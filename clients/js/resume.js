@@ -1,16 +1,16 @@
 // @ts-check
 /**
- * A question a run ended with.
+ * An interrupt: a question that a run ends with.
  * @typedef {{ id: string, reason: string, message?: string, toolCallId?: string,
  *   responseSchema?: Record<string, unknown>, expiresAt?: string }} Interrupt
  */
 /**
- * An answer: an entry of the `resume` of the next run of the thread, which has to cover all of its open questions.
+ * An answer: an entry in the `resume` of the thread's next run, which must answer all open interrupts.
  * @typedef {{ interruptId: string, status: "resolved" | "cancelled", payload?: unknown }} Answer
  */
 
 /**
- * The user's yes, with the call's arguments as the user changed them where the question allows that.
+ * Approve a call; with other arguments if the interrupt allows that.
  * @param {Interrupt} interrupt
  * @param {Record<string, unknown>} [changed]
  * @returns {Answer}
@@ -22,7 +22,7 @@ export const approve = ({ id }, changed) => ({
 });
 
 /**
- * The user's no, of which the model is told.
+ * Refuse a call. The model gets the refusal and its reason.
  * @param {Interrupt} interrupt
  * @param {string} [reason]
  * @returns {Answer}
@@ -34,7 +34,7 @@ export const refuse = ({ id }, reason) => ({
 });
 
 /**
- * What a tool wanted to know (`reason` is `input_required`).
+ * Answer a tool's question (an interrupt whose `reason` is `input_required`).
  * @param {Interrupt} interrupt
  * @param {unknown} payload
  * @returns {Answer}
@@ -42,14 +42,14 @@ export const refuse = ({ id }, reason) => ({
 export const answer = ({ id }, payload) => ({ interruptId: id, status: "resolved", payload });
 
 /**
- * No answer at all: the call is not made.
+ * Dismiss an interrupt without an answer: the call is not made.
  * @param {Interrupt} interrupt
  * @returns {Answer}
  */
 export const dismiss = ({ id }) => ({ interruptId: id, status: "cancelled" });
 
 /**
- * Whether the user may change the arguments of the call this is about.
+ * Whether the user may change the arguments of the interrupt's call.
  * @param {Interrupt} interrupt
  */
 export const mayChange = ({ responseSchema }) =>

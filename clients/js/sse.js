@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * One server-sent event: the last `id:` that stood before it or in it ("" for none), and its data.
+ * One server-sent event: the last `id:` before or in it ("" for none), and its data.
  * @typedef {{ id: string, data: string }} Frame
  */
 
-/** Server-sent events (WHATWG HTML §9.2) out of bytes that may be cut anywhere. What is not whole is not an event. */
+/** Parses server-sent events (WHATWG HTML §9.2) from chunks of bytes. An incomplete event is dropped. */
 export class EventParser {
   #decoder = new TextDecoder();
   #rest = "";
@@ -21,7 +21,7 @@ export class EventParser {
   *push(bytes) {
     let text = this.#decoder.decode(bytes, { stream: true });
     if (text === "") return;
-    // A line may end in CR LF of which only the CR was there.
+    // A line may end in CR LF, split between two chunks.
     if (this.#endedInCr && text.startsWith("\n")) text = text.slice(1);
     this.#endedInCr = text === "" || text.endsWith("\r");
     const lines = (this.#rest + text).split(/\r\n|\n|\r/);

@@ -1,4 +1,7 @@
-"""Ask, print the answer as it is written, and go on behind every cut. Needs httpx: python example.py URL TOKEN TEXT."""
+"""Send a message, print the answer as it is written, and reconnect after every cut.
+
+Needs httpx: python example.py URL TOKEN TEXT.
+"""
 
 import json
 import sys
@@ -12,7 +15,7 @@ run_id, cursor, type_ = str(uuid4()), "", ""
 message = {"id": str(uuid4()), "role": "user", "content": text}
 body = {"threadId": str(uuid4()), "runId": run_id, "messages": [message]}
 client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=45)
-# The same runId is the same run, so it may be posted until its first event is here.
+# A repeated runId is the same run, so the request can be repeated until the first event has arrived.
 first = {"method": "POST", "url": f"{url}/agent/runs", "json": body}
 rest = {"method": "GET", "url": f"{url}/agent/runs/{run_id}/events"}
 
@@ -21,12 +24,12 @@ while type_ not in ("RUN_FINISHED", "RUN_ERROR"):
     try:
         with client.stream(
             **({**rest, "params": {"after": cursor}} if cursor else first)
-        ) as answer:
-            if answer.status_code >= 502:
-                # A function that starts, stops or is full.
-                raise httpx.ReadError("Not at the moment.")
-            answer.raise_for_status()
-            for line in answer.iter_lines():
+        ) as response:
+            if response.status_code >= 502:
+                # The function starts, stops or is full.
+                raise httpx.ReadError("Unavailable.")
+            response.raise_for_status()
+            for line in response.iter_lines():
                 name, _, value = line.partition(": ")
                 frame[name] = value
                 if line == "" and "id" in frame:

@@ -112,7 +112,7 @@ Deno.test("a stream that falls silent is taken for cut", async () => {
   };
   const { agent } = asking([], { fetch, silenceSeconds: 0.01, retries: 1 });
   const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
-  assert.deepEqual([error.cause.message, cancelled], ["The stream fell silent.", 2]);
+  assert.deepEqual([error.cause.message, cancelled], ["The stream sent no data in time.", 2]);
 });
 
 Deno.test("the signal ends a wait, and a stream", async () => {

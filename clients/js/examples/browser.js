@@ -1,4 +1,4 @@
-// A page that asks, shows the answer as it is written, and goes on with it after a reload: all of it.
+// A complete page: it sends a question, shows the answer as it is written, and continues after a reload.
 // With supabase-js, `token` is: async () => (await supabase.auth.getSession()).data.session.access_token
 import { connect } from "../agent.js";
 import { Conversation } from "../messages.js";
@@ -23,5 +23,5 @@ document.querySelector("form").addEventListener("submit", (event) => {
   show(agent.run({ threadId, messages: [{ id: crypto.randomUUID(), role: "user", content }] }));
 });
 
-// Behind a reload there may be a run that goes on; a new thread has none.
+// After a reload a run may still be in progress; a new thread has none.
 show(agent.connectThread(threadId)).catch(({ code }) => code === "run_not_found" || alert(code));
