@@ -1,9 +1,9 @@
 // @ts-check
-/** What a screen reader says of a stream: whole sentences, each once, and how it ended. */
+/** Announces a stream to screen readers: whole sentences, each once, and the ending. */
 
 const SENTENCE = /^[\s\S]*?(?:[^\d\s][.!?:]|\n)(?=\s)/;
 
-export class Said {
+export class Announcer {
   #text = "";
 
   /** @param {HTMLElement} region a polite live region */
@@ -11,14 +11,14 @@ export class Said {
     this.region = region;
   }
 
-  /** Another thread, perhaps of another user. */
+  /** Remove all announcements, for another thread or user. */
   clear() {
     this.#text = "";
     this.region.replaceChildren();
   }
 
   /** @param {import("/client/agent.js").AgUiEvent} event */
-  hear(event) {
+  read(event) {
     if (event.type === "TEXT_MESSAGE_START") this.#text = "";
     if (event.type === "TEXT_MESSAGE_CONTENT") {
       this.#text += event.delta;
@@ -26,16 +26,16 @@ export class Said {
         let found;
         (found = SENTENCE.exec(this.#text));
         this.#text = this.#text.slice(found[0].length)
-      ) this.#say(found[0]);
+      ) this.#announce(found[0]);
     }
-    if (event.type === "TEXT_MESSAGE_END") this.#say(this.#text);
-    if (event.type === "TOOL_CALL_START") this.#say(`Calls ${event.toolCallName}.`);
-    if (event.outcome?.type === "interrupt") this.#say("Your answer is needed.");
-    if (event.type === "RUN_ERROR") this.#say(event.message);
+    if (event.type === "TEXT_MESSAGE_END") this.#announce(this.#text);
+    if (event.type === "TOOL_CALL_START") this.#announce(`Calls ${event.toolCallName}.`);
+    if (event.outcome?.type === "interrupt") this.#announce("Your answer is needed.");
+    if (event.type === "RUN_ERROR") this.#announce(event.message);
   }
 
   /** @param {string} text */
-  #say(text) {
+  #announce(text) {
     if (!text.trim()) return;
     const line = document.createElement("p");
     line.textContent = text.trim();

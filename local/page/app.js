@@ -1,10 +1,10 @@
 // @ts-check
-/** The page: which view is shown, of which thread, to whom. The address behind `#` says it, so that a reload does too. */
+/** The page: the shown view, thread and user. View and thread are in the URL's fragment, so that a reload keeps them. */
 import { Chat } from "./chat.js";
 import { byId } from "./dom.js";
 import { FunctionsView } from "./functions.js";
 import { RunsView } from "./runs.js";
-import { remember, rememberedUser, Session } from "./session.js";
+import { Session, storedUser, storeUser } from "./session.js";
 import { ThreadList } from "./threads.js";
 
 const userChoice = byId("user", HTMLSelectElement);
@@ -18,7 +18,7 @@ const showConnection = (state) => {
 
 /** @param {string} user */
 const signIn = (user) => {
-  remember(user);
+  storeUser(user);
   showConnection("connected");
   return new Session(user, showConnection);
 };
@@ -35,7 +35,7 @@ const go = (...parts) => {
   location.hash = `/${parts.filter((part) => part).map(encodeURIComponent).join("/")}`;
 };
 
-userChoice.value = rememberedUser();
+userChoice.value = storedUser();
 let session = signIn(userChoice.value);
 const threads = new ThreadList(session);
 const chat = new Chat(session, {
@@ -80,7 +80,7 @@ const showLink = (link, view) => {
 
 userChoice.addEventListener("change", () => {
   session = signIn(userChoice.value);
-  for (const part of [threads, chat, runs]) part.become(session);
+  for (const part of [threads, chat, runs]) part.setSession(session);
   threadId = "";
   if (location.hash === "#/chat") show();
   else go("chat");
@@ -91,7 +91,7 @@ byId("new", HTMLButtonElement).addEventListener("click", () => {
   openMenu(false);
   byId("message", HTMLTextAreaElement).focus();
 });
-// Also where the thread is the one that is shown already.
+// Also if the thread is already shown, which changes no hash.
 byId("thread-list", HTMLElement).addEventListener("click", () => openMenu(false));
 globalThis.addEventListener("hashchange", show);
 show();

@@ -1,16 +1,19 @@
 // @ts-check
-/** The chat: one thread, its messages as they are written, and what a person can do about them. */
+/** The chat: one thread, its messages as they are written, and the user's actions. */
 import { Conversation } from "/client/messages.js";
-import { byId, told } from "./dom.js";
+import { byId, errorText } from "./dom.js";
 import { welcome } from "./welcome.js";
 import { Questions } from "./questions.js";
-import { Said } from "./said.js";
+import { Announcer } from "./announcer.js";
 import { Transcript } from "./transcript.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("/client/agent.js").Received} Received */
 /** @typedef {{ onThread: (threadId: string) => void, onChange: () => void }} Events */
-/** `isVisit`: nothing is asked, only looked at. @typedef {{ isVisit?: boolean, onStart?: () => void, onRefused?: () => void }} Heard */
+/**
+ * `isVisit`: the user opened the thread and sent nothing.
+ * @typedef {{ isVisit?: boolean, onStart?: () => void, onRefused?: () => void }} Callbacks
+ */
 
 const TITLE_LENGTH = 60;
 
@@ -19,13 +22,13 @@ export class Chat {
   #message = byId("message", HTMLTextAreaElement);
   #send = byId("send", HTMLButtonElement);
   #stop = byId("stop", HTMLButtonElement);
-  #said = new Said(byId("said", HTMLElement));
+  #announcer = new Announcer(byId("said", HTMLElement));
   #conversation = new Conversation();
   #threadId = "";
-  /** Whether the thread is to begin with the next message. */
+  /** Whether the next message starts a new thread. */
   #isNew = true;
   #runId = "";
-  /** Ends the reading of what is shown; the run goes on. */
+  /** Aborts the shown stream; the run continues. */
   #left = new AbortController();
 
   /**
@@ -37,10 +40,10 @@ export class Chat {
     this.events = events;
     this.transcript = new Transcript(
       byId("log", HTMLElement),
-      (id, content) => this.#ask(id, content),
+      (id, content) => this.#sendMessage(id, content),
     );
     this.questions = new Questions((resume) =>
-      this.#run({ resume }, { onRefused: () => this.questions.askAgain() })
+      this.#run({ resume }, { onRefused: () => this.questions.reset() })
     );
     welcome().then((paragraphs) => {
       this.transcript.welcome(paragraphs);
@@ -59,14 +62,14 @@ export class Chat {
   }
 
   /** @param {Session} session */
-  become(session) {
+  setSession(session) {
     this.session = session;
     this.#message.value = "";
     this.#leave("");
   }
 
   /**
-   * Show a thread as it stands, and go on with what comes; none is a new one.
+   * Show a thread and its new events; "" shows an empty new thread.
    * @param {string} threadId
    */
   open(threadId) {
@@ -84,7 +87,7 @@ export class Chat {
     this.#threadId = threadId;
     this.#isNew = !threadId;
     this.#runId = "";
-    this.#said.clear();
+    this.#announcer.clear();
     this.transcript.clear();
     this.#show();
   }
@@ -93,31 +96,34 @@ export class Chat {
     const content = this.#message.value.trim();
     if (!content || this.#runId) return;
     this.#message.value = "";
-    this.#ask(crypto.randomUUID(), content);
+    this.#sendMessage(crypto.randomUUID(), content);
   }
 
   /**
-   * Say something: new, or in place of a message and all behind it.
+   * Send a message: a new one, or one that replaces a message and all after it.
    * @param {string} id
    * @param {string} content
    */
-  #ask(id, content) {
+  #sendMessage(id, content) {
     const before = this.#conversation;
     const { messages } = before;
     const at = messages.findIndex((message) => message.id === id);
-    const said = { id, role: "user", content };
-    this.#conversation = new Conversation([...(at < 0 ? messages : messages.slice(0, at)), said]);
+    const message = { id, role: "user", content };
+    this.#conversation = new Conversation([
+      ...(at < 0 ? messages : messages.slice(0, at)),
+      message,
+    ]);
     const isFirst = this.#isNew || (at === 0 && messages[0].content !== content);
     const threadId = this.#threadId || crypto.randomUUID();
     const isUnknown = threadId !== this.#threadId;
     this.#threadId = threadId;
-    this.#run({ messages: [said] }, {
+    this.#run({ messages: [message] }, {
       onStart: () => {
         this.#isNew = false;
         if (isFirst) this.#name(threadId, content);
       },
       onRefused: () => {
-        // Nothing of it is kept: it stands where it was written, and all else as it was.
+        // The backend stored nothing: restore the conversation, and put the text back into the field.
         this.#conversation = before;
         if (at < 0) this.#message.value ||= content;
       },
@@ -127,19 +133,19 @@ export class Chat {
 
   /**
    * @param {{ messages?: object[], resume?: import("/client/agent.js").Answer[] }} input
-   * @param {Heard} heard
+   * @param {Callbacks} callbacks
    */
-  #run(input, heard) {
+  #run(input, callbacks) {
     const runId = crypto.randomUUID();
     this.#runId = runId;
     const run = { ...input, threadId: this.#threadId, runId };
     this.transcript.follow();
-    this.#read(this.session.backend.run(run, this.#left), heard);
+    this.#read(this.session.backend.run(run, this.#left), callbacks);
   }
 
   /**
    * @param {AsyncIterable<Received>} stream
-   * @param {Heard} heard
+   * @param {Callbacks} callbacks
    */
   async #read(stream, { isVisit, onStart, onRefused }) {
     const { signal } = this.#left;
@@ -149,16 +155,16 @@ export class Chat {
       for await (const received of stream) {
         if (received.event.type === "RUN_STARTED") this.#runId = received.event.runId;
         this.#conversation.apply(received);
-        this.#said.hear(received.event);
+        this.#announcer.read(received.event);
         this.#show();
         if (!hasStarted) onStart?.();
         hasStarted = true;
       }
     } catch (error) {
       if (signal.aborted) return;
-      // Nothing was asked: a thread without runs is just empty.
+      // The user sent nothing: a thread without runs is just empty.
       const isEmpty = isVisit && Object(error).code === "run_not_found";
-      if (!isEmpty) this.transcript.problem(told(error));
+      if (!isEmpty) this.transcript.problem(errorText(error));
       if (!hasStarted) onRefused?.();
     }
     if (signal.aborted) return;
@@ -169,18 +175,18 @@ export class Chat {
 
   async #cancel() {
     if (this.#stop.ariaDisabled === "true") return;
-    // Not `disabled`, which would lose the focus.
+    // Not `disabled`: the button would lose the focus.
     this.#stop.ariaDisabled = "true";
     try {
       await this.session.backend.cancel(this.#runId);
     } catch (error) {
       this.#stop.ariaDisabled = "false";
-      this.transcript.problem(told(error));
+      this.transcript.problem(errorText(error));
     }
   }
 
   /**
-   * A thread is listed by what it began with.
+   * Title a thread with its first message.
    * @param {string} threadId
    * @param {string} content
    */
@@ -190,7 +196,7 @@ export class Chat {
     try {
       await this.session.backend.json(path, { method: "PATCH", body: { title } });
     } catch {
-      // It is listed by its id then.
+      // The list then shows the thread's id.
     }
     this.events.onChange();
   }
@@ -202,10 +208,10 @@ export class Chat {
     this.#send.hidden = isBusy;
     this.#stop.hidden = !isBusy;
     if (!isBusy) this.#stop.ariaDisabled = "false";
-    // One stands in the other's place.
+    // The visible button takes over the focus of the hidden one.
     if (hasFocus) (isBusy ? this.#stop : this.#send).focus();
-    const isAsked = this.#conversation.interrupts.length > 0;
-    this.#message.placeholder = isAsked ? "Answer the question above first" : "Write a message";
+    const hasQuestion = this.#conversation.interrupts.length > 0;
+    this.#message.placeholder = hasQuestion ? "Answer the question above first" : "Write a message";
     this.transcript.show(this.#conversation, isBusy, this.questions.cards(this.#conversation));
   }
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** Elements, made one by one: nothing here, or anywhere on the page, reads text as HTML. */
+/** Creates elements one by one: the page never parses text as HTML. */
 
 /** @typedef {Node | string | null | undefined | false} Child */
 /** @typedef {Record<string, string | number | boolean | ((event: any) => unknown) | undefined>} Attributes */
@@ -27,7 +27,7 @@ export const el = (tag, attributes = {}, ...children) => {
 };
 
 /**
- * The element with that id, of that kind.
+ * The element with this id, which must be of this kind.
  * @template {HTMLElement} Kind
  * @param {string} id
  * @param {new () => Kind} kind
@@ -40,7 +40,7 @@ export const byId = (id, kind) => {
 };
 
 /**
- * Nodes for a tree as `markdown` gives it.
+ * The nodes of a tree that `markdown` returns.
  * @param {import("./markdown.js").Tree[]} trees
  * @returns {Child[]}
  */
@@ -52,7 +52,7 @@ export const nodes = (trees) =>
 /** @param {string} iso */
 export const clock = (iso) => new Date(iso).toLocaleTimeString([], { timeStyle: "medium" });
 
-/** What the backend says to programs, for a person. @type {Record<string, string>} */
+/** Problems' codes, as sentences for people. @type {Record<string, string>} */
 const PLAIN = {
   interrupt_open: "Answer the question above first.",
   thread_busy: "This thread is still being answered. Wait, or stop it.",
@@ -60,10 +60,10 @@ const PLAIN = {
 };
 
 /**
- * What went wrong, in a sentence for a person.
+ * An error as a sentence for people.
  * @param {unknown} error
  */
-export const told = (error) => {
+export const errorText = (error) => {
   const { code, message } = Object(error);
   return code ? `${PLAIN[code] ?? message} (${code})` : String(message ?? error);
 };

@@ -1,7 +1,7 @@
 // @ts-check
-/** How a run ended, in a sentence. */
+/** A run's ending as a sentence. */
 
-/** Why an answer ended before its end. @type {Record<string, string>} */
+/** Sentences for incomplete runs, by reason. @type {Record<string, string>} */
 const EARLY = {
   max_output_tokens: "The answer ends here: it reached the longest it may be.",
   content_filter: "The answer ends here: the model's filter stopped it.",
@@ -10,7 +10,7 @@ const EARLY = {
 };
 
 /**
- * What stands below the last message; nothing where nothing is to be said.
+ * The note below the last message, which may be empty.
  * @param {import("/client/agent.js").AgUiEvent} ending
  */
 export const endingNote = ({ type, code, message, outcome, usage, metadata }) => {

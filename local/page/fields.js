@@ -1,12 +1,12 @@
 // @ts-check
-/** Fields for a flat JSON Schema, as tools ask with. */
+/** Form fields for the flat JSON Schema of a tool's question. */
 import { el } from "./dom.js";
 
 /** @typedef {{ type?: string, title?: string, description?: string, enum?: string[], default?: unknown }} Property */
 /** @typedef {HTMLInputElement | HTMLSelectElement} Field */
 
 /**
- * The fields, and what is in them.
+ * The fields, and a function that reads their values.
  * @param {unknown} schema
  */
 export const fields = (schema) => {

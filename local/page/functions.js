@@ -1,6 +1,6 @@
 // @ts-check
-/** The functions of this machine: their processes, their health, and a way to see what happens when one dies. */
-import { byId, el, told } from "./dom.js";
+/** The view of the local functions: their processes and health, and buttons to kill them. */
+import { byId, el, errorText } from "./dom.js";
 import { local } from "./session.js";
 
 /** @typedef {{ name: string, pid: number, starts: number, seconds: number, isAlive: boolean, isReady: boolean, liveRuns: number | null }} Process */
@@ -27,8 +27,8 @@ export class FunctionsView {
       el(
         "p",
         {},
-        "Kill the agent in the middle of an answer: another process takes the run over within some seconds, " +
-          "and writes anew what the dead one had not finished.",
+        "Kill the agent in the middle of an answer: another process takes over the run within seconds, " +
+          "and repeats the turn that the dead one had not finished.",
       ),
       this.#runs,
       el(
@@ -56,7 +56,7 @@ export class FunctionsView {
       }.`;
       this.#problem.textContent = "";
     } catch (error) {
-      this.#problem.textContent = told(error);
+      this.#problem.textContent = errorText(error);
     }
     clearTimeout(this.#timer);
     if (this.#isWatched) this.#timer = setTimeout(() => this.#look(), EVERY_MS);
@@ -64,13 +64,13 @@ export class FunctionsView {
 
   /** @param {Process} process */
   #show(process) {
-    const health = process.isReady ? "ready" : process.isAlive ? "not ready" : "does not answer";
-    // Without log lines of level INFO nobody knows.
+    const health = process.isReady ? "ready" : process.isAlive ? "not ready" : "does not respond";
+    // The number comes from log lines of level INFO.
     const live = String(process.liveRuns ?? "not logged");
     const texts = [process.name, String(process.pid), String(process.starts), health, live];
     const row = this.#shown.get(process.name) ?? this.#row(process.name);
     for (const [at, text] of texts.entries()) {
-      // What does not change is not said again by a screen reader.
+      // Unchanged cells are not written, so that a screen reader does not repeat them.
       if (row.cells[at].textContent !== text) row.cells[at].textContent = text;
     }
     row.dataset.health = health;
@@ -100,7 +100,7 @@ export class FunctionsView {
     try {
       await local(`/functions/${name}/kill`, "POST");
     } catch (error) {
-      this.#problem.textContent = told(error);
+      this.#problem.textContent = errorText(error);
     }
     this.#look();
   }

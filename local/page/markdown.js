@@ -1,5 +1,5 @@
 // @ts-check
-/** The part of Markdown that models write, as a tree. Pure; what is not known stays text, HTML too. */
+/** Parses the Markdown that models write into a tree. Pure; other syntax, such as HTML, stays text. */
 
 /**
  * An element, with attributes and children from the closed lists below, or text.
@@ -13,11 +13,11 @@
 /** @param {Tag} tag @param {Tree[]} children @param {Record<string, string>} [attributes] @returns {Tree} */
 const node = (tag, children, attributes = {}) => ({ tag, attributes, children });
 
-/** How deep lists and quotes go; what is deeper stays text. */
+/** The deepest nesting of lists and quotes; deeper ones stay text. */
 const DEEPEST = 8;
 
 /**
- * The blocks of a text, which may end anywhere.
+ * The blocks of a text, which may be incomplete.
  * @param {string} text
  * @returns {Tree[]}
  */
@@ -40,7 +40,7 @@ const blocks = (lines, depth) => {
  *   make: (lines: string[], depth: number) => Tree[] }} Block
  */
 
-/** The first line behind `at` that is not like that. @param {RegExp} like @returns {Block["ends"]} */
+/** The first line after `at` that does not match. @param {RegExp} like @returns {Block["ends"]} */
 const whileLike = (like) => (lines, at) => {
   let end = at + 1;
   while (end < lines.length && like.test(lines[end])) end++;
@@ -70,7 +70,7 @@ const fence = ([opening, ...lines]) => {
 /** @type {Block["make"]} */
 const heading = ([line]) => {
   const [, marks, title] = /^ {0,3}(#{1,6}) +(.*?)[ #]*$/.exec(line) ?? [, "#", line];
-  // Below the h2 of the view, and without a gap where a model begins with the second level, as most do.
+  // Below the h2 of the view; models mostly start with the second level, so that one becomes h3, too.
   const tag = /** @type {Tag} */ (`h${Math.min(6, Math.max(3, marks.length + 1))}`);
   return [node(tag, inline(title))];
 };
@@ -92,7 +92,7 @@ const list = (lines, depth) => {
   return [node(first ? "ol" : "ul", children, first && first !== "1" ? { start: first } : {})];
 };
 
-/** The text of an item stands in it without a paragraph of its own. @param {Tree[]} trees @returns {Tree[]} */
+/** An item's content, without the paragraph around its text. @param {Tree[]} trees @returns {Tree[]} */
 const tight = ([first, ...rest]) =>
   typeof first === "object" && first.tag === "p"
     ? [...first.children, ...rest]
@@ -140,7 +140,7 @@ const PARAGRAPH = {
   make: (lines) => [node("p", inline(lines.join("\n")))],
 };
 
-/** Lengths are bounded, so that no text makes this slow. */
+/** Lengths are limited, so that no text makes this slow. */
 const SPANS =
   /(`{1,2})([^`\n]{1,500})\1|\*\*(?=\S)([^\n]{1,500}?\S)\*\*|\*(?=\S)([^*\n]{1,500})\*|\b_([^_\n]{1,500})_\b|~~([^~\n]{1,500})~~|!?\[([^[\]\n]{0,300})\]\(([^\s()<>]{1,1000})(?: "[^"\n]{0,200}")?\)|(https?:\/\/[^\s<>()"']{1,1000}[^\s<>()"'.,;:!?])| {2}\n/g;
 
@@ -169,7 +169,7 @@ const span = ([whole, , code, strong, star, underscore, gone, label, target, bar
 };
 
 /**
- * A link to the web, and nothing else: an image is one too, since what it loads would tell who reads.
+ * A link with http or https. An image becomes a link, too: loading it would reveal the reader to its server.
  * @param {string} target @param {Tree[]} label @param {string} whole @returns {Tree}
  */
 const link = (target, label, whole) => {

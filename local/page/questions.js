@@ -1,5 +1,5 @@
 // @ts-check
-/** What a run asks of its user: a yes or a no to a call, or what a tool wants to know. */
+/** Cards for open interrupts: approvals of calls, and questions of tools. */
 import { answer, approve, dismiss, mayChange, refuse } from "/client/agent.js";
 import { el } from "./dom.js";
 import { fields } from "./fields.js";
@@ -14,38 +14,38 @@ export class Questions {
   #cards = new Map();
   /** @type {Map<string, Answer>} */
   #answers = new Map();
-  /** @type {string} */
-  #asked = "";
+  /** The ids of the shown interrupts. */
+  #ids = "";
 
-  /** @param {(resume: Answer[]) => void} onAnswered all questions have their answers */
+  /** @param {(resume: Answer[]) => void} onAnswered called with the answers to all open interrupts */
   constructor(onAnswered) {
     this.onAnswered = onAnswered;
   }
 
   /**
-   * A card for each open question; the same one as long as it is open.
+   * A card for each open interrupt; the same element as long as it is open.
    * @param {Conversation} conversation
    */
   cards(conversation) {
     const { interrupts } = conversation;
-    const asked = interrupts.map(({ id }) => id).join(" ");
-    if (asked !== this.#asked) {
-      this.#asked = asked;
+    const ids = interrupts.map(({ id }) => id).join(" ");
+    if (ids !== this.#ids) {
+      this.#ids = ids;
       this.#answers.clear();
       this.#cards = new Map(interrupts.map((one) => [one.id, this.#card(one, conversation)]));
     }
     return [...this.#cards.values()];
   }
 
-  /** The answers did not arrive: ask once more. */
-  askAgain() {
-    this.#asked = "";
+  /** Show the cards anew, because the backend did not accept the answers. */
+  reset() {
+    this.#ids = "";
   }
 
-  /** @param {Answer} given */
-  #take(given) {
-    this.#answers.set(given.interruptId, given);
-    const card = this.#cards.get(given.interruptId);
+  /** @param {Answer} answer */
+  #take(answer) {
+    this.#answers.set(answer.interruptId, answer);
+    const card = this.#cards.get(answer.interruptId);
     for (const control of card?.querySelectorAll("button, textarea, input, select") ?? []) {
       control.setAttribute("disabled", "");
     }
@@ -68,7 +68,7 @@ export class Questions {
         "aria-label": isCall ? "Approval" : "Question",
         "data-interrupt": interrupt.id,
       },
-      el("p", {}, el("strong", {}, interrupt.message ?? "May this go on?")),
+      el("p", {}, el("strong", {}, interrupt.message ?? "May this continue?")),
       body,
       expires ? el("p", { class: "note" }, expires) : null,
     );
@@ -101,7 +101,7 @@ export class Questions {
     return el(
       "div",
       {},
-      // Arguments that may not be changed stand in the card of the call.
+      // Arguments that cannot be changed are in the card of the call.
       field,
       wrong,
       el(

@@ -1,11 +1,11 @@
 // @ts-check
-/** A thread's runs, and the log of one of them: as a timeline, and raw. */
-import { byId, clock, el, told } from "./dom.js";
-import { course } from "./timeline.js";
+/** The view of a thread's runs, and of the log of one of them: as a timeline and raw. */
+import { byId, clock, el, errorText } from "./dom.js";
+import { timeline } from "./timeline.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./timeline.js").Row} Row */
-/** @typedef {import("./timeline.js").Course} Course */
+/** @typedef {import("./timeline.js").Timeline} Timeline */
 /** @typedef {{ runId: string, status: string, attempt: number, createdAt: string }} Run */
 
 const EVERY_MS = 1000;
@@ -14,7 +14,7 @@ const PAGE = 1000;
 export class RunsView {
   #section = byId("runs", HTMLElement);
   #list = el("ul", { id: "run-list", "aria-label": "Runs of this thread" });
-  #course = el("div", { id: "course" });
+  #timeline = el("div", { id: "course" });
   #events = el("tbody");
   #raw = el("details", { id: "raw" }, el("summary", {}, "Events"));
   #problem = el("p", { class: "note", role: "status" });
@@ -33,17 +33,23 @@ export class RunsView {
     this.#raw.append(
       el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Events" }, table),
     );
-    this.#section.append(el("h2", {}, "Runs"), this.#problem, this.#list, this.#course, this.#raw);
+    this.#section.append(
+      el("h2", {}, "Runs"),
+      this.#problem,
+      this.#list,
+      this.#timeline,
+      this.#raw,
+    );
   }
 
   /** @param {Session} session */
-  become(session) {
+  setSession(session) {
     this.session = session;
     this.watch("", "");
   }
 
   /**
-   * Show the runs of a thread, and one of them until it ends; no thread shows nothing.
+   * Show the runs of a thread, and follow one of them. Without a thread, show nothing.
    * @param {string} threadId
    * @param {string} runId
    */
@@ -52,7 +58,7 @@ export class RunsView {
     this.#watching = new AbortController();
     [this.#threadId, this.#runId, this.#rows] = [threadId, runId, []];
     this.#listed = "";
-    for (const part of [this.#list, this.#course, this.#events]) part.replaceChildren();
+    for (const part of [this.#list, this.#timeline, this.#events]) part.replaceChildren();
     this.#raw.hidden = true;
     this.#problem.textContent = threadId ? "" : "Choose a thread to see its runs.";
     if (threadId) this.#follow(this.#watching.signal);
@@ -64,7 +70,7 @@ export class RunsView {
       try {
         await this.#look(signal);
       } catch (error) {
-        if (!signal.aborted) this.#problem.textContent = told(error);
+        if (!signal.aborted) this.#problem.textContent = errorText(error);
         return;
       }
       await new Promise((done) => setTimeout(done, EVERY_MS));
@@ -76,7 +82,7 @@ export class RunsView {
     const thread = `/threads/threads/${encodeURIComponent(this.#threadId)}`;
     const { data: runs } = await this.session.backend.json(`${thread}/runs?limit=50`, { signal });
     this.#runId ||= runs[0]?.runId ?? "";
-    this.#enlist(runs);
+    this.#showList(runs);
     this.#problem.textContent = this.#runId ? "" : "This thread has no runs yet.";
     if (!this.#runId) return;
     const fresh = await this.#fresh(
@@ -87,8 +93,8 @@ export class RunsView {
   }
 
   /** @param {Run[]} runs */
-  #enlist(runs) {
-    // The focus stays where it is as long as nothing changes.
+  #showList(runs) {
+    // Only if something has changed, so that the focus stays.
     const listed = JSON.stringify([this.#runId, runs]);
     if (listed === this.#listed) return;
     this.#listed = listed;
@@ -114,7 +120,7 @@ export class RunsView {
     }
   }
 
-  /** The place of the last event we have: a row may hold several. */
+  /** The `seq` of the last event: a row may contain several. */
   #last() {
     const last = this.#rows.at(-1);
     return last ? last.seq + last.count - 1 : 0;
@@ -125,14 +131,14 @@ export class RunsView {
     this.#rows.push(...fresh);
     this.#raw.hidden = false;
     this.#events.append(...fresh.map(eventRow));
-    this.#course.replaceChildren(...drawn(course(this.#rows)));
+    this.#timeline.replaceChildren(...drawn(timeline(this.#rows)));
   }
 
   /** @param {Run} run */
   #entry(run) {
     const href = `#/runs/${encodeURIComponent(this.#threadId)}/${encodeURIComponent(run.runId)}`;
     const current = run.runId === this.#runId ? "true" : undefined;
-    const taken = run.attempt > 1 ? ` · ${run.attempt} attempts` : "";
+    const attempts = run.attempt > 1 ? ` · ${run.attempt} attempts` : "";
     return el(
       "li",
       {},
@@ -142,7 +148,7 @@ export class RunsView {
         clock(run.createdAt),
         " ",
         el("span", { class: "badge" }, run.status),
-        taken,
+        attempts,
       ),
     );
   }
@@ -159,35 +165,35 @@ const eventRow = ({ attempt, seq, count, type, createdAt, data }) =>
     el("td", {}, el("code", {}, JSON.stringify(data))),
   );
 
-/** @param {Course} course */
-const drawn = (course) => {
+/** @param {Timeline} timeline */
+const drawn = (timeline) => {
   const facts = [
-    ["Status", course.ending || "in progress"],
-    ["Time", seconds(course.length)],
-    ["First token", course.firstToken === undefined ? "none" : seconds(course.firstToken)],
-    ["Turns", course.turns],
-    ["Calls", course.calls],
-    ["Attempts", course.attempts],
-    ["Tokens", `${course.inputTokens} in, ${course.outputTokens} out`],
+    ["Status", timeline.ending || "in progress"],
+    ["Time", seconds(timeline.length)],
+    ["First token", timeline.firstToken === undefined ? "none" : seconds(timeline.firstToken)],
+    ["Turns", timeline.turns],
+    ["Calls", timeline.calls],
+    ["Attempts", timeline.attempts],
+    ["Tokens", `${timeline.inputTokens} in, ${timeline.outputTokens} out`],
   ].map(([name, value]) => el("div", {}, el("dt", {}, String(name)), el("dd", {}, String(value))));
-  const whole = Math.max(course.length, 1);
-  const spans = course.spans.map((span) => {
+  const whole = Math.max(timeline.length, 1);
+  const spans = timeline.spans.map((span) => {
     const bar = place(
       el("span", { class: `bar ${span.kind} ${span.note}` }),
       span.from / whole,
       (span.to - span.from) / whole,
     );
-    const what = `${span.label}, ${seconds(span.to - span.from)}${
+    const description = `${span.label}, ${seconds(span.to - span.from)}${
       span.note ? `, ${span.note}` : ""
     }`;
     return el(
       "li",
       { class: "span" },
-      el("span", { class: "what" }, what),
+      el("span", { class: "what" }, description),
       el("span", { class: "lane" }, bar),
     );
   });
-  const moments = course.moments.map(({ label, at, isBad }) =>
+  const moments = timeline.moments.map(({ label, at, isBad }) =>
     el(
       "li",
       { class: "span moment" },

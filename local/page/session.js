@@ -1,12 +1,12 @@
 // @ts-check
-/** Who is signed in on this page, and the backend as that user reaches it. */
+/** The user who is signed in on this page, and their client of the backend. */
 import { connect } from "/client/agent.js";
 
 export const GATEWAY = "/functions/v1/auth-gateway";
-const KEPT = "user";
+const STORAGE_KEY = "user";
 
 /**
- * Ask this page's own server, which only answers to this page.
+ * Send a request to this page's own server, which accepts requests of this page only.
  * @param {string} path
  * @param {"GET" | "POST"} [method]
  */
@@ -34,7 +34,7 @@ export class Session {
     });
   }
 
-  /** The user's access token, a fresh one a minute before the old one ends. */
+  /** The user's access token, renewed a minute before it expires. */
   async token() {
     if (Date.now() / 1000 > this.#expiresAt - 60) {
       const { token, expiresAt } = await local(`/token/${this.user}`, "POST");
@@ -44,7 +44,7 @@ export class Session {
   }
 }
 
-export const rememberedUser = () => sessionStorage.getItem(KEPT) ?? "alice";
+export const storedUser = () => sessionStorage.getItem(STORAGE_KEY) ?? "alice";
 
 /** @param {string} user */
-export const remember = (user) => sessionStorage.setItem(KEPT, user);
+export const storeUser = (user) => sessionStorage.setItem(STORAGE_KEY, user);

@@ -1,6 +1,6 @@
 // @ts-check
-/** The user's threads, newest activity first, or what a search finds in them. */
-import { byId, el, told } from "./dom.js";
+/** The list of the user's threads, newest activity first, or the results of a search. */
+import { byId, el, errorText } from "./dom.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {{ threadId: string, title: string | null, updatedAt: string, status: string }} Thread */
@@ -16,7 +16,7 @@ export class ThreadList {
   #selected = "";
   /** @type {string | null} */
   #next = null;
-  #asked = 0;
+  #requests = 0;
 
   /** @param {Session} session */
   constructor(session) {
@@ -31,7 +31,7 @@ export class ThreadList {
   }
 
   /** @param {Session} session */
-  become(session) {
+  setSession(session) {
     this.session = session;
     this.#search.value = "";
     this.#list.replaceChildren();
@@ -50,12 +50,12 @@ export class ThreadList {
 
   /** @param {string} after */
   async #load(after) {
-    const asked = ++this.#asked;
+    const request = ++this.#requests;
     const query = this.#search.value.trim();
     try {
       const page = await this.#page(query, after);
-      // The answer to an earlier question, or to another user.
-      if (asked !== this.#asked) return;
+      // The response to an earlier request, or for another user.
+      if (request !== this.#requests) return;
       const shown = page.data.map((/** @type {Thread | Hit} */ found) => this.#entry(found));
       if (after) this.#list.append(...shown);
       else this.#list.replaceChildren(...shown);
@@ -63,7 +63,7 @@ export class ThreadList {
       this.#more.hidden = !page.next;
       this.#problem.textContent = query && !page.data.length && !after ? "Nothing found." : "";
     } catch (error) {
-      if (asked === this.#asked) this.#problem.textContent = told(error);
+      if (request === this.#requests) this.#problem.textContent = errorText(error);
     }
   }
 

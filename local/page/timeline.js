@@ -1,13 +1,19 @@
 // @ts-check
-/** What a run's log says of its course: spans and moments on one line of time. Pure. */
+/** A run's timeline from its log: spans and moments. Pure. */
 
-/** @typedef {{ attempt: number, seq: number, count: number, type: string, itemId: string | null, data: any, createdAt: string }} Row */
-/** Times are ms since the run's first event. @typedef {{ kind: "wait" | "turn" | "call", label: string, from: number, to: number, note: string }} Span */
+/**
+ * @typedef {{ attempt: number, seq: number, count: number, type: string, itemId: string | null, data: any,
+ *   createdAt: string }} Row
+ */
+/**
+ * Times are ms since the run's first event.
+ * @typedef {{ kind: "wait" | "turn" | "call", label: string, from: number, to: number, note: string }} Span
+ */
 /** @typedef {{ label: string, at: number, isBad: boolean }} Moment */
 /**
- * `firstToken` in ms, where there was one. Times are those of commits: text may have been seen a tick earlier.
+ * `firstToken` in ms, if there was one. Times are those of commits: clients may have received text a tick earlier.
  * @typedef {{ spans: Span[], moments: Moment[], length: number, attempts: number, turns: number, calls: number,
- *   firstToken: number | undefined, inputTokens: number, outputTokens: number, ending: string }} Course
+ *   firstToken: number | undefined, inputTokens: number, outputTokens: number, ending: string }} Timeline
  */
 
 const BAD = /takes over|taken back|failed/;
@@ -15,17 +21,17 @@ const ENDING = /^run\.(completed|interrupted|incomplete|cancelled|failed)$/;
 
 /**
  * @param {Row[]} rows in order
- * @returns {Course}
+ * @returns {Timeline}
  */
-export const course = (rows) => {
+export const timeline = (rows) => {
   const reader = new Reader(Date.parse(rows[0]?.createdAt ?? ""));
   for (const row of rows) reader.read(row);
   return reader.finish();
 };
 
 class Reader {
-  /** @type {Course} */
-  #course = {
+  /** @type {Timeline} */
+  #timeline = {
     spans: [],
     moments: [],
     length: 0,
@@ -37,28 +43,28 @@ class Reader {
     outputTokens: 0,
     ending: "",
   };
-  /** Calls that run: their names, and when they began. @type {Map<string, { label: string, from: number }>} */
+  /** Running calls: their names and start times. @type {Map<string, { label: string, from: number }>} */
   #running = new Map();
   /** @type {Map<string, string>} */
   #names = new Map();
-  /** Where the turn that is being written began. @type {number | undefined} */
+  /** The start of the open turn. @type {number | undefined} */
   #turn;
   #at = 0;
 
-  /** @param {number} began */
-  constructor(began) {
-    this.began = began;
+  /** @param {number} start */
+  constructor(start) {
+    this.start = start;
   }
 
   /** @param {Row} row */
   read(row) {
-    this.#at = Date.parse(row.createdAt) - this.began;
-    this.#course.length = Math.max(this.#course.length, this.#at);
-    if (row.attempt > this.#course.attempts) this.#attempt(row.attempt);
+    this.#at = Date.parse(row.createdAt) - this.start;
+    this.#timeline.length = Math.max(this.#timeline.length, this.#at);
+    if (row.attempt > this.#timeline.attempts) this.#attempt(row.attempt);
     const { type, data } = row;
     if (type === "run.started") this.#started();
     if (type === "item.started") this.#opened(row);
-    if (type === "item.delta" && data.channel === "text") this.#course.firstToken ??= this.#at;
+    if (type === "item.delta" && data.channel === "text") this.#timeline.firstToken ??= this.#at;
     if (type === "item.completed") this.#closed(row);
     if (type === "item.aborted") this.#mark("taken back");
     if (type === "turn.finished") this.#closeTurn(data.usage ?? {});
@@ -71,12 +77,12 @@ class Reader {
       this.#span("call", label, from, "no result");
     }
     if (this.#turn !== undefined) this.#span("turn", "turn", this.#turn, "open");
-    return this.#course;
+    return this.#timeline;
   }
 
   /** @param {number} attempt */
   #attempt(attempt) {
-    this.#course.attempts = attempt;
+    this.#timeline.attempts = attempt;
     if (attempt === 1) return;
     this.#mark(`attempt ${attempt} takes over`);
     if (this.#turn !== undefined) this.#span("turn", "turn", this.#turn, "lost");
@@ -91,17 +97,17 @@ class Reader {
   /** @param {Row} row */
   #opened({ itemId, data }) {
     if (data.kind === "tool_call") this.#names.set(itemId ?? "", data.name);
-    if (data.kind !== "tool_result") return this.#begin();
+    if (data.kind !== "tool_result") return this.#startTurn();
     this.#closeUncounted();
-    this.#course.calls++;
+    this.#timeline.calls++;
     this.#running.set(data.call_id, {
       label: this.#names.get(data.call_id) ?? "call",
       from: this.#at,
     });
   }
 
-  /** A turn begins when the one before has its results. */
-  #begin() {
+  /** A turn starts when the previous one has its results. */
+  #startTurn() {
     this.#turn ??= this.#at;
   }
 
@@ -117,17 +123,17 @@ class Reader {
 
   /** @param {{ input_tokens?: number, output_tokens?: number }} usage */
   #closeTurn({ input_tokens = 0, output_tokens = 0 }) {
-    this.#course.turns++;
-    this.#course.inputTokens += input_tokens;
-    this.#course.outputTokens += output_tokens;
+    this.#timeline.turns++;
+    this.#timeline.inputTokens += input_tokens;
+    this.#timeline.outputTokens += output_tokens;
     const tokens = input_tokens || output_tokens
       ? `${input_tokens} tokens in, ${output_tokens} out`
       : "";
-    this.#span("turn", `turn ${this.#course.turns}`, this.#turn ?? this.#at, tokens);
+    this.#span("turn", `turn ${this.#timeline.turns}`, this.#turn ?? this.#at, tokens);
     this.#turn = undefined;
   }
 
-  /** A turn whose provider told no tokens has no event of its own: it is over when its calls, or the ending, come. */
+  /** A turn without reported tokens has no event of its own: it ends when its calls start, or with the run. */
   #closeUncounted() {
     if (this.#turn !== undefined) this.#closeTurn({});
   }
@@ -137,7 +143,7 @@ class Reader {
    * @param {any} data
    */
   #end(ending, data) {
-    this.#course.ending = ending;
+    this.#timeline.ending = ending;
     this.#closeUncounted();
     this.#mark(
       data.code ? `${ending}: ${data.code}` : data.reason ? `${ending}: ${data.reason}` : ending,
@@ -146,7 +152,7 @@ class Reader {
 
   /** @param {string} label */
   #mark(label) {
-    const { moments } = this.#course;
+    const { moments } = this.#timeline;
     const last = moments.at(-1);
     if (last?.label !== label || last.at !== this.#at) {
       moments.push({ label, at: this.#at, isBad: BAD.test(label) });
@@ -160,6 +166,6 @@ class Reader {
    * @param {string} note
    */
   #span(kind, label, from, note) {
-    this.#course.spans.push({ kind, label, from, to: this.#at, note });
+    this.#timeline.spans.push({ kind, label, from, to: this.#at, note });
   }
 }

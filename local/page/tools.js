@@ -1,17 +1,17 @@
 // @ts-check
-/** A tool call as a card: its name, how far it is, its arguments and its result. */
+/** A tool call as a card: its name, state, arguments and result. */
 import { el } from "./dom.js";
 
 /** @typedef {import("/client/messages.js").ToolCall} ToolCall */
 /** @typedef {import("/client/messages.js").Message} Message */
-/** @typedef {{ result: Message | undefined, isOpen: boolean, isAsked: boolean, isBusy: boolean }} Standing */
+/** @typedef {{ result: Message | undefined, isOpen: boolean, isInterrupted: boolean, isBusy: boolean }} CallState */
 
 /**
  * @param {ToolCall} call
- * @param {Standing} standing
+ * @param {CallState} state
  */
-export const toolCard = (call, standing) => {
-  const { result } = standing;
+export const toolCard = (call, state) => {
+  const { result } = state;
   return el(
     "details",
     { class: "card tool", open: !result, "data-call": call.id },
@@ -19,7 +19,7 @@ export const toolCard = (call, standing) => {
       "summary",
       {},
       el("span", { class: "name" }, call.function.name),
-      el("span", { class: "badge" }, progress(standing)),
+      el("span", { class: "badge" }, label(state)),
     ),
     el("h3", {}, "Arguments"),
     code(pretty(call.function.arguments), "Arguments"),
@@ -28,10 +28,10 @@ export const toolCard = (call, standing) => {
   );
 };
 
-/** @param {Standing} standing */
-const progress = ({ result, isOpen, isAsked, isBusy }) => {
+/** @param {CallState} state */
+const label = ({ result, isOpen, isInterrupted, isBusy }) => {
   if (result) return "done";
-  if (isAsked) return "waits for you";
+  if (isInterrupted) return "waits for you";
   if (isOpen) return "being written";
   return isBusy ? "running" : "not run";
 };
@@ -44,7 +44,7 @@ export const code = (text, label) =>
   el("pre", { tabindex: "0", role: "group", "aria-label": label }, el("code", {}, text));
 
 /**
- * JSON in lines; what is not JSON, or not yet, as it is.
+ * JSON, indented; other text, such as incomplete JSON, unchanged.
  * @param {string} text
  */
 export const pretty = (text) => {

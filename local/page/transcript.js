@@ -1,5 +1,5 @@
 // @ts-check
-/** The messages of a conversation as elements. What has not changed since the last frame is left alone. */
+/** The messages of a conversation as elements. Elements that have not changed since the last frame are kept. */
 import { el, nodes } from "./dom.js";
 import { endingNote } from "./ending.js";
 import { markdown } from "./markdown.js";
@@ -8,30 +8,30 @@ import { toolCard } from "./tools.js";
 /** @typedef {import("/client/messages.js").Conversation} Conversation */
 /** @typedef {import("/client/messages.js").Message} Message */
 
-/** How near to its end the log must be to stay there, in pixels. */
+/** The log follows new text while it is scrolled to within this many pixels of its end. */
 const NEAR = 80;
 
 export class Transcript {
-  /** What each element shows. @type {Map<string, { signature: string, element: HTMLElement }>} */
+  /** The element of each message, and what it shows. @type {Map<string, { signature: string, element: HTMLElement }>} */
   #shown = new Map();
   /** @type {(() => void) | undefined} */
   #draw;
   /** @type {HTMLElement | undefined} */
   #problem;
   #isFollowing = true;
-  /** Whether there is a problem that was not seen yet. */
+  /** Whether there is a problem to scroll to. */
   #isAlarmed = false;
   #working = el("p", { class: "note working" }, "Working");
-  /** What stands where nothing was said yet. @type {HTMLElement[]} */
+  /** The content of an empty conversation. @type {HTMLElement[]} */
   #welcome = [];
 
   /**
    * @param {HTMLElement} log
-   * @param {(id: string, content: string) => void} onAsk a message of the user is said again, perhaps otherwise
+   * @param {(id: string, content: string) => void} onSend sends a message of the user again, perhaps edited
    */
-  constructor(log, onAsk) {
+  constructor(log, onSend) {
     this.log = log;
-    this.onAsk = onAsk;
+    this.onSend = onSend;
     log.addEventListener("scroll", () => {
       this.#isFollowing = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
     });
@@ -49,7 +49,7 @@ export class Transcript {
     this.follow();
   }
 
-  /** Stay with what is written last. */
+  /** Scroll along with new text, and remove the last problem. */
   follow() {
     this.#isFollowing = true;
     this.#problem?.remove();
@@ -65,16 +65,16 @@ export class Transcript {
   }
 
   /**
-   * Show it with the next frame of the screen.
+   * Render with the next frame.
    * @param {Conversation} conversation
    * @param {boolean} isBusy
-   * @param {HTMLElement[]} cards what is asked of the user
+   * @param {HTMLElement[]} cards the open interrupts
    */
   show(conversation, isBusy, cards) {
     const isScheduled = this.#draw !== undefined;
     this.#draw = () => this.#render(conversation, isBusy, cards);
     if (isScheduled) return;
-    // A hidden page draws no frames, but may be read.
+    // A hidden page gets no frames, but its content may be read.
     const schedule = document.hidden ? setTimeout : requestAnimationFrame;
     schedule(() => {
       this.#draw?.();
@@ -109,15 +109,15 @@ export class Transcript {
   }
 
   /**
-   * Only what is new or gone moves, so that the focus stays where it is.
+   * Only new and removed elements move, so that the focus stays.
    * @param {HTMLElement[]} wanted
    */
   #place(wanted) {
     const kept = new Set(/** @type {ChildNode[]} */ (wanted));
     for (const child of [...this.log.childNodes]) if (!kept.has(child)) child.remove();
     for (const [at, element] of wanted.entries()) {
-      const there = this.log.childNodes[at];
-      if (there !== element) this.log.insertBefore(element, there ?? null);
+      const current = this.log.childNodes[at];
+      if (current !== element) this.log.insertBefore(element, current ?? null);
     }
   }
 
@@ -134,9 +134,9 @@ export class Transcript {
         role === "tool" && toolCallId === call.id
       )
     );
-    const asked = conversation.interrupts.map(({ toolCallId }) => toolCallId);
+    const interrupted = conversation.interrupts.map(({ toolCallId }) => toolCallId);
     const isOpen = conversation.open.has(message.id);
-    const signature = JSON.stringify([message, results, asked, isOpen, isBusy]);
+    const signature = JSON.stringify([message, results, interrupted, isOpen, isBusy]);
     const known = this.#shown.get(message.id);
     if (known?.signature === signature) return [known.element];
     const element = this.#make(message, conversation, results, isBusy);
@@ -164,11 +164,13 @@ export class Transcript {
       );
     }
     const cards = (message.toolCalls ?? []).map((call, at) => {
-      const isAsked = conversation.interrupts.some(({ toolCallId }) => toolCallId === call.id);
+      const isInterrupted = conversation.interrupts.some(({ toolCallId }) =>
+        toolCallId === call.id
+      );
       return toolCard(call, {
         result: results[at],
         isOpen: conversation.open.has(call.id),
-        isAsked,
+        isInterrupted,
         isBusy,
       });
     });
@@ -198,7 +200,7 @@ export class Transcript {
     }, "Edit");
     const again = el(
       "button",
-      { class: "quiet", onclick: () => this.onAsk(id, text) },
+      { class: "quiet", onclick: () => this.onSend(id, text) },
       "Regenerate",
     );
     article.append(el("div", { class: "actions" }, edit, again));
@@ -216,7 +218,7 @@ export class Transcript {
     const save = (event) => {
       event.preventDefault();
       form.replaceWith(article);
-      this.onAsk(id, field.value.trim() || text);
+      this.onSend(id, field.value.trim() || text);
     };
     const back = () => {
       form.replaceWith(article);

@@ -1,6 +1,6 @@
 // What the runs view reads out of a run's log.
 import assert from "node:assert/strict";
-import { course, type Row } from "../../local/page/timeline.js";
+import { type Row, timeline } from "../../local/page/timeline.js";
 
 const START = Date.parse("2026-01-01T00:00:00Z");
 
@@ -20,7 +20,7 @@ const turn = (input: number, output: number) => ({
 });
 
 Deno.test("an answer with a call: turns, the call, the first token and the tokens", () => {
-  const found = course(log(
+  const found = timeline(log(
     [0, "run.queued"],
     [100, "run.started"],
     [300, "item.started", { id: "c", kind: "tool_call", name: "get_weather" }],
@@ -45,7 +45,7 @@ Deno.test("an answer with a call: turns, the call, the first token and the token
 });
 
 Deno.test("a takeover: what was lost, and the new attempt", () => {
-  const found = course(log(
+  const found = timeline(log(
     [0, "run.started"],
     [200, "item.delta", { channel: "text", deltas: ["a"] }],
     [5000, "item.aborted", { reason: "takeover" }, 2],
@@ -66,7 +66,7 @@ Deno.test("a takeover: what was lost, and the new attempt", () => {
 });
 
 Deno.test("what runs is open to the last event, and nothing is nothing", () => {
-  const found = course(log(
+  const found = timeline(log(
     [0, "run.started"],
     [10, "item.started", { id: "c", kind: "tool_call", name: "slow" }],
     [20, "turn.finished", turn(1, 1)],
@@ -80,5 +80,5 @@ Deno.test("what runs is open to the last event, and nothing is nothing", () => {
     to: 90,
     note: "no result",
   });
-  assert.deepEqual([course([]).spans, course([]).ending], [[], ""]);
+  assert.deepEqual([timeline([]).spans, timeline([]).ending], [[], ""]);
 });
