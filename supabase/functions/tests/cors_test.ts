@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { requestTo, BASE, door, problem } from "./doubles.ts";
+import { BASE, door, problem, requestTo } from "./doubles.ts";
 
 const APP = "https://app.example.com";
 const allowedOrigins = [APP, "http://localhost:3000"];
@@ -68,7 +68,9 @@ Deno.test("a listed origin can read responses and problems", async () => {
 
 Deno.test("an origin that is not listed gets a response without CORS headers", async () => {
   const handle = await door({ allowedOrigins });
-  const response = await handle(requestTo("/runs", { headers: { origin: "https://evil.example.com" } }));
+  const response = await handle(
+    requestTo("/runs", { headers: { origin: "https://evil.example.com" } }),
+  );
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("access-control-allow-origin"), null);
   assert.equal(response.headers.get("vary"), "Origin");

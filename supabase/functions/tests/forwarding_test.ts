@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { requestTo, authorization, door, type Lines, problem, soon, upstream } from "./doubles.ts";
+import { authorization, door, type Lines, problem, requestTo, soon, upstream } from "./doubles.ts";
 
 Deno.test("only headers on the list reach the function", async () => {
   const { seen, fetch } = upstream();
@@ -60,7 +60,9 @@ for (const [given, isKept] of [["req_1.a-B", true], ["a".repeat(64), true]] as c
 
 for (const given of ["a".repeat(65), "a b", "a/b", "é", "a,b", '"a"', ""]) {
   Deno.test(`a request id ${JSON.stringify(given.slice(0, 9))} is replaced`, async () => {
-    const response = await (await door())(requestTo("/runs", { headers: { "x-request-id": given } }));
+    const response = await (await door())(
+      requestTo("/runs", { headers: { "x-request-id": given } }),
+    );
     assert.match(response.headers.get("x-request-id") ?? "", /^[0-9a-f-]{36}$/);
   });
 }
@@ -246,7 +248,9 @@ Deno.test("a request is one line of the log, without token, query or id", async 
   const handle = await door({ lines });
   const init = { method: "GET", headers: { "x-request-id": "r" } };
   await handle(requestTo("/runs/secret-id/events?after=secret-query", init));
-  await handle(requestTo("/secret-path", { ...init, headers: { ...init.headers, cookie: "secret" } }));
+  await handle(
+    requestTo("/secret-path", { ...init, headers: { ...init.headers, cookie: "secret" } }),
+  );
   const plain = lines.map(({ ms, ...line }) => {
     assert.equal(typeof ms, "number");
     return line;

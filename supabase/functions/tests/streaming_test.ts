@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { requestTo, door, type Lines, problem, soon, upstream } from "./doubles.ts";
+import { door, type Lines, problem, requestTo, soon, upstream } from "./doubles.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const SSE = { headers: { "content-type": "text/event-stream" } };
@@ -93,7 +93,9 @@ Deno.test("a caller that leaves during the stream aborts the function's request"
 Deno.test("a function that gives no headers in time is unavailable, and its request is aborted", async () => {
   const { fetch, requested } = silent();
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
-  const response = await soon((await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })));
+  const response = await soon(
+    (await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })),
+  );
   assert.equal(response.status, 503);
   assert.ok(response.headers.has("retry-after"));
   assert.equal((await problem(response)).code, "unavailable");
@@ -103,7 +105,9 @@ Deno.test("a function that gives no headers in time is unavailable, and its requ
 Deno.test("the retry is inside the header time-out", async () => {
   const { seen, fetch } = upstream(() => new Response("x", { status: 503 }));
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
-  const response = await soon((await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })));
+  const response = await soon(
+    (await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })),
+  );
   assert.equal((await problem(response)).code, "unavailable");
   assert.equal(seen.length, 1);
 });
@@ -140,7 +144,9 @@ Deno.test("a body passes piece by piece and unchanged", async () => {
 for (const size of [0, 1, 1000]) {
   Deno.test(`a body of ${size} bytes is within the cap`, async () => {
     const { fetch } = reading();
-    const response = await soon((await door({ fetch }))(requestTo("/runs", { body: "x".repeat(size) })));
+    const response = await soon(
+      (await door({ fetch }))(requestTo("/runs", { body: "x".repeat(size) })),
+    );
     assert.equal(response.status, 200);
     assert.equal((await response.text()).length, size);
   });
@@ -178,7 +184,9 @@ Deno.test("a body that stays shorter than its content-length is cut off by the t
   const { stream, cancelled } = byHand();
   const headers = { "content-length": "5", "idempotency-key": "k" };
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
-  const response = await soon((await door({ limits }))(requestTo("/runs", { headers, body: stream })));
+  const response = await soon(
+    (await door({ limits }))(requestTo("/runs", { headers, body: stream })),
+  );
   assert.equal(response.status, 503);
   await soon(cancelled);
 });

@@ -37,7 +37,9 @@ Deno.test("nothing of the caller is passed on: no header, no body, no query", as
     traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     cookie: "a=b",
   };
-  const response = await handle(sweepRequest({ headers: sentHeaders, body: "{}" }, `${ADDRESS}?limit=1`));
+  const response = await handle(
+    sweepRequest({ headers: sentHeaders, body: "{}" }, `${ADDRESS}?limit=1`),
+  );
   assert.equal(response.status, 200);
   assert.equal(seen[0]?.url, "https://agent.example.com/sweep");
   assert.equal(seen[0]?.init.body, null);
@@ -98,7 +100,10 @@ Deno.test("without a secret the address does not exist", async () => {
 Deno.test("a route without a secret refuses every caller", async () => {
   const { seen, handle } = await opened({ sweepSecret: undefined });
   for (const secret of ["", "undefined", SECRET]) {
-    assert.equal((await handle(sweepRequest({ headers: { "x-sweep-secret": secret } }))).status, 401);
+    assert.equal(
+      (await handle(sweepRequest({ headers: { "x-sweep-secret": secret } }))).status,
+      401,
+    );
   }
   assert.deepEqual(seen, []);
 });

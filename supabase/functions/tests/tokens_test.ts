@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { base64url, compactVerify, importJWK } from "jose";
 import { minter } from "../auth-gateway/assertions.ts";
 import { inlineKeys, type Keys, parseKeys } from "../auth-gateway/keys.ts";
-import { requestTo, authorization, door, golden, problem, soon, upstream } from "./doubles.ts";
+import { authorization, door, golden, problem, requestTo, soon, upstream } from "./doubles.ts";
 
 const request = (values: string[]): Request => {
   const headers = new Headers();
