@@ -1,5 +1,5 @@
-"""The whole bundle on one machine: Postgres, the gateway on Deno, the functions, a local model, and the keys."""
+"""The local stack: Postgres, the gateway on Deno, the functions, a local model, and the keys."""
 
 
 class CannotStart(Exception):
-    """Something on this machine is in the way; the message is one sentence for the person at the screen."""
+    """A command fails for a reason on this machine; the message is one sentence for the user."""

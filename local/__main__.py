@@ -28,7 +28,7 @@ _POSTGRES_PORT = 54322
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code. What is in the way is said in one sentence."""
+    """Run a command; returns the exit code. An expected failure prints one sentence."""
     chosen = _parser().parse_args(arguments)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
@@ -44,15 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m local", description="The whole bundle on one machine."
+        prog="python -m local", description="The whole stack on one machine."
     )
     commands = parser.add_subparsers(required=True)
     for name, run, summary in (
         ("dev", _dev, "start everything and keep it running until Ctrl-C"),
         ("demo", _demo, "start everything, send one message, print the reply"),
         ("chat", _chat, "talk to the agent of a running `make dev`, or of --url"),
-        ("token", _token, "print an access token for a made-up user"),
-        ("migrate", _migrate, "apply supabase/migrations to the local or a given database"),
+        ("token", _token, "print an access token of a test user"),
+        ("migrate", _migrate, "apply supabase/migrations to the local database, or to another"),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(run=run)
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         if run is _chat:
             _add_chat_options(command)
         if run is _migrate:
-            command.add_argument("--url", help="a database, as the login that owns its schemas")
+            command.add_argument(
+                "--url", help="a database URL, with the login that owns the schemas"
+            )
     return parser
 
 
@@ -72,28 +74,30 @@ def _add_token_options(command: argparse.ArgumentParser) -> None:
         "--audience",
         choices=("gateway", "tools"),
         default="gateway",
-        help="`tools`: for an MCP client, as another function would have it, good for two minutes",
+        help="`tools`: a token for MCP clients, such as functions use; valid for two minutes",
     )
     command.add_argument("--anonymous", action="store_true", help="a user without an account")
     command.add_argument(
-        "--expires", type=int, default=3600, metavar="SECONDS", help="how long it is good for"
+        "--expires", type=int, default=3600, metavar="SECONDS", help="lifetime of the token"
     )
 
 
 def _add_chat_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("message", nargs="?", help="say this, print the answer, and leave")
-    command.add_argument("--url", help="another gateway, as https://…/functions/v1/auth-gateway")
-    command.add_argument("--token", help="an access token for it; else that of a made-up user")
-    command.add_argument("--user", default="demo", help="who asks on this machine")
-    command.add_argument("--thread", default="", metavar="ID", help="go on with this thread")
-    command.add_argument("--json", action="store_true", help="print the events, one a line")
+    command.add_argument("message", nargs="?", help="send this, print the answer, and exit")
+    command.add_argument(
+        "--url", help="another gateway, such as https://…/functions/v1/auth-gateway"
+    )
+    command.add_argument("--token", help="an access token; default: one of a test user")
+    command.add_argument("--user", default="demo", help="name of the test user")
+    command.add_argument("--thread", default="", metavar="ID", help="continue this thread")
+    command.add_argument("--json", action="store_true", help="print the events, one per line")
 
 
 def _dev(_: argparse.Namespace) -> None:
     environ = environment()
-    began = monotonic()
+    start_time = monotonic()
     with started(_plan(environ)) as running:
-        _say(_summary(running, folder(environ), monotonic() - began))
+        _say(_summary(running, folder(environ), monotonic() - start_time))
         try:
             running.watch()
         finally:
@@ -104,17 +108,17 @@ def _demo(_: argparse.Namespace) -> None:
     environ = environment()
     plan = replace(
         _plan(environ),
-        # Beside a running `make dev`, without touching its data.
+        # Separate from a running `make dev` and its data.
         folder=folder(environ) / "demo",
         gateway_port=free_port(),
         postgres_port=free_port(),
         keeps_data=False,
     )
     with started(plan) as running:
-        who = SignIn()
-        sign_in(who, running.owner_url)
+        login = SignIn()
+        sign_in(login, running.owner_url)
         _say(f"\n  model      {running.model}\n  you        {demo.MESSAGE}\n")
-        transcript = demo.ask(running.gateway_url, who.token(plan.keys.user), _write)
+        transcript = demo.run(running.gateway_url, login.token(plan.keys.user), _write)
         _say("\n")
     for kind, count in transcript.counts.items():
         _say(f"  {count:>5} {kind}")
@@ -126,9 +130,9 @@ def _chat(chosen: argparse.Namespace) -> int:
     url, token = chosen.url, lambda: str(chosen.token)
     if not chosen.token:
         if url:
-            raise CannotStart("--url needs --token: made-up users exist on this machine only.")
+            raise CannotStart("--url needs --token: test users exist on this machine only.")
         url, token = _local_agent(SignIn(chosen.user))
-        screen.note(f"You are {chosen.user}; --user alice is who the page begins with.")
+        screen.note(f"You are {chosen.user}; the page starts with alice, as --user alice does.")
     chat = Chat(Agent(url, token, lambda: screen.note("Reconnecting.")), screen, chosen.thread)
     message = chosen.message or (
         "" if screen.is_terminal or sys.stdin.isatty() else sys.stdin.read()
@@ -136,28 +140,28 @@ def _chat(chosen: argparse.Namespace) -> int:
     return chat.say(message) if message.strip() else chat.talk()
 
 
-def _local_agent(who: SignIn) -> tuple[str, Callable[[], str]]:
+def _local_agent(login: SignIn) -> tuple[str, Callable[[], str]]:
     environ = environment()
     home = folder(environ)
-    sign_in(who, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
+    sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
     at = port(environ, "GATEWAY_PORT", _GATEWAY_PORT)
-    return f"http://127.0.0.1:{at}{PATH}", lambda: who.token(_keys(home).user)
+    return f"http://127.0.0.1:{at}{PATH}", lambda: login.token(_keys(home).user)
 
 
 def _token(chosen: argparse.Namespace) -> None:
     environ = environment()
     home = folder(environ)
-    who = SignIn(chosen.user, chosen.role, chosen.anonymous, chosen.expires)
+    login = SignIn(chosen.user, chosen.role, chosen.anonymous, chosen.expires)
     try:
-        sign_in(who, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
+        sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
     except CannotStart as error:
-        # A token can be looked at without a database.
-        print(f"No database knows this user yet. {error}", file=sys.stderr)
+        # The token is printed all the same: it can be read without a database.
+        print(f"This user is in no database yet. {error}", file=sys.stderr)
     keys = _keys(home)
     if chosen.audience == "tools":
-        print(Minter("local", keys.internal.private_text).mint("tools", who.claims, None))
+        print(Minter("local", keys.internal.private_text).mint("tools", login.claims, None))
     else:
-        print(who.token(keys.user))
+        print(login.token(keys.user))
 
 
 def _migrate(chosen: argparse.Namespace) -> None:

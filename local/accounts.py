@@ -1,4 +1,4 @@
-"""Made-up users of the local stack, and their tokens, shaped as Supabase Auth's."""
+"""Test users of the local stack, and their tokens in the form of Supabase Auth's."""
 
 import json
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ on conflict (id) do update set raw_app_meta_data = excluded.raw_app_meta_data
 
 @dataclass(frozen=True)
 class SignIn:
-    """A user who signed in: the same name is the same user, each sign-in is a session of its own."""
+    """A signed-in user. The same name is the same user; each sign-in is a new session."""
 
     user: str = "demo"
     role: str = ""
@@ -44,7 +44,7 @@ class SignIn:
 
     @property
     def claims(self) -> dict[str, object]:
-        """Who this is, as functions keep it."""
+        """The user's claims, as functions store them."""
         return {
             "sub": str(self.sub),
             "role": "authenticated",
@@ -71,7 +71,7 @@ class SignIn:
         )
 
     async def record(self, url: str) -> None:
-        """Write the user and the session into the database, as the owner of the migrations."""
+        """Insert the user and the session into the database; `url` has the login of the migrations."""
         connection = await asyncpg.connect(url)
         try:
             metadata = json.dumps(self.app_metadata)

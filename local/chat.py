@@ -1,4 +1,4 @@
-"""A terminal that talks to the agent: streams, asks for approvals in place, and goes on after a cut."""
+"""A chat with the agent in a terminal: it streams, asks for approvals in place, and continues after a cut."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,16 +14,16 @@ from local.questions import LeftOpen, decide
 from local.screen import Screen
 
 _HELP: Final = (
-    "/threads lists, /resume N goes on with one, /new begins one, /quit leaves. Ctrl-C stops an answer.\n"
-    "/resume alone shows this thread again, and asks what it left open."
+    "/threads lists, /resume N continues one, /new starts one, /quit exits. Ctrl-C stops an answer.\n"
+    "/resume alone shows this thread again, with its open questions."
 )
 _TITLE: Final = 60
-#: What a script goes by, beside 0 for an answer; 130 is a shell's own for an interrupted program.
+#: Exit codes beside 0; 130 is the shell's code for an interrupted program.
 FAILED, WAITS, CANCELLED = 1, 3, 130
 
 
 class Chat:
-    """One thread at a time; a new one, unless one is given."""
+    """One thread at a time; a new one unless an id is given."""
 
     def __init__(self, agent: Agent, screen: Screen, thread_id: str = "") -> None:
         self._agent = agent
@@ -33,7 +33,7 @@ class Chat:
         self._is_new = not thread_id
 
     def talk(self) -> int:
-        """Read what the person says until they leave. Returns an exit code."""
+        """Read and execute lines until the user quits. Returns an exit code."""
         with suppress(ImportError):
             import readline  # noqa: F401  # gives `input` arrow keys and a history
         self._screen.note(_HELP)
@@ -41,34 +41,34 @@ class Chat:
             self._do("/resume", "")
         while True:
             try:
-                said = self._screen.ask("> ")
+                line = self._screen.ask("> ")
             except (EOFError, KeyboardInterrupt):
                 return 0
-            command, _, rest = said.partition(" ")
+            command, _, rest = line.partition(" ")
             if command == "/quit":
                 return 0
-            if said:
-                self._do(command, rest.strip()) if said[0] == "/" else self._do("", said)
+            if line:
+                self._do(command, rest.strip()) if line[0] == "/" else self._do("", line)
 
     def _do(self, command: str, rest: str) -> None:
         commands: dict[str, Callable[[str], object]] = {
             "": self.say,
             "/threads": self._list,
             "/resume": self._resume,
-            "/new": self._begin,
+            "/new": self._start_thread,
             "/help": lambda _: self._screen.note(_HELP),
         }
         try:
             if command not in commands:
-                raise CannotStart(f"There is no {command}; /help says what there is.")
+                raise CannotStart(f"There is no {command}; /help lists the commands.")
             commands[command](rest)
         except (CannotStart, OSError) as error:
-            self._screen.tell(str(error))
+            self._screen.report(str(error))
         except KeyboardInterrupt:
-            self._screen.note("Left it; what had begun goes on. /resume shows it.")
+            self._screen.note("Left the answer. A started run continues; /resume shows it.")
 
     def say(self, text: str) -> int:
-        """Send a message and write its answer, asking for approvals on the way. Returns an exit code."""
+        """Send a message and show its answer, with approvals in place. Returns an exit code."""
         message = {"id": str(uuid4()), "role": "user", "content": text}
         answer = Answer(self._agent, self._screen, self._thread_id)
         ending = answer.run([message])
@@ -78,7 +78,7 @@ class Chat:
         return self._settle(answer, ending)
 
     def _settle(self, answer: Answer, ending: Event) -> int:
-        """Ask what a run asks, until one ends without a question. Returns an exit code."""
+        """Ask the user the interrupts of a run, until a run ends without any. Returns an exit code."""
         while questions := (ending.get("outcome") or {}).get("interrupts"):
             if not self._screen.is_terminal:
                 return self._leave_open()
@@ -88,7 +88,7 @@ class Chat:
                 return self._leave_open()
             ending = answer.run([], resume=resume)
         if ending["type"] == "RUN_ERROR":
-            self._screen.tell(f"{ending.get('message')} ({ending.get('code')})")
+            self._screen.report(f"{ending.get('message')} ({ending.get('code')})")
             return FAILED
         if reason := (ending.get("metadata") or {}).get("incompleteReason"):
             self._screen.note(f"It ended early: {reason}.")
@@ -98,24 +98,24 @@ class Chat:
         return CANCELLED
 
     def _leave_open(self) -> int:
-        self._screen.tell(
-            "The question stays open. /resume asks it again, and so does, later, "
+        self._screen.report(
+            "The question stays open. /resume shows it again, and so does "
             f"`python -m local chat --thread {self._thread_id}`."
         )
         return WAITS
 
     def _name(self, text: str) -> None:
-        # A thread is listed by what it began with, and by its id where that does not work.
+        # The title is the first message. If this fails, the list shows the id.
         title = " ".join(text.split())[:_TITLE]
         with suppress(CannotStart, OSError):
-            self._agent.ask("PATCH", self._path, {"title": title})
+            self._agent.request("PATCH", self._path, {"title": title})
 
     @property
     def _path(self) -> str:
         return f"/threads/threads/{quote(self._thread_id, safe='')}"
 
     def _list(self, _: str) -> None:
-        self._listed = self._agent.ask("GET", "/threads/threads?limit=20")["data"]
+        self._listed = self._agent.request("GET", "/threads/threads?limit=20")["data"]
         if not self._listed:
             self._screen.note("You have no threads yet.")
         for nth, thread in enumerate(self._listed, 1):
@@ -123,28 +123,28 @@ class Chat:
             status = "" if thread["status"] == "idle" else f"  ({thread['status']})"
             self._screen.note(f"{nth:>3}  {when:%Y-%m-%d %H:%M}  {_name(thread)}{status}")
 
-    def _resume(self, which: str) -> None:
-        """Show how a thread stands: its last exchange, what is still being written, what is asked."""
-        if which:
-            if not which.isdecimal() or not 0 < int(which) <= len(self._listed):
-                raise CannotStart("/threads lists them; /resume takes a number of that list.")
-            thread = self._listed[int(which) - 1]
+    def _resume(self, number: str) -> None:
+        """Show a thread: its last exchange, the text being written, and its open questions."""
+        if number:
+            if not number.isdecimal() or not 0 < int(number) <= len(self._listed):
+                raise CannotStart("/resume takes a number of the list that /threads shows.")
+            thread = self._listed[int(number) - 1]
             self._thread_id = thread["threadId"]
             self._is_new = False
-            self._screen.note(f"Going on with: {_name(thread)}")
+            self._screen.note(f"Continuing: {_name(thread)}")
         if self._is_new:
-            raise CannotStart("This thread is new; /threads lists those there are.")
+            raise CannotStart("This thread is new; /threads lists the others.")
         answer = Answer(self._agent, self._screen, self._thread_id)
         try:
             ending = answer.visit()
         except Refused as refused:
             if refused.code != "run_not_found":
                 raise
-            self._screen.note("Nothing was said in it yet.")
+            self._screen.note("This thread has no messages yet.")
         else:
             self._settle(answer, ending)
 
-    def _begin(self, _: str) -> None:
+    def _start_thread(self, _: str) -> None:
         self._thread_id = str(uuid4())
         self._is_new = True
         self._screen.note("A new thread.")

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, even when that one is killed hard."""
+"""Child processes that end with their parent, even if the parent gets SIGKILL."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from typing import Self, TypedDict
 from local import CannotStart
 from local.environment import ROOT
 
-#: Reads the process groups to end; its input closes when we die, however we die. A death signal is Linux only.
+#: Ends the process groups that it reads, once its input closes: also if we are killed. PR_SET_PDEATHSIG is Linux only.
 _GUARD = """
 alive() { for group in $groups; do kill -s 0 -- -$group && return 0; done; return 1; }
 while read -r how group; do groups="$groups $group"; ends="$ends $how:$group"; done
@@ -34,11 +34,11 @@ class Child:
     def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
         self.name = name
         self.log = log
-        #: How often it was started.
+        #: The number of starts.
         self.starts = 1
         self._spawn = spawn
         self._process = spawn()
-        self._began = monotonic()
+        self._started_at = monotonic()
         self._changing = Lock()
 
     @property
@@ -47,13 +47,13 @@ class Child:
 
     @property
     def age_ms(self) -> float:
-        return (monotonic() - self._began) * 1000
+        return (monotonic() - self._started_at) * 1000
 
     def check(self) -> None:
-        """Check that it still runs.
+        """Check that the process still runs.
 
         Raises:
-            CannotStart: with its exit code and the last lines of its log.
+            CannotStart: it ended; the message has its exit code and the last lines of its log.
         """
         with self._changing:
             code = self._process.poll()
@@ -66,27 +66,27 @@ class Child:
         lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
         return "\n".join(f"    {line[:_LINE_LENGTH]}" for line in lines)
 
-    def kill_and_start_again(self) -> None:
-        """Kill it hard, as a failing machine would, and start it anew; who checks it does not see it gone."""
+    def kill_and_restart(self) -> None:
+        """Send SIGKILL and start the process again. A `check` at the same time does not see it gone."""
         with self._changing:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
             self._process = self._spawn()
-            self._began = monotonic()
+            self._started_at = monotonic()
             self.starts += 1
 
-    def ask_to_stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Send it the signal to end."""
+    def send_stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Send the signal to end."""
         with suppress(ProcessLookupError):
             self._process.send_signal(how)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 10.0) -> None:
-        """Ask it to end, and see to it."""
-        self.ask_to_stop(how)
+        """Send the signal, and wait until the process has ended."""
+        self.send_stop(how)
         self.wait(seconds)
 
     def wait(self, seconds: float = 10.0) -> None:
-        """Wait until it has ended, and kill its group if it does not in time."""
+        """Wait until the process has ended; kill its group if that takes longer."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         with suppress(ProcessLookupError, PermissionError):
@@ -102,7 +102,7 @@ class _Started:
 
 
 class Children:
-    """The processes of one stack. A context: leaving it stops all of them at once, and then what all of them use."""
+    """The processes of one stack. As a context, it ends them all at once on exit, those `used_by_all` last."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -124,7 +124,7 @@ class Children:
         for are_used_by_all in (False, True):
             several = [each for each in self._started if each.is_used_by_all == are_used_by_all]
             for each in several:
-                each.child.ask_to_stop(each.stop)
+                each.child.send_stop(each.stop)
             for each in several:
                 each.child.wait()
         self._guard.kill()
@@ -140,19 +140,19 @@ class Children:
         stop: signal.Signals = signal.SIGTERM,
         used_by_all: bool = False,
     ) -> Child:
-        """Start a process that `stop` ends, as `user` if one is given; its output replaces `<name>.log`.
+        """Start a process that the signal `stop` ends, as `user` if given; its output replaces `<name>.log`.
 
-        What is `used_by_all` ends when all the others have.
+        A process `used_by_all` is stopped after all others have ended.
 
         Raises:
-            CannotStart: it cannot be executed.
+            CannotStart: the command cannot be executed.
         """
         log = self._logs / f"{name}.log"
         log.unlink(missing_ok=True)
 
         def spawn() -> subprocess.Popen[bytes]:
             process = _spawn(name, command, env, user, log)
-            self._guard_too(process.pid, stop)
+            self._guard_group(process.pid, stop)
             return process
 
         child = Child(name, spawn, log)
@@ -163,7 +163,7 @@ class Children:
     def all(self) -> list[Child]:
         return [each.child for each in self._started]
 
-    def _guard_too(self, group: int, stop: signal.Signals) -> None:
+    def _guard_group(self, group: int, stop: signal.Signals) -> None:
         if pipe := self._guard.stdin:
             pipe.write(f"{stop.name.removeprefix('SIG')} {group}\n".encode())
             pipe.flush()
@@ -194,7 +194,7 @@ def _spawn(
 
 
 class Credentials(TypedDict, total=False):
-    """What `subprocess` takes to run a child as somebody else."""
+    """The arguments of `subprocess` to run a child as another user."""
 
     user: int
     group: int
@@ -203,7 +203,7 @@ class Credentials(TypedDict, total=False):
 
 
 def as_user(user: struct_passwd | None) -> Credentials:
-    """The credentials of that user, without a group or a folder of ours; nothing for none."""
+    """The credentials of that user, without our groups and working folder; empty for None."""
     if user is None:
         return {}
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}

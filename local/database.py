@@ -1,4 +1,4 @@
-"""The stack's database: a server of its own with all migrations applied, or the one the person named."""
+"""The stack's database: its own server with all migrations applied, or the one in SUPABASE_DATABASE_URL."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ select status, count(*) as runs from agent.run where status in ('queued', 'in_pr
 
 @dataclass(frozen=True)
 class Logins:
-    """Two ways into one database: the functions', and the migrations'."""
+    """The URLs of one database: with the functions' login, and with the migrations'."""
 
     functions: str
     owner: str
@@ -39,10 +39,10 @@ def start(
     keeps_data: bool,
     say: Callable[[str], None],
 ) -> Logins:
-    """Start the server of `home`, Supabase-shaped and migrated; what need not be kept never stands in the way.
+    """Start the server of `home`, bootstrapped and migrated. Outdated data is dropped unless `keeps_data`.
 
     Raises:
-        CannotStart: it does not start, a migration fails, or other migrations made the data that is to be kept.
+        CannotStart: the server does not start, a migration fails, or other migrations made the data to keep.
     """
     server = postgres.start(children, home, port=port, pg_bin=pg_bin)
     logins = local_logins(server)
@@ -50,20 +50,20 @@ def start(
     return logins
 
 
-def sign_in(who: SignIn, owner_url: str) -> None:
-    """Record the made-up user.
+def sign_in(login: SignIn, owner_url: str) -> None:
+    """Insert a test user.
 
     Raises:
-        CannotStart: this login may not, or the database is away.
+        CannotStart: the URL's login lacks the privilege, or the database cannot be reached.
     """
     try:
-        asyncio.run(who.record(owner_url))
+        asyncio.run(login.record(owner_url))
     except (OSError, asyncpg.PostgresError) as error:
         raise CannotStart(f"The user cannot be written into auth.users: {error}.") from None
 
 
 def live_runs(owner_url: str) -> dict[str, int]:
-    """How many runs wait, and how many are in somebody's hands; nothing when the database is away."""
+    """Open runs by status, `queued` and `in_progress`; empty if the database cannot be reached."""
     try:
         return asyncio.run(_live_runs(owner_url))
     except (OSError, asyncpg.PostgresError):

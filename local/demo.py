@@ -1,4 +1,4 @@
-"""One message through the whole stack, as any client would send it, and what came back."""
+"""Sends one message through the whole stack, as any client does, and counts the events of the run."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,10 +13,10 @@ MESSAGE = "What is a database? Answer in two sentences."
 
 
 class Transcript:
-    """The events of one run, counted and timed as they come."""
+    """The events of one run, counted and timed as they arrive."""
 
     def __init__(self) -> None:
-        self._began = monotonic()
+        self._started_at = monotonic()
         self.counts: Counter[str] = Counter()
         self.first_text_ms = 0
         self.finished_ms = 0
@@ -36,11 +36,11 @@ class Transcript:
         )
 
     def _elapsed_ms(self) -> int:
-        return max(1, round((monotonic() - self._began) * 1000))
+        return max(1, round((monotonic() - self._started_at) * 1000))
 
 
-def ask(gateway_url: str, token: str, write: Callable[[str], None]) -> Transcript:
-    """Run the agent on one message, writing its text as it streams.
+def run(gateway_url: str, token: str, write: Callable[[str], None]) -> Transcript:
+    """Run the agent on one message, and write its text as it streams.
 
     Raises:
         CannotStart: the run was refused, failed, or broke off.

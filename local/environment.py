@@ -1,4 +1,4 @@
-"""What the person set: the environment, and under it the file `.env`."""
+"""The user's settings: the environment, and the file `.env`, which the environment overrides."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _LOOPBACK = "127.0.0.1,localhost"
 
 
 def environment(file: Path = ROOT / ".env") -> dict[str, str]:
-    """All variables; those of the environment win over those of the file.
+    """All variables; those of the environment override those of the file.
 
     Raises:
         CannotStart: a line of the file is no `NAME=value`.
@@ -25,12 +25,12 @@ def environment(file: Path = ROOT / ".env") -> dict[str, str]:
     exceptions = ",".join(
         filter(None, [proxied.get("NO_PROXY") or proxied.get("no_proxy"), _LOOPBACK])
     )
-    # What is on this machine is never asked for through a proxy.
+    # Requests to this machine never go through a proxy.
     return {**proxied, "NO_PROXY": exceptions, "no_proxy": exceptions}
 
 
 def folder(environ: dict[str, str]) -> Path:
-    """Where data, keys and logs are kept: `.local` in the checkout, unless LOCAL_FOLDER says otherwise."""
+    """The folder of data, keys and logs: LOCAL_FOLDER, or `.local` in the checkout."""
     return Path(environ.get("LOCAL_FOLDER") or ROOT / ".local").absolute()
 
 
@@ -38,7 +38,7 @@ def port(environ: dict[str, str], name: str, default: int) -> int:
     """The port set as `name`.
 
     Raises:
-        CannotStart: it is no port.
+        CannotStart: the value is no port.
     """
     text = environ.get(name) or str(default)
     if text.isdecimal() and 0 < int(text) < 65536:

@@ -1,4 +1,4 @@
-"""The gateway as a local program: the Edge Function's own code, on Deno."""
+"""The gateway as a local process: the Edge Function's code on Deno."""
 
 import shutil
 import sys
@@ -10,10 +10,10 @@ from local.accounts import SUPABASE_URL
 from local.environment import ROOT
 from local.keys import Keys
 
-#: Supabase's own local address shape.
+#: The path of Edge Functions on a local Supabase, too.
 PATH = "/functions/v1/auth-gateway"
 _EDGE = ROOT / "supabase" / "functions" / "auth-gateway"
-#: The same code, with the page beside it: PAGE_URL says where that is.
+#: The same code with the page on the same port; PAGE_URL is the page's server.
 FRONT = ROOT / "local" / "front.ts"
 _BROWSER_ORIGINS = (
     "http://127.0.0.1:3000,http://localhost:3000,http://127.0.0.1:5173,http://localhost:5173"
@@ -34,7 +34,7 @@ def find_deno() -> str:
 
 
 def command(entry: Path = _EDGE / "index.ts") -> list[str | Path]:
-    """What runs the gateway, allowed to reach this machine only."""
+    """The command that runs the gateway, with network access to this machine only."""
     return [
         find_deno(),
         "run",
@@ -51,7 +51,7 @@ def command(entry: Path = _EDGE / "index.ts") -> list[str | Path]:
 def settings(
     keys: Keys, environ: Mapping[str, str], port: int, functions: Mapping[str, int]
 ) -> dict[str, str]:
-    """The gateway's environment; `functions` are the ports of those that run here."""
+    """The gateway's environment; `functions`: the ports of the local functions."""
     origins = {
         f"FASTAPI_ORIGIN_URL_{name.upper()}": f"http://127.0.0.1:{at}"
         for name, at in functions.items()
@@ -60,7 +60,7 @@ def settings(
         "ALLOWED_ORIGINS": _BROWSER_ORIGINS,
         **environ,
         **origins,
-        # A function that does not run here has an address that leads nowhere.
+        # Functions that do not run here get an address that resolves to nothing.
         "FASTAPI_ORIGIN_URL": "http://{function}.invalid",
         "GATEWAY_SIGNING_KEY": keys.gateway.private_text,
         "SUPABASE_URL": SUPABASE_URL,

@@ -1,5 +1,7 @@
-"""The keys of the local stack, made once: Supabase Auth's, for users' tokens, the gateway's, for its assertions, and
-the functions' own, for what they say to each other."""
+"""The keys of the local stack, generated once.
+
+Supabase Auth's key signs users' tokens, the gateway's its assertions, and the functions' their calls of each other.
+"""
 
 import json
 import os
@@ -53,10 +55,10 @@ class Keys:
 
     @classmethod
     def of(cls, file: Path) -> Self:
-        """The keys in the file, which is made if it is not there, for its owner's eyes only."""
+        """The keys in the file. A missing file is created, readable by its owner only."""
         stored = json.loads(file.read_text()) if file.exists() else {}
         if not stored.keys() >= set(_NAMES):
-            # A file of before keeps what it has: tokens in somebody's hands stay good.
+            # The keys of an older file stay, so that issued tokens stay valid.
             fresh = {name: SigningKey.generate(name).jwk for name in _NAMES}
             file.unlink(missing_ok=True)
             _write_once(file, {**fresh, **stored})
@@ -69,7 +71,7 @@ def _write_once(file: Path, content: dict[str, dict[str, str]]) -> None:
     draft = file.with_name(f"{file.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         json.dump(content, opened)
-    # Of two who make keys at once, the first wins.
+    # If two processes generate keys at once, the first one wins.
     with suppress(FileExistsError):
         os.link(draft, file)
     draft.unlink()

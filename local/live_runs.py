@@ -1,48 +1,48 @@
-"""The runs that a function's process answers: they are in its memory only, so its log is asked."""
+"""Counts the runs that a function's process holds, from its log: they are in its memory only."""
 
 import json
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
-#: All runs of the process before have left its hands.
-_BEGINS: Final = "function.ready"
-_TAKES: Final = "run.started"
-_LEAVES: Final = ("run.ended", "run.released", "run.lease_lost")
+#: A new process: it holds none of the previous process's runs.
+_READY: Final = "function.ready"
+_RUN_STARTED: Final = "run.started"
+_RUN_GONE: Final = ("run.ended", "run.released", "run.lease_lost")
 
 
-class Held:
-    """Follows one log as it grows, through every restart."""
+class LiveRuns:
+    """Follows one log as it grows, across restarts of the process."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._read = 0
-        self._has_begun = False
+        self._has_started = False
         self._runs: set[tuple[object, object]] = set()
         self._reading = Lock()
 
     def count(self) -> int | None:
-        """How many there are; None where the log does not say, as LOG_LEVEL is above INFO."""
+        """The number of runs; None if LOG_LEVEL is above INFO, so that the log does not show it."""
         with self._reading, self._log.open("rb") as log:
             log.seek(self._read)
             for line in log:
                 if not line.endswith(b"\n"):
-                    # The rest of it comes.
+                    # The line is incomplete; the next call reads it.
                     break
                 self._read += len(line)
-                self._take(line)
-            return len(self._runs) if self._has_begun else None
+                self._apply(line)
+            return len(self._runs) if self._has_started else None
 
-    def _take(self, line: bytes) -> None:
+    def _apply(self, line: bytes) -> None:
         try:
-            said = json.loads(line)
+            entry = json.loads(line)
         except ValueError:
             return
-        event = said.get("event") if isinstance(said, dict) else None
-        if event == _BEGINS:
-            self._has_begun = True
+        event = entry.get("event") if isinstance(entry, dict) else None
+        if event == _READY:
+            self._has_started = True
             self._runs.clear()
-        elif event == _TAKES:
-            self._runs.add((said.get("user_id"), said.get("run_id")))
-        elif event in _LEAVES:
-            self._runs.discard((said.get("user_id"), said.get("run_id")))
+        elif event == _RUN_STARTED:
+            self._runs.add((entry.get("user_id"), entry.get("run_id")))
+        elif event in _RUN_GONE:
+            self._runs.discard((entry.get("user_id"), entry.get("run_id")))

@@ -1,4 +1,4 @@
-"""Makes a database Supabase-shaped (locally) and applies the migrations, recorded as the Supabase CLI records them."""
+"""Bootstraps a local database, and applies migrations; they are recorded as by the Supabase CLI."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ create table if not exists supabase_migrations.schema_migrations (
   version text primary key, statements text[], name text
 )
 """
-#: An app's own migrations are recorded in the same table, and are none of our business.
+#: Marks our migrations: an app's own are recorded in the same table.
 _MAKES_SCHEMA = re.compile(r"^create schema agent\b", re.MULTILINE)
 _RESET = (
-    "reset it with `make clean` if it is the local one, or as docs/deploy.md says under *Starting over*;"
+    "reset it with `make clean` if it is the local one, else as docs/deploy.md describes under *Starting over*;"
     " either deletes its threads and runs"
 )
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-#: What may hold a semicolon that ends nothing, or is one that does.
+#: Comments, strings and dollar quotes, which may contain semicolons; or a semicolon that ends a statement.
 _PIECE = re.compile(
     r"""--[^\n]*|/\*.*?\*/|\be'(?:[^'\\]|\\.|'')*'|'[^']*'|"[^"]*"|\$(\w*)\$.*?\$\1\$|;""",
     re.DOTALL | re.IGNORECASE,
@@ -40,7 +40,7 @@ _PIECE = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a file, and the line it begins on."""
+    """One statement of a file, and its first line."""
 
     text: str
     line: int
@@ -48,7 +48,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Migration:
-    """A file of migrations; `version` orders it."""
+    """A migration file; `version` defines the order."""
 
     file: Path
     version: str
@@ -61,7 +61,7 @@ class Migration:
 
 
 async def bootstrap(server: Server, database: str = "postgres") -> None:
-    """Make the server's database Supabase-shaped, with a password for each login. Idempotent."""
+    """Run bootstrap.sql on the server's database, and set a password for each login. Idempotent."""
     connection = await asyncpg.connect(server.url(SUPERUSER, database))
     try:
         async with connection.transaction():
@@ -76,8 +76,8 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply the folder's migrations that the database lacks, in order; returns their files' names.
 
     Raises:
-        CannotStart: naming the file and line that failed, which left nothing behind; or the database was made by
-            migrations that no longer exist.
+        CannotStart: a migration failed and was rolled back (the message has file and line); or migrations that no
+            longer exist made this database.
     """
     migrations = _read(folder)
     connection = await asyncpg.connect(url)
@@ -91,7 +91,7 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
 
 
 async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
-    """Why the folder's migrations are no longer those that made this local database, and how to reset it; else None."""
+    """A sentence with the remedy if other migrations than the folder's made this local database; else None."""
     connection = await asyncpg.connect(url)
     try:
         if not await connection.fetchval(_KNOWN):
@@ -121,7 +121,7 @@ def _replaced(
 
 
 def statements(sql: str) -> Iterator[Statement]:
-    """Split SQL at the semicolons that end a statement. Comments stay with the statement behind them."""
+    """Split SQL at the semicolons that end a statement. Comments stay with the statement after them."""
     start = 0
     for piece in _PIECE.finditer(sql):
         if piece[0] == ";":
@@ -149,7 +149,7 @@ def _read(folder: Path) -> list[Migration]:
 
 async def _apply(connection: Connection, migration: Migration) -> bool:
     async with connection.transaction():
-        # Two who migrate at once take turns.
+        # Concurrent migrations wait for each other.
         await connection.execute("lock table supabase_migrations.schema_migrations")
         if migration.version in await _applied(connection):
             return False
@@ -166,7 +166,7 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
 
 
 async def _applied(connection: Connection) -> dict[str, list[str] | None]:
-    """The statements of each version that the database recorded."""
+    """The recorded statements of each applied version."""
     rows = await connection.fetch(
         "select version, statements from supabase_migrations.schema_migrations order by version"
     )
@@ -177,7 +177,7 @@ async def _execute(connection: Connection, file: Path, statement: Statement) -> 
     try:
         await connection.execute(statement.text)
     except asyncpg.PostgresError as error:
-        # Postgres counts the statement's characters, from one.
+        # `position` counts characters of the statement from 1.
         position = int(getattr(error, "position", None) or 1)
         line = statement.line + statement.text.count("\n", 0, position - 1)
         raise CannotStart(f"{file}:{line}: {error}") from error

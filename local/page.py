@@ -1,4 +1,4 @@
-"""The page at `/` of the stack's port, and what only a person at this machine may ask: tokens, health, a kill."""
+"""Serves the page at `/` of the stack's port, and its local API: tokens, health, and killing processes."""
 
 import asyncio
 import threading
@@ -23,10 +23,10 @@ from local.children import Child, Children
 from local.database import live_runs, sign_in
 from local.environment import ROOT
 from local.keys import Keys
-from local.live_runs import Held
+from local.live_runs import LiveRuns
 from local.probe import answer, free_port
 
-#: Who can sign in on the page, and with which role.
+#: The users of the page, with their roles.
 USERS: Final = {"alice": "", "bob": "", "admin": "admin"}
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -42,43 +42,43 @@ _START_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Page:
-    """What the page may know and do."""
+    """The local API of the page."""
 
     keys: Keys
     owner_url: str
     children: Children
     #: The functions and their ports.
     ports: dict[str, int]
-    _held: dict[str, Held] = field(default_factory=dict)
+    _live_runs: dict[str, LiveRuns] = field(default_factory=dict)
 
     def token(self, request: Request) -> Response:
-        """Sign a made-up user in."""
+        """Sign in a test user."""
         user = request.path_params["user"]
         if user not in USERS:
             return _refused(404, "There is no such user.")
-        who = SignIn(user, USERS[user])
+        login = SignIn(user, USERS[user])
         try:
-            sign_in(who, self.owner_url)
+            sign_in(login, self.owner_url)
         except CannotStart as error:
             return _refused(503, str(error))
-        token = who.token(self.keys.user)
-        return JSONResponse({"user": user, "token": token, "expiresAt": time() + who.seconds})
+        token = login.token(self.keys.user)
+        return JSONResponse({"user": user, "token": token, "expiresAt": time() + login.seconds})
 
     def model(self, _: Request) -> Response:
-        """Whether it is the small one of this machine that answers."""
+        """Whether the small local model answers."""
         return JSONResponse({"isToy": any(child.name == "model" for child in self.children.all)})
 
     def functions(self, _: Request) -> Response:
-        """Each function's process, health and live runs, and how many runs there are that have not ended."""
+        """Each function's process, health and live runs, and the number of open runs by status."""
         shown = [self._shown(child) for child in self._functions()]
         return JSONResponse({"functions": shown, "runs": live_runs(self.owner_url)})
 
     def kill(self, request: Request) -> Response:
-        """Kill the process of a function; another one takes its place."""
+        """Kill the process of a function; a new one replaces it."""
         for child in self._functions():
             if child.name == request.path_params["name"]:
                 killed = child.pid
-                child.kill_and_start_again()
+                child.kill_and_restart()
                 return JSONResponse({"killed": killed, "started": child.pid})
         return _refused(404, "There is no such function.")
 
@@ -87,7 +87,7 @@ class Page:
 
     def _shown(self, child: Child) -> dict[str, object]:
         port = self.ports[child.name]
-        held = self._held.setdefault(child.name, Held(child.log))
+        runs = self._live_runs.setdefault(child.name, LiveRuns(child.log))
         is_alive = answer(port, "/health") == 200
         return {
             "name": child.name,
@@ -96,13 +96,13 @@ class Page:
             "seconds": round(child.age_ms / 1000, 1),
             "isAlive": is_alive,
             "isReady": answer(port, "/readiness") == 200,
-            # What a killed process said last is no longer so.
-            "liveRuns": held.count() if is_alive else 0,
+            # The log of a dead process is out of date.
+            "liveRuns": runs.count() if is_alive else 0,
         }
 
 
 class Guard:
-    """Answers to the names of the stack's own port only, and to its own pages where something can be done."""
+    """Accepts only the Hosts of the stack's own port, and requests to the local API only from its own page."""
 
     def __init__(self, app: ASGIApp, *, own_port: int, public_port: int) -> None:
         self._app = app
@@ -114,7 +114,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         may_pass = self._may_pass(Headers(scope=scope), scope)
-        app = self._app if may_pass else _refused(403, "Not for this page.")
+        app = self._app if may_pass else _refused(403, "Only this page may send this request.")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -124,13 +124,13 @@ class Guard:
         await app(scope, receive, send_with_headers)
 
     def _may_pass(self, headers: Headers, scope: Scope) -> bool:
-        # A page elsewhere can point a name of its own at this machine, so the name counts, not the address.
+        # A foreign page can resolve its own name to this machine (DNS rebinding), so the name must match, too.
         name = headers.get("x-forwarded-host", "")
         if headers.get("host") != self._own or name not in self._names:
             return False
         if not scope["path"].startswith("/local/"):
             return True
-        # No other page can send this header, and none but ours has this origin.
+        # No other page can send this header, and no other has this origin.
         origin = headers.get("origin")
         is_ours = origin == f"http://{name}" or (origin is None and scope["method"] == "GET")
         return is_ours and headers.get("x-playground") == "1"
@@ -150,10 +150,10 @@ def application(page: Page, *, own_port: int, public_port: int) -> ASGIApp:
 
 @contextmanager
 def served(page: Page, public_port: int) -> Iterator[str]:
-    """Serve the page from a thread, for the front; gives its address.
+    """Serve the page from a thread, for front.ts; yields its URL.
 
     Raises:
-        CannotStart: it cannot listen.
+        CannotStart: the server cannot listen.
     """
     port = free_port()
     app = application(page, own_port=port, public_port=public_port)
@@ -179,5 +179,5 @@ def _wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
             raise CannotStart("The page cannot be served; another program took its port.")
 
 
-def _refused(status: int, why: str) -> Response:
-    return PlainTextResponse(f"{why}\n", status)
+def _refused(status: int, reason: str) -> Response:
+    return PlainTextResponse(f"{reason}\n", status)

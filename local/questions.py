@@ -1,4 +1,4 @@
-"""What a run asks of its user, asked in a terminal: a yes or a no to a call, or what a tool wants to know."""
+"""Asks the user about a run's interrupts in a terminal: approvals of calls, and questions of tools."""
 
 import json
 from typing import Any
@@ -8,40 +8,40 @@ from local.screen import Screen
 
 
 class LeftOpen(Exception):
-    """The person gave no answer: neither a yes nor a no."""
+    """The user gave no answer."""
 
 
 def decide(question: Event, screen: Screen) -> Event:
-    """The person's answer, as `resume` takes it; what cannot be read is asked again.
+    """The user's answer, as an entry of `resume`. Invalid input is asked for again.
 
     Raises:
-        LeftOpen: Ctrl-D or Ctrl-C.
+        LeftOpen: the user pressed Ctrl-D or Ctrl-C.
     """
     schema = question.get("responseSchema") or {}
-    wants = question["reason"] == "input_required"
-    may_edit = wants or "arguments" in schema.get("properties", {})
-    prompt = f"{question.get('message') or question['reason']} {_choice(wants, may_edit)} "
-    for name, field in schema.get("properties", {}).items() if wants else ():
+    is_input = question["reason"] == "input_required"
+    may_edit = is_input or "arguments" in schema.get("properties", {})
+    prompt = f"{question.get('message') or question['reason']} {_choice(is_input, may_edit)} "
+    for name, field in schema.get("properties", {}).items() if is_input else ():
         kind = " or ".join(map(str, field.get("enum") or [field.get("type", "any")]))
         screen.note(f"{name}: {kind}{_described(field)}")
-    told = {"interruptId": question["id"], "status": "resolved"}
+    answer = {"interruptId": question["id"], "status": "resolved"}
     while True:
-        said = _ask(screen, prompt)
-        if wants and not said:
-            return {**told, "status": "cancelled"}
-        if not wants and said.lower() in ("y", "yes", "n", "no", ""):
-            return {**told, "payload": {"approved": said.lower() in ("y", "yes")}}
-        given = _object(said) if may_edit else None
+        text = _ask(screen, prompt)
+        if is_input and not text:
+            return {**answer, "status": "cancelled"}
+        if not is_input and text.lower() in ("y", "yes", "n", "no", ""):
+            return {**answer, "payload": {"approved": text.lower() in ("y", "yes")}}
+        given = _object(text) if may_edit else None
         if given is not None:
-            payload = given if wants else {"approved": True, "arguments": given}
-            return {**told, "payload": payload}
-        screen.tell(
+            payload = given if is_input else {"approved": True, "arguments": given}
+            return {**answer, "payload": payload}
+        screen.report(
             "That is not a JSON object." if may_edit else "y or n; Ctrl-D leaves the question open."
         )
 
 
-def _choice(wants: bool, may_edit: bool) -> str:
-    if wants:
+def _choice(is_input: bool, may_edit: bool) -> str:
+    if is_input:
         return "(JSON, empty: no)"
     return "[y/N/arguments as JSON]" if may_edit else "[y/N]"
 
@@ -58,9 +58,9 @@ def _ask(screen: Screen, prompt: str) -> str:
         raise LeftOpen from None
 
 
-def _object(said: str) -> dict[str, Any] | None:
+def _object(text: str) -> dict[str, Any] | None:
     try:
-        given = json.loads(said)
+        given = json.loads(text)
     except ValueError:
         return None
     return given if isinstance(given, dict) else None

@@ -1,4 +1,4 @@
-"""A terminal's two ways out: what is said on stdout, what is about it on stderr."""
+"""A terminal: the agent's text on stdout, notes and errors on stderr."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from local.agent import Event
 
 @dataclass
 class Screen:
-    """Where it is written: text on stdout, all else on stderr; only events, one a line, where JSON was asked for."""
+    """The output of a chat: text on stdout, all else on stderr; `as_json`: only events, one per line."""
 
     as_json: bool = False
     is_terminal: bool = field(default_factory=lambda: sys.stdin.isatty() and sys.stdout.isatty())
@@ -26,13 +26,13 @@ class Screen:
             self.text("\n")
 
     def note(self, line: str) -> None:
-        """What is not the answer: for people only."""
+        """Write a note for people: only on a terminal."""
         if self.is_terminal and not self.as_json:
             self.end_line()
             sys.stderr.write(f"\033[2m{line}\033[0m\n")
 
-    def tell(self, line: str) -> None:
-        """What a script's owner must know, too."""
+    def report(self, line: str) -> None:
+        """Write a message that scripts show, too."""
         self.end_line()
         print(line, file=sys.stderr)
 
@@ -41,7 +41,7 @@ class Screen:
             print(json.dumps(event), flush=True)
 
     def ask(self, prompt: str) -> str:
-        """What the person types; Ctrl-D and Ctrl-C are raised, on a line of their own."""
+        """Read a line from the user. Raises EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C."""
         self.end_line()
         try:
             return input(prompt).strip()

@@ -1,4 +1,4 @@
-"""The whole bundle, started in order and stopped in order: Postgres, a model, the functions, the gateway."""
+"""Starts and stops the whole stack in order: Postgres, a model, the functions, the gateway."""
 
 import fcntl
 import logging
@@ -16,16 +16,16 @@ from local.binaries import find_binaries
 from local.children import Child, Children
 from local.database import Logins
 from local.keys import Keys
-from local.probe import answer, free_port, require_free, wait_until_answers
+from local.probe import answer, free_port, require_free, wait_until_responding
 from shared.core import InvalidSettings, Settings
 
 FUNCTIONS = ("agent", "runner", "threads", "tools")
 _READY_SECONDS = 30.0
-#: The first start fetches the gateway's one package.
+#: The first start downloads the gateway's one package.
 _GATEWAY_SECONDS = 120.0
-_ANY_ANSWER = range(100, 600)
-#: Somebody who kills a process here wants to see its runs go on, and not to wait for half a minute. Ctrl-C does not
-#: wait for runs: they go on with the next start.
+_ANY_STATUS = range(100, 600)
+#: After a kill, another process claims the runs within seconds instead of half a minute. Ctrl-C does not wait for runs:
+#: they continue with the next start.
 _QUICK = {
     "LEASE_SECONDS": "6",
     "LEASE_RENEW_SECONDS": "2",
@@ -36,7 +36,7 @@ _QUICK = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be started, where, and with what the person set."""
+    """The stack to start: its folder, keys, ports, and the user's settings."""
 
     folder: Path
     keys: Keys
@@ -56,23 +56,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Running:
-    """A stack that answers."""
+    """A running stack."""
 
     children: Children
-    #: Where a person looks at it.
+    #: For browsers.
     page_url: str
     gateway_url: str
-    #: Where an MCP client finds `tools`.
+    #: For MCP clients.
     tools_url: str
     #: The database, as the migrations' login.
     owner_url: str
     model: str
 
     def watch(self) -> None:
-        """Wait for a part that ends; a signal ends the waiting.
+        """Wait until a part ends, or a signal comes.
 
         Raises:
-            CannotStart: a part ended; the message has its last words.
+            CannotStart: a part ended; the message has the end of its log.
         """
         while True:
             for child in self.children.all:
@@ -82,13 +82,13 @@ class Running:
 
 @contextmanager
 def started(plan: Plan) -> Iterator[Running]:
-    """The running stack; leaving it stops all.
+    """Start the stack; stop it on exit.
 
     Raises:
-        CannotStart: something is in the way; nothing is left running.
+        CannotStart: the stack cannot start; no process is left.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(plan.folder):
+    with _locked(plan.folder):
         _check(plan)
         with ExitStack() as parts:
             children = parts.enter_context(Children(plan.folder / "logs"))
@@ -96,14 +96,14 @@ def started(plan: Plan) -> Iterator[Running]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
             raise CannotStart(
-                f"It already runs in this checkout, as process {lock.read()}; stop that one first."
+                f"The stack already runs in this checkout, as process {lock.read()}; stop that one first."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -112,7 +112,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _check(plan: Plan) -> None:
-    # All that can be known beforehand, so that nothing is half started.
+    # Everything that can be checked before the first process starts.
     gateway.find_deno()
     require_free(plan.gateway_port, "stop what uses it (`supabase start`?) or set GATEWAY_PORT.")
     if not plan.database_url:
@@ -130,14 +130,14 @@ def _check(plan: Plan) -> None:
 
 
 def continue_open_runs(runner_port: int, say: Callable[[str], None]) -> None:
-    """Continue what the last Ctrl-C, or a crash of this machine, left; say so where that fails."""
+    """Dispatch the runs that the last Ctrl-C or a crash left; report a failure."""
     if (status := answer(runner_port, "/sweep", method="POST")) != 200:
-        answers = f"answers {status}" if status else "does not answer"
-        say(f"Open runs are not continued: runner {answers} to POST /sweep. Its log says why.")
+        outcome = f"responds {status}" if status else "does not respond"
+        say(f"Open runs are not continued: runner {outcome} to POST /sweep. Its log shows why.")
 
 
 def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
-    # The model loads while the database starts, and the gateway while the functions do.
+    # The model loads while the database starts; the gateway starts while the functions do.
     chosen, local_model = _model(plan, children)
     logins = _logins(plan, children)
     ports = {name: free_port() for name in FUNCTIONS}
@@ -151,13 +151,13 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
     page_url = parts.enter_context(page.served(shown, plan.gateway_port))
     front = _gateway(plan, children, ports, page_url)
     if local_model:
-        wait_until_answers(local_model, chosen.port, "/health", seconds=_READY_SECONDS)
+        wait_until_responding(local_model, chosen.port, "/health", seconds=_READY_SECONDS)
         _say_ready(plan, local_model)
     for child in functions:
-        wait_until_answers(child, ports[child.name], "/readiness", seconds=_READY_SECONDS)
+        wait_until_responding(child, ports[child.name], "/readiness", seconds=_READY_SECONDS)
         _say_ready(plan, child)
-    wait_until_answers(
-        front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_ANSWER
+    wait_until_responding(
+        front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_STATUS
     )
     _say_ready(plan, front)
     continue_open_runs(ports["runner"], plan.say)

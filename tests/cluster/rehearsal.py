@@ -52,7 +52,7 @@ class Rehearsal(ClusterBundle):
 
     def kill(self, function: str) -> Set[str]:
         container = str(self.children[function].pid)
-        self.children[function].kill_and_start_again()
+        self.children[function].kill_and_restart()
         self._killed |= {container}
         return {container}
 

@@ -134,7 +134,7 @@ def test_a_person_approves_in_place_and_finds_threads_again(stack: Stack) -> Non
         person.type("/threads\n")
         person.until(r"  1  20\d\d-")
         person.type("/resume 1\n")
-        person.until("Going on with")
+        person.until("Continuing: ")
         person.type("/resume 7\n")
         person.until("takes a number")
         person.type("/quit\n")
@@ -229,7 +229,7 @@ def test_what_a_wait_does_not_mend_is_told_at_once_in_its_own_words(
 def test_only_what_passes_in_a_moment_is_asked_again(
     status: int, retry_after: str | None, passes: bool
 ) -> None:
-    assert Refused(status, b"<html>", retry_after).passes is passes
+    assert Refused(status, b"<html>", retry_after).is_transient is passes
 
 
 @pytest.mark.parametrize("name", ["agent"])
@@ -244,6 +244,6 @@ def test_an_answer_survives_its_process(stack: Stack, name: str, tmp_path: Path)
         while b"3," not in out.read_bytes():
             assert monotonic() < deadline
         (child,) = [child for child in stack.running.children.all if child.name == name]
-        child.kill_and_start_again()
+        child.kill_and_restart()
         assert process.wait(60) == 0
     assert "".join(texts) in out.read_text().replace("\n", "")

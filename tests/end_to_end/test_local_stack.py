@@ -230,7 +230,7 @@ def test_a_killed_part_is_started_anew_and_ends_with_the_rest(tmp_path: Path) ->
         first = part.pid
         while "begun" not in part.last_lines():
             sleep(0.01)
-        part.kill_and_start_again()
+        part.kill_and_restart()
         part.check()
         second = part.pid
         assert living({first, second}) == {second}

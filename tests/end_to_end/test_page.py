@@ -101,7 +101,7 @@ def test_the_functions_are_told_with_their_health(stack: Stack) -> None:
 def test_who_is_not_the_page_gets_nothing(stack: Stack, path: str, change: dict[str, str]) -> None:
     status, headers, body = ask(stack, "POST", path, **{**ours(stack), **change})
 
-    assert (status, body) == (403, b"Not for this page.\n")
+    assert (status, body) == (403, b"Only this page may send this request.\n")
     assert "access-control-allow-origin" not in headers
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from local.live_runs import Held
+from local.live_runs import LiveRuns
 
 
 def write(log: Path, *lines: str) -> None:
@@ -21,7 +21,7 @@ READY = line("function.ready")
 def test_runs_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     write(log, READY, line("run.started", "a"), line("run.started", "b"), "not JSON\n", "[1]\n")
-    held = Held(log)
+    held = LiveRuns(log)
     assert held.count() == 2
 
     write(log, line("run.ended", "a"), line("run.started", "a", "another"))
@@ -34,7 +34,7 @@ def test_half_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     started = line("run.started", "a")
     write(log, READY, started[:10])
-    held = Held(log)
+    held = LiveRuns(log)
     assert held.count() == 0
 
     write(log, started[10:])
@@ -44,10 +44,10 @@ def test_half_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
 def test_a_new_process_has_none_of_the_runs_of_the_one_before(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     write(log, READY, line("run.started", "a"), READY)
-    assert Held(log).count() == 0
+    assert LiveRuns(log).count() == 0
 
 
 def test_a_log_that_does_not_say_is_not_guessed_at(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     write(log, "a warning\n")
-    assert Held(log).count() is None
+    assert LiveRuns(log).count() is None

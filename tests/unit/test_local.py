@@ -133,5 +133,5 @@ def test_a_sweep_that_fails_at_the_start_is_reported() -> None:
     continue_open_runs(free_port(), lines.append)
 
     assert lines == [
-        "Open runs are not continued: runner does not answer to POST /sweep. Its log says why."
+        "Open runs are not continued: runner does not respond to POST /sweep. Its log shows why."
     ]
