@@ -1,5 +1,5 @@
-"""Measurements side by side: ours, what one writes first, and the peers that install and run."""
+"""Benchmarks of our functions beside naive implementations and the peers that install and run."""
 
 
 class NotMeasured(Exception):
-    """A contender gave no figure: its message says why, and belongs into the table."""
+    """A contender has no figure. The message, which goes into the table, says why."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure all rows, or those named; `--quick` measures what fits into three minutes."""
+"""`python -m bench`: measure all rows, or those named; `--quick` takes about three minutes."""
 
 import argparse
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import report
-from bench.rounds import Effort, reason, tell
+from bench.rounds import Effort, progress, reason
 from bench.rows import (
     Found,
     Row,
@@ -29,7 +29,7 @@ from local import CannotStart
 
 @dataclass(frozen=True)
 class Planned:
-    """A row: how it is measured, the minutes it takes in full on two cores, and whether the quick bench has it."""
+    """A row: its measure, the minutes of its full measurement on two cores, and whether `--quick` includes it."""
 
     measure: Callable[[Site, Effort], Row]
     minutes: float
@@ -48,26 +48,26 @@ ROWS: Final[dict[str, Planned]] = {
     "statements-per-second": Planned(durable.statements_per_second, 0.5),
     "memory": Planned(crowds.memory, 3.5),
     "two-thousand": Planned(crowds.two_thousand, 1.5),
-    "gateway": Planned(edge.door, 1, is_quick=True),
+    "gateway": Planned(edge.per_request, 1, is_quick=True),
     "followers": Planned(followers.followers, 2.5),
     "pages": Planned(pages.pages, 4),
 }
 
 
 def main() -> int:
-    """Measure, save what there is after each row, print the table, and say how many goals were met."""
+    """Measure, save the results after each row, and print the table and the number of goals met."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="row", help=", ".join(ROWS))
     parser.add_argument("--quick", action="store_true", help="small loads, few rounds, no peers")
-    parser.add_argument("--rounds", type=int, default=100, help="at most so many rounds of a row")
-    parser.add_argument("--out", type=Path, help=f"where results go; else a folder in {FOLDER}")
-    asked = parser.parse_args()
-    # Whoever ends it gets what there is, and no process is left behind.
+    parser.add_argument("--rounds", type=int, default=100, help="maximum number of rounds per row")
+    parser.add_argument("--out", type=Path, help=f"folder of the results; default: one in {FOLDER}")
+    chosen = parser.parse_args()
+    # Ctrl-C and SIGTERM end it with the results so far, and leave no process behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    names = asked.rows or [name for name, row in ROWS.items() if row.is_quick or not asked.quick]
-    out = asked.out or FOLDER / "results" / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S")
-    rows = _measured(names, Effort(asked.quick, asked.rounds), out)
+    names = chosen.rows or [name for name, row in ROWS.items() if row.is_quick or not chosen.quick]
+    out = chosen.out or FOLDER / "results" / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S")
+    rows = _measured(names, Effort(chosen.quick, chosen.rounds), out)
     met, all_ = report.goals(rows)
     print(f"\n{report.markdown(rows)}\n\nresults: {out}, logs: {FOLDER / 'logs'}")
     print(f"goals met: {met}/{all_}")
@@ -78,18 +78,18 @@ def _measured(names: list[str], effort: Effort, out: Path) -> list[Row]:
     rows: list[Row] = []
     minutes = sum(ROWS[name].minutes for name in names)
     planned = "" if effort.is_quick else f", about {minutes:.0f} min"
-    tell(f"{len(names)} rows{planned}; results go to {out}")
+    progress(f"{len(names)} rows{planned}; results go to {out}")
     try:
         with site() as here:
             for nth, name in enumerate(names, 1):
                 planned = "" if effort.is_quick else f", about {ROWS[name].minutes:g} min"
-                tell(f"{name} (row {nth} of {len(names)}{planned})")
+                progress(f"{name} (row {nth} of {len(names)}{planned})")
                 rows.append(_row(here, name, effort))
                 report.save(rows, out)
     except CannotStart as error:
         raise SystemExit(str(error)) from None
     except KeyboardInterrupt:
-        tell(f"interrupted; {len(rows)} of {len(names)} rows are measured")
+        progress(f"interrupted; {len(rows)} of {len(names)} rows are measured")
     return rows
 
 
@@ -97,9 +97,9 @@ def _row(here: Site, name: str, effort: Effort) -> Row:
     try:
         return ROWS[name].measure(here, effort)
     except Exception as error:
-        # A mistake of the bench itself: told, and none of the other rows is lost to it.
-        why = reason(error)
-        return Row(name, "", Found(missing={name: why}), [Verdict("measured", why, False)])
+        # A bug of the bench itself: it is in the table, and the other rows are kept.
+        text = reason(error)
+        return Row(name, "", Found(missing={name: text}), [Verdict("measured", text, False)])
 
 
 if __name__ == "__main__":

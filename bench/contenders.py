@@ -1,4 +1,4 @@
-"""Who is measured: ours, the floor, what one writes first, and the peers; each in an environment of its own."""
+"""The contenders: our functions, the floors, and the naive servers. Each has its own virtual environment."""
 
 import hashlib
 import json
@@ -30,9 +30,9 @@ WEB: Final = ("fastapi", "uvicorn", "uvloop", "httptools")
 class Contender:
     """One system under measurement.
 
-    `command` starts it on a port with the environment `environ`; `ask` is a whole request whose answer has the model's
-    text, asked for as `<tokens>x<ms>`. `packages` are installed into an environment of its own, ours from constraints.
-    `python` is the version it needs, if not ours.
+    `command` starts it on a port with the environment `environ`. `request` makes the bytes of a request for a prompt
+    `<tokens>x<ms>`, whose response has the model's text. `packages` are installed into its own virtual environment,
+    ours with our constraints. `python` is the version it needs, if not ours.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Contender:
     packages: tuple[str, ...]
     command: Callable[[int], list[str]]
     environ: Callable[[Site], dict[str, str]]
-    ask: Callable[[Site, str], bytes]
+    request: Callable[[Site, str], bytes]
     ready: str = "/health"
-    #: Where it keeps runs; who has none forgets them.
+    #: The database of its runs; empty if it does not store them.
     database: str = ""
     python: str = ""
     is_pinned_here: bool = False
@@ -52,39 +52,39 @@ class Contender:
         return FOLDER / "venvs" / ("ours" if self.kind == "ours" else self.name)
 
     def install(self) -> Path:
-        """Its Python, in an environment of its own, byte-compiled; made once for these packages and constraints.
+        """The Python of its virtual environment, byte-compiled; created once for these packages and constraints.
 
         Raises:
-            NotMeasured: it cannot be installed, with what pip said last.
+            NotMeasured: pip failed; the message has its last line.
         """
         python, done = self.home / "bin" / "python", self.home / "installed"
         pinned = [] if self.is_pinned_here else ["-c", str(ROOT / "constraints.txt")]
-        of = repr(self.packages) + ("" if self.is_pinned_here else _constraints())
-        if not done.exists() or done.read_text() != of:
+        inputs = repr(self.packages) + ("" if self.is_pinned_here else _constraints())
+        if not done.exists() or done.read_text() != inputs:
             interpreter = f"python{self.python}" if self.python else sys.executable
-            # Where pyenv's shim is first on the path, it has to be told which of its Pythons this is.
+            # If pyenv's shim is first on the path, this selects its version.
             chosen = {"PYENV_VERSION": self.python} if self.python else {}
             self._run([interpreter, "-m", "venv", "--clear", str(self.home)], **chosen)
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             self._run([*pip, *pinned, *self.packages])
             compiled = [str(python), "-m", "compileall", "-q", "-j", "2", str(self.home / "lib")]
-            # Some packages ship files that are no Python; they are not compiled, and not imported.
+            # Some packages contain files that are not valid Python, which nothing imports.
             subprocess.run(compiled, check=False, stdout=subprocess.DEVNULL)
-            done.write_text(of)
+            done.write_text(inputs)
         return python
 
     def _run(self, command: list[str], **environ: str) -> None:
         env = {**os.environ, **environ}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-            raise NotMeasured(f"cannot be installed: {said[-1]}")
+            lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+            raise NotMeasured(f"cannot be installed: {lines[-1]}")
 
     @contextmanager
     def running(
         self, site: Site, *, core: int = SERVER_CORE, **more: str
     ) -> Iterator[tuple[Process, int, float]]:
-        """Its process, its port, and the milliseconds from exec to ready."""
+        """Run it: its process, its port, and the milliseconds from exec to ready."""
         port = free_port()
         command = [str(self.install()), *self.command(port)]
         environ = {"PORT": str(port), "PYTHONPATH": str(ROOT), **self.environ(site), **more}
@@ -143,7 +143,7 @@ def _ours(name: str) -> Contender:
         packages=_packages(),
         command=lambda port: ["-m", "functions", name],
         environ=lambda site: site.settings(),
-        ask=_run,
+        request=_run,
         ready="/readiness",
         database="postgres",
     )

@@ -1,7 +1,7 @@
-"""What a database did: statements and commits, exact at the moment they are asked for.
+"""Counts of a database's statements and commits, exact at the time of the query.
 
-`pg_stat_database` would be late: an idle session keeps its counts to itself for up to ten seconds. What counts here
-is in neither count: it only reads, in a database of its own.
+`pg_stat_database` would be late: an idle session reports its counts up to ten seconds later. The queries of this module
+are in neither count: they only read, and use their own database.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import asyncpg
 from local.postgres import SUPERUSER, Server
 
 _OWN: Final = "counting"
-#: Postgres numbers transactions when they first write; one that only reads has nothing to wait for on the disk.
+#: Postgres assigns a transaction's number at its first write; a reading transaction has no commit to flush.
 _COUNTS: Final = """
 select coalesce(sum(calls), 0)::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
   from pg_stat_statements where dbid = (select oid from pg_database where datname = $1)
@@ -24,13 +24,13 @@ _WAL: Final = "select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 
 
 async def prepare(server: Server) -> None:
-    """Make a new server count. It has to be started with `pg_stat_statements` loaded, and counting what is on top."""
+    """Enable counts on a new server, which must run with `pg_stat_statements` loaded and `track = top`."""
     await _execute(server, "template1", f"create database {_OWN}")
     await _execute(server, _OWN, "create extension pg_stat_statements")
 
 
 async def counts(server: Server, database: str) -> tuple[int, int]:
-    """Statements a database was sent, pools' and `commit` included; transactions that wrote, of the whole server."""
+    """The statements sent to a database, with those of pools and `commit`; the server's transactions that wrote."""
     connection = await asyncpg.connect(server.url(SUPERUSER, _OWN))
     try:
         ((statements, commits),) = await connection.fetch(_COUNTS, database)
@@ -40,17 +40,17 @@ async def counts(server: Server, database: str) -> tuple[int, int]:
 
 
 async def wal_bytes(server: Server) -> int:
-    """The bytes of write-ahead log the server has written since it was made."""
+    """The bytes of write-ahead log that the server has written since its creation."""
     connection = await asyncpg.connect(server.url(SUPERUSER, _OWN))
     try:
-        return await connection.fetchval(_WAL)  # type: ignore[no-any-return]  # that integer
+        return await connection.fetchval(_WAL)  # type: ignore[no-any-return]  # a bigint
     finally:
         await connection.close()
 
 
 @contextmanager
 def without_vacuum(server: Server) -> Iterator[None]:
-    """No housekeeping of Postgres's own meanwhile: it writes, too."""
+    """Turn autovacuum off meanwhile, because it writes, too."""
     asyncio.run(_set(server, "off"))
     try:
         yield

@@ -1,5 +1,7 @@
-"""Clients: many streams over raw sockets, counting what arrives and when. It knows HTTP/1.1 as far as servers of ours
-speak it, and nothing of what they say but the mark in each token."""
+"""The load generator: many streams over raw sockets, with counts and times of the received tokens.
+
+It parses as much HTTP/1.1 as the measured servers use, and of the bodies only the mark in each token.
+"""
 
 import asyncio
 import re
@@ -17,26 +19,26 @@ from bench.upstream import MARK
 _STAMP = re.compile(rb"zq(\d{16})")
 _TOKEN_LENGTH: Final = len(MARK) + 16
 _LAST_CHUNK: Final = b"0\r\n\r\n"
-#: Whoever has not answered by then does not.
-_PATIENCE_SECONDS: Final = 240.0
+#: A load that takes longer has no figure.
+_TIMEOUT_SECONDS: Final = 240.0
 
 
 @dataclass(slots=True)
 class Answer:
-    """What one request gave: its status, the tokens it relayed, and milliseconds until the first and the end."""
+    """One response: its status, its tokens, and the milliseconds until the first token and until the end."""
 
     status: int = 0
     tokens: int = 0
     first_ms: float = 0.0
     total_ms: float = 0.0
-    #: The body, where the answer says its length: pages and problems, not streams.
+    #: The body, if the response has a content-length: of pages and problems, not of streams.
     body: bytes = b""
-    #: When the model wrote a token and when we read it, in microseconds, for tokens that were looked at.
+    #: The times of the model's write and of our read of each token, in microseconds, with `stamps`.
     seen_us: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def delays_ms(self) -> list[float]:
-        """From the model's write to our read."""
+        """The times from the model's write to our read."""
         return [(read - written) / 1000 for written, read in self.seen_us]
 
 
@@ -47,20 +49,20 @@ class Connection(asyncio.Protocol):
         self._stamps = stamps
         self.answer = Answer()
         self.done: asyncio.Future[Answer] | None = None
-        #: Set once the first token is here, or no more will come.
-        self.begun = asyncio.Event()
+        #: Set when the first token has arrived, or the response has ended.
+        self.has_started = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is one in all but name.
+        # uvloop's transport has this interface without the base class.
         self._transport = cast(asyncio.Transport, transport)
 
-    def ask(self, request: bytes) -> "asyncio.Future[Answer]":
-        """Send a request; the answer, once it has ended."""
+    def send(self, request: bytes) -> "asyncio.Future[Answer]":
+        """Send a request; the response, when it has ended."""
         self._head, self._tail, self._last, self._length = b"", b"", b"", 0
         self.answer = Answer()
         self.done = asyncio.get_running_loop().create_future()
-        self.begun.clear()
-        self._began = monotonic_ns()
+        self.has_started.clear()
+        self._started_ns = monotonic_ns()
         self._transport.write(request)
         return self.done
 
@@ -80,7 +82,7 @@ class Connection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         seen = self._tail + data
-        # A token may be split between two reads, as may the last chunk: it counts once all of it is here.
+        # A token or the last chunk may be split between two reads: it counts when it is complete.
         cut = seen.rfind(MARK[:1], max(0, len(seen) - _TOKEN_LENGTH + 1))
         seen, self._tail = (seen, b"") if cut < 0 else (seen[:cut], seen[cut:])
         if MARK in seen:
@@ -95,8 +97,8 @@ class Connection(asyncio.Protocol):
     def _count(self, seen: bytes) -> None:
         now = monotonic_ns()
         if not self.answer.tokens:
-            self.answer.first_ms = (now - self._began) / 1e6
-            self.begun.set()
+            self.answer.first_ms = (now - self._started_ns) / 1e6
+            self.has_started.set()
         self.answer.tokens += seen.count(MARK)
         if self._stamps:
             self.answer.seen_us += [(int(stamp), now // 1000) for stamp in _STAMP.findall(seen)]
@@ -106,9 +108,9 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         if self.done and not self.done.done():
-            self.answer.total_ms = (monotonic_ns() - self._began) / 1e6
+            self.answer.total_ms = (monotonic_ns() - self._started_ns) / 1e6
             self.done.set_result(self.answer)
-        self.begun.set()
+        self.has_started.set()
 
     @property
     def is_closed(self) -> bool:
@@ -130,22 +132,22 @@ async def connect(port: int, *, stamps: bool = False) -> Connection:
 async def at_once(
     port: int, requests: Sequence[bytes], *, stamps: bool = False, spread_seconds: float = 0.0
 ) -> list[Answer]:
-    """Each request on a connection of its own, at the same time, begun within the given seconds."""
+    """Send each request on its own connection, concurrently; the starts are spread over `spread_seconds`."""
 
     async def one(nth: int, request: bytes) -> Answer:
         await asyncio.sleep(spread_seconds * nth / len(requests))
         connection = await connect(port, stamps=stamps)
         try:
-            return await connection.ask(request)
+            return await connection.send(request)
         finally:
             connection.close()
 
-    async with _patience():
+    async with _timeout():
         return await asyncio.gather(*(one(nth, request) for nth, request in enumerate(requests)))
 
 
 async def in_turn(port: int, make: Callable[[int], bytes], count: int, lanes: int) -> list[Answer]:
-    """So many requests over a few connections, each of which asks again when it has its answer."""
+    """Send `count` requests over `lanes` connections, each of which sends the next after a response."""
     numbers = iter(range(count))
 
     async def lane() -> list[Answer]:
@@ -154,11 +156,11 @@ async def in_turn(port: int, make: Callable[[int], bytes], count: int, lanes: in
         for nth in numbers:
             if connection.is_closed:
                 connection = await connect(port)
-            answers.append(await connection.ask(make(nth)))
+            answers.append(await connection.send(make(nth)))
         connection.close()
         return answers
 
-    async with _patience():
+    async with _timeout():
         lists = await asyncio.gather(*(lane() for _ in range(lanes)))
     return [answer for answers in lists for answer in answers]
 
@@ -166,35 +168,35 @@ async def in_turn(port: int, make: Callable[[int], bytes], count: int, lanes: in
 async def opened(
     port: int, requests: Sequence[bytes], lanes: int, *, stamps: bool = False
 ) -> list[Connection]:
-    """Streams that have begun: so many at a time are asked for, the next one when a first token is here.
+    """Open streams, `lanes` at a time: the next one starts after the first token of another.
 
     Raises:
-        NotMeasured: one of them gave no token, or they did not all begin in time.
+        NotMeasured: a stream had no token, or they did not all start in time.
     """
     waiting = iter(requests)
     there: list[Connection] = []
 
     async def lane() -> None:
-        for asked in waiting:
+        for request in waiting:
             connection = await connect(port, stamps=stamps)
             there.append(connection)
-            connection.ask(asked)  # type: ignore[unused-awaitable]  # It ends when the stream does.
-            await connection.begun.wait()
+            connection.send(request)  # type: ignore[unused-awaitable]  # resolves with the stream's end
+            await connection.has_started.wait()
             if not connection.answer.tokens:
-                raise NotMeasured(f"stream {len(there)} did not begin: {connection.answer}")
+                raise NotMeasured(f"stream {len(there)} did not start: {connection.answer}")
 
-    async with _patience():
+    async with _timeout():
         await asyncio.gather(*(lane() for _ in range(lanes)))
     return there
 
 
 @asynccontextmanager
-async def _patience() -> AsyncIterator[None]:
+async def _timeout() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             yield
     except TimeoutError:
-        raise NotMeasured(f"no answer within {_PATIENCE_SECONDS:.0f} s") from None
+        raise NotMeasured(f"no response within {_TIMEOUT_SECONDS:.0f} s") from None
 
 
 def request(method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
@@ -205,7 +207,7 @@ def request(method: str, path: str, body: bytes, headers: dict[str, str]) -> byt
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of them lies."""
+    """The value below which this share of the values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 

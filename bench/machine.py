@@ -1,4 +1,4 @@
-"""What the kernel says of processes: CPU of a tree, memory of its own; and where they may run."""
+"""Processes pinned to cores, with the CPU and memory of their trees as the kernel reports them."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ class Process:
     """A started process."""
 
     popen: "subprocess.Popen[bytes]"
-    began: float
+    started_at: float
     log: Path
 
     @property
@@ -32,11 +32,11 @@ class Process:
         return self.popen.pid
 
     def cpu_ms(self) -> float:
-        """CPU of it and its children, user and system."""
+        """CPU time of the process and its children, user and system."""
         return sum(_cpu_ms(pid) for pid in self._tree())
 
     def pss_mb(self) -> float:
-        """Memory of its own: what is shared counts in part."""
+        """Proportional set size of the tree: shared pages count in part."""
         return sum(_pss_kb(pid) for pid in self._tree()) / 1024
 
     def _tree(self) -> list[int]:
@@ -50,23 +50,23 @@ class Process:
     def wait_ready(
         self, port: int, path: str, *, seconds: float = 60.0, expect: range = range(200, 201)
     ) -> float:
-        """Milliseconds from exec to the first 200, or what else is expected.
+        """Milliseconds from exec to the first expected status.
 
         Raises:
-            NotMeasured: it ended, or was not ready in time; with the last line of its log.
+            NotMeasured: it ended, or was not ready in time; the message has the last line of its log.
         """
         while answer(port, path) not in expect:
             if (code := self.popen.poll()) is not None:
                 raise NotMeasured(f"ended with exit code {code} before it was ready: {self.last()}")
-            if monotonic() - self.began > seconds:
+            if monotonic() - self.started_at > seconds:
                 raise NotMeasured(f"not ready within {seconds:.0f} s: {self.last()}")
             sleep(0.002)
-        return (monotonic() - self.began) * 1000
+        return (monotonic() - self.started_at) * 1000
 
     def last(self) -> str:
         """The last line of its log."""
         lines = self.log.read_text(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return next((line for line in reversed(lines) if line.strip()), "no output")
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def process(
     """A process pinned to one core, killed with its children at the end."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        began = monotonic()
+        started_at = monotonic()
         popen = subprocess.Popen(
             ["taskset", "-c", str(core), *command],
             env={**_inherited(), **environ},
@@ -91,7 +91,7 @@ def process(
             start_new_session=True,
         )
     try:
-        yield Process(popen, began, log)
+        yield Process(popen, started_at, log)
     except Exception as error:
         error.add_note(f"log: {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}")
         raise
@@ -102,7 +102,7 @@ def process(
 
 
 def _inherited() -> dict[str, str]:
-    # Without it each start would compile all it imports, which no image does.
+    # With it, each start would compile all imported modules, which no image does.
     return {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 

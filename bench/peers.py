@@ -1,6 +1,6 @@
-"""The peers that install and run: other agent backends, as their own documentation starts them.
+"""The peers that install and run: other agent backends, started as their documentation describes.
 
-Left out, each for its reason:
+Not measured, with the reasons:
 
 * LangGraph's server: its production runtime needs Redis and a licence; the free one keeps runs in memory.
 * Letta: its package is a command line now, without a server.
@@ -36,32 +36,32 @@ def _aegra_environ(site: Site) -> dict[str, str]:
     }
 
 
-def _ask_aegra(_: Site, wanted: str) -> bytes:
-    # A run on a new thread, which stays.
-    asked = {
+def _request_aegra(_: Site, wanted: str) -> bytes:
+    # A run on a new thread, which is kept.
+    body = {
         "assistant_id": "bench",
         "input": {"messages": [{"role": "user", "content": wanted}]},
         "stream_mode": ["messages-tuple"],
         "on_completion": "keep",
     }
-    return request("POST", "/runs/stream", json.dumps(asked).encode(), JSON)
+    return request("POST", "/runs/stream", json.dumps(body).encode(), JSON)
 
 
-def _ask_agno(_: Site, wanted: str) -> bytes:
-    # Without a session_id, in a session of its own.
+def _request_agno(_: Site, wanted: str) -> bytes:
+    # Without a session_id, each run has a new session.
     form = {"content-type": "application/x-www-form-urlencoded"}
-    asked = urlencode({"message": wanted, "stream": "true"}).encode()
-    return request("POST", "/agents/bench/runs", asked, form)
+    body = urlencode({"message": wanted, "stream": "true"}).encode()
+    return request("POST", "/agents/bench/runs", body, form)
 
 
-def _ask_pydantic_ai(_: Site, wanted: str) -> bytes:
-    asked = run_input(wanted, state={}, tools=[], context=[], forwardedProps={})
-    return request("POST", "/", asked, {**JSON, "accept": "text/event-stream"})
+def _request_pydantic_ai(_: Site, wanted: str) -> bytes:
+    body = run_input(wanted, state={}, tools=[], context=[], forwardedProps={})
+    return request("POST", "/", body, {**JSON, "accept": "text/event-stream"})
 
 
-def _ask_ogx(_: Site, wanted: str) -> bytes:
-    asked = {"model": "vllm/bench", "input": wanted, "stream": True}
-    return request("POST", "/v1/responses", json.dumps(asked).encode(), JSON)
+def _request_ogx(_: Site, wanted: str) -> bytes:
+    body = {"model": "vllm/bench", "input": wanted, "stream": True}
+    return request("POST", "/v1/responses", json.dumps(body).encode(), JSON)
 
 
 AEGRA = Contender(
@@ -70,7 +70,7 @@ AEGRA = Contender(
     ("aegra-api==0.11.0", "langchain-openai==1.7.4", "langgraph==1.2.24", _OPENAI, *_WEB),
     lambda port: ["-m", "bench.apps.serve", "aegra_api.main", str(port)],
     _aegra_environ,
-    _ask_aegra,
+    _request_aegra,
     ready="/ready",
     database="aegra",
     python="3.12",
@@ -79,11 +79,11 @@ AEGRA = Contender(
 AGNO = Contender(
     "agno",
     "peer",
-    # SQLAlchemy does not bring greenlet any more.
+    # SQLAlchemy no longer depends on greenlet.
     ("agno[os]==3.1.10", "sqlalchemy==2.1.9", "asyncpg==0.32.0", "greenlet==3.5.6", _OPENAI, *_WEB),
     app("agno"),
     _with_database("agno"),
-    _ask_agno,
+    _request_agno,
     database="agno",
     is_pinned_here=True,
 )
@@ -93,7 +93,7 @@ PYDANTIC_AI = Contender(
     ("pydantic-ai-slim[ag-ui,openai]==2.68.0", _OPENAI, *_WEB),
     app("pydantic_ai"),
     model_port,
-    _ask_pydantic_ai,
+    _request_pydantic_ai,
     is_pinned_here=True,
 )
 OGX = Contender(
@@ -104,17 +104,17 @@ OGX = Contender(
         *("-m", "ogx.cli.ogx", "stack", "run", str(_APPS / "ogx.yaml")),
         *("--port", str(port), "--insecure"),
     ],
-    # It logs each request; as JSON that costs least.
+    # It logs each request; JSON is its fastest format.
     _with_database(
         "ogx", BENCH_FILES=str(FOLDER / "ogx"), OGX_LOGGING="all=error", OGX_LOG_FORMAT="json"
     ),
-    _ask_ogx,
+    _request_ogx,
     ready="/v1/health",
     database="ogx",
     python="3.12",
     is_pinned_here=True,
 )
-# A library, not a server: what one would build durable runs with.
+# A library for durable runs, not a server.
 DBOS = Contender(
     "dbos",
     "peer",

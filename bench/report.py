@@ -1,4 +1,4 @@
-"""What was measured, for people: a table as Markdown, plots as PNG; and for programs, JSON."""
+"""Reports the results: a table as Markdown, plots as PNG, and JSON for programs."""
 
 import json
 import platform
@@ -16,7 +16,7 @@ _OURS = {"agent", "threads", "tools", "runner", "gateway"}
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table: a line for each goal, with our figure and theirs; the first line of a measure has all figures."""
+    """The table: a line for each goal, with both figures; the first line of a row has all figures."""
     lines = [
         "| measure | goal | ours | theirs | found | met | all figures: median (least–most) |",
         "|---|---|---|---|---|---|---|",
@@ -32,19 +32,19 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _figures(row: Row) -> str:
     figures = ", ".join(f"{name} {spread}" for name, spread in row.found.figures.items())
-    missing = [f"{name} could not be measured: {why}" for name, why in row.found.missing.items()]
-    told = [f"{figures} {row.unit}".strip()] if figures else []
-    return "; ".join([*told, *missing])
+    missing = [f"{name} could not be measured: {text}" for name, text in row.found.missing.items()]
+    measured = [f"{figures} {row.unit}".strip()] if figures else []
+    return "; ".join([*measured, *missing])
 
 
 def goals(rows: Sequence[Row]) -> tuple[int, int]:
-    """How many goals were met, and how many there are."""
+    """The number of goals met, and of all goals."""
     verdicts = [verdict for row in rows for verdict in row.verdicts]
     return sum(verdict.is_met for verdict in verdicts), len(verdicts)
 
 
 def save(rows: Sequence[Row], folder: Path) -> None:
-    """Write `results.json`, `results.md`, and a plot of the last row, if it compares."""
+    """Write `results.json`, `results.md`, and a plot of the last row if it has several figures."""
     folder.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "system": platform.platform()}
     written = {"machine": machine, "rows": [asdict(row) for row in rows]}
@@ -61,7 +61,7 @@ def _file(name: str) -> str:
 
 
 def _plot(row: Row, file: Path) -> None:
-    # Heavy, and needed only while nothing is measured.
+    # Imported here, because it is heavy, and plots are made between measurements.
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,4 +1,4 @@
-"""Measuring in turn, A B A B: what the machine does meanwhile, it does to all. Who fails has a reason for a figure."""
+"""Measures in turn, A B A B, so that disturbances affect all alike. A failure has a reason instead of a figure."""
 
 import sys
 import traceback
@@ -19,13 +19,13 @@ from bench.site import Site
 Figures = float | Mapping[str, float]
 Measure = Callable[[Site, Contender], Figures]
 _T = TypeVar("_T")
-_BEGAN = monotonic()
+_STARTED_AT = monotonic()
 _REASON_LENGTH = 240
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to measure. Quick: small loads, few rounds, no peers."""
+    """How much to measure. `is_quick`: small loads, few rounds, no peers."""
 
     is_quick: bool = False
     most_rounds: int = 100
@@ -37,17 +37,17 @@ class Effort:
         return min(self.most_rounds, self.pick(quick, full))
 
     def of(self, peers: Sequence[Contender] = PEERS) -> tuple[Contender, ...]:
-        """The peers that take part."""
+        """The peers to measure."""
         return () if self.is_quick else tuple(peers)
 
 
 def rounds(site: Site, contenders: Sequence[Contender], measure: Measure, count: int) -> Found:
-    """Measure each contender in turn, and again; one that fails keeps what it had, and nobody else loses anything."""
+    """Measure the contenders in turn, `count` times. One that fails keeps its earlier figures; the others continue."""
     return attempts({each.name: partial(measure, site, each) for each in contenders}, count)
 
 
 def attempts(measures: Mapping[str, Callable[[], Figures]], count: int) -> Found:
-    """The same for anything with a name. Figures of several are called `<name> <figure>`."""
+    """The same for named measures. If a measure returns several figures, they are named `<name> <figure>`."""
     values: dict[str, list[float]] = defaultdict(list)
     missing: dict[str, str] = {}
     for nth in range(1, count + 1):
@@ -58,32 +58,32 @@ def attempts(measures: Mapping[str, Callable[[], Figures]], count: int) -> Found
             try:
                 figures = measure()
             except Exception as error:
-                # Whatever it is: an hour of other figures is not lost to it.
-                why = reason(error)
-                missing[name] = f"{where}: {why}" if nth > 1 else why
-                tell(f"  {where}  {name}: could not be measured: {why}")
+                # Any error: the other figures must not be lost.
+                text = reason(error)
+                missing[name] = f"{where}: {text}" if nth > 1 else text
+                progress(f"  {where}  {name}: could not be measured: {text}")
                 continue
             named = figures if isinstance(figures, Mapping) else {"": figures}
             for figure, value in named.items():
                 values[f"{name} {figure}".strip()].append(value)
-            tell(f"  {where}  {name} {_told(named)}")
+            progress(f"  {where}  {name} {_formatted(named)}")
     return Found({name: Spread(tuple(each)) for name, each in values.items()}, missing)
 
 
 def reason(error: Exception) -> str:
-    """Why there is no figure, in a line for the table; what nobody expected also leaves its traceback."""
+    """Why there is no figure, in a line for the table. An unexpected error also prints its traceback."""
     if not isinstance(error, NotMeasured | OSError | TimeoutError):
         traceback.print_exception(error)
-    said = " ".join(str(error).split()) or type(error).__name__
-    return "; ".join([said[:_REASON_LENGTH], *getattr(error, "__notes__", [])])
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "; ".join([text[:_REASON_LENGTH], *getattr(error, "__notes__", [])])
 
 
-def tell(text: str) -> None:
-    """A line of progress, with the time since the bench began."""
-    seconds = int(monotonic() - _BEGAN)
+def progress(text: str) -> None:
+    """Print a line of progress, with the time since the start."""
+    seconds = int(monotonic() - _STARTED_AT)
     sys.stderr.write(f"[{seconds // 60:02}:{seconds % 60:02}] {text}\n")
     sys.stderr.flush()
 
 
-def _told(figures: Mapping[str, float]) -> str:
+def _formatted(figures: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}".strip() for name, value in figures.items())

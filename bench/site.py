@@ -1,4 +1,4 @@
-"""Where measuring happens: a model that costs nothing, a real Postgres, and users of ours."""
+"""The site of the measurements: a model that costs almost no CPU, a real Postgres, and test users."""
 
 import asyncio
 import hashlib
@@ -29,9 +29,9 @@ from local.postgres import Server
 from local.probe import free_port
 
 FOLDER: Final = ROOT / ".local" / "bench"
-#: Who asks; a reader has threads beyond number.
+#: The users; `reader` has very many threads.
 USERS: Final = ("bench", "reader")
-#: An assertion is good for the gateway's header time-out; ours is made anew well before.
+#: Assertions are valid for the gateway's header time-out; the bench renews them well before.
 _FRESH_SECONDS: Final = 60
 
 
@@ -49,7 +49,7 @@ class Site:
     )
 
     def database(self, name: str, login: str = postgres.SUPERUSER) -> str:
-        """A database of a contender's own, made if it is not there."""
+        """The URL of a contender's own database, which is created if it does not exist."""
         asyncio.run(self._create(name))
         return self.server.url(login, name)
 
@@ -64,7 +64,7 @@ class Site:
             await connection.close()
 
     def signed(self, user: str, function: str, method: str, path: str) -> dict[str, str]:
-        """Both proofs, as the gateway sends them: it, too, keeps an assertion for a known token and path."""
+        """The headers with token and assertion, as the gateway sends them; it, too, reuses assertions."""
         key = (user, function, method, path)
         made_at, headers = self._signed.get(key, (0.0, {}))
         if time() - made_at > _FRESH_SECONDS:
@@ -72,14 +72,14 @@ class Site:
             self._signed[key] = (time(), headers)
         return headers
 
-    def _sign(self, who: SignIn, function: str, method: str, path: str) -> dict[str, str]:
-        token, now = who.token(self.keys.user), int(time())
+    def _sign(self, login: SignIn, function: str, method: str, path: str) -> dict[str, str]:
+        token, now = login.token(self.keys.user), int(time())
         digest = hashlib.sha256(token.encode()).digest()
-        said = {
+        claims = {
             "iss": "auth-gateway",
             "aud": function,
-            "sub": str(who.sub),
-            "session_id": str(who.session_id),
+            "sub": str(login.sub),
+            "session_id": str(login.session_id),
             "ath": urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "htm": method,
             "htu": path,
@@ -89,11 +89,11 @@ class Site:
         }
         key = self.keys.gateway
         head = {"kid": key.jwk["kid"], "typ": "gw+jwt"}
-        assertion = jwt.encode(said, key.private.key, algorithm="ES256", headers=head)
+        assertion = jwt.encode(claims, key.private.key, algorithm="ES256", headers=head)
         return {"authorization": f"Bearer {token}", "x-gateway-assertion": assertion}
 
     def settings(self, **more: str) -> dict[str, str]:
-        """The environment of a function of ours."""
+        """The environment of our functions."""
         return {
             "SUPABASE_DATABASE_URL": self.server.url("agent_api"),
             "SUPABASE_URL": SUPABASE_URL,
@@ -113,7 +113,7 @@ class Site:
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """A site with a new, migrated Postgres that fsyncs, as real ones do. All but what is measured shares a core."""
+    """A site with a new, migrated Postgres with fsync. All processes but the measured one share a core."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     logs, port = FOLDER / "logs", free_port()
     _clear(logs)
@@ -138,7 +138,7 @@ def site() -> Iterator[Site]:
 
 
 def _clear(logs: Path) -> None:
-    # What an earlier bench left in tables would make this one's figures others.
+    # The rows of an earlier bench would change the figures.
     home = FOLDER / "postgres"
     if postgres.running(home):
         raise SystemExit(f"A bench runs in this checkout already: Postgres serves {home}.")

@@ -1,9 +1,9 @@
-"""`python -m bench.tune`: how much of its work one pod of each function serves within the latency goal, by measuring.
+"""`python -m bench.tune`: measure the load that one pod of each function serves within the latency goal.
 
-One core and one process, as the manifests give a pod. The load is raised until the goal is missed. `capacity.json`
-keeps the steps, and two numbers made of the last good one: two thirds of it as the pod's hard limit, which is
-`containerConcurrency`, and half of it as what the autoscaler aims at, which is `target`: streams arrive unevenly, and a
-start takes a second or two.
+A pod is one process with one core, as in the manifests. The load is raised until the goal is missed. `capacity.json`
+has the steps, and two numbers computed from the last good one: two thirds of it as `containerConcurrency`, the pod's
+hard limit, and half of it as the autoscaler's `target`, because streams arrive unevenly and a start takes a second or
+two.
 """
 
 import json
@@ -29,25 +29,25 @@ _GOAL_MS: Final = 250.0
 _BUSY_PERCENT: Final = 85.0
 _MEMORY_MB: Final = 768.0
 _STEPS: Final = (10, 25, 50, 75, 100, 150, 200, 300, 400, 500)
-#: Twenty tokens a second: what a fast model says.
+#: Twenty tokens a second, as of a fast model.
 _SECONDS, _PAUSE_MS = 8, 50
 
 
 @dataclass(frozen=True)
 class Step:
-    """One load, and what it did to the pod. `p99_ms`: an event's or an answer's delay."""
+    """One load and its effect on the pod. `p99_ms`: the delay of an event or a response."""
 
     load: int
     p99_ms: float
     cpu_percent: float
     memory_mb: float
     failed: int
-    #: Whether the load has a pace of its own; who asks again at once takes all the CPU there is.
+    #: Whether the load has its own pace. Clients that send the next request at once use all CPU at any load.
     is_paced: bool
 
     @property
     def is_good(self) -> bool:
-        """Whether all was answered, in time, with room to spare."""
+        """Whether all requests succeeded in time, with CPU and memory to spare."""
         has_room = self.cpu_percent <= _BUSY_PERCENT or not self.is_paced
         is_small = self.memory_mb <= _MEMORY_MB
         return self.p99_ms <= _GOAL_MS and has_room and is_small and not self.failed
@@ -57,10 +57,10 @@ Load = Callable[[Site, Process, int, int], Step]
 
 
 def streams(site: Site, process: Process, port: int, load: int) -> Step:
-    """Open streams that say twenty tokens a second each."""
+    """Open streams, each with twenty tokens a second."""
     tokens = _SECONDS * 1000 // _PAUSE_MS
-    requests = [AGENT.ask(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
-    return _seen(
+    requests = [AGENT.request(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
+    return _measured(
         process,
         load,
         lambda: uvloop.run(at_once(port, requests, stamps=True, spread_seconds=2)),
@@ -70,16 +70,16 @@ def streams(site: Site, process: Process, port: int, load: int) -> Step:
 
 
 def pages(site: Site, process: Process, port: int, load: int) -> Step:
-    """Requests at the same time for a page of threads."""
+    """Concurrent requests for a page of threads."""
 
-    def ask(_: int) -> bytes:
+    def make(_: int) -> bytes:
         return request("GET", "/threads", b"", site.signed("bench", "threads", "GET", "/threads"))
 
-    return _asked(process, port, load, ask)
+    return _requested(process, port, load, make)
 
 
 def calls(site: Site, process: Process, port: int, load: int) -> Step:
-    """Calls at the same time of a tool that reads the database."""
+    """Concurrent calls of a tool that reads the database."""
     minter = Minter("agent", site.keys.internal.private_text)
     token = minter.mint("tools", site.users["bench"].claims, None)
     version = "2025-11-25"
@@ -91,22 +91,22 @@ def calls(site: Site, process: Process, port: int, load: int) -> Step:
         "accept": "application/json, text/event-stream",
         "mcp-protocol-version": version,
     }
-    return _asked(process, port, load, lambda _: request("POST", "/mcp", body, headers))
+    return _requested(process, port, load, lambda _: request("POST", "/mcp", body, headers))
 
 
-def _asked(process: Process, port: int, load: int, ask: Callable[[int], bytes]) -> Step:
-    uvloop.run(in_turn(port, ask, 50, 2))
-    return _seen(
+def _requested(process: Process, port: int, load: int, make: Callable[[int], bytes]) -> Step:
+    uvloop.run(in_turn(port, make, 50, 2))
+    return _measured(
         process,
         load,
-        lambda: uvloop.run(in_turn(port, ask, load * 20, load)),
+        lambda: uvloop.run(in_turn(port, make, load * 20, load)),
         lambda answer: [answer.total_ms],
         lambda _: True,
         is_paced=False,
     )
 
 
-def _seen(
+def _measured(
     process: Process,
     load: int,
     work: Callable[[], Sequence[Answer]],
@@ -116,9 +116,9 @@ def _seen(
     status: int = 200,
     is_paced: bool = True,
 ) -> Step:
-    began, before = monotonic(), process.cpu_ms()
+    started_at, before = monotonic(), process.cpu_ms()
     answers = work()
-    busy = (process.cpu_ms() - before) / (monotonic() - began) / 10
+    busy = (process.cpu_ms() - before) / (monotonic() - started_at) / 10
     late = [delay for answer in answers for delay in delays(answer)]
     failed = sum(answer.status != status or not is_whole(answer) for answer in answers)
     p99, memory = round(percentile(late, 0.99), 1), round(process.pss_mb())
@@ -126,15 +126,15 @@ def _seen(
 
 
 def runs(site: Site, process: Process, port: int, load: int) -> Step:
-    """Runs at the same time, each in the request that delivers it; late is what ends behind its model."""
+    """Concurrent runs, each in its delivery. The delay is the time by which a run ends after its model."""
     tokens = _SECONDS * 1000 // _PAUSE_MS
-    # Admitted elsewhere, by a process whose own deliveries come to nothing.
+    # Another process admits them; its own deliveries go nowhere.
     with AGENT.running(site, core=OTHER_CORE, K_SINK="http://127.0.0.1:9/") as (_, agent, _):
         warm_up(site, AGENT, agent)
-        asked = [_background(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
-        expect(uvloop.run(at_once(agent, asked, spread_seconds=2)), 202)
+        requests = [_background(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
+        expect(uvloop.run(at_once(agent, requests, spread_seconds=2)), 202)
     waiting = uvloop.run(_newest(site, load))
-    return _seen(
+    return _measured(
         process,
         load,
         lambda: uvloop.run(at_once(port, [_event(run) for run in waiting], spread_seconds=2)),
@@ -145,9 +145,9 @@ def runs(site: Site, process: Process, port: int, load: int) -> Step:
 
 
 def expect(answers: Sequence[Answer], status: int) -> None:
-    """Nothing is measured of what was refused."""
+    """Exit if a response has another status: refused requests measure nothing."""
     if refused := [answer.status for answer in answers if answer.status != status]:
-        raise SystemExit(f"{len(refused)} of {len(answers)} answered {refused[0]}")
+        raise SystemExit(f"{len(refused)} of {len(answers)} have status {refused[0]}")
 
 
 def _background(site: Site, wanted: str) -> bytes:
@@ -182,7 +182,7 @@ WORK: Final[dict[str, tuple[Contender, Load, str]]] = {
 
 
 def tuned(site: Site, name: str) -> dict[str, object]:
-    """One function's capacity, with the steps that led to it."""
+    """One function's capacity, with the measured steps."""
     contender, work, unit = WORK[name]
     steps: list[Step] = []
     for load in _STEPS:
@@ -202,7 +202,7 @@ def tuned(site: Site, name: str) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure all functions, or those named, and write what was found."""
+    """Measure all functions, or those named, and write capacity.json."""
     names = sys.argv[1:] or [*WORK]
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     with site() as here:

@@ -1,8 +1,8 @@
-"""A model's API that costs next to nothing: OpenAI's Chat Completions, streamed, N tokens with a pause before each.
+"""`python -m bench.upstream PORT`: a fake model with OpenAI's streaming Chat Completions API, at almost no CPU cost.
 
-`python -m bench.upstream PORT`. The last user message says what to answer: `100x25` is 100 tokens, one every 25 ms;
-`2000x0` is 2000 as fast as the socket takes them. Each token holds the moment it was written, in microseconds of the
-monotonic clock, which all processes of a machine share.
+The last user message defines the response: `100x25` is 100 tokens, one every 25 ms; `2000x0` is 2000 tokens as fast as
+the socket takes them. Each token contains the time of its write, in microseconds of the monotonic clock, which all
+processes of a machine share.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Final, cast
 import orjson
 import uvloop
 
-#: What the load generator counts.
+#: The load generator counts these.
 MARK: Final = b"zq"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _TOKEN = (
@@ -33,7 +33,7 @@ _MODEL_LIST = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 89\r\n\r\n"
     b'{"object":"list","data":[{"id":"bench","object":"model","created":1,"owned_by":"bench"}]}'
 )
-#: Tokens of one write, where there is no pause: what a fast server's kernel makes of them.
+#: Tokens per write without a pause, as a fast server's kernel would merge them.
 _BURST: Final = 20
 
 
@@ -44,7 +44,7 @@ class Upstream(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is one in all but name.
+        # uvloop's transport has this interface without the base class.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -55,7 +55,7 @@ class Upstream(asyncio.Protocol):
             return
         self._received = b""
         if head.startswith(b"GET"):
-            # Some look whether their model is there before they are ready.
+            # Some contenders check for their model before they are ready.
             self._transport.write(_MODEL_LIST)
             return
         tokens, pause = wanted(body)
@@ -86,9 +86,9 @@ class Upstream(asyncio.Protocol):
 
 
 def wanted(body: bytes) -> tuple[int, int]:
-    """What a request asks for: tokens, and milliseconds between two. Frameworks wrap the text in their own ways."""
-    said = [message.get("content") for message in orjson.loads(body)["messages"]]
-    for text in reversed([str(content) for content in said]):
+    """The tokens of a request, and the milliseconds between two. Frameworks wrap the prompt in different ways."""
+    contents = [message.get("content") for message in orjson.loads(body)["messages"]]
+    for text in reversed([str(content) for content in contents]):
         if match := re.search(r"(\d+)x(\d+)", text):
             return int(match[1]), int(match[2])
     return 1, 0

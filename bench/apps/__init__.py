@@ -1,1 +1,1 @@
-"""What is compared: small servers, each as its field would write it."""
+"""The compared servers, each written as its users would."""

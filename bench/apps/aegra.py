@@ -1,4 +1,4 @@
-"""A graph of one node, for Aegra: it loads this file by its path, as its configuration says."""
+"""A graph of one node, for Aegra: aegra.json has the path of this file."""
 
 import os
 

@@ -7,7 +7,7 @@ from agno.db.postgres import AsyncPostgresDb
 from agno.models.openai.like import OpenAILike
 from agno.os import AgentOS
 
-# SQLAlchemy takes the driver from the scheme.
+# The URL's scheme selects SQLAlchemy's driver.
 _database = os.environ["BENCH_DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://", 1)
 _agent = Agent(
     id="bench",

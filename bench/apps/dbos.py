@@ -1,6 +1,6 @@
-"""A DBOS workflow of one step behind a route of FastAPI: the step's text is kept, and streamed while it comes.
+"""A DBOS workflow of one step behind a route of FastAPI: the step's text is stored, and streamed meanwhile.
 
-The pieces go to the client through memory. DBOS's own streams write each piece to Postgres, and are read by polling.
+The pieces reach the client through memory. DBOS's own streams write each piece to Postgres, and clients poll them.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from bench.apps.naive import Asked, client
+from bench.apps.naive import ChatRequest, client
 
 _config: DBOSConfig = {
     "name": "bench",
@@ -22,7 +22,7 @@ _config: DBOSConfig = {
     "log_level": "WARNING",
 }
 DBOS(config=_config)
-#: Who listens to a workflow in this process.
+#: The listener of each workflow in this process.
 _listening: dict[str, asyncio.Queue[str | None]] = {}
 
 
@@ -43,9 +43,9 @@ async def health() -> dict[str, str]:
 
 
 @app.post("/chat")
-async def chat(asked: Asked) -> StreamingResponse:
-    """Stream the answer, and keep it."""
-    return StreamingResponse(frames(asked.message), media_type="text/event-stream")
+async def chat(body: ChatRequest) -> StreamingResponse:
+    """Stream the answer, and store it."""
+    return StreamingResponse(frames(body.message), media_type="text/event-stream")
 
 
 async def frames(message: str) -> AsyncIterator[str]:
@@ -70,17 +70,17 @@ async def answer(message: str) -> str:
 
 @DBOS.step()
 async def complete(message: str) -> str:
-    """Ask the model; whoever listens hears each piece."""
+    """Call the model; the listener gets each piece."""
     listener = _listening.get(DBOS.workflow_id or "")
-    said = []
+    pieces = []
     stream = await client.chat.completions.create(
         model="bench", messages=[{"role": "user", "content": message}], stream=True
     )
     async for part in stream:
         if part.choices and (text := part.choices[0].delta.content):
-            said.append(text)
+            pieces.append(text)
             if listener:
                 listener.put_nowait(text)
     if listener:
         listener.put_nowait(None)
-    return "".join(said)
+    return "".join(pieces)

@@ -1,4 +1,4 @@
-"""Bare FastAPI: what any function of it has to load."""
+"""Bare FastAPI: the least that any function must load."""
 
 from fastapi import FastAPI
 

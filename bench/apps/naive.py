@@ -1,4 +1,4 @@
-"""What one writes first: FastAPI, the SDK's typed stream, a StreamingResponse. Nothing is kept, nobody is asked who."""
+"""The naive server: FastAPI, the SDK's typed stream, a StreamingResponse. It has no storage and no authentication."""
 
 import json
 import os
@@ -15,7 +15,7 @@ client = AsyncOpenAI(
 )
 
 
-class Asked(BaseModel):
+class ChatRequest(BaseModel):
     message: str
 
 
@@ -26,9 +26,9 @@ async def health() -> dict[str, str]:
 
 
 @app.post("/chat")
-async def chat(asked: Asked) -> StreamingResponse:
+async def chat(body: ChatRequest) -> StreamingResponse:
     """Stream the answer."""
-    return StreamingResponse(frames(asked.message), media_type="text/event-stream")
+    return StreamingResponse(frames(body.message), media_type="text/event-stream")
 
 
 async def frames(message: str) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""The naive server with the least of a memory: a conversation, its run, two messages, in two statements."""
+"""The naive server with minimal storage: a conversation, its run and two messages, in two statements."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import asyncpg
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from bench.apps.naive import Asked, client
+from bench.apps.naive import ChatRequest, client
 
 _TABLES = """
 create table if not exists conversation (id uuid primary key, created_at timestamptz not null default now());
@@ -52,22 +52,22 @@ async def health() -> dict[str, str]:
 
 
 @app.post("/chat")
-async def chat(asked: Asked) -> StreamingResponse:
-    """Stream the answer, and keep it."""
+async def chat(body: ChatRequest) -> StreamingResponse:
+    """Stream the answer, and store it."""
     run_id = uuid4()
-    await app.state.pool.execute(_BEGIN, uuid4(), run_id, uuid4(), asked.message)
-    return StreamingResponse(frames(asked.message, run_id), media_type="text/event-stream")
+    await app.state.pool.execute(_BEGIN, uuid4(), run_id, uuid4(), body.message)
+    return StreamingResponse(frames(body.message, run_id), media_type="text/event-stream")
 
 
 async def frames(message: str, run_id: object) -> AsyncIterator[str]:
-    """The answer's text, piece by piece; its whole is kept before the last frame."""
-    said = []
+    """The answer's text, piece by piece; the whole is stored before the last frame."""
+    pieces = []
     stream = await client.chat.completions.create(
         model="bench", messages=[{"role": "user", "content": message}], stream=True
     )
     async for part in stream:
         if part.choices and (text := part.choices[0].delta.content):
-            said.append(text)
+            pieces.append(text)
             yield f"data: {json.dumps({'delta': text})}\n\n"
-    await app.state.pool.execute(_END, run_id, uuid4(), "".join(said))
+    await app.state.pool.execute(_END, run_id, uuid4(), "".join(pieces))
     yield "data: [DONE]\n\n"

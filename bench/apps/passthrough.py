@@ -1,4 +1,4 @@
-"""The floor: bytes of the model's answer, passed on by a protocol of asyncio's, without looking at them."""
+"""The floor: an asyncio protocol that passes on the bytes of the model's response without parsing them."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ class In(asyncio.Protocol):
         self._pending: set[asyncio.Future[tuple[asyncio.Transport, Out]]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is one in all but name.
+        # uvloop's transport has this interface without the base class.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:

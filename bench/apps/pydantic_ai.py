@@ -1,4 +1,4 @@
-"""An agent of Pydantic AI behind its AG-UI adapter. It keeps nothing."""
+"""An agent of Pydantic AI behind its AG-UI adapter. It has no storage."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`python -m bench.apps.serve MODULE PORT`: an app on uvicorn as one deploys it, without its command line."""
+"""`python -m bench.apps.serve MODULE PORT`: an app on uvicorn as in production, without uvicorn's command line."""
 
 import importlib
 import sys

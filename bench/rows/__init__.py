@@ -1,4 +1,4 @@
-"""What a row of the table is: figures of each contender in one unit, and the goals they are held against."""
+"""Rows of the table: the contenders' figures in one unit, and the goals that they are compared with."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Spread:
-    """One figure: the median of its rounds, with the least and the most."""
+    """One figure: the median of its rounds, with minimum and maximum."""
 
     values: tuple[float, ...]
 
@@ -23,9 +23,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured: figures, named by contender and, where it has several, by what they are of.
+    """The results: figures by contender, or by contender and figure if it has several.
 
-    `missing` says of contenders why they have none, or fewer rounds than asked for.
+    `missing`: why a contender has no figures, or fewer rounds than planned.
     """
 
     figures: Mapping[str, Spread] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A goal, what was found, and whether that meets it. A goal without a figure is not met."""
+    """A goal, the result, and whether it is met. A goal without a figure is not met."""
 
     goal: str
     found: str
@@ -45,7 +45,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Row:
-    """A measure with its figures and verdicts. `curves`, where it grows: a label, and the figure of each size."""
+    """A measure with its figures and verdicts. `curves`: by label, the figure's name for each size."""
 
     name: str
     unit: str
@@ -66,7 +66,7 @@ def ratio(
     at_least: float = 0,
     label: str = "",
 ) -> Verdict:
-    """Our figure over theirs, against a limit. `label` names them in the goal."""
+    """Our figure over theirs, against a limit. `label` names theirs in the goal."""
     goal = f"{f'≤ {at_most:g}' if at_most else f'≥ {at_least:g}'} × {label or theirs}"
     mine, other = found.figures.get(ours), found.figures.get(theirs)
     if mine is None or other is None or not other.middle:
@@ -77,7 +77,7 @@ def ratio(
 
 
 def limit(found: Found, ours: str, at_most: float, unit: str = "", label: str = "") -> Verdict:
-    """Our figure against a limit in its unit. `label` says in the goal what is limited."""
+    """Our figure against a limit in its unit. `label` names the figure in the goal."""
     goal = f"{label} ≤ {at_most:g} {unit}".strip()
     mine = found.figures.get(ours)
     if mine is None:
@@ -89,7 +89,7 @@ def limit(found: Found, ours: str, at_most: float, unit: str = "", label: str = 
 def best(
     found: Found, names: Iterable[str], pick: Callable[..., str] = min, suffix: str = ""
 ) -> str:
-    """Who of these has the least figure (or, with `max`, the most); nobody if none was measured."""
+    """The name with the smallest figure (with `max`, the largest); empty if none was measured."""
     there = [name for each in names if (name := f"{each} {suffix}".strip()) in found.figures]
     return pick(there, key=lambda name: found.figures[name].middle) if there else ""
 

@@ -1,4 +1,4 @@
-"""From exec to ready, and what the first request costs once it is."""
+"""The time from exec to ready, and the cost of the first request after it."""
 
 from functools import partial
 from time import sleep
@@ -17,7 +17,7 @@ from bench.contenders import (
 )
 from bench.load import in_turn
 from bench.peers import DURABLE
-from bench.rounds import Effort, rounds, tell
+from bench.rounds import Effort, progress, rounds
 from bench.rows import Row, best, limit, ratio
 from bench.site import Site
 
@@ -29,8 +29,8 @@ def exec_to_ready(site: Site, effort: Effort) -> Row:
     """Milliseconds from exec to the first 200 of the ready endpoint, database check included, page cache warm."""
     ours = (AGENT, RUNNER, THREADS, TOOLS)
     contenders = (HELLO, *ours, NAIVE, NAIVE_POSTGRES, *effort.of(DURABLE))
-    # The first start of many makes their tables and compiles what lies about; no later one does.
-    tell("  first starts, which do not count")
+    # Only the first start of many contenders creates their tables and compiles modules.
+    progress("  first starts, not counted")
     rounds(site, contenders, _ready, 1)
     found = rounds(site, contenders, _ready, effort.rounds(5, 7))
     goals = [
@@ -54,7 +54,7 @@ def _ready(site: Site, contender: Contender) -> float:
 
 
 def first_request(site: Site, effort: Effort) -> Row:
-    """CPU of the first request after ready, the model's answer included, over that of the tenth."""
+    """CPU of the first request after ready, with the model's answer, minus that of the tenth."""
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES)
     found = rounds(site, contenders, _first_over_tenth, effort.rounds(3, 7))
     goal = limit(found, "agent", _FIRST_MS, "ms")
@@ -63,12 +63,12 @@ def first_request(site: Site, effort: Effort) -> Row:
 
 def _first_over_tenth(site: Site, contender: Contender) -> float:
     with contender.running(site) as (process, port, _):
-        ask = partial(contender.ask, site)
-        # The first pause lets what is loaded behind readiness come to its end, as a kubelet's next look does.
+        request = partial(contender.request, site)
+        # A pause for modules that load after readiness; in a cluster, the kubelet's next probe gives that time.
         sleep(1.5)
         spent = []
         for _ in range(10):
             before = process.cpu_ms()
-            uvloop.run(in_turn(port, lambda _: ask("1x0"), 1, 1))
+            uvloop.run(in_turn(port, lambda _: request("1x0"), 1, 1))
             spent.append(process.cpu_ms() - before)
         return spent[0] - spent[-1]

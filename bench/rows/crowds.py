@@ -1,4 +1,4 @@
-"""What open streams cost: memory of silent ones, and how late the tokens of many are."""
+"""The cost of open streams: memory of silent ones, and the delay of the tokens of many."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,32 +17,32 @@ from bench.site import Site
 
 _STREAM_KB, _DELAY_MS, _STREAMS = 50, 250, 2000
 _LANES = 16
-#: One token, and then silence for longer than anybody looks.
+#: One token, and then silence for longer than the measurement.
 _SILENT = "2x600000"
 _SETTLE_SECONDS = 4
-#: Of a stream that speaks: its pace, and for how long all are watched once they are open.
-_SPEAKING, _PAUSE_SECONDS, _WINDOW_SECONDS = "600x1000", 1, 20
+#: A stream's prompt and pause between tokens, and the time for which all open streams are measured.
+_ACTIVE, _PAUSE_SECONDS, _WINDOW_SECONDS = "600x1000", 1, 20
 
 
 def memory(site: Site, effort: Effort) -> Row:
-    """Memory of one more open stream that is silent: what grows from 100 streams to 600, over 500."""
+    """Memory per additional silent stream: the growth from 100 streams to 600, divided by 500."""
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
     few, more = effort.pick((50, 150), (100, 500))
 
     def measure(site: Site, contender: Contender) -> float:
         with contender.running(site) as (process, port, _):
             warm_up(site, contender, port)
-            asks = [contender.ask(site, _SILENT) for _ in range(few + more)]
-            return uvloop.run(_grown(process, port, asks[:few], asks[few:]))
+            requests = [contender.request(site, _SILENT) for _ in range(few + more)]
+            return uvloop.run(_grown(process, port, requests[:few], requests[few:]))
 
-    # Hundreds of streams are a mean already.
+    # One round: the figure is a mean over hundreds of streams.
     found = rounds(site, contenders, measure, 1)
     goal = limit(found, "agent", _STREAM_KB, "KB")
     return Row("memory per open idle stream", "KB", found, [goal])
 
 
 async def _grown(process: Process, port: int, few: list[bytes], more: list[bytes]) -> float:
-    # The first streams bring what all share: imports, pools, arenas.
+    # The first streams allocate what all share: imports, pools, arenas.
     there = await opened(port, few, _LANES)
     await asyncio.sleep(_SETTLE_SECONDS)
     before = process.pss_mb()
@@ -55,18 +55,18 @@ async def _grown(process: Process, port: int, few: list[bytes], more: list[bytes
 
 
 def two_thousand(site: Site, effort: Effort) -> Row:
-    """2,000 streams in one process, a token a second each, watched for 20 s once all are open.
+    """2,000 streams in one process, each with a token a second, measured for 20 s when all are open.
 
-    They begin as fast as the process admits them, 16 at a time: that ramp has figures of its own. What passes bytes on
-    shows how late the bench itself is: model, clients and Postgres share a core.
+    They start as fast as the process admits them, 16 at a time; that ramp has its own figures. The passthrough shows
+    the delay of the bench itself: model, clients and Postgres share a core.
     """
     streams = effort.pick(_STREAMS // 4, _STREAMS)
 
     def measure(site: Site, contender: Contender) -> dict[str, float]:
         with contender.running(site) as (process, port, _):
             warm_up(site, contender, port)
-            asks = [contender.ask(site, _SPEAKING) for _ in range(streams)]
-            return uvloop.run(_watched(process, port, asks))
+            requests = [contender.request(site, _ACTIVE) for _ in range(streams)]
+            return uvloop.run(_watched(process, port, requests))
 
     found = rounds(site, (PASSTHROUGH, AGENT), measure, 1)
     goals = [
@@ -76,17 +76,17 @@ def two_thousand(site: Site, effort: Effort) -> Row:
     return Row(f"{streams:,} streams in one process, a token a second each", "", found, goals)
 
 
-async def _watched(process: Process, port: int, asks: list[bytes]) -> dict[str, float]:
+async def _watched(process: Process, port: int, requests: list[bytes]) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    streams = await opened(port, asks, _LANES, stamps=True)
-    ramp = loop.time() - began
-    # What the ramp left to do is done.
+    started_at = loop.time()
+    streams = await opened(port, requests, _LANES, stamps=True)
+    ramp = loop.time() - started_at
+    # The remaining work of the ramp ends meanwhile.
     await asyncio.sleep(_SETTLE_SECONDS)
     since, cpu = loop.time(), process.cpu_ms()
     await asyncio.sleep(_WINDOW_SECONDS)
     until, spent = loop.time(), process.cpu_ms() - cpu
-    # The latest of them are still on their way, and count most.
+    # The most delayed tokens have yet to arrive, and matter most.
     await asyncio.sleep(_SETTLE_SECONDS)
     delays = _delays(streams, since, until)
     firsts = [stream.answer.first_ms for stream in streams]
@@ -98,7 +98,7 @@ async def _watched(process: Process, port: int, asks: list[bytes]) -> dict[str, 
         "CPU %": spent / _WINDOW_SECONDS / 10,
         "broken streams": sum(_is_broken(stream, since, until) for stream in streams),
         "ramp s": ramp,
-        "ramp admissions/s": len(asks) / ramp,
+        "ramp admissions/s": len(requests) / ramp,
         "ramp first token p50 ms": middle(firsts),
         "ramp first token p99 ms": percentile(firsts, 0.99),
     }
@@ -110,13 +110,13 @@ def _is_broken(stream: Connection, since: float, until: float) -> bool:
 
 
 def is_steady(moments: Sequence[float], since: float, until: float) -> bool:
-    """Whether no token is lost of those that a model wrote meanwhile, by when it wrote those that came."""
+    """Whether all tokens arrived that the model wrote in this time, by the write times of those that arrived."""
     seen = [since, *(moment for moment in moments if since <= moment < until), until]
     return max(later - earlier for earlier, later in pairwise(seen)) < 2 * _PAUSE_SECONDS
 
 
 def _delays(streams: list[Connection], since: float, until: float) -> list[float]:
-    # By when the model wrote it; the loop's clock is the monotonic one, as the model's is.
+    # Selected by the model's write time; the loop and the model use the same monotonic clock.
     return [
         (read - written) / 1000
         for stream in streams

@@ -1,4 +1,4 @@
-"""What a run costs in the database: statements, commits and write-ahead log, and what open streams add."""
+"""The cost of a run in the database: statements, commits and write-ahead log; and the cost of open streams."""
 
 import asyncio
 import json
@@ -24,12 +24,12 @@ _STATEMENTS, _COMMITS = 4, 3
 _WAL_BYTES = 9000
 _ADMIT = "select agent.start_run($1, $2, $3, '{}')"
 _LEASE = {"seconds": 30, "max_attempts": 3, "history": 1000}
-#: What a run leaves behind is written by then.
+#: By then, all writes of a run have ended.
 _SETTLE_SECONDS = 1.5
 
 
 def statements(site: Site, effort: Effort) -> Row:
-    """Statements and writing transactions of one text run, without those of the same time in idleness."""
+    """Statements and writing transactions per text run, minus those of an idle period of the same length."""
     contenders = (AGENT, NAIVE_POSTGRES, *effort.of(DURABLE))
     runs = effort.pick(50, 100)
     with without_vacuum(site.server):
@@ -47,11 +47,13 @@ def _per_run(site: Site, contender: Contender, runs: int) -> dict[str, float]:
     with contender.running(site) as (_, port, _):
         warm_up(site, contender, port)
         sleep(_SETTLE_SECONDS)
-        began, before = monotonic(), _counts(site, contender)
-        expect_whole(uvloop.run(in_turn(port, lambda _: contender.ask(site, "5x0"), runs, 1)), 5)
+        started_at, before = monotonic(), _counts(site, contender)
+        expect_whole(
+            uvloop.run(in_turn(port, lambda _: contender.request(site, "5x0"), runs, 1)), 5
+        )
         sleep(_SETTLE_SECONDS)
-        took, after = monotonic() - began, _counts(site, contender)
-        # Pollers go on without runs, too.
+        took, after = monotonic() - started_at, _counts(site, contender)
+        # Measure the pollers, which continue without runs.
         sleep(took)
         idle = _counts(site, contender)
     each = [
@@ -68,7 +70,7 @@ def _counts(site: Site, contender: Contender) -> tuple[int, int]:
 def wal(site: Site, effort: Effort) -> Row:
     """Write-ahead log of one admission in a new thread, and of a whole text run of five tokens, as medians.
 
-    A median leaves out the runs in which Postgres logs whole pages, as it does once a page after each checkpoint.
+    The median excludes runs in which Postgres logs whole pages, which it does once per page after each checkpoint.
     """
     runs = effort.pick(30, 100)
     with without_vacuum(site.server):
@@ -85,7 +87,7 @@ def wal(site: Site, effort: Effort) -> Row:
 
 
 async def _wal_of_admissions(site: Site, count: int) -> float:
-    """In one transaction that is rolled back, so that no run is left."""
+    """Admit runs in one transaction that is rolled back, so that no run is left."""
     claims = json.dumps(site.users["bench"].claims)
     connection = await asyncpg.connect(site.server.url("agent_api"))
     written = [await wal_bytes(site.server)]
@@ -115,13 +117,15 @@ def _wal_of_runs(site: Site, contender: Contender, count: int) -> float:
         written = [asyncio.run(wal_bytes(site.server))]
         for _ in range(count):
             # The ending is committed before the client sees it.
-            expect_whole(uvloop.run(in_turn(port, lambda _: contender.ask(site, "5x0"), 1, 1)), 5)
+            expect_whole(
+                uvloop.run(in_turn(port, lambda _: contender.request(site, "5x0"), 1, 1)), 5
+            )
             written.append(asyncio.run(wal_bytes(site.server)))
     return median(later - earlier for earlier, later in pairwise(written))
 
 
 def statements_per_second(site: Site, effort: Effort) -> Row:
-    """Statements a second while streams are open, four tokens a second each: of the process, whatever their number."""
+    """Statements per second while streams are open, each with four tokens a second."""
     few, many = 1, effort.pick(100, 500)
     found = attempts({f"{n} streams": partial(_per_second, site, n) for n in (few, many)}, 1)
     goal = ratio(found, f"{many} streams", f"{few} streams", at_most=1.25, label="one stream")
@@ -133,8 +137,8 @@ def _per_second(site: Site, streams: int, seconds: int = 8) -> float:
         warm_up(site, AGENT, port)
 
         async def work() -> float:
-            asks = [AGENT.ask(site, f"{4 * (seconds + 10)}x250") for _ in range(streams)]
-            open_streams = asyncio.ensure_future(at_once(port, asks, spread_seconds=4))
+            requests = [AGENT.request(site, f"{4 * (seconds + 10)}x250") for _ in range(streams)]
+            open_streams = asyncio.ensure_future(at_once(port, requests, spread_seconds=4))
             # Until all are admitted.
             await asyncio.sleep(6)
             before = await counts(site.server, AGENT.database)

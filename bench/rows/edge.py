@@ -1,4 +1,4 @@
-"""What the gateway adds: CPU of Deno per request, and time on the way."""
+"""The cost of the gateway: CPU of Deno per request, and added latency."""
 
 import json
 import subprocess
@@ -19,27 +19,27 @@ from local.environment import ROOT
 from local.probe import free_port
 
 _KNOWN_US, _ADDED_MS = 150, 1.5
-#: A signature that is measured alone finds caches warmer.
+#: A signature measured alone is faster, because its caches are warm.
 _ROOM = 1.5
 
 
-def door(site: Site, effort: Effort) -> Row:
-    """CPU per request for a known token and path, and for a path that is new; and what the way through it adds."""
+def per_request(site: Site, effort: Effort) -> Row:
+    """CPU per request for a known token and path, and for a new path; and the added latency."""
     count = effort.pick(1500, 4000)
     with HELLO.running(site) as (_, hello, _), _gateway(site, hello) as (deno, port):
-        ask = _asks(site)
-        uvloop.run(in_turn(port, lambda _: ask("/runs/known"), 500, 1))
+        make = _requests(site)
+        uvloop.run(in_turn(port, lambda _: make("/runs/known"), 500, 1))
 
         def measure() -> dict[str, float]:
-            # A path that no round before had.
+            # A path that is new in each round.
             new = uuid4().hex
-            known = _cpu_us(deno, port, lambda _: ask("/runs/known"), count)
-            fresh = _cpu_us(deno, port, lambda nth: ask(f"/runs/{new}-{nth}"), count)
+            known = _cpu_us(deno, port, lambda _: make("/runs/known"), count)
+            fresh = _cpu_us(deno, port, lambda nth: make(f"/runs/{new}-{nth}"), count)
             return {
                 "known path µs": known,
                 "new path µs": fresh,
                 "new over known µs": fresh - known,
-                "added p50 ms": _p50(port, ask) - _p50(hello, ask, prefix=""),
+                "added p50 ms": _p50(port, make) - _p50(hello, make, prefix=""),
             }
 
         found = attempts({"gateway": measure}, effort.rounds(2, 5))
@@ -68,13 +68,13 @@ def _gateway(site: Site, function: int) -> Iterator[tuple[Process, int]]:
         yield deno, port
 
 
-def _asks(site: Site) -> Callable[..., bytes]:
+def _requests(site: Site) -> Callable[..., bytes]:
     token = site.users["bench"].token(site.keys.user)
 
-    def ask(path: str, prefix: str = f"{gateway.PATH}/agent") -> bytes:
+    def make(path: str, prefix: str = f"{gateway.PATH}/agent") -> bytes:
         return request("GET", prefix + path, b"", {"authorization": f"Bearer {token}"})
 
-    return ask
+    return make
 
 
 def _cpu_us(deno: Process, port: int, make: Callable[[int], bytes], count: int) -> float:
@@ -83,21 +83,21 @@ def _cpu_us(deno: Process, port: int, make: Callable[[int], bytes], count: int) 
     return (deno.cpu_ms() - before) * 1000 / count
 
 
-def _p50(port: int, ask: Callable[..., bytes], **where: str) -> float:
-    answers = uvloop.run(in_turn(port, lambda _: ask("/runs/known", **where), 400, 1))
+def _p50(port: int, make: Callable[..., bytes], **where: str) -> float:
+    answers = uvloop.run(in_turn(port, lambda _: make("/runs/known", **where), 400, 1))
     return middle([answer.total_ms for answer in answers])
 
 
 def _signature_us() -> float:
-    """What one ES256 signature costs this machine's Deno."""
+    """The time of one ES256 signature in Deno on this machine, in µs."""
     script = """
       const key = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign"]);
       const data = new Uint8Array(300), how = { name: "ECDSA", hash: "SHA-256" };
       const sign = async (n) => { for (let i = 0; i < n; i++) await crypto.subtle.sign(how, key.privateKey, data); };
       await sign(500);
-      const began = performance.now();
+      const start = performance.now();
       await sign(2000);
-      console.log((performance.now() - began) / 2);
+      console.log((performance.now() - start) / 2);
     """
     done = subprocess.run(
         ["taskset", "-c", str(OTHER_CORE), gateway.find_deno(), "eval", script],

@@ -1,4 +1,4 @@
-"""Clients of runs that live in another process: what any number of them costs the one that serves them."""
+"""Clients that follow runs of another process: their cost in the process that serves them."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ _RUNS = 20
 _FEW, _MANY = 20, 500
 _LANES = 8
 _SECONDS = 10
-#: One token, and then nothing to tell: what is left is the tick. And a token a second: what telling costs beside it.
+#: Silent: one token, so that only the tick's cost remains. Speaking: a token a second, which adds the cost of events.
 _WANTED = {"silent": "2x600000", "speaking": "60x1000"}
 
 
 def followers(site: Site, _: Effort) -> Row:
-    """Statements and CPU of a process that 20 and then 500 clients follow 20 runs through, which live elsewhere."""
+    """Statements and CPU of a process through which 20 and then 500 clients follow 20 runs of another process."""
     measures = {
         f"{count} of {kind}": partial(_beside, site, count, wanted)
         for kind, wanted in _WANTED.items()
@@ -63,9 +63,9 @@ async def _watched(
     names = [str(uuid4()) for _ in range(_RUNS)]
     runs = await opened(holder, [_start(site, name, wanted) for name in names], _LANES)
     alone, _ = await _spent(site, process)
-    asks = [_follow(site, names[nth % _RUNS]) for nth in range(count)]
-    following = await opened(port, asks, _LANES)
-    # What has been said until now is behind all of them.
+    requests = [_follow(site, names[nth % _RUNS]) for nth in range(count)]
+    following = await opened(port, requests, _LANES)
+    # By then, all followers have received the events so far.
     await asyncio.sleep(2)
     together, cpu = await _spent(site, process)
     for stream in (*following, *runs):
@@ -74,7 +74,7 @@ async def _watched(
 
 
 async def _spent(site: Site, process: Process) -> tuple[float, float]:
-    """Statements a second of both processes, and CPU of this one."""
+    """Statements per second of both processes, and CPU of this one."""
     before, cpu = await counts(site.server, AGENT.database), process.cpu_ms()
     await asyncio.sleep(_SECONDS)
     after, spent = await counts(site.server, AGENT.database), process.cpu_ms() - cpu

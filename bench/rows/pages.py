@@ -1,4 +1,4 @@
-"""Pages from anywhere in a user's threads and in a long thread, as they grow: the last are as quick as the first."""
+"""Pages from random places of a user's threads and of a long thread, for growing numbers of rows."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ import uvloop
 from bench import NotMeasured
 from bench.contenders import THREADS
 from bench.load import in_turn, percentile, request
-from bench.rounds import Effort, attempts, tell
+from bench.rounds import Effort, attempts, progress
 from bench.rows import Row, ratio
 from bench.site import Site
 from functions.threads.pages import to_cursor
@@ -42,7 +42,7 @@ _LISTS: Final = {
 
 
 def pages(site: Site, effort: Effort) -> Row:
-    """p99 of pages of a user's threads and of one thread's history, by how many rows there are."""
+    """p99 of pages of a user's threads and of one thread's history, by the number of rows."""
     sizes = effort.pick(_SIZES[:3], _SIZES)
     with THREADS.running(site) as (_, port, _):
         measures = {
@@ -64,26 +64,26 @@ def _grown(site: Site, port: int, kind: str, before: int, size: int) -> float:
     cursors = uvloop.run(_fill(site, kind, before, size))
     path, rows, *_ = _LISTS[kind]
 
-    def ask(nth: int) -> bytes:
+    def make(nth: int) -> bytes:
         signed = site.signed(_READER, "threads", "GET", path)
         behind = f"{path}?limit={rows}&after={cursors[nth % len(cursors)]}"
         return request("GET", behind, b"", signed)
 
-    # First what comes in with new rows and new plans.
-    uvloop.run(in_turn(port, ask, 100, 1))
-    answers = uvloop.run(in_turn(port, ask, _PAGES, 1))
+    # First the cost of cold caches and new plans.
+    uvloop.run(in_turn(port, make, 100, 1))
+    answers = uvloop.run(in_turn(port, make, _PAGES, 1))
     if broken := [answer for answer in answers if answer.status != 200]:
         raise NotMeasured(f"{len(broken)} of {len(answers)} pages failed: {broken[0].body[:200]!r}")
     return percentile([answer.total_ms for answer in answers], 0.99)
 
 
 async def _fill(site: Site, kind: str, before: int, size: int) -> Sequence[str]:
-    """Add rows up to that size, in one statement; the cursors of places all over them."""
+    """Add rows up to this size, in one statement; returns cursors of random places."""
     *_, prefix, insert, places = _LISTS[kind]
     owner = site.users[_READER].sub
     connection = await asyncpg.connect(site.server.url("supabase_admin"))
     try:
-        tell(f"  {await connection.execute(insert, owner, before + 1, size, timeout=900)}")
+        progress(f"  {await connection.execute(insert, owner, before + 1, size, timeout=900)}")
         await connection.execute("vacuum (analyze) agent.thread, agent.item", timeout=900)
         chosen = Random(size).choices(range(1, size + 1), k=_PAGES)  # noqa: S311
         rows = await connection.fetch(places, owner, [f"{prefix}{nth}" for nth in chosen])

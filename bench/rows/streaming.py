@@ -1,4 +1,4 @@
-"""What a relayed token costs, how many one core can relay, and how much later the first one comes."""
+"""The cost of a relayed token, the tokens that one core can relay, and the added delay of the first one."""
 
 import uvloop
 
@@ -33,7 +33,7 @@ def paced(site: Site, effort: Effort) -> Row:
 
 
 def flat_out(site: Site, effort: Effort) -> Row:
-    """Text events one core relays in a second: events over CPU seconds, the model as fast as it can, 50 streams."""
+    """Text events per CPU second of one core, with 50 streams and a model without pauses."""
     wanted = "600x0"
 
     def measure(site: Site, contender: Contender) -> float:
@@ -51,7 +51,7 @@ def _cpu_per_thousand(
     site: Site, contender: Contender, process: Process, port: int, wanted: str, streams: int
 ) -> float:
     warm_up(site, contender, port)
-    requests = [contender.ask(site, wanted) for _ in range(streams)]
+    requests = [contender.request(site, wanted) for _ in range(streams)]
     before = process.cpu_ms()
     answers = uvloop.run(at_once(port, requests, spread_seconds=0.5))
     spent = process.cpu_ms() - before
@@ -61,13 +61,17 @@ def _cpu_per_thousand(
 
 
 def warm_up(site: Site, contender: Contender, port: int) -> None:
-    """Until imports and caches are behind it."""
-    answers = uvloop.run(in_turn(port, lambda _: contender.ask(site, "20x0"), 12, 2))
+    """Send requests until imports are done and caches are filled."""
+    answers = uvloop.run(in_turn(port, lambda _: contender.request(site, "20x0"), 12, 2))
     expect_whole(answers, 20)
 
 
 def expect_whole(answers: list[Answer], tokens: int) -> None:
-    """Whoever loses text has no figure. Some say the whole text again at the end: each token so many times more."""
+    """Check that no text is lost. Some servers repeat the whole text at the end, so multiples are allowed.
+
+    Raises:
+        NotMeasured: a response is not complete.
+    """
     broken = [
         answer
         for answer in answers
@@ -76,13 +80,13 @@ def expect_whole(answers: list[Answer], tokens: int) -> None:
     if broken:
         worst = broken[0]
         raise NotMeasured(
-            f"{len(broken)} of {len(answers)} answers are not whole: status {worst.status},"
+            f"{len(broken)} of {len(answers)} responses are not complete: status {worst.status},"
             f" {worst.tokens} of {tokens} tokens {worst.body[:120].decode(errors='replace')}"
         )
 
 
 def first_token(site: Site, effort: Effort) -> Row:
-    """Milliseconds that the first token comes later than from the model itself, one request at a time."""
+    """Milliseconds by which the first token is later than the model's, one request at a time."""
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
     found = rounds(site, contenders, _added_first, effort.rounds(2, 3))
     goals = [_not_above(found, share) for share in ("p50", "p99")]
@@ -97,25 +101,25 @@ def _not_above(found: Found, share: str) -> Verdict:
 def _added_first(site: Site, contender: Contender) -> dict[str, float]:
     with contender.running(site) as (_, port, _):
         warm_up(site, contender, port)
-        through = uvloop.run(in_turn(port, lambda _: contender.ask(site, "1x0"), 300, 1))
+        through = uvloop.run(in_turn(port, lambda _: contender.request(site, "1x0"), 300, 1))
         direct = uvloop.run(
-            in_turn(site.model_port, lambda _: PASSTHROUGH.ask(site, "1x0"), 300, 1)
+            in_turn(site.model_port, lambda _: PASSTHROUGH.request(site, "1x0"), 300, 1)
         )
     expect_whole(through, 1)
-    asked = [answer.first_ms for answer in through]
+    firsts = [answer.first_ms for answer in through]
     itself = middle([answer.first_ms for answer in direct])
-    return {"p50": middle(asked) - itself, "p99": percentile(asked, 0.99) - itself}
+    return {"p50": middle(firsts) - itself, "p99": percentile(firsts, 0.99) - itself}
 
 
 def one_token_runs(site: Site, effort: Effort) -> Row:
-    """Runs one core answers in a second: one-token answers, 16 at a time, runs over CPU seconds."""
+    """Runs per CPU second of one core: one-token answers, 16 at a time."""
     runs = effort.pick(300, 400)
 
     def measure(site: Site, contender: Contender) -> float:
         with contender.running(site) as (process, port, _):
             warm_up(site, contender, port)
             before = process.cpu_ms()
-            answers = uvloop.run(in_turn(port, lambda _: contender.ask(site, "1x0"), runs, 16))
+            answers = uvloop.run(in_turn(port, lambda _: contender.request(site, "1x0"), runs, 16))
             spent = process.cpu_ms() - before
             expect_whole(answers, 1)
             return runs * 1000 / spent

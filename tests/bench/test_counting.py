@@ -48,7 +48,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def ask(wanted: str) -> bytes:
-    return PASSTHROUGH.ask(None, wanted)  # type: ignore[arg-type]  # It needs no site.
+    return PASSTHROUGH.request(None, wanted)  # type: ignore[arg-type]  # It needs no site.
 
 
 def test_statements_and_commits_are_counted_exactly_and_at_once(server: Server) -> None:
@@ -93,7 +93,7 @@ def test_tokens_are_counted_however_their_bytes_come(size: int) -> None:
         connection = Connection(stamps=True)
         connection.connection_made(asyncio.Transport())
         with suppress(NotImplementedError):
-            connection.ask(b"")  # type: ignore[unused-awaitable]  # There is nobody to write to.
+            connection.send(b"")  # type: ignore[unused-awaitable]  # There is nobody to write to.
         for first in range(0, len(said), size):
             connection.data_received(said[first : first + size])
         assert connection.done

@@ -119,7 +119,7 @@ def test_packages_that_are_not_there_are_a_reason(
         ("./no-such-package",),
         lambda _: [],
         lambda _: {},
-        AGENT.ask,
+        AGENT.request,
         is_pinned_here=True,
     )
 
