@@ -12,7 +12,7 @@ class LeftOpen(Exception):
 
 
 def decide(question: Event, screen: Screen) -> Event:
-    """The user's answer, as an entry of `resume`. Invalid input is asked for again.
+    """The user's answer, as an entry of `resume`. After invalid input, it asks again.
 
     Raises:
         LeftOpen: the user pressed Ctrl-D or Ctrl-C.

@@ -61,7 +61,7 @@ class Server:
             task.exception()
 
     def take(self, reply: mcp.Reply, caller: Caller) -> None:
-        """Pass a client's reply to the call that asked the question."""
+        """Pass a client's reply to the call that waits for it."""
         self._questions.take(reply, caller)
 
     @property
@@ -109,7 +109,7 @@ class Server:
             if request.is_modern:
                 return self._input_required(request, call, outcome)
             call = await self._ask_on_stream(request, call, outcome, notify)
-        return error_result("The tool asked its user too many questions.")
+        return error_result("The tool has too many questions for its user.")
 
     async def _read_call(self, request: mcp.Request, caller: Caller, notify: Notify) -> Call:
         name, arguments = request.params.get("name"), request.params.get("arguments", {})

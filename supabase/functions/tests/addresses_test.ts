@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { authorization, door, problem, upstream } from "./doubles.ts";
+import { authorization, problem, testGateway, upstream } from "./doubles.ts";
 
 const send = async (address: string, method: string) => {
   const { seen, fetch } = upstream();
-  const handle = await door({ fetch });
+  const handle = await testGateway({ fetch });
   // The URL as a server receives it: new Request() would normalize it.
   const request = new Request("http://127.0.0.1/", {
     method,

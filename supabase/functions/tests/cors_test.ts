@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { BASE, door, problem, requestTo } from "./doubles.ts";
+import { BASE, problem, requestTo, testGateway } from "./doubles.ts";
 
 const APP = "https://app.example.com";
 const allowedOrigins = [APP, "http://localhost:3000"];
@@ -10,7 +10,7 @@ const preflight = (origin: string, path = "/runs") =>
   });
 
 Deno.test("a preflight of a listed origin needs no token", async () => {
-  const response = await (await door({ allowedOrigins }))(preflight(APP));
+  const response = await (await testGateway({ allowedOrigins }))(preflight(APP));
   assert.equal(response.status, 204);
   assert.equal(response.headers.get("access-control-allow-origin"), APP);
   assert.equal(response.headers.get("vary"), "Origin");
@@ -35,7 +35,7 @@ for (
   ]
 ) {
   Deno.test(`a preflight of ${origin} gets no permission`, async () => {
-    const response = await (await door({ allowedOrigins }))(preflight(origin));
+    const response = await (await testGateway({ allowedOrigins }))(preflight(origin));
     assert.equal(response.status, 204);
     assert.equal(response.headers.get("access-control-allow-origin"), null);
     assert.equal(response.headers.get("access-control-allow-methods"), null);
@@ -44,7 +44,7 @@ for (
 }
 
 Deno.test("a listed origin can read responses and problems", async () => {
-  const handle = await door({ allowedOrigins });
+  const handle = await testGateway({ allowedOrigins });
   const headers = { origin: APP };
   for (
     const [request, status] of [
@@ -67,7 +67,7 @@ Deno.test("a listed origin can read responses and problems", async () => {
 });
 
 Deno.test("an origin that is not listed gets a response without CORS headers", async () => {
-  const handle = await door({ allowedOrigins });
+  const handle = await testGateway({ allowedOrigins });
   const response = await handle(
     requestTo("/runs", { headers: { origin: "https://evil.example.com" } }),
   );
@@ -77,7 +77,7 @@ Deno.test("an origin that is not listed gets a response without CORS headers", a
 });
 
 Deno.test("without listed origins there is no CORS", async () => {
-  const handle = await door();
+  const handle = await testGateway();
   assert.equal((await handle(preflight(APP))).status, 405);
   const response = await handle(requestTo("/runs", { headers: { origin: APP } }));
   assert.equal(response.headers.get("vary"), null);

@@ -50,7 +50,7 @@ export const upstream = (answer: Answer = () => Response.json({ ok: true })) => 
 export type Lines = Record<string, unknown>[];
 type Changes = Partial<Collaborators> & { legacySecret?: string; lines?: Lines };
 
-export const door = async (changes: Changes = {}) => {
+export const testGateway = async (changes: Changes = {}) => {
   const now = changes.now ?? (() => golden.now);
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 5, ...changes.limits };
   const keys = inlineKeys(await parseKeys(JSON.stringify(golden.jwks)));

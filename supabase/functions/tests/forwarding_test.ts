@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { authorization, door, type Lines, problem, requestTo, soon, upstream } from "./doubles.ts";
+import {
+  authorization,
+  type Lines,
+  problem,
+  requestTo,
+  soon,
+  testGateway,
+  upstream,
+} from "./doubles.ts";
 
 Deno.test("only headers on the list reach the function", async () => {
   const { seen, fetch } = upstream();
@@ -35,7 +43,7 @@ Deno.test("only headers on the list reach the function", async () => {
     "user-agent": "test",
     range: "bytes=0-1",
   };
-  await (await door({ fetch }))(requestTo("/runs", { headers: { ...kept, ...dropped } }));
+  await (await testGateway({ fetch }))(requestTo("/runs", { headers: { ...kept, ...dropped } }));
   const sent = Object.fromEntries(seen[0]?.headers ?? []);
   const { "x-request-id": id, "x-gateway-assertion": assertion, ...rest } = sent;
   assert.match(id ?? "", /^[0-9a-f-]{36}$/);
@@ -50,7 +58,7 @@ Deno.test("only headers on the list reach the function", async () => {
 for (const [given, isKept] of [["req_1.a-B", true], ["a".repeat(64), true]] as const) {
   Deno.test(`a clean request id (${given.length} characters) is kept: ${isKept}`, async () => {
     const { seen, fetch } = upstream();
-    const response = await (await door({ fetch }))(
+    const response = await (await testGateway({ fetch }))(
       requestTo("/runs", { headers: { "x-request-id": given } }),
     );
     assert.equal(response.headers.get("x-request-id"), given);
@@ -60,7 +68,7 @@ for (const [given, isKept] of [["req_1.a-B", true], ["a".repeat(64), true]] as c
 
 for (const given of ["a".repeat(65), "a b", "a/b", "é", "a,b", '"a"', ""]) {
   Deno.test(`a request id ${JSON.stringify(given.slice(0, 9))} is replaced`, async () => {
-    const response = await (await door())(
+    const response = await (await testGateway())(
       requestTo("/runs", { headers: { "x-request-id": given } }),
     );
     assert.match(response.headers.get("x-request-id") ?? "", /^[0-9a-f-]{36}$/);
@@ -87,7 +95,7 @@ Deno.test("only headers on the list reach the caller", async () => {
     vary: "*",
   };
   const { fetch } = upstream(() => new Response("x", { headers: { ...kept, ...dropped } }));
-  const response = await (await door({ fetch }))(
+  const response = await (await testGateway({ fetch }))(
     requestTo("/runs", { headers: { "x-request-id": "mine" } }),
   );
   assert.deepEqual(Object.fromEntries(response.headers), {
@@ -109,7 +117,7 @@ for (
 ) {
   Deno.test(`a location of ${location} is passed on: ${isKept}`, async () => {
     const { fetch } = upstream(() => Response.json({}, { status: 201, headers: { location } }));
-    const response = await (await door({ fetch }))(requestTo());
+    const response = await (await testGateway({ fetch }))(requestTo());
     assert.equal(response.headers.get("location"), isKept ? location : null);
   });
 }
@@ -118,7 +126,7 @@ for (const status of [300, 301, 302, 303, 307, 308]) {
   Deno.test(`a redirect (${status}) of a function is not passed on`, async () => {
     const headers = { location: "http://10.0.0.1/secret", "content-type": "application/json" };
     const { seen, fetch } = upstream(() => new Response("{}", { status, headers }));
-    const response = await (await door({ fetch }))(requestTo());
+    const response = await (await testGateway({ fetch }))(requestTo());
     assert.equal(response.status, 502);
     assert.equal(response.headers.get("location"), null);
     assert.equal((await problem(response)).code, "bad_gateway");
@@ -129,7 +137,7 @@ for (const status of [300, 301, 302, 303, 307, 308]) {
 for (const status of [204, 205, 304]) {
   Deno.test(`a response without a body (${status}) is passed on`, async () => {
     const { fetch } = upstream(() => new Response(null, { status, headers: { etag: '"1"' } }));
-    const response = await (await door({ fetch }))(requestTo("/runs/1", { method: "GET" }));
+    const response = await (await testGateway({ fetch }))(requestTo("/runs/1", { method: "GET" }));
     assert.equal(response.status, status);
     assert.equal(response.headers.get("etag"), '"1"');
     assert.equal(response.body, null);
@@ -141,7 +149,7 @@ for (const type of ["application/problem+json", "application/json; charset=utf-8
     const { fetch } = upstream(() =>
       new Response('{"code":"thread_busy"}', { status: 409, headers: { "content-type": type } })
     );
-    const response = await (await door({ fetch }))(requestTo());
+    const response = await (await testGateway({ fetch }))(requestTo());
     assert.equal(response.status, 409);
     assert.equal(await response.text(), '{"code":"thread_busy"}');
   });
@@ -157,7 +165,7 @@ for (
     const secret = "Traceback: /app/secret.py";
     const headers = { "content-type": "text/html", "retry-after": "7" };
     const { fetch } = upstream(() => new Response(secret, { status, headers }));
-    const response = await (await door({ fetch }))(requestTo());
+    const response = await (await testGateway({ fetch }))(requestTo());
     assert.equal(response.status, status);
     assert.equal(response.headers.get("retry-after"), "7");
     const body = await problem(response);
@@ -168,7 +176,7 @@ for (
 
 Deno.test("a function that cannot be reached is unavailable, without its address", async () => {
   const { fetch } = upstream(() => Promise.reject(new TypeError("connect 10.0.0.1:80 refused")));
-  const response = await (await door({ fetch }))(requestTo());
+  const response = await (await testGateway({ fetch }))(requestTo());
   assert.equal(response.status, 503);
   assert.equal(response.headers.get("retry-after"), "2");
   const body = await problem(response);
@@ -179,7 +187,7 @@ Deno.test("a function that cannot be reached is unavailable, without its address
 Deno.test("the problem for an internal failure reveals nothing about it", async () => {
   const lines: Lines = [];
   const mint = () => Promise.reject(new Error("secret"));
-  const response = await (await door({ mint, lines }))(requestTo());
+  const response = await (await testGateway({ mint, lines }))(requestTo());
   assert.equal(response.status, 500);
   assert.equal((await problem(response)).code, "internal_error");
   assert.ok(!JSON.stringify(lines).includes("secret"));
@@ -200,7 +208,7 @@ for (const [name, fail] of failures) {
   ) {
     Deno.test(`a ${kind} is sent once more after a ${name}`, async () => {
       const { seen, fetch } = upstream((_, count) => count === 1 ? fail() : Response.json({}));
-      const response = await soon((await door({ fetch }))(requestTo(path, init)));
+      const response = await soon((await testGateway({ fetch }))(requestTo(path, init)));
       assert.equal(response.status, 200);
       assert.equal(seen.length, 2);
       assert.equal(await bodyOf(seen[0]?.init), await bodyOf(seen[1]?.init));
@@ -211,7 +219,7 @@ for (const [name, fail] of failures) {
   for (const body of ["{}", undefined]) {
     Deno.test(`a POST of ${body} without a key is sent once, also after: ${name}`, async () => {
       const { seen, fetch } = upstream(fail);
-      const response = await (await door({ fetch }))(requestTo("/runs", { body }));
+      const response = await (await testGateway({ fetch }))(requestTo("/runs", { body }));
       assert.ok(response.status >= 502);
       assert.equal(seen.length, 1);
     });
@@ -222,7 +230,7 @@ const bodyOf = (init: RequestInit | undefined) => new Response(init?.body).text(
 
 Deno.test("a second failure is the response", async () => {
   const { seen, fetch } = upstream(() => new Response("x", { status: 503 }));
-  const response = await (await door({ fetch }))(requestTo("/runs/1", GET));
+  const response = await (await testGateway({ fetch }))(requestTo("/runs/1", GET));
   assert.equal(response.status, 503);
   assert.equal(seen.length, 2);
 });
@@ -230,7 +238,7 @@ Deno.test("a second failure is the response", async () => {
 for (const status of [500, 404, 429]) {
   Deno.test(`a ${status} is passed on without a retry`, async () => {
     const { seen, fetch } = upstream(() => Response.json({}, { status }));
-    assert.equal((await (await door({ fetch }))(requestTo("/runs/1", GET))).status, status);
+    assert.equal((await (await testGateway({ fetch }))(requestTo("/runs/1", GET))).status, status);
     assert.equal(seen.length, 1);
   });
 }
@@ -238,14 +246,14 @@ for (const status of [500, 404, 429]) {
 Deno.test("a keyed POST with a body of unknown length is not kept for a retry", async () => {
   const { seen, fetch } = upstream(() => new Response("x", { status: 503 }));
   const init = { headers: { "idempotency-key": "k" }, body: "{}" };
-  assert.equal((await (await door({ fetch }))(requestTo("/runs", init))).status, 503);
+  assert.equal((await (await testGateway({ fetch }))(requestTo("/runs", init))).status, 503);
   assert.equal(seen.length, 1);
   assert.ok(seen[0]?.init.body instanceof ReadableStream);
 });
 
 Deno.test("a request is one line of the log, without token, query or id", async () => {
   const lines: Lines = [];
-  const handle = await door({ lines });
+  const handle = await testGateway({ lines });
   const init = { method: "GET", headers: { "x-request-id": "r" } };
   await handle(requestTo("/runs/secret-id/events?after=secret-query", init));
   await handle(

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { door, type Lines, problem, requestTo, soon, upstream } from "./doubles.ts";
+import { type Lines, problem, requestTo, soon, testGateway, upstream } from "./doubles.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const SSE = { headers: { "content-type": "text/event-stream" } };
@@ -33,7 +33,7 @@ const silent = () => {
 Deno.test("each piece of a stream passes before the next one exists", async () => {
   const { stream, write, close } = byHand();
   const { fetch } = upstream(() => new Response(stream, SSE));
-  const response = await soon((await door({ fetch }))(requestTo()));
+  const response = await soon((await testGateway({ fetch }))(requestTo()));
   const reader = response.body?.getReader();
   for (const piece of ["id: 1.1\n\n", ": ping\n\n", "data: x\n\n"]) {
     write(piece);
@@ -48,7 +48,7 @@ Deno.test("a stream outlives the header time-out", async () => {
   const { stream, write, close } = byHand();
   const { seen, fetch } = upstream(() => new Response(stream, SSE));
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.02 };
-  const response = await soon((await door({ fetch, limits }))(requestTo()));
+  const response = await soon((await testGateway({ fetch, limits }))(requestTo()));
   const fired = Promise.withResolvers<void>();
   setTimeout(fired.resolve, 60);
   await fired.promise;
@@ -61,7 +61,7 @@ Deno.test("a stream outlives the header time-out", async () => {
 Deno.test("a caller that stops reading stops the function", async () => {
   const { stream, write, cancelled } = byHand();
   const { fetch } = upstream(() => new Response(stream, SSE));
-  const response = await soon((await door({ fetch }))(requestTo()));
+  const response = await soon((await testGateway({ fetch }))(requestTo()));
   write("data: 1\n\n");
   await response.body?.cancel();
   await soon(cancelled);
@@ -71,7 +71,7 @@ Deno.test("a caller that leaves before the headers aborts the function's request
   const lines: Lines = [];
   const { fetch, requested, seen } = silent();
   const leaving = new AbortController();
-  const handle = await door({ fetch, lines });
+  const handle = await testGateway({ fetch, lines });
   const answer = handle(requestTo("/runs/1", { method: "GET", signal: leaving.signal }));
   const signal = await soon(requested);
   leaving.abort();
@@ -85,7 +85,7 @@ Deno.test("a caller that leaves during the stream aborts the function's request"
   const { stream } = byHand();
   const { seen, fetch } = upstream(() => new Response(stream, SSE));
   const leaving = new AbortController();
-  await soon((await door({ fetch }))(requestTo("/runs", { signal: leaving.signal })));
+  await soon((await testGateway({ fetch }))(requestTo("/runs", { signal: leaving.signal })));
   leaving.abort();
   assert.equal(seen[0]?.init.signal?.aborted, true);
 });
@@ -94,7 +94,7 @@ Deno.test("a function that gives no headers in time is unavailable, and its requ
   const { fetch, requested } = silent();
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
   const response = await soon(
-    (await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })),
+    (await testGateway({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })),
   );
   assert.equal(response.status, 503);
   assert.ok(response.headers.has("retry-after"));
@@ -106,7 +106,7 @@ Deno.test("the retry is inside the header time-out", async () => {
   const { seen, fetch } = upstream(() => new Response("x", { status: 503 }));
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
   const response = await soon(
-    (await door({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })),
+    (await testGateway({ fetch, limits }))(requestTo("/runs/1", { method: "GET" })),
   );
   assert.equal((await problem(response)).code, "unavailable");
   assert.equal(seen.length, 1);
@@ -131,7 +131,7 @@ Deno.test("a body passes piece by piece and unchanged", async () => {
     }
     return Response.json({});
   });
-  const answer = (await door({ fetch }))(requestTo("/runs", { body: stream }));
+  const answer = (await testGateway({ fetch }))(requestTo("/runs", { body: stream }));
   write("one");
   await soon(arrived[0]?.promise ?? Promise.reject());
   write("two");
@@ -145,7 +145,7 @@ for (const size of [0, 1, 1000]) {
   Deno.test(`a body of ${size} bytes is within the cap`, async () => {
     const { fetch } = reading();
     const response = await soon(
-      (await door({ fetch }))(requestTo("/runs", { body: "x".repeat(size) })),
+      (await testGateway({ fetch }))(requestTo("/runs", { body: "x".repeat(size) })),
     );
     assert.equal(response.status, 200);
     assert.equal((await response.text()).length, size);
@@ -155,7 +155,9 @@ for (const size of [0, 1, 1000]) {
 Deno.test("a body whose content-length is too large is refused unread", async () => {
   const { seen, fetch } = reading();
   const headers = { "content-length": "1001" };
-  const response = await soon((await door({ fetch }))(requestTo("/runs", { headers, body: "x" })));
+  const response = await soon(
+    (await testGateway({ fetch }))(requestTo("/runs", { headers, body: "x" })),
+  );
   assert.equal(response.status, 413);
   assert.equal((await problem(response)).code, "body_too_large");
   assert.equal(seen.length, 0);
@@ -173,7 +175,9 @@ for (const headers of wrongHeaders) {
     const body = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(bytes("x".repeat(400))),
     });
-    const response = await soon((await door({ fetch }))(requestTo("/runs", { headers, body })));
+    const response = await soon(
+      (await testGateway({ fetch }))(requestTo("/runs", { headers, body })),
+    );
     assert.equal(response.status, 413);
     assert.equal((await problem(response)).code, "body_too_large");
     assert.ok(seen.every(({ init }) => init.signal?.aborted));
@@ -185,7 +189,7 @@ Deno.test("a body that stays shorter than its content-length is cut off by the t
   const headers = { "content-length": "5", "idempotency-key": "k" };
   const limits = { maxBodyBytes: 1000, headerTimeoutSeconds: 0.05 };
   const response = await soon(
-    (await door({ limits }))(requestTo("/runs", { headers, body: stream })),
+    (await testGateway({ limits }))(requestTo("/runs", { headers, body: stream })),
   );
   assert.equal(response.status, 503);
   await soon(cancelled);
@@ -194,6 +198,6 @@ Deno.test("a body that stays shorter than its content-length is cut off by the t
 Deno.test("a refused caller's body is not read", async () => {
   const { stream } = byHand();
   const headers = { authorization: "Bearer x" };
-  const response = await soon((await door())(requestTo("/runs", { headers, body: stream })));
+  const response = await soon((await testGateway())(requestTo("/runs", { headers, body: stream })));
   assert.equal(response.status, 401);
 });

@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { base64url, compactVerify, importJWK } from "jose";
 import { minter } from "../auth-gateway/assertions.ts";
 import { inlineKeys, type Keys, parseKeys } from "../auth-gateway/keys.ts";
-import { authorization, door, golden, problem, requestTo, soon, upstream } from "./doubles.ts";
+import {
+  authorization,
+  golden,
+  problem,
+  requestTo,
+  soon,
+  testGateway,
+  upstream,
+} from "./doubles.ts";
 
 const request = (values: string[]): Request => {
   const headers = new Headers();
@@ -15,7 +23,7 @@ for (const one of golden.tokens) {
   if (one.accepted) {
     Deno.test(`${one.name} is accepted, and its assertion names the same user`, async () => {
       const { seen, fetch } = upstream();
-      const handle = await door({ fetch, legacySecret });
+      const handle = await testGateway({ fetch, legacySecret });
       assert.equal((await soon(handle(request(one.authorization)))).status, 200);
       const claims = await assertionOf(seen[0]?.headers);
       assert.equal(String(claims.sub).toLowerCase(), one.principal?.sub);
@@ -24,7 +32,7 @@ for (const one of golden.tokens) {
   } else {
     Deno.test(`${one.name} is refused without a reason`, async () => {
       const { seen, fetch } = upstream();
-      const handle = await door({ fetch, legacySecret });
+      const handle = await testGateway({ fetch, legacySecret });
       const response = await soon(handle(request(one.authorization)));
       assert.equal(response.status, 401);
       assert.equal(response.headers.get("www-authenticate"), "Bearer");
@@ -46,7 +54,7 @@ const assertionOf = async (headers: Headers | undefined): Promise<Record<string,
 
 Deno.test("an assertion names function, caller, token, method and path", async () => {
   const { seen, fetch } = upstream();
-  const handle = await door({ fetch });
+  const handle = await testGateway({ fetch });
   await handle(requestTo("/runs/a%20b%3Ac/events?after=1.2", { method: "GET" }));
   const { jti, ...claims } = await assertionOf(seen[0]?.headers);
   const token = authorization().slice("Bearer ".length);
@@ -71,7 +79,7 @@ for (const [headerTimeoutSeconds, reuse] of [[140, 10], [60, 30], [150, 0]] as c
     const key = golden.gateway_signing_key;
     const mint = await minter({ key, headerTimeoutSeconds, now: () => now });
     const { seen, fetch } = upstream();
-    const handle = await door({ fetch, mint, now: () => now });
+    const handle = await testGateway({ fetch, mint, now: () => now });
     for (; now < golden.now + 45; now += 5) await handle(requestTo());
     const sent = await Promise.all(seen.map(({ headers }) => assertionOf(headers)));
     sent.forEach(({ iat, exp }, at) => {
@@ -85,7 +93,7 @@ for (const [headerTimeoutSeconds, reuse] of [[140, 10], [60, 30], [150, 0]] as c
 
 Deno.test("an assertion is not used again for another path, method or token", async () => {
   const { seen, fetch } = upstream();
-  const handle = await door({ fetch });
+  const handle = await testGateway({ fetch });
   await handle(requestTo("/runs"));
   await handle(requestTo("/connect"));
   await handle(requestTo("/runs", { headers: { authorization: authorization("an RS256 token") } }));
@@ -102,7 +110,7 @@ Deno.test("a verified token is cached for a minute, and not beyond its expiry", 
     lookups += 1;
     return fixed(alg, kid);
   };
-  const handle = await door({ keys, now: () => now });
+  const handle = await testGateway({ keys, now: () => now });
   for (; now < golden.now + 60; now += 10) await handle(requestTo());
   assert.equal(lookups, 1);
   await handle(requestTo());
