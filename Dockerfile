@@ -1,12 +1,12 @@
-# One image for all functions; the argument chooses: `docker run agent-functions agent`.
-# Any Debian-based image with Python 3.11 or later and pip will do.
+# One image for all functions; the argument selects one: `docker run agent-functions agent`.
+# The base can be any Debian-based image with Python 3.11 or later and pip.
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS builder
 WORKDIR /build
-# wheels/ is optional; where it is there, nothing is fetched (docs/knative.md).
+# wheels/ is optional. If it exists, nothing is downloaded (docs/knative.md).
 COPY pyproject.toml constraints.txt wheel[s]* wheels/
-# An index of your own comes as a secret: it is there for this step, and in no layer.
+# Your own package index is passed as a secret: it exists during this step only, and is in no layer.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -c 'import tomllib; project = tomllib.load(open("wheels/pyproject.toml", "rb"))["project"]; \
         print(*project["dependencies"], sep="\n")' > requirements.txt \
@@ -17,13 +17,13 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 WORKDIR /app
 COPY functions functions
 COPY shared shared
-# Bytecode that is never compared with its source's time: a builder that sets times anew would make all of it stale,
-# and nothing can write it again where the root file system is read-only.
+# Python never compares this bytecode with the sources' times. Otherwise a builder that resets times would make it
+# stale, and a process cannot write it again on a read-only file system.
 RUN python -m compileall -q -f --invalidation-mode unchecked-hash /packages /app
 
 FROM ${PYTHON_IMAGE}
-# Official images come without the standard library's bytecode, and compiling it at each start is a fifth of a cold start.
-# pip, and the copy of it in ensurepip, have nothing to do here.
+# Official images have no bytecode of the standard library; compiling it at each start is a fifth of a cold start.
+# pip, and its copy in ensurepip, are not needed here.
 RUN stdlib="$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && rm -rf "$stdlib"/ensurepip "$stdlib"/site-packages/* "$(dirname "$(command -v python)")"/pip* \
     && python -m compileall -q -f --invalidation-mode unchecked-hash \
@@ -33,7 +33,7 @@ COPY --from=builder /app /app
 WORKDIR /app
 ENV PATH=/packages/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
-# A number, so that Kubernetes can see that it is not root.
+# A number, so that Kubernetes can verify that it is not root.
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM

