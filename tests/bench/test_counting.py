@@ -118,7 +118,7 @@ def test_text_that_is_lost_is_no_figure(model: int) -> None:
     answers = asyncio.run(in_turn(model, lambda _: ask("4x0"), 3, 1))
 
     expect_whole(answers, 4)
-    with pytest.raises(NotMeasured, match="3 of 3 answers are not whole: status 200, 4 of 5"):
+    with pytest.raises(NotMeasured, match="3 of 3 responses are not complete: status 200, 4 of 5"):
         expect_whole(answers, 5)
 
 
