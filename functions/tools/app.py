@@ -99,7 +99,7 @@ class Exchange:
             Unavailable: this process stops.
             _Gone: the client closed the connection before the response.
         """
-        work = server.start(message, caller, self._notify)
+        work = server.handle(message, caller, self._notify)
         work.add_done_callback(lambda _: self._messages.put_nowait(None))
         try:
             first = await self._first()

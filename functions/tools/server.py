@@ -46,9 +46,9 @@ class Server:
             **(methods or {}),
         }
 
-    def start(self, request: mcp.Request, caller: Caller, notify: Notify) -> asyncio.Task[Json]:
+    def handle(self, request: mcp.Request, caller: Caller, notify: Notify) -> asyncio.Task[Json]:
         """Start to answer a request: a task for the message, or for an `mcp.Fault`. Cancel it to end the call."""
-        task = asyncio.ensure_future(self._handle(request, caller, notify))
+        task = asyncio.ensure_future(self._respond(request, caller, notify))
         # A call whose client left runs until it has handled its cancellation.
         self._running.add(task)
         task.add_done_callback(self._forget)
@@ -76,7 +76,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _handle(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
+    async def _respond(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
         method = self._methods.get(request.method) if request.is_known else None
         if method is None:
             raise request.fault(mcp.UNKNOWN_METHOD, "Method not found.")

@@ -29,9 +29,9 @@ from tests.conformance.samples import USER
 class Everything(Server):
     """The server, whose tools may log."""
 
-    def start(self, request: mcp.Request, caller: Caller, tell: Notify) -> "asyncio.Task[Json]":
+    def handle(self, request: mcp.Request, caller: Caller, tell: Notify) -> "asyncio.Task[Json]":
         notify.set(tell)
-        return super().start(request, caller, tell)
+        return super().handle(request, caller, tell)
 
 
 @asynccontextmanager
