@@ -1,4 +1,4 @@
-"""The doubles: what stands where the outside world would be. Nothing of ours, Postgres, or a vendor's is doubled."""
+"""Doubles of the outside world: a model's server. Our own code, Postgres and vendors' libraries are never doubled."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def says(*texts: str) -> list[Piece]:
 
 
 def calls(*wanted: tuple[str, str, str]) -> list[Piece]:
-    """A turn that asks for tools: (provider id, name, arguments)."""
+    """A turn that requests tool calls: (provider id, name, arguments)."""
     pieces: list[Piece] = []
     for nth, (provider_id, name, arguments) in enumerate(wanted):
         head = {"index": nth, "id": provider_id, "type": "function"}
@@ -72,7 +72,7 @@ class Reply:
 
 
 class ModelServer:
-    """An OpenAI-compatible server that replays bytes. It is strict: a request nobody scripted is an error."""
+    """An OpenAI-compatible server that replays bytes. It is strict: an unscripted request is an error."""
 
     def __init__(self) -> None:
         self.script: list[Reply] = []
@@ -82,7 +82,7 @@ class ModelServer:
         self.answer_all: Callable[[Json], Reply] | None = None
         self.unexpected = 0
         self.port = 0
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.writers: list[asyncio.StreamWriter] = []
 
     @property
@@ -108,7 +108,7 @@ class ModelServer:
                 request = json.loads(await reader.readexactly(length))
                 self.requests.append(request)
                 self.paths.append(head.split(b" ")[1].decode())
-                self.asked.set()
+                self.requested.set()
                 if not await self._reply(self._next(request), writer):
                     return
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
@@ -155,7 +155,7 @@ def _header(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 @asynccontextmanager
 async def model_server() -> AsyncIterator[ModelServer]:
-    """A running ModelServer. At the end nothing scripted may be left, and nothing unscripted was asked."""
+    """A running ModelServer. At the end every scripted reply must be used, and no request may have been unscripted."""
     model = ModelServer()
     try:
         async with listening_on_loopback(model.serve) as model.port:
@@ -165,15 +165,16 @@ async def model_server() -> AsyncIterator[ModelServer]:
             writer.transport.abort()
         closed = (writer.wait_closed() for writer in model.writers)
         await asyncio.gather(*closed, return_exceptions=True)
-    assert not model.script, "replies nobody asked for"
-    assert not model.unexpected, "requests nobody scripted"
+    assert not model.script, "scripted replies without a request"
+    assert not model.unexpected, "unscripted requests"
 
 
 class CountingTools:
-    """A toolbox that counts what it did, and waits or asks where a test wants it to.
+    """A toolbox that counts its calls, and waits or raises a question where a test scripts that.
 
-    A result is a text, a Result or a Question, or an async function of the arguments (and of the answer, for tools that
-    ask) that gives one. `more` says how a tool differs from one that is free and never repeated.
+    A result is a text, a Result or a Question, or an async function that returns one. The function gets the arguments,
+    and the answer for tools that raise questions. `more` has a tool's other properties: its
+    approval policy, and whether it is repeatable.
     """
 
     def __init__(self, results: dict[str, Any], **more: Json) -> None:
@@ -198,18 +199,18 @@ class CountingTools:
 
 
 class ScriptedModel:
-    """A model that gives the scripted turns, in order, and keeps what it was asked. Strict: no turn is left over."""
+    """A model that gives the scripted turns, in order, and keeps the requests. Strict: no turn may be left over."""
 
     def __init__(self, *turns: Sequence[ModelEvent | Exception]) -> None:
-        self.asked: list[ModelRequest] = []
+        self.requests: list[ModelRequest] = []
         self._turns = list(turns)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
-        self.asked.append(request)
+        self.requests.append(request)
         for part in self._turns.pop(0):
             if isinstance(part, Exception):
                 raise part
             yield [part]
 
     def assert_done(self) -> None:
-        assert not self._turns, "turns nobody asked for"
+        assert not self._turns, "scripted turns without a request"

@@ -8,7 +8,7 @@ from shared.core.json import Json
 from tests.cluster.bundle import ClusterBundle
 from tests.cluster.people import NewPerson
 from tests.cluster.waits import asleep, kill, until
-from tests.fixtures.functions import Person, says_user
+from tests.fixtures.functions import Person, run_input
 
 _COUNTED = " ".join(str(number) for number in range(1, 41))
 
@@ -16,7 +16,7 @@ _COUNTED = " ".join(str(number) for number in range(1, 41))
 async def a_client_returns_to_a_killed_run(bundle: ClusterBundle, new_person: NewPerson) -> None:
     """The pod is killed in the middle of an answer, and its client reads on from its last cursor."""
     person = await new_person()
-    asked = says_user("count 40 250", run="killed", thread="killed")
+    asked = run_input("count 40 250", run="killed", thread="killed")
     async with person.stream("POST", "/runs", asked) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
@@ -30,7 +30,7 @@ async def a_client_returns_to_a_killed_run(bundle: ClusterBundle, new_person: Ne
 async def a_sweep_finishes_a_killed_run(bundle: ClusterBundle, new_person: NewPerson) -> None:
     """The pod is killed in the middle of an answer, and no client returns: a sweep finds the run."""
     person = await new_person()
-    asked = says_user("count 40 250", run="orphan", thread="orphan")
+    asked = run_input("count 40 250", run="orphan", thread="orphan")
     async with person.stream("POST", "/runs", asked) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         await kill(bundle, "agent")
@@ -76,6 +76,6 @@ async def _answers(new_person: NewPerson, person: Person, thread: str) -> list[s
     """The assistant's messages in the thread, as its owner sees them."""
     reader = await new_person("threads")
     reader.sub, reader.session_id = person.sub, person.session_id
-    items = (await reader.ask("GET", f"/threads/{thread}/items")).json()["data"]
+    items = (await reader.request("GET", f"/threads/{thread}/items")).json()["data"]
     said = [each["data"] for each in items if each["kind"] == "message"]
     return [str(each["content"]) for each in said if each["role"] == "assistant"]

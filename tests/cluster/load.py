@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.fixtures.functions import Person, says_user
+from tests.fixtures.functions import Person, run_input
 
 _WORKERS = 4
 
@@ -45,7 +45,7 @@ class Load:
         while not self._enough.is_set():
             name = str(uuid4())
             try:
-                frames = await self.person.run(says_user("count 3 50", run=name, thread=name))
+                frames = await self.person.run(run_input("count 3 50", run=name, thread=name))
                 self.ended.append(frames[-1]["type"])
             except (AssertionError, httpx.TransportError) as error:
                 self.ended.append(repr(error))

@@ -11,7 +11,7 @@ from typing import Any
 from shared.core.json import Json
 from tests.cluster.bundle import ClusterBundle
 from tests.cluster.waits import until
-from tests.fixtures.functions import Person, says_user
+from tests.fixtures.functions import Person, run_input
 
 _PAUSE_MS = 500
 
@@ -36,7 +36,7 @@ class RunBatch:
         return f"count {self._words} {_PAUSE_MS} {key}"
 
     def body(self, key: str, **more: Any) -> Json:
-        return says_user(self.message(key), run=key, thread=key, **more)
+        return run_input(self.message(key), run=key, thread=key, **more)
 
     @property
     def _words(self) -> int:

@@ -68,7 +68,7 @@ async def a_background_run_ends_in_runner(
     person = await new_person()
     for key in runs.keys:
         body = runs.body(key, forwardedProps={"background": True})
-        assert (await person.ask("POST", "/runs", body)).status_code == 202
+        assert (await person.request("POST", "/runs", body)).status_code == 202
     started = f"{runs.name} started in runner"
     # From zero, and a Broker may need a second try.
     await until(60, started, lambda: _started_in_runner(bundle) >= {*runs.keys})

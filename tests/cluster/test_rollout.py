@@ -7,7 +7,7 @@ from tests.cluster.load import Load
 from tests.cluster.people import NewPerson
 from tests.cluster.revisions import deploy, do, serving
 from tests.cluster.runs import RunBatch, assert_one_attempt, assert_whole, streaming
-from tests.fixtures.functions import says_user
+from tests.fixtures.functions import run_input
 
 
 async def test_a_canary_is_promoted_and_rolled_back_without_an_error(
@@ -41,7 +41,7 @@ async def test_a_bad_image_leaves_what_serves_and_deploy_says_why(
     assert done.returncode == 1
     assert "agent: failed: " in done.stderr
     assert await serving(bundle) == before
-    frames = await (await new_person()).run(says_user("hello", run="after"))
+    frames = await (await new_person()).run(run_input("hello", run="after"))
     assert frames[-1]["type"] == "RUN_FINISHED"
     # Not for the test: what comes after it finds all functions ready.
     await deploy(bundle)

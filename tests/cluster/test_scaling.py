@@ -8,7 +8,7 @@ from shared.core.json import Json
 from tests.cluster.bundle import ClusterBundle
 from tests.cluster.people import NewPerson
 from tests.cluster.waits import asleep, until
-from tests.fixtures.functions import Person, says_user
+from tests.fixtures.functions import Person, run_input
 
 
 async def test_every_function_is_ready(bundle: ClusterBundle) -> None:
@@ -22,7 +22,7 @@ async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
 ) -> None:
     person = await new_person()
     await asleep(bundle, "agent")
-    async with person.stream("POST", "/runs", says_user("count 30 300", run="cold")) as frames:
+    async with person.stream("POST", "/runs", run_input("count 30 300", run="cold")) as frames:
         assert frames.response.status_code == 200
         await frames.until("TEXT_MESSAGE_CONTENT")
         status = "select status from agent.run where client_run_id = 'cold'"
@@ -34,7 +34,7 @@ async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
 
 async def test_functions_go_back_to_nothing(bundle: ClusterBundle, new_person: NewPerson) -> None:
     person = await new_person()
-    await person.run(says_user("hello", run="short"))
+    await person.run(run_input("hello", run="short"))
     assert await asyncio.to_thread(bundle.pods, "agent")
     await asleep(bundle, "agent", "threads", "tools", "runner")
 
@@ -56,7 +56,7 @@ def _running(bundle: ClusterBundle) -> list[Json]:
 
 
 async def _long(person: Person, nth: int) -> list[Json]:
-    return await person.run(says_user("count 100 600", run=f"long-{nth}", thread=f"long-{nth}"))
+    return await person.run(run_input("count 100 600", run=f"long-{nth}", thread=f"long-{nth}"))
 
 
 async def test_only_knative_and_functions_reach_a_function(bundle: ClusterBundle) -> None:

@@ -7,7 +7,7 @@ from local.gateway import find_deno
 from tests.doubles import ModelServer, says
 from tests.fixtures.conversations import leave_waiting
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user
+from tests.fixtures.functions import Served, run_input
 from tests.fixtures.processes import started
 
 CLIENT = Path(__file__).parent / "clients" / "cloudevents.ts"
@@ -32,7 +32,7 @@ async def test_the_official_sdk_delivers_runs_in_both_modes(
 ) -> None:
     person = await agent.person()
     run_ids = [
-        await leave_waiting(agent, person, says_user("hi", run=name, thread=name))
+        await leave_waiting(agent, person, run_input("hi", run=name, thread=name))
         for name in ("binary", "structured")
     ]
     model.will(says("one"), says("two"))
@@ -43,4 +43,4 @@ async def test_the_official_sdk_delivers_runs_in_both_modes(
     # 204 comes once the run an event names has ended.
     assert statuses == ["204", "204"]
     for name in ("binary", "structured"):
-        assert (await person.ask("GET", f"/runs/{name}")).json()["status"] == "completed"
+        assert (await person.request("GET", f"/runs/{name}")).json()["status"] == "completed"

@@ -13,7 +13,7 @@ from tests.doubles import ModelServer, calls, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
-from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.functions import Person, Served, run_input, serve
 from tests.fixtures.interrupts import resumes, tool_results
 from tests.fixtures.processes import Process, started
 
@@ -53,7 +53,7 @@ async def test_three_calls_of_one_turn_reach_the_tools_as_their_user(
         says("done"),
     )
 
-    seen = await person.run(says_user("go"))
+    seen = await person.run(run_input("go"))
 
     assert text(seen) == "done"
     assert types(seen).count("TOOL_CALL_RESULT") == 3
@@ -76,7 +76,7 @@ async def test_a_denied_call_is_a_result_and_an_audit(
     person = await agent.person()
     model.will(calls(("a", "admin_diagnostics", "{}")), says("sorry"))
 
-    await person.run(says_user("go"))
+    await person.run(run_input("go"))
 
     assert tool_results(model) == ["There is no tool named 'admin_diagnostics'."]
 
@@ -90,11 +90,11 @@ async def test_an_approval_waits_across_a_restart_of_every_process(
     ):
         person = await agent.person()
         model.will(calls(("a", "add_note", '{"text": "old"}')), says("kept"))
-        await person.run(says_user("keep it", run="run-0"))
+        await person.run(run_input("keep it", run="run-0"))
         async with database.owner() as owner:
             note = await owner.fetchval("select id::text from agent.note")
         model.will(calls(("b", "delete_note", json.dumps({"id": note}))))
-        asked = (await person.run(says_user("delete it", run="run-1")))[-1]["outcome"]["interrupts"]
+        asked = (await person.run(run_input("delete it", run="run-1")))[-1]["outcome"]["interrupts"]
         await tools.signal(signal.SIGKILL)
     async with (
         started("tools", database, model) as tools,
@@ -115,7 +115,7 @@ async def test_a_server_that_is_down_costs_its_tools_and_not_the_run(
     async with serve(database, model, mcp_servers=nowhere) as agent:
         person = await agent.person()
         model.will(says("hi"))
-        assert text(await person.run(says_user("go"))) == "hi"
+        assert text(await person.run(run_input("go"))) == "hi"
 
     assert "tools" not in model.requests[0]
 
@@ -134,7 +134,7 @@ async def test_a_foreign_server_of_before_is_spoken_to_as_it_knows(
     ):
         person = await agent.person()
         model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
-        await person.run(says_user("go"))
+        await person.run(run_input("go"))
 
     assert tool_results(model) == ["found {'n': 1}"]
     assert "bearer canary-secret" in asked[-1]["head"]
@@ -151,7 +151,7 @@ async def test_what_a_foreign_server_says_of_its_tools_is_not_believed(
     ):
         person = await agent.person()
         model.will(calls(("a", "wipe", "{}")))
-        seen = await person.run(says_user("go"))
+        seen = await person.run(run_input("go"))
 
     assert seen[-1]["outcome"]["type"] == "interrupt"
     assert "tools/call" not in [request["method"] for request in asked]
@@ -165,7 +165,7 @@ async def test_the_operators_word_on_our_own_tools_is_above_theirs(
     async with serve(database, model, tools_url=url, mcp_servers=policy) as agent:
         person = await agent.person()
         model.will(calls(("a", "calculator", '{"expression": "1+1"}')))
-        seen = await person.run(says_user("go"))
+        seen = await person.run(run_input("go"))
 
     assert seen[-1]["outcome"]["type"] == "interrupt"
     offered = [tool["function"]["name"] for tool in model.requests[0]["tools"]]
@@ -197,7 +197,7 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
             for how in ("hang", "talk", "flood", "die", "stop")
         ]
         model.will(calls(*wanted), says("done"))
-        await person.run(says_user("go"))
+        await person.run(run_input("go"))
 
     by_length = sorted(tool_results(model), key=len)
     assert by_length[0] == "The server's answer is too large."
@@ -222,6 +222,6 @@ async def test_a_process_that_remembers_an_older_servers_tools_calls_them_as_it_
                     monkeypatch.setattr("shared.mcp.client.Client.list_tools", no_list)
                     asked.clear()
                 model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
-                await person.run(says_user("go", run=f"run-{nth}"))
+                await person.run(run_input("go", run=f"run-{nth}"))
                 assert tool_results(model) == ["found {'n': 1}"]
     assert "tools/list" not in [request["method"] for request in asked]

@@ -10,7 +10,7 @@ from shared.core.json import Json
 from tests.doubles import CountingTools, ModelServer, calls, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, serve
+from tests.fixtures.functions import Served, run_input, serve
 from tests.fixtures.interrupts import interrupted, resumes, tool_results
 
 PAY: Json = {
@@ -50,7 +50,7 @@ async def test_a_call_that_needs_a_yes_ends_the_run_after_those_that_need_none(
     assert asked["responseSchema"]["required"] == ["approved"]
     assert "arguments" not in asked["responseSchema"]["properties"]
     assert asked["expiresAt"] > "2026"
-    shown = (await person.ask("GET", "/runs/run-1")).json()
+    shown = (await person.request("GET", "/runs/run-1")).json()
     assert (shown["status"], shown["interrupts"]) == ("interrupted", [asked])
 
 
@@ -121,7 +121,7 @@ async def test_a_call_that_cannot_be_made_is_not_asked_about(
     person = await agent.person()
     model.will(calls(("b", "pay", '{"euros": "five"}')), says("sorry"))
 
-    assert types(await person.run(says_user("go")))[-1] == "RUN_FINISHED"
+    assert types(await person.run(run_input("go")))[-1] == "RUN_FINISHED"
 
     assert tool_results(model) == [
         'The arguments do not fit the tool: euros: "five" is not of type "integer".'
@@ -160,11 +160,11 @@ async def test_a_question_that_expired_is_no_longer_answered_and_blocks_nobody(
     async with database.owner() as owner:
         await owner.execute("update agent.interrupt set expires_at = now() - interval '1 second'")
 
-    late = await person.ask("POST", "/runs", resumes(asked, {"approved": True}))
+    late = await person.request("POST", "/runs", resumes(asked, {"approved": True}))
     assert (late.status_code, late.json()["code"]) == (409, "interrupt_expired")
 
     model.will(says("hello again"))
-    seen = await person.run(says_user("anything else?", run="run-3"))
+    seen = await person.run(run_input("anything else?", run="run-3"))
     assert text(seen) == "hello again"
     assert tools.calls == []
 
@@ -177,7 +177,7 @@ async def test_an_answer_counts_once_however_often_it_is_given(
     model.will(says("done"))
     answers = [resumes(asked, {"approved": True}, run=f"run-{n}") for n in range(2, 8)]
 
-    responses = await asyncio.gather(*(person.ask("POST", "/runs", a) for a in answers))
+    responses = await asyncio.gather(*(person.request("POST", "/runs", a) for a in answers))
 
     assert sorted(r.status_code for r in responses) == [200, *[409] * 5]
     refused = {r.json()["code"] for r in responses if r.status_code == 409}
@@ -191,7 +191,7 @@ async def test_nobody_else_can_answer(
     person, other = await agent.person(), await agent.person()
     (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
 
-    refused = await other.ask("POST", "/runs", resumes(asked, {"approved": True}))
+    refused = await other.request("POST", "/runs", resumes(asked, {"approved": True}))
 
     assert (refused.status_code, refused.json()["code"]) == (422, "nothing_to_answer")
     assert tools.calls == []
@@ -203,7 +203,7 @@ async def test_a_run_makes_only_so_many_calls(
     async with serve(database, model, tools, max_tool_calls=1) as few:
         person = await few.person()
         model.will(calls(("a", "look", "{}"), ("b", "look", "{}")), says("enough"))
-        assert text(await person.run(says_user("go"))) == "enough"
+        assert text(await person.run(run_input("go"))) == "enough"
 
     assert tools.calls == [("look", {})]
     assert any("all the calls" in result for result in tool_results(model))

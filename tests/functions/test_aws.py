@@ -18,7 +18,7 @@ from shared.http.app import create_app
 from shared.http.services import run_services
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, settings_for
+from tests.fixtures.functions import Served, run_input, settings_for
 
 
 def api_gateway(method: str, path: str, headers: Json, query: str = "") -> Json:
@@ -92,7 +92,7 @@ async def test_an_agent_function_answers_a_function_url_with_a_whole_run(
         settings=settings_for(database, model),
     )
     with container(app) as call:
-        event = function_url("POST", "/runs", person.headers("POST", "/runs"), says_user("hi"))
+        event = function_url("POST", "/runs", person.headers("POST", "/runs"), run_input("hi"))
         answer = await asyncio.to_thread(call, event)
 
     assert answer["statusCode"] == 200

@@ -13,7 +13,7 @@ from shared.runs.waiting import WaitingRuns
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.conversations import leave_waiting
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, serve, settings_for
+from tests.fixtures.functions import Served, run_input, serve, settings_for
 from tests.fixtures.processes import started
 from tests.fixtures.runners import runner_stub, silent_runner
 from tests.fixtures.waiting import eventually, until_true
@@ -80,13 +80,13 @@ async def test_a_run_is_sent_once_at_a_time(database: TestDatabase, model: Model
 async def test_a_run_that_becomes_free_while_its_mark_is_refused_is_still_sent(
     database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing, go_on = asyncio.Event(), asyncio.Event()
+    refusing, proceed = asyncio.Event(), asyncio.Event()
 
     async def mark(_: WaitingRuns, run_id: str) -> bool:
         if refusing.is_set():
             return True
         refusing.set()
-        await go_on.wait()
+        await proceed.wait()
         return False
 
     monkeypatch.setattr(WaitingRuns, "mark", mark)
@@ -98,7 +98,7 @@ async def test_a_run_that_becomes_free_while_its_mark_is_refused_is_still_sent(
         await refusing.wait()
         # The run before it ends, and its holder sends the thread's next one.
         dispatcher.send("run")
-        go_on.set()
+        proceed.set()
         await eventually(lambda: asyncio.sleep(0, not dispatcher.sending))
     assert sent == ["run"]
 
@@ -109,7 +109,7 @@ async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
     never = asyncio.Event()
     # On a slow machine its time is over before the model is asked.
     model.answer_all = lambda _: Reply([chunk({"content": "half"}), never])
-    run_id = await leave_waiting(agent, await agent.person(), says_user("hi"))
+    run_id = await leave_waiting(agent, await agent.person(), run_input("hi"))
     async with (
         silent_runner() as (address, deliveries),
         started("runner", database, model, run_deadline_seconds=0.5, runner_url=address) as runner,
@@ -131,18 +131,18 @@ async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
 async def test_a_run_goes_on_when_its_sender_leaves_and_a_second_delivery_waits_for_it(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
-    go_on = asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")])
-    run_id = await leave_waiting(agent, await agent.person(), says_user("hi"))
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")])
+    run_id = await leave_waiting(agent, await agent.person(), run_input("hi"))
     async with started("runner", database, model) as runner:
         first = asyncio.ensure_future(runner.post_event(run_id))
         async with asyncio.timeout(5):
-            await model.asked.wait()
+            await model.requested.wait()
         first.cancel()
         second = asyncio.ensure_future(runner.post_event(run_id))
         await asyncio.wait([second], timeout=0.3)
         assert not second.done(), "so that the platform sees that the pod works"
-        go_on.set()
+        proceed.set()
         assert (await second).status_code == 204
     async with database.owner() as owner:
         assert await owner.fetchval("select status from agent.run") == "completed"
@@ -155,12 +155,12 @@ async def test_a_full_runner_refuses_and_the_run_can_be_sent_again_at_once(
     never = asyncio.Event()
     model.will([chunk({"content": "a"}), never])
     person = await agent.person()
-    occupies = await leave_waiting(agent, person, says_user("hi", run="first", thread="first"))
-    run_id = await leave_waiting(agent, person, says_user("hi"))
+    occupies = await leave_waiting(agent, person, run_input("hi", run="first", thread="first"))
+    run_id = await leave_waiting(agent, person, run_input("hi"))
     async with started("runner", database, model, max_live_runs=1) as full:
         occupying = asyncio.ensure_future(full.post_event(occupies))
         async with asyncio.timeout(5):
-            await model.asked.wait()
+            await model.requested.wait()
         refused = await full.post_event(run_id)
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
         assert refused.headers["retry-after"]

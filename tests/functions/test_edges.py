@@ -17,15 +17,15 @@ from tests.fixtures.conversations import (
     user,
 )
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.functions import Person, Served, run_input, serve
 from tests.fixtures.waiting import eventually
 
 
 async def test_two_queued_runs_with_the_same_history_are_both_answered(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")], says("two"), says("three"))
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")], says("two"), says("three"))
     first, second = user("m1", "one"), user("m2", "second")
     async with person.stream("POST", "/runs", body("run-1", first)) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
@@ -35,7 +35,7 @@ async def test_two_queued_runs_with_the_same_history_are_both_answered(
             ("run-3", first, second, user("m3", "third")),
         ):
             queued.append(await enqueue(person, run, *history))
-        go_on.set()
+        proceed.set()
         await frames.rest()
         answers = await asyncio.gather(*queued)
 
@@ -50,7 +50,7 @@ async def test_cancelling_a_run_nobody_holds_keeps_what_was_said_and_its_reader_
 ) -> None:
     person = await agent.person()
     cursor = await leave_orphan(agent, person, model)
-    answer = await person.ask("POST", "/runs/run-1/cancel")
+    answer = await person.request("POST", "/runs/run-1/cancel")
     assert answer.json()["status"] == "cancelled"
 
     async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
@@ -64,14 +64,14 @@ async def test_cancelling_a_run_nobody_holds_keeps_what_was_said_and_its_reader_
 async def test_a_run_cancelled_in_the_queue_begins_and_ends_for_its_reader(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")])
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         queued = await enqueue(person, "run-2", user("u2", "x"))
-        await person.ask("POST", "/runs/run-2/cancel")
+        await person.request("POST", "/runs/run-2/cancel")
         assert types(await queued) == ["RUN_STARTED", "RUN_FINISHED"]
-        go_on.set()
+        proceed.set()
         await frames.rest()
 
 
@@ -97,7 +97,7 @@ async def test_the_limit_of_live_runs_holds_against_many_at_once(
         person = await agent.person()
 
         async def status(n: int) -> int:
-            path = says_user("hi", run=f"run-{n}", thread=f"thread-{n}")
+            path = run_input("hi", run=f"run-{n}", thread=f"thread-{n}")
             async with person.stream("POST", "/runs", path) as frames:
                 return frames.response.status_code
 
@@ -120,7 +120,7 @@ async def test_trouble_of_one_poll_does_not_end_following(
 
     person = await agent.person()
     model.will(says("whole"))
-    await person.run(says_user("hi"))
+    await person.run(run_input("hi"))
     revoke = "revoke execute on function agent.poll_runs from agent_api"
     async with database.owner() as owner, serve(database, model) as other:
         await owner.execute(revoke)
@@ -140,7 +140,7 @@ async def test_a_tool_name_postgres_cannot_keep_does_not_lose_the_run(
     call: Json = {"index": 0, "id": "a\0", "function": {"name": "no\0pe\ud800", "arguments": "{}"}}
     model.will([chunk({"tool_calls": [call]}), chunk(finish="tool_calls")], says("sorry"))
 
-    assert types(await person.run(says_user("hi")))[-1] == "RUN_FINISHED"
+    assert types(await person.run(run_input("hi")))[-1] == "RUN_FINISHED"
 
 
 async def test_content_nested_too_deeply_is_refused(agent: Served) -> None:
@@ -148,9 +148,9 @@ async def test_content_nested_too_deeply_is_refused(agent: Served) -> None:
     deep: Any = "x"
     for _ in range(249):
         deep = [deep]
-    asked = says_user("x", state=deep)
+    asked = run_input("x", state=deep)
 
-    refused = await person.ask("POST", "/runs", asked)
+    refused = await person.request("POST", "/runs", asked)
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
 
@@ -159,7 +159,7 @@ async def test_an_id_no_run_can_have_is_refused_in_a_path(agent: Served) -> None
     person = await agent.person()
 
     for path in ("/runs/%00", "/runs/%00/events", "/runs/a%5Cb"):
-        assert (await person.ask("GET", path)).status_code == 422, path
+        assert (await person.request("GET", path)).status_code == 422, path
 
 
 async def test_the_same_long_history_again_is_compared_quickly(
@@ -180,7 +180,7 @@ async def test_a_keep_alive_before_the_rest_of_an_event_repeats_none_of_its_fram
 ) -> None:
     person = await agent.person()
     model.will([chunk({"reasoning": "hm"}), *says("a")])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         whole, cursors = await frames.rest(), frames.ids
     place = next(nth for nth, cursor in enumerate(cursors) if cursor.count(".") == 2)
     path = f"/runs/run-1/events?after={cursors[place]}"

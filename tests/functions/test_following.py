@@ -7,19 +7,19 @@ import pytest
 
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.conversations import text, types, wait_for_status
-from tests.fixtures.functions import Person, Served, says_user, serve
-from tests.fixtures.waiting import until_said
+from tests.fixtures.functions import Person, Served, run_input, serve
+from tests.fixtures.waiting import until_text_committed
 
 
 async def test_a_client_that_leaves_does_not_end_the_run_and_events_give_the_rest(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "before"}), go_on, *says(" after")])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "before"}), proceed, *says(" after")])
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
-    go_on.set()
+    proceed.set()
 
     async with person.stream("GET", "/runs/run-1/events", **{"last-event-id": cursor}) as frames:
         rest = await frames.rest()
@@ -33,7 +33,7 @@ async def test_a_replay_from_any_cursor_gives_exactly_the_rest(
 ) -> None:
     person = await agent.person()
     model.will([chunk({"reasoning": "hm"}), *says("a", "b", "c")])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         whole = await frames.rest()
         cursors = frames.ids
     assert len(cursors) == len(whole)
@@ -50,7 +50,7 @@ async def test_events_without_a_cursor_replay_the_run_from_its_start(
 ) -> None:
     person = await agent.person()
     model.will(says("a", "b"))
-    whole = await person.run(says_user("hi"))
+    whole = await person.run(run_input("hi"))
 
     async with person.stream("GET", "/runs/run-1/events") as frames:
         assert await frames.rest() == whole
@@ -59,15 +59,15 @@ async def test_events_without_a_cursor_replay_the_run_from_its_start(
 async def test_a_run_is_followed_on_a_process_that_does_not_run_it(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "one"}), go_on, *says(" two")])
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "one"}), proceed, *says(" two")])
     async with serve(agent.database, model) as other:
         stranger = Person(other.client, other.base, person.sub, person.session_id)
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             async with stranger.stream("GET", "/runs/run-1/events") as followed:
                 assert (await followed.until("TEXT_MESSAGE_CONTENT"))["delta"] == "one"
-                go_on.set()
+                proceed.set()
                 assert text(await followed.rest()) == " two"
 
 
@@ -77,7 +77,7 @@ async def test_a_cursor_that_means_nothing_gets_a_snapshot(
 ) -> None:
     person = await agent.person()
     model.will(says("whole"))
-    await person.run(says_user("hi"))
+    await person.run(run_input("hi"))
 
     async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
         seen = await frames.rest()
@@ -89,14 +89,14 @@ async def test_a_cursor_that_means_nothing_gets_a_snapshot(
 async def test_connect_shows_the_thread_with_what_is_half_written_and_goes_on(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "Hel"}), go_on, *says("lo")])
-    async with person.stream("POST", "/runs", says_user("hi", state={"n": 1})) as frames:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "Hel"}), proceed, *says("lo")])
+    async with person.stream("POST", "/runs", run_input("hi", state={"n": 1})) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        await until_said(agent.database)
+        await until_text_committed(agent.database)
         async with person.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
             head = [await attached.next() for _ in range(4)]
-            go_on.set()
+            proceed.set()
             rest = await attached.rest()
 
     started, messages, state, opened = [frame or {} for frame in head]
@@ -111,7 +111,7 @@ async def test_connect_shows_the_thread_with_what_is_half_written_and_goes_on(
 async def test_the_same_run_id_twice_gives_one_run(agent: Served, model: ModelServer) -> None:
     person = await agent.person()
     model.will(says("once"))
-    body = says_user("hi")
+    body = run_input("hi")
 
     first, second = await asyncio.gather(person.run(body), person.run(body))
     third = await person.run(body)
@@ -125,9 +125,9 @@ async def test_the_same_run_id_twice_gives_one_run(agent: Served, model: ModelSe
 async def test_a_run_id_with_another_request_is_refused(agent: Served, model: ModelServer) -> None:
     person = await agent.person()
     model.will(says("once"))
-    await person.run(says_user("hi"))
+    await person.run(run_input("hi"))
 
-    refused = await person.ask("POST", "/runs", says_user("other"))
+    refused = await person.request("POST", "/runs", run_input("other"))
 
     assert (refused.status_code, refused.json()["code"]) == (409, "run_id_reused")
 
@@ -135,15 +135,15 @@ async def test_a_run_id_with_another_request_is_refused(agent: Served, model: Mo
 async def test_cancel_ends_a_run_and_keeps_what_was_said(agent: Served, model: ModelServer) -> None:
     person, never = await agent.person(), asyncio.Event()
     model.will([chunk({"content": "so far"}), never])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        answer = await person.ask("POST", "/runs/run-1/cancel")
+        answer = await person.request("POST", "/runs/run-1/cancel")
         assert answer.status_code == 202
         rest = await frames.rest()
     assert types(rest) == ["TEXT_MESSAGE_END", "RUN_FINISHED"]
     assert rest[-1]["outcome"] == {"type": "cancelled"}
 
-    again = await person.ask("POST", "/runs/run-1/cancel")
+    again = await person.request("POST", "/runs/run-1/cancel")
     assert (again.status_code, again.json()["status"]) == (200, "cancelled")
     async with person.stream("POST", "/connect", {"threadId": "thread-1"}) as frames:
         messages = (await frames.until("MESSAGES_SNAPSHOT"))["messages"]
@@ -156,11 +156,11 @@ async def test_cancel_reaches_a_run_in_another_process(agent: Served, model: Mod
     model.will([chunk({"content": "so far"}), never])
     async with (
         serve(agent.database, model) as other,
-        person.stream("POST", "/runs", says_user("hi")) as frames,
+        person.stream("POST", "/runs", run_input("hi")) as frames,
     ):
         await frames.until("TEXT_MESSAGE_CONTENT")
         stranger = Person(other.client, other.base, person.sub, person.session_id)
-        await stranger.ask("POST", "/runs/run-1/cancel")
+        await stranger.request("POST", "/runs/run-1/cancel")
         assert types(await frames.rest())[-1] == "RUN_FINISHED"
     never.set()
 
@@ -170,7 +170,7 @@ async def test_on_disconnect_cancel_ends_the_run_of_a_client_that_leaves(
 ) -> None:
     person, never = await agent.person(), asyncio.Event()
     model.will([chunk({"content": "so far"}), never])
-    body = says_user("hi", forwardedProps={"onDisconnect": "cancel"})
+    body = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
 
     async with person.stream("POST", "/runs", body) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
@@ -182,18 +182,18 @@ async def test_on_disconnect_cancel_ends_the_run_of_a_client_that_leaves(
 async def test_a_leg_ends_by_itself_with_a_cursor_to_go_on_from(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "one"}), go_on, *says(" two")])
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "one"}), proceed, *says(" two")])
     async with (
         serve(agent.database, model, stream_leg_seconds=0.1, keep_alive_seconds=0.05) as other,
-        person.stream("POST", "/runs", says_user("hi")) as frames,
+        person.stream("POST", "/runs", run_input("hi")) as frames,
     ):
         await frames.until("TEXT_MESSAGE_CONTENT")
         stranger = Person(other.client, other.base, person.sub, person.session_id)
         async with stranger.stream("GET", "/runs/run-1/events") as leg:
             *seen, last = await leg.rest()
         assert last["name"] == "stream.leg_ended"
-        go_on.set()
+        proceed.set()
         await frames.rest()
         after = last["value"]["cursor"]
         async with person.stream("GET", f"/runs/run-1/events?after={after}") as rest:
@@ -203,7 +203,7 @@ async def test_a_leg_ends_by_itself_with_a_cursor_to_go_on_from(
 async def test_two_users_never_see_each_other(agent: Served, model: ModelServer) -> None:
     alice, bob = await agent.person(), await agent.person()
     model.will(says("for alice"), says("for bob"))
-    await alice.run(says_user("hi"))
+    await alice.run(run_input("hi"))
 
     for method, path, body in (
         ("GET", "/runs/run-1", None),
@@ -212,18 +212,18 @@ async def test_two_users_never_see_each_other(agent: Served, model: ModelServer)
         ("POST", "/connect", {"threadId": "thread-1"}),
         ("POST", "/connect", {"threadId": "thread-1", "runId": "run-1"}),
     ):
-        answer = await bob.ask(method, path, body)
+        answer = await bob.request(method, path, body)
         assert (answer.status_code, answer.json()["code"]) == (404, "run_not_found"), path
 
     # The same ids are bob's own.
-    assert text(await bob.run(says_user("hello"))) == "for bob"
+    assert text(await bob.run(run_input("hello"))) == "for bob"
     assert [m["content"] for m in model.requests[1]["messages"][1:]] == ["hello"]
 
 
 async def test_a_deleted_user_leaves_nothing_behind(agent: Served, model: ModelServer) -> None:
     person = await agent.person()
     model.will(says("gone soon"))
-    await person.run(says_user("hi"))
+    await person.run(run_input("hi"))
 
     async with agent.database.owner() as owner:
         await owner.execute("delete from auth.users where id = $1", person.sub)
@@ -235,11 +235,11 @@ async def test_ids_are_opaque_and_bounded(agent: Served, model: ModelServer) -> 
     person = await agent.person()
     run = "ré un*'\"?%" + uuid4().hex
     model.will(says("ok"))
-    assert types(await person.run(says_user("hi", run=run[:128], thread="t" * 128)))[-1] == (
+    assert types(await person.run(run_input("hi", run=run[:128], thread="t" * 128)))[-1] == (
         "RUN_FINISHED"
     )
     for bad in ("r" * 129, "a/b", "a\\b", "..", ".", "", "a\nb"):
-        refused = await person.ask("POST", "/runs", says_user("hi", run=bad))
+        refused = await person.request("POST", "/runs", run_input("hi", run=bad))
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), bad
 
 
@@ -248,7 +248,7 @@ async def test_the_cursor_of_half_a_snapshot_gives_the_whole_one(
 ) -> None:
     person = await agent.person()
     model.will(says("hello"))
-    await person.run(says_user("hi"))
+    await person.run(run_input("hi"))
 
     async with person.stream("GET", "/runs/run-1/events?after=0.0") as frames:
         seen = await frames.rest()

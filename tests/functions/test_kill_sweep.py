@@ -12,7 +12,7 @@ from tests.doubles import ModelServer, Piece, Reply, calls, chunk, says
 from tests.fixtures.conversations import all_legs, final_text, messages, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
-from tests.fixtures.functions import says_user
+from tests.fixtures.functions import run_input
 from tests.fixtures.processes import started
 from tests.fixtures.waiting import until_expired
 
@@ -72,7 +72,7 @@ async def test_a_run_that_nothing_kills_has_the_frames_that_the_sweep_is_over(
     database: TestDatabase, model: ModelServer, settings: Json
 ) -> None:
     async with started("agent", database, model, **settings) as process:
-        frames = await (await process.new_person()).run(says_user("look"))
+        frames = await (await process.new_person()).run(run_input("look"))
 
     assert types(frames) == WHOLE
 
@@ -89,7 +89,7 @@ async def test_a_kill_after_any_frame_loses_nothing_and_repeats_no_closed_turn(
 ) -> None:
     async with started("agent", database, model, **settings) as first:
         person = await first.new_person()
-        async with person.stream("POST", "/runs", says_user("look")) as frames:
+        async with person.stream("POST", "/runs", run_input("look")) as frames:
             seen = [await frames.next() or {} for _ in range(place + 1)]
             cursor = frames.ids[-1]
             await first.signal(signal.SIGKILL)

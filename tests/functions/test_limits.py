@@ -8,7 +8,7 @@ from tests.doubles import CountingTools, ModelServer, Reply, calls, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
-from tests.fixtures.functions import Person, says_user, serve
+from tests.fixtures.functions import Person, run_input, serve
 from tests.fixtures.interrupts import interrupted, resumes
 
 
@@ -19,17 +19,17 @@ async def test_a_user_whose_tokens_are_spent_is_refused_and_others_are_not(
         person, other = await agent.person(), await agent.person()
         # The fake model says that a turn costs ten.
         model.will(says("hi"), says("hello"))
-        first = says_user("hi")
+        first = run_input("hi")
         await person.run(first)
 
-        refused = await person.ask("POST", "/runs", says_user("more", run="run-2"))
+        refused = await person.request("POST", "/runs", run_input("more", run="run-2"))
         assert (refused.status_code, refused.json()["code"]) == (429, "budget_exceeded")
         assert 0 < int(refused.headers["retry-after"]) <= 86_400, "until there are new ones"
-        known = await person.ask("GET", "/runs/run-2")
+        known = await person.request("GET", "/runs/run-2")
         assert known.status_code == 404, "what is refused leaves nothing behind"
         again = await person.run(first)
         assert types(again)[-1] == "RUN_FINISHED", "who comes back to a run is not refused"
-        assert text(await other.run(says_user("hi"))) == "hello"
+        assert text(await other.run(run_input("hi"))) == "hello"
 
 
 async def test_a_run_that_spends_the_last_of_them_ends_after_its_turn(
@@ -39,7 +39,7 @@ async def test_a_run_that_spends_the_last_of_them_ends_after_its_turn(
     async with serve(database, model, tools, daily_tokens_per_user=10) as agent:
         person = await agent.person()
         model.will(calls(("a", "look", "{}")))
-        seen = await person.run(says_user("go"))
+        seen = await person.run(run_input("go"))
 
     assert seen[-1]["metadata"] == {"incompleteReason": "budget_exceeded"}
     assert tools.calls == [("look", {})], "what the turn asked for is done"
@@ -53,7 +53,7 @@ async def test_cancelling_a_run_that_waits_for_its_user_changes_nothing(
         person = await agent.person()
         (asked,) = await interrupted(person, model, ("a", "pay", "{}"))
 
-        cancelled = await person.ask("POST", "/runs/run-1/cancel")
+        cancelled = await person.request("POST", "/runs/run-1/cancel")
         assert (cancelled.status_code, cancelled.json()["status"]) == (200, "interrupted")
         model.will(says("done"))
         await person.run(resumes(asked, {"approved": True}))
@@ -66,11 +66,11 @@ async def test_a_client_is_told_what_is_left(database: TestDatabase, model: Mode
     async with serve(database, model, tools, daily_tokens_per_user=100, max_tool_calls=5) as agent:
         person, other = await agent.person(), await agent.person()
         model.will(calls(("a", "look", "{}"), ("b", "look", "{}")), says("done"))
-        async with person.stream("POST", "/runs", says_user("go")) as frames:
+        async with person.stream("POST", "/runs", run_input("go")) as frames:
             headers = frames.response.headers
             await frames.rest()
-        known = (await person.ask("GET", "/runs/run-1")).json()
-        strange = await other.ask("GET", "/runs/run-1")
+        known = (await person.request("GET", "/runs/run-1")).json()
+        strange = await other.request("GET", "/runs/run-1")
 
     assert headers["ratelimit-policy"] == '"daily-tokens";q=100;w=86400'
     assert headers["ratelimit"].startswith('"daily-tokens";r=100;t=')
@@ -87,10 +87,10 @@ async def test_without_a_budget_nothing_is_told_of_one(
     async with serve(database, model) as agent:
         person = await agent.person()
         model.will(says("hi"))
-        async with person.stream("POST", "/runs", says_user("go")) as frames:
+        async with person.stream("POST", "/runs", run_input("go")) as frames:
             assert "ratelimit" not in frames.response.headers
             await frames.rest()
-        known = (await person.ask("GET", "/runs/run-1")).json()
+        known = (await person.request("GET", "/runs/run-1")).json()
 
     assert known["limits"] == {"toolCalls": {"limit": 64, "left": 64}}
 
@@ -123,8 +123,8 @@ async def test_a_users_calls_wait_for_each_other_in_whichever_process(
             person = await one.person()
             there = Person(two.client, two.base, person.sub, person.session_id)
             seen = await asyncio.gather(
-                person.run(says_user("go", run="run-1", thread="one")),
-                there.run(says_user("go", run="run-2", thread="two")),
+                person.run(run_input("go", run="run-1", thread="one")),
+                there.run(run_input("go", run="run-2", thread="two")),
             )
 
     results = [frame for frames in seen for frame in frames if frame["type"] == "TOOL_CALL_RESULT"]

@@ -9,24 +9,24 @@ from shared.core import log
 from shared.core.json import Json
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, serve
+from tests.fixtures.functions import Served, run_input, serve
 
 
 @pytest.mark.parametrize(
     ("body", "where"),
     [
         ({}, "threadId"),
-        ({**says_user("x"), "runId": ""}, "runId"),
-        ({**says_user("x"), "runId": 7}, "runId"),
-        ({**says_user("x"), "messages": [{"role": "user", "content": "x"}]}, "messages.0.id"),
-        ({**says_user("x"), "messages": [{"id": "a", "role": "user"}]}, "messages.0"),
+        ({**run_input("x"), "runId": ""}, "runId"),
+        ({**run_input("x"), "runId": 7}, "runId"),
+        ({**run_input("x"), "messages": [{"role": "user", "content": "x"}]}, "messages.0.id"),
+        ({**run_input("x"), "messages": [{"id": "a", "role": "user"}]}, "messages.0"),
         (
-            {**says_user("x"), "messages": [{"id": "a", "role": "tool", "content": "x"}]},
+            {**run_input("x"), "messages": [{"id": "a", "role": "tool", "content": "x"}]},
             "messages.0",
         ),
-        ({**says_user("x"), "messages": says_user("x")["messages"] * 2}, ""),
+        ({**run_input("x"), "messages": run_input("x")["messages"] * 2}, ""),
         (
-            {**says_user("x"), "forwardedProps": {"busyPolicy": "shrug"}},
+            {**run_input("x"), "forwardedProps": {"busyPolicy": "shrug"}},
             "forwardedProps.busyPolicy",
         ),
     ],
@@ -36,7 +36,7 @@ async def test_a_body_that_is_not_a_run_is_refused_with_where(
 ) -> None:
     person = await agent.person()
 
-    refused = await person.ask("POST", "/runs", body)
+    refused = await person.request("POST", "/runs", body)
 
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (422, "invalid_request")
@@ -60,7 +60,7 @@ async def test_a_body_over_the_limit_is_refused(database: TestDatabase, model: M
     async with serve(database, model, max_body_bytes=1000) as agent:
         person = await agent.person()
 
-        refused = await person.ask("POST", "/runs", says_user("x" * 1000))
+        refused = await person.request("POST", "/runs", run_input("x" * 1000))
 
     assert (refused.status_code, refused.json()["code"]) == (413, "body_too_large")
 
@@ -91,7 +91,7 @@ async def test_a_user_who_was_deleted_gets_nothing(agent: Served) -> None:
     async with agent.database.owner() as owner:
         await owner.execute("delete from auth.users where id = $1", person.sub)
 
-    refused = await person.ask("POST", "/runs", says_user("hi"))
+    refused = await person.request("POST", "/runs", run_input("hi"))
 
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
 
@@ -103,13 +103,13 @@ async def test_a_crash_is_a_problem_without_a_cause_and_the_connection_stays(
     async with agent.database.owner() as owner:
         await owner.execute("alter function agent.find_run rename to lost")
 
-    crashed = await person.ask("GET", "/runs/run-1")
+    crashed = await person.request("GET", "/runs/run-1")
 
     assert (crashed.status_code, crashed.json()["code"]) == (500, "internal_error")
     assert "find_run" not in crashed.text
     assert crashed.headers.get("connection") != "close"
     network = crashed.extensions["network_stream"]
-    again = await person.ask("GET", "/runs/run-1")
+    again = await person.request("GET", "/runs/run-1")
     assert again.extensions["network_stream"].get_extra_info(
         "client_addr"
     ) == network.get_extra_info("client_addr"), "the same connection"
@@ -118,8 +118,8 @@ async def test_a_crash_is_a_problem_without_a_cause_and_the_connection_stays(
 async def test_unknown_addresses_and_methods_are_problems_too(agent: Served) -> None:
     person = await agent.person()
 
-    nowhere = await person.ask("GET", "/nowhere")
-    method = await person.ask("DELETE", "/runs")
+    nowhere = await person.request("GET", "/nowhere")
+    method = await person.request("DELETE", "/runs")
 
     assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not_found")
     assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
@@ -129,10 +129,10 @@ async def test_unknown_addresses_and_methods_are_problems_too(agent: Served) -> 
 async def test_a_cursor_that_cannot_be_read_is_refused(agent: Served, model: ModelServer) -> None:
     person = await agent.person()
     model.will(says("ok"))
-    await person.run(says_user("hi"))
+    await person.run(run_input("hi"))
 
     for cursor in ("x", "1", "1.2.3.4", "-1.2", "1.99999999999", "²³.1"):
-        refused = await person.ask("GET", f"/runs/run-1/events?after={cursor}")
+        refused = await person.request("GET", f"/runs/run-1/events?after={cursor}")
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid_cursor"), cursor
 
 
@@ -165,7 +165,7 @@ async def test_a_database_that_is_away_is_a_problem_to_try_again(
         agent.database = database
         person = await agent.person()
 
-        refused = await person.ask("POST", "/runs", says_user("hi"))
+        refused = await person.request("POST", "/runs", run_input("hi"))
 
     assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
     assert refused.headers["retry-after"]
@@ -177,7 +177,7 @@ async def test_a_full_process_refuses_instead_of_queueing(
     async with serve(database, model, max_live_runs=0) as agent:
         person = await agent.person()
 
-        refused = await person.ask("POST", "/runs", says_user("hi"))
+        refused = await person.request("POST", "/runs", run_input("hi"))
 
     assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
 
@@ -193,7 +193,7 @@ async def test_log_lines_carry_the_ids_of_a_request_and_nothing_it_said(
     async with person.stream(
         "POST",
         "/runs",
-        says_user("a secret question"),
+        run_input("a secret question"),
         **{"x-request-id": "req-7", "traceparent": f"00-{trace}-b7ad6b7169203331-01"},
     ) as frames:
         await frames.rest()

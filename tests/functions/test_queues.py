@@ -14,7 +14,7 @@ from tests.fixtures.conversations import (
     wait_for_status,
 )
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.functions import Person, Served, run_input, serve
 
 
 async def elsewhere(agent: Served, person: Person) -> None:
@@ -33,7 +33,7 @@ async def test_a_thread_whose_holder_died_is_busy_and_its_run_goes_on(
     await elsewhere(agent, person)
     model.will(says("whole"))
 
-    refused = await person.ask("POST", "/runs", body("run-2", user("u2", "more")))
+    refused = await person.request("POST", "/runs", body("run-2", user("u2", "more")))
 
     assert (refused.status_code, refused.json()["code"]) == (409, "thread_busy")
     await wait_for_status(person, "completed")
@@ -42,14 +42,14 @@ async def test_a_thread_whose_holder_died_is_busy_and_its_run_goes_on(
 async def test_a_background_run_on_a_busy_thread_is_answered_after_it(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")], says("second"))
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")], says("second"))
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         later = body("run-2", user("u2", "later"), busyPolicy="enqueue")
         later["forwardedProps"]["background"] = True
-        assert (await person.ask("POST", "/runs", later)).status_code == 202
-        go_on.set()
+        assert (await person.request("POST", "/runs", later)).status_code == 202
+        proceed.set()
         await frames.rest()
 
     await wait_for_status(person, "completed", "run-2")
@@ -67,7 +67,7 @@ async def test_cancelling_a_run_nobody_holds_wakes_the_one_behind_it(
     await elsewhere(agent, person)
     model.will(says("second"))
 
-    await person.ask("POST", "/runs/run-1/cancel")
+    await person.request("POST", "/runs/run-1/cancel")
 
     await wait_for_status(person, "completed", "run-2")
     queued.cancel()
@@ -91,7 +91,7 @@ async def test_nothing_comes_behind_an_ending_however_long_the_leg(
     model.will([chunk({"content": "a"}), 0.5, *says("b")])
     async with serve(database, model, stream_leg_seconds=0.2) as agent:
         person = await agent.person()
-        asked = says_user("hi", forwardedProps={"resumable": True})
+        asked = run_input("hi", forwardedProps={"resumable": True})
         async with person.stream("POST", "/runs", asked) as frames:
             first = await frames.rest()
         cursor = first[-1]["value"]["cursor"]

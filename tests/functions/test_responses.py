@@ -16,7 +16,7 @@ from shared.models.openai import OpenAIModel
 from shared.models.requests import ModelRequest
 from tests.doubles import ModelServer, Piece, Reply
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, says_user, serve
+from tests.fixtures.functions import Person, run_input, serve
 from tests.fixtures.processes import started
 from tests.fixtures.responses import FunctionCall, Message, Output, Reasoning, sse, stream
 
@@ -133,14 +133,14 @@ async def test_reasoning_survives_a_takeover_and_is_shown_to_nobody(
             person = Person(first.client, first.base)
             async with database.owner() as owner:
                 await owner.execute("insert into auth.users (id) values ($1)", person.sub)
-            async with person.stream("POST", "/runs", says_user("6*7?")) as frames:
+            async with person.stream("POST", "/runs", run_input("6*7?")) as frames:
                 frame = await frames.until("TEXT_MESSAGE_CONTENT")
                 await first.signal(signal.SIGKILL)
         async with started("agent", database, model, **to) as second:
             back = second.person(person)
             async with back.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
                 seen = await attached.rest()
-            more = await back.run(says_user("bye", run="run-2"))
+            more = await back.run(run_input("bye", run="run-2"))
     never.set()
 
     assert frame["delta"] == "It is "
@@ -175,7 +175,7 @@ async def _assert_hidden(database: TestDatabase, model: ModelServer, person: Per
             "/threads/thread-1/export?format=markdown",
             "/me/export",
         ):
-            answer = await reader.ask("GET", path)
+            answer = await reader.request("GET", path)
             assert answer.status_code == 200, answer.text
             assert "canary" not in answer.text
             assert "final_answer" not in answer.text
@@ -188,11 +188,11 @@ async def test_another_api_gets_no_reasoning_of_this_one(
     will(model, THOUGHT, TEXT)
     async with serve(database, model, openai_api="responses") as agent:
         person = await agent.person()
-        await person.run(says_user("hi"))
+        await person.run(run_input("hi"))
     model.will([b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'])
     async with serve(database, model) as agent:
         again = Person(agent.client, agent.base, person.sub, person.session_id)
-        await again.run(says_user("again", run="run-2"))
+        await again.run(run_input("again", run="run-2"))
 
     assert "canary" not in json.dumps(model.requests[1])
     assert [m["role"] for m in model.requests[1]["messages"]] == [

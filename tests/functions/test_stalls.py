@@ -11,7 +11,7 @@ from tests.chaos.wires import Cable, serving
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.functions import Person, Served, run_input, serve
 from tests.fixtures.waiting import eventually, until_true
 from tests.postgres.holders import superuser
 
@@ -39,7 +39,7 @@ async def behind_a_cable(
 
 
 async def read(person: Person, nth: int) -> list[str]:
-    body = says_user("hi", run=f"run-{nth}", thread=f"thread-{nth}")
+    body = run_input("hi", run=f"run-{nth}", thread=f"thread-{nth}")
     async with person.stream("POST", "/runs", body) as frames:
         seen = await frames.rest()
     return [types(seen)[-1], text(seen)]
@@ -76,12 +76,12 @@ async def test_a_stall_longer_than_a_lease_moves_no_run_and_holds_little_back(
 async def test_a_failover_to_a_read_only_server_and_back_costs_a_run_nothing(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
-    go_on = asyncio.Event()
-    model.will([chunk({"content": "before "}), go_on, *says("after")])
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "before "}), proceed, *says("after")])
     person = await agent.person()
     async with (
         superuser(database) as administrator,
-        person.stream("POST", "/runs", says_user("hi")) as frames,
+        person.stream("POST", "/runs", run_input("hi")) as frames,
     ):
         await frames.until("TEXT_MESSAGE_CONTENT")
         name = await administrator.fetchval("select current_database()")
@@ -91,10 +91,10 @@ async def test_a_failover_to_a_read_only_server_and_back_costs_a_run_nothing(
         )
         await administrator.execute(f"alter database {name} set default_transaction_read_only = on")
         await administrator.execute(disconnect)
-        go_on.set()
+        proceed.set()
         ready = f"{agent.base}/readiness"
         # What a client that comes now is told, at once.
-        refused = await person.ask("POST", "/runs", says_user("x", run="run-2", thread="2"))
+        refused = await person.request("POST", "/runs", run_input("x", run="run-2", thread="2"))
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         await administrator.execute("set default_transaction_read_only = off")
         await administrator.execute(f"alter database {name} reset default_transaction_read_only")

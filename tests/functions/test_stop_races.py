@@ -10,7 +10,7 @@ import pytest
 from shared.core.errors import Unavailable
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user, serve
+from tests.fixtures.functions import Served, run_input, serve
 from tests.fixtures.processes import started
 from tests.fixtures.runners import runner_stub
 from tests.fixtures.waiting import eventually, until_true
@@ -43,21 +43,21 @@ async def stop(agent: Served) -> None:
 async def test_the_next_run_of_a_thread_is_sent_though_its_mark_is_under_way(
     database: TestDatabase, model: ModelServer
 ) -> None:
-    go_on = asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")])
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")])
     async with (
         runner_stub() as (address, sent),
         serve(database, model, runner_url=address, stop_grace_seconds=5.0) as agent,
     ):
         person = await agent.person()
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             props = {**_BACKGROUND, "busyPolicy": "enqueue"}
-            await person.ask("POST", "/runs", says_user("2", run="run-2", forwardedProps=props))
+            await person.request("POST", "/runs", run_input("2", run="run-2", forwardedProps=props))
             sent.clear()
             slow(agent, "call", "mark_dispatched", 0.2)
             stopping = asyncio.ensure_future(stop(agent))
-            go_on.set()
+            proceed.set()
             await frames.rest()
             await stopping
     assert len(sent) == 1, "marked, and never sent"
@@ -75,10 +75,10 @@ async def test_a_reader_in_a_stopping_process_still_has_a_crashed_run_sent(
     ):
         person = await holder.new_person()
         # It has sent something before, and keeps the connection's session.
-        asked = says_user("bg", run="bg", thread="bg", forwardedProps=_BACKGROUND)
-        await other.person(person).ask("POST", "/runs", asked)
+        asked = run_input("bg", run="bg", thread="bg", forwardedProps=_BACKGROUND)
+        await other.person(person).request("POST", "/runs", asked)
         await eventually(lambda: asyncio.sleep(0, bool(sent)))
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
         async with other.person(person).stream("GET", "/runs/run-1/events") as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
@@ -99,7 +99,7 @@ async def test_a_release_that_fails_once_is_repeated(
     model.will([chunk({"content": "a"}), never])
     async with serve(database, model, stop_grace_seconds=2.0, stop_handover_seconds=2.0) as agent:
         person = await agent.person()
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             database_: Any = agent.process.database
             real, failed = database_.call, list[str]()
@@ -136,7 +136,7 @@ async def test_a_delivery_while_the_lease_is_given_back_is_no_success(
     ):
         person = await agent.person()
         released = slow(agent, "call", "release_runs", 0.1)
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
         async with asyncio.timeout(5):
             await released.wait()
@@ -161,8 +161,8 @@ async def test_a_sweep_that_is_under_way_leaves_no_mark(
         serve(database, model, runner_url=address, stop_grace_seconds=0.5) as agent,
     ):
         person = await agent.person()
-        asked = says_user("bg", forwardedProps=_BACKGROUND)
-        await person.ask("POST", "/runs", asked)
+        asked = run_input("bg", forwardedProps=_BACKGROUND)
+        await person.request("POST", "/runs", asked)
         await eventually(lambda: asyncio.sleep(0, bool(sent)))
         async with database.owner() as owner:
             await owner.execute("update agent.lease set dispatched_at = null")
@@ -182,7 +182,7 @@ async def test_a_client_that_left_before_the_stop_still_cancels_its_run(
 ) -> None:
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
-    asked = says_user("hi", forwardedProps={"onDisconnect": "cancel"})
+    asked = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
     async with (
         started("agent", database, model) as holder,
         serve(database, model, stop_grace_seconds=5.0) as other,
@@ -211,7 +211,7 @@ async def test_a_stop_without_postgres_ends_with_its_grace(
         url = address if has_runner else ""
         async with serve(database, model, stop_grace_seconds=1.0, runner_url=url) as agent:
             person = await agent.person()
-            async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            async with person.stream("POST", "/runs", run_input("hi")) as frames:
                 await frames.until("TEXT_MESSAGE_CONTENT")
                 database_: Any = agent.process.database
                 database_.call = database_.rows = lambda *_: asyncio.Event().wait()

@@ -11,7 +11,7 @@ import pytest
 from tests.doubles import ModelServer, Piece, Reply, calls, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
-from tests.fixtures.functions import Person, says_user
+from tests.fixtures.functions import Person, run_input
 from tests.fixtures.processes import Process, started
 from tests.fixtures.runners import silent_runner
 from tests.fixtures.waiting import eventually, until_true
@@ -35,7 +35,7 @@ async def attempts(database: TestDatabase) -> list[tuple[str, int]]:
 
 async def begin(person: Person, name: str) -> None:
     """Start a run and leave when its first words are there."""
-    async with person.stream("POST", "/runs", says_user("hi", run=name, thread=name)) as frames:
+    async with person.stream("POST", "/runs", run_input("hi", run=name, thread=name)) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
 
 
@@ -62,17 +62,19 @@ async def test_a_process_that_holds_nothing_exits_at_once(
 async def test_a_stopping_process_finishes_its_runs_and_their_streams_and_starts_no_other(
     database: TestDatabase, model: ModelServer
 ) -> None:
-    go_on = asyncio.Event()
-    model.answer_all = lambda _: Reply([chunk({"content": "first "}), go_on, *says("and last")])
+    proceed = asyncio.Event()
+    model.answer_all = lambda _: Reply([chunk({"content": "first "}), proceed, *says("and last")])
     async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
         person = await agent.new_person()
         await begin(person, "without-client")
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             agent.process.send_signal(signal.SIGTERM)
             await until_stopping(agent)
-            refused = await person.ask("POST", "/runs", says_user("new", run="new", thread="new"))
-            go_on.set()
+            refused = await person.request(
+                "POST", "/runs", run_input("new", run="new", thread="new")
+            )
+            proceed.set()
             rest = await frames.rest()
         assert rest[-1]["type"] == "RUN_FINISHED"
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
@@ -104,8 +106,8 @@ async def until_stopping(process: Process) -> None:
 async def test_a_stopping_process_serves_streams_of_runs_that_live_elsewhere(
     database: TestDatabase, model: ModelServer
 ) -> None:
-    go_on = asyncio.Event()
-    model.will([chunk({"content": "first "}), go_on, *says("and last")])
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "first "}), proceed, *says("and last")])
     async with (
         started("agent", database, model) as holder,
         started("agent", database, model, stop_grace_seconds=_LONG) as other,
@@ -116,7 +118,7 @@ async def test_a_stopping_process_serves_streams_of_runs_that_live_elsewhere(
         async with reader.stream("GET", "/runs/run-1/events") as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             other.process.send_signal(signal.SIGTERM)
-            go_on.set()
+            proceed.set()
             rest = await frames.rest()
     assert rest[-1]["type"] == "RUN_FINISHED"
 
@@ -129,7 +131,7 @@ async def test_runs_that_outlast_the_grace_go_to_the_runner(
     async with started("agent", database, model, runner_url=runner.base + "/") as agent:
         person = await agent.new_person()
         for nth in range(6):
-            body = says_user(f"hi {nth}", run=f"run-{nth}", thread=f"thread-{nth}")
+            body = run_input(f"hi {nth}", run=f"run-{nth}", thread=f"thread-{nth}")
             async with person.stream("POST", "/runs", body) as frames:
                 await frames.until("TEXT_MESSAGE_CONTENT")
         await agent.signal(signal.SIGTERM)
@@ -168,7 +170,7 @@ async def test_near_the_end_of_the_grace_a_run_leaves_between_two_turns(
             stop_handover_seconds=_LONG,
         ) as agent:
             person = await agent.new_person()
-            async with person.stream("POST", "/runs", says_user("hi")) as frames:
+            async with person.stream("POST", "/runs", run_input("hi")) as frames:
                 await frames.until("TOOL_CALL_END")
                 agent.process.send_signal(signal.SIGTERM)
                 await until_stopping(agent)
@@ -211,7 +213,7 @@ async def test_a_second_signal_stops_at_once_and_releases_the_run(
     model.will([chunk({"content": "half "}), never])
     async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
         person = await agent.new_person()
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             agent.process.send_signal(signal.SIGINT)
             await until_stopping(agent)
@@ -229,7 +231,7 @@ async def test_a_stream_that_is_cut_by_a_stop_does_not_cancel_its_run(
 ) -> None:
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
-    asked = says_user("hi", forwardedProps={"onDisconnect": "cancel"})
+    asked = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
     async with (
         started("agent", database, model) as holder,
         started("agent", database, model, stop_grace_seconds=seconds) as other,

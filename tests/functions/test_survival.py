@@ -9,9 +9,9 @@ import pytest
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.conversations import all_legs, final_text, text, types, wait_for_status
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.functions import Person, Served, run_input, serve
 from tests.fixtures.processes import Process, started
-from tests.fixtures.waiting import until_expired, until_said, until_true
+from tests.fixtures.waiting import until_expired, until_text_committed, until_true
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def test_a_killed_process_loses_nothing_once_its_client_comes_back(
 ) -> None:
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never], says("who", "le"))
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
         await first.signal(signal.SIGKILL)
@@ -59,18 +59,18 @@ async def test_a_killed_process_loses_nothing_once_its_client_comes_back(
 async def test_a_paused_process_that_lost_its_lease_sends_nothing_more(
     database: TestDatabase, model: ModelServer, first: Process, person: Person
 ) -> None:
-    go_on = asyncio.Event()
-    model.will([chunk({"content": "old"}), go_on, *says(" zombie")], says("new"))
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "old"}), proceed, *says(" zombie")], says("new"))
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        await until_said(database)
+        await until_text_committed(database)
         await first.signal(signal.SIGSTOP)
         await until_expired(database)
         async with started("agent", database, model, keep_alive_seconds=0.2) as second:
             back = second.person(person)
             async with back.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
                 assert final_text(await attached.rest()) == "new"
-            go_on.set()
+            proceed.set()
             await first.signal(signal.SIGCONT)
             rest = await frames.rest()
     assert "zombie" not in text(rest)
@@ -80,16 +80,16 @@ async def test_a_paused_process_that_lost_its_lease_sends_nothing_more(
 async def test_a_late_holder_whose_lease_nobody_took_goes_on(
     database: TestDatabase, model: ModelServer, first: Process, person: Person
 ) -> None:
-    go_on = asyncio.Event()
-    model.will([chunk({"content": "before"}), go_on, *says(" after")])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "before"}), proceed, *says(" after")])
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         await first.signal(signal.SIGSTOP)
         await until_expired(database)
         await first.signal(signal.SIGCONT)
-        go_on.set()
+        proceed.set()
         assert text(await frames.rest()) == " after"
-    assert (await person.ask("GET", "/runs/run-1")).json()["cursor"].startswith("1.")
+    assert (await person.request("GET", "/runs/run-1")).json()["cursor"].startswith("1.")
 
 
 async def test_with_only_postgres_left_one_sweep_finishes_everything(
@@ -99,7 +99,7 @@ async def test_with_only_postgres_left_one_sweep_finishes_everything(
     model.will([chunk({"content": "a"}), never], [chunk({"content": "b"}), never])
     for run, thread in (("run-1", "one"), ("run-2", "two")):
         async with person.stream(
-            "POST", "/runs", says_user("hi", run=run, thread=thread)
+            "POST", "/runs", run_input("hi", run=run, thread=thread)
         ) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
     await first.signal(signal.SIGKILL)
@@ -122,7 +122,7 @@ async def test_one_sweep_before_the_lease_runs_out_is_enough(
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
     async with started("runner", database, model, lease_seconds=30.0) as runner:
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
         await first.signal(signal.SIGKILL)
         model.will(says("whole"))
@@ -143,8 +143,8 @@ async def test_a_background_run_is_executed_by_the_runner_and_a_second_delivery_
     model.will(says("done"))
     async with serve(database, model, runner_url=runner.base + "/") as agent:
         person = await agent.person()
-        body = says_user("hi", forwardedProps={"background": True})
-        started_ = await person.ask("POST", "/runs", body)
+        body = run_input("hi", forwardedProps={"background": True})
+        started_ = await person.request("POST", "/runs", body)
 
         assert (started_.status_code, started_.json()["status"]) == (202, "queued")
         await wait_for_status(person, "completed")
@@ -187,9 +187,9 @@ async def test_a_run_over_its_deadline_goes_on_with_a_new_lease_and_is_not_faile
     model.will([chunk({"content": "half"}), never], says("whole"))
     async with serve(database, model, run_deadline_seconds=0.5) as slow:
         someone = await slow.person()
-        async with someone.stream("POST", "/runs", says_user("hi")) as frames:
+        async with someone.stream("POST", "/runs", run_input("hi")) as frames:
             seen = await frames.rest()
-        view = (await someone.ask("GET", "/runs/run-1")).json()
+        view = (await someone.request("GET", "/runs/run-1")).json()
 
     assert final_text(seen) == "whole"
     assert types(seen)[-1] == "RUN_FINISHED"

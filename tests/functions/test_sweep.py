@@ -8,7 +8,7 @@ import pytest
 from tests.doubles import ModelServer, says
 from tests.fixtures.conversations import leave_waiting, wait_for_status
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import KEYS, Served, says_user
+from tests.fixtures.functions import KEYS, Served, run_input
 from tests.golden.signing import mint
 
 
@@ -25,7 +25,7 @@ async def test_one_sweep_finishes_what_waits(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    body = says_user("hi")
+    body = run_input("hi")
     model.will(says("done"))
     # Only the row knows that it waits.
     await leave_waiting(agent, person, body)

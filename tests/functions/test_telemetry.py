@@ -18,7 +18,7 @@ from tests.doubles import ModelServer, Reply, calls, chunk, says
 from tests.fixtures.collector import Collector, Seen, collecting
 from tests.fixtures.conversations import all_legs, text
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import says_user
+from tests.fixtures.functions import run_input
 from tests.fixtures.processes import Process, started
 from tests.fixtures.waiting import PATIENCE, until_expired, until_true
 
@@ -72,8 +72,8 @@ async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
         started("agent", database, model, runner_url=runner.base + "/", **exporting) as agent,
     ):
         person = await agent.new_person()
-        wanted = says_user("go", forwardedProps={"background": True})
-        accepted = await person.ask("POST", "/runs", wanted, **FROM_GATEWAY)
+        wanted = run_input("go", forwardedProps={"background": True})
+        accepted = await person.request("POST", "/runs", wanted, **FROM_GATEWAY)
         assert accepted.status_code == 202
         await until_true(database, "(select status = 'completed' from agent.run)")
         await stopped(agent, runner, tools)
@@ -100,7 +100,7 @@ async def test_spans_say_what_genai_conventions_ask_for(
     model.will(says("it is ", "42"))
     async with started("agent", database, model, **exporting) as agent:
         person = await agent.new_person()
-        await person.run(says_user("go"))
+        await person.run(run_input("go"))
         await stopped(agent)
 
     said = only(collector.named("chat fake-1")).attributes
@@ -134,18 +134,18 @@ async def test_metrics_arrive_with_what_was_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
-    goes_on = asyncio.Event()
+    proceed = asyncio.Event()
     model.will(calls(("a", "calculator", '{"expression": "6*7"}')))
-    model.will([chunk({"content": "it is "}), goes_on, *says("42")])
+    model.will([chunk({"content": "it is "}), proceed, *says("42")])
     async with (
         started("tools", database, model, **exporting) as tools,
         started("agent", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
     ):
         person = await agent.new_person()
-        async with person.stream("POST", "/runs", says_user("go")) as frames:
+        async with person.stream("POST", "/runs", run_input("go")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             await until(lambda: [p.as_int for p in collector.points("agent.run.live")] == [1])
-            goes_on.set()
+            proceed.set()
             await frames.rest()
         await stopped(agent, tools)
 
@@ -169,7 +169,7 @@ async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_cam
     model.will([chunk({"content": "half "}), never], says("who", "le"))
     async with started("agent", database, model, **more) as first:
         person = await first.new_person()
-        async with person.stream("POST", "/runs", says_user("hi"), **FROM_GATEWAY) as frames:
+        async with person.stream("POST", "/runs", run_input("hi"), **FROM_GATEWAY) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             cursor = frames.ids[-1]
             await first.signal(signal.SIGKILL)
@@ -189,16 +189,16 @@ async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_cam
 async def test_a_run_that_waited_says_how_long(
     database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
-    goes_on = asyncio.Event()
-    model.will([chunk({"content": "one"}), goes_on, *says()], says("two"))
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "one"}), proceed, *says()], says("two"))
     async with started("agent", database, model, **exporting) as agent:
         person = await agent.new_person()
-        later = says_user("and?", run="run-2", forwardedProps={"busyPolicy": "enqueue"})
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        later = run_input("and?", run="run-2", forwardedProps={"busyPolicy": "enqueue"})
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             async with person.stream("POST", "/runs", later) as queued:
                 await until_true(database, "(select count(*) = 2 from agent.run)")
-                goes_on.set()
+                proceed.set()
                 assert text(await queued.rest()) == "two"
         await stopped(agent)
 
@@ -216,7 +216,7 @@ async def test_a_lease_that_was_lost_is_counted(
         started("agent", database, model, keep_alive_seconds=0.2) as second,
     ):
         person = await first.new_person()
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             cursor = frames.ids[-1]
             await first.signal(signal.SIGSTOP)
@@ -254,9 +254,9 @@ async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_
         started("agent", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
     ):
         person = await agent.new_person()
-        seen = await person.run(says_user("canary of a question"))
+        seen = await person.run(run_input("canary of a question"))
         assert seen[-1]["code"] == "model_rejected"
-        await person.ask("GET", "/runs/canary-of-a-path?after=canary")
+        await person.request("GET", "/runs/canary-of-a-path?after=canary")
         await stopped(agent, tools)
 
     turns = collector.named("chat fake-1")
@@ -299,7 +299,7 @@ async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
     model.will(says("hi"))
     async with started("agent", database, model, otel_exporter_otlp_endpoint=nowhere) as agent:
         person = await agent.new_person()
-        assert text(await person.run(says_user("go"))) == "hi"
+        assert text(await person.run(run_input("go"))) == "hi"
         await stopped(agent)
 
     assert asked, "it was tried"
@@ -324,7 +324,7 @@ async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_o
             started("agent", database, model, output=ours, tools_url=f"{tools.base}/mcp") as agent,
         ):
             person = await agent.new_person()
-            async with person.stream("POST", "/runs", says_user("go"), **FROM_GATEWAY) as frames:
+            async with person.stream("POST", "/runs", run_input("go"), **FROM_GATEWAY) as frames:
                 await frames.rest()
             await stopped(agent, tools)
 
@@ -349,7 +349,7 @@ async def test_log_lines_have_the_ids_of_their_span(
     with (tmp_path / "agent").open("wb") as output:
         async with started("agent", database, model, output=output, **more) as agent:
             person = await agent.new_person()
-            async with person.stream("POST", "/runs", says_user("go"), **FROM_GATEWAY) as frames:
+            async with person.stream("POST", "/runs", run_input("go"), **FROM_GATEWAY) as frames:
                 await frames.rest()
             await stopped(agent)
 

@@ -23,32 +23,32 @@ async def person(threads: Library) -> Person:
 
 
 async def create(person: Person, thread: str = "t", **more: object) -> Json:
-    made = await person.ask("POST", "/threads", {"threadId": thread, **more})
+    made = await person.request("POST", "/threads", {"threadId": thread, **more})
     assert made.status_code == 201, made.text
     return made.json()  # type: ignore[no-any-return]
 
 
 async def names(person: Person, query: str = "") -> list[str]:
-    page = (await person.ask("GET", f"/threads?{query}")).json()
+    page = (await person.request("GET", f"/threads?{query}")).json()
     return [thread["threadId"] for thread in page["data"]]
 
 
 async def code(
     person: Person, method: str, path: str, body: object = None, **headers: str
 ) -> tuple[int, str]:
-    refused = await person.ask(method, path, body, **headers)
+    refused = await person.request(method, path, body, **headers)
     assert refused.headers["content-type"] == "application/problem+json"
     return refused.status_code, refused.json()["code"]
 
 
 async def test_a_thread_is_created_with_a_place_and_a_tag_and_read_again(person: Person) -> None:
-    made = await person.ask(
+    made = await person.request(
         "POST", "/threads", {"threadId": "a b", "title": "T", "metadata": {"p": 1}}
     )
 
     assert made.status_code == 201
     assert made.headers["location"] == "threads/a%20b"
-    read = await person.ask("GET", "/threads/a%20b")
+    read = await person.request("GET", "/threads/a%20b")
     assert read.json() == made.json()
     assert read.headers["etag"] == made.headers["etag"]
     assert read.headers["cache-control"] == "private, no-cache"
@@ -61,9 +61,9 @@ async def test_a_thread_is_created_with_a_place_and_a_tag_and_read_again(person:
 
 
 async def test_without_an_id_a_thread_gets_one(person: Person) -> None:
-    made = await person.ask("POST", "/threads", {})
+    made = await person.request("POST", "/threads", {})
 
-    assert (await person.ask("GET", f"/threads/{made.json()['threadId']}")).status_code == 200
+    assert (await person.request("GET", f"/threads/{made.json()['threadId']}")).status_code == 200
 
 
 async def test_an_id_names_one_thread(person: Person) -> None:
@@ -75,7 +75,7 @@ async def test_an_id_names_one_thread(person: Person) -> None:
 async def test_an_idempotency_key_creates_one_thread_however_often(person: Person) -> None:
     body = {"title": "once", "metadata": {"a": 1, "b": 2}}
     answers = await asyncio.gather(
-        *(person.ask("POST", "/threads", body, **{"idempotency-key": "k"}) for _ in range(5))
+        *(person.request("POST", "/threads", body, **{"idempotency-key": "k"}) for _ in range(5))
     )
 
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 200, 201]
@@ -98,7 +98,7 @@ async def test_lists_are_in_the_order_of_activity_and_go_on_behind_a_cursor(
 
     seen, cursor = [], ""
     while True:
-        page = (await person.ask("GET", f"/threads?limit=2{cursor}")).json()
+        page = (await person.request("GET", f"/threads?limit=2{cursor}")).json()
         seen += [thread["threadId"] for thread in page["data"]]
         if page["next"] is None:
             break
@@ -125,15 +125,15 @@ async def test_a_list_is_of_the_threads_that_contain_the_metadata(person: Person
 async def test_archived_threads_are_listed_apart(person: Person) -> None:
     for name in ("a", "b", "c"):
         await create(person, name)
-    archived = await person.ask("PATCH", "/threads/b", {"archived": True})
+    archived = await person.request("PATCH", "/threads/b", {"archived": True})
 
     assert archived.json()["archivedAt"]
     assert await names(person) == ["c", "a"]
     assert await names(person, "archived=true") == ["b"]
     assert await names(person, "archived=all") == ["c", "b", "a"]
-    again = await person.ask("PATCH", "/threads/b", {"archived": True})
+    again = await person.request("PATCH", "/threads/b", {"archived": True})
     assert again.json() == archived.json()
-    back = await person.ask("PATCH", "/threads/b", {"archived": False})
+    back = await person.request("PATCH", "/threads/b", {"archived": False})
     assert back.json()["archivedAt"] is None
     assert await names(person) == ["c", "b", "a"], "archiving is no activity"
 
@@ -141,22 +141,22 @@ async def test_archived_threads_are_listed_apart(person: Person) -> None:
 async def test_what_a_change_leaves_out_stays(person: Person) -> None:
     await create(person, title="old", metadata={"a": 1})
 
-    renamed = (await person.ask("PATCH", "/threads/t", {"title": "new"})).json()
+    renamed = (await person.request("PATCH", "/threads/t", {"title": "new"})).json()
     assert (renamed["title"], renamed["metadata"]) == ("new", {"a": 1})
-    replaced = (await person.ask("PATCH", "/threads/t", {"metadata": {"b": 2}})).json()
+    replaced = (await person.request("PATCH", "/threads/t", {"metadata": {"b": 2}})).json()
     assert (replaced["title"], replaced["metadata"]) == ("new", {"b": 2})
-    cleared = (await person.ask("PATCH", "/threads/t", {"title": None})).json()
+    cleared = (await person.request("PATCH", "/threads/t", {"title": None})).json()
     assert cleared["title"] is None
-    assert (await person.ask("PATCH", "/threads/t", {})).json() == cleared
+    assert (await person.request("PATCH", "/threads/t", {})).json() == cleared
 
 
 async def test_of_two_who_change_what_both_have_read_one_must_read_again(person: Person) -> None:
     await create(person)
-    tag = (await person.ask("GET", "/threads/t")).headers["etag"]
+    tag = (await person.request("GET", "/threads/t")).headers["etag"]
 
     changes = [{"title": f"by {n}"} for n in range(4)]
     answers = await asyncio.gather(
-        *(person.ask("PATCH", "/threads/t", change, **{"if-match": tag}) for change in changes)
+        *(person.request("PATCH", "/threads/t", change, **{"if-match": tag}) for change in changes)
     )
 
     assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412]
@@ -164,50 +164,52 @@ async def test_of_two_who_change_what_both_have_read_one_must_read_again(person:
         412,
         "precondition_failed",
     )
-    new = (await person.ask("GET", "/threads/t")).headers["etag"]
+    new = (await person.request("GET", "/threads/t")).headers["etag"]
     weak = await code(person, "PATCH", "/threads/t", {}, **{"if-match": f"W/{new}"})
     assert weak == (412, "precondition_failed")
     either = {"if-match": f'"other", {new}'}
-    assert (await person.ask("PATCH", "/threads/t", {"title": "x"}, **either)).status_code == 200
-    assert (await person.ask("DELETE", "/threads/t", **{"if-match": "*"})).status_code == 204
+    assert (
+        await person.request("PATCH", "/threads/t", {"title": "x"}, **either)
+    ).status_code == 200
+    assert (await person.request("DELETE", "/threads/t", **{"if-match": "*"})).status_code == 204
 
 
 async def test_a_change_that_waits_for_another_is_compared_with_what_that_made(
     threads: Library, person: Person
 ) -> None:
     await create(person)
-    tag = (await person.ask("GET", "/threads/t")).headers["etag"]
+    tag = (await person.request("GET", "/threads/t")).headers["etag"]
     async with threads.database.owner() as other:
         await other.execute("begin")
         await other.execute("update agent.thread set title = 'theirs'")
         change = asyncio.ensure_future(
-            person.ask("PATCH", "/threads/t", {"title": "mine"}, **{"if-match": tag})
+            person.request("PATCH", "/threads/t", {"title": "mine"}, **{"if-match": tag})
         )
         async with superuser(threads.database) as watcher:
             await eventually(lambda: watcher.fetchval(_WAITS))
         await other.execute("commit")
 
     assert (await change).status_code == 412
-    assert (await person.ask("GET", "/threads/t")).json()["title"] == "theirs"
+    assert (await person.request("GET", "/threads/t")).json()["title"] == "theirs"
 
 
 async def test_what_was_read_is_not_sent_again_while_it_stays(
     threads: Library, person: Person
 ) -> None:
     await create(person)
-    tag = (await person.ask("GET", "/threads/t")).headers["etag"]
+    tag = (await person.request("GET", "/threads/t")).headers["etag"]
 
     for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
-        same = await person.ask("GET", "/threads/t", **{"if-none-match": known})
+        same = await person.request("GET", "/threads/t", **{"if-none-match": known})
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
     await threads.begin(person, "t", "r")
-    changed = await person.ask("GET", "/threads/t", **{"if-none-match": tag})
+    changed = await person.request("GET", "/threads/t", **{"if-none-match": tag})
     assert (changed.status_code, changed.json()["status"]) == (200, "running")
 
 
 async def test_a_status_says_what_goes_on(threads: Library, person: Person) -> None:
     async def status() -> str:
-        return str((await person.ask("GET", "/threads/t")).json()["status"])
+        return str((await person.request("GET", "/threads/t")).json()["status"])
 
     leased = await threads.begin(person, "t", "r1")
     assert await status() == "running"
@@ -233,7 +235,7 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
     waits = asks(run="waits", thread="t", busy="enqueue")
     await threads.db.call("start_run", person.claims, waits, None, {})
 
-    assert (await person.ask("DELETE", "/threads/t")).status_code == 204
+    assert (await person.request("DELETE", "/threads/t")).status_code == 204
 
     for path in ("", "/items", "/runs", "/runs/live/log", "/export"):
         assert await code(person, "GET", f"/threads/t{path}") == (404, "thread_not_found"), path
@@ -241,8 +243,8 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
     assert await code(person, "DELETE", "/threads/t") == (404, "thread_not_found")
     assert await code(person, "POST", "/threads", {"threadId": "t"}) == (410, "thread_deleted")
     assert await names(person, "archived=all") == []
-    assert (await person.ask("GET", "/search?q=needle")).json()["data"] == []
-    exported = (await person.ask("GET", "/me/export")).text
+    assert (await person.request("GET", "/search?q=needle")).json()["data"] == []
+    exported = (await person.request("GET", "/me/export")).text
     assert {json.loads(line)["type"] for line in exported.splitlines()} == {"audit_event"}
     verdicts = await threads.db.rows("append_events", [entry(leased)])
     assert verdicts[0]["verdict"] == "cancel"
@@ -271,7 +273,7 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
 async def test_a_body_that_is_no_thread_is_refused_with_where(
     person: Person, body: Json, where: str
 ) -> None:
-    refused = await person.ask("POST", "/threads", body)
+    refused = await person.request("POST", "/threads", body)
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
     assert where in [error["at"] for error in refused.json()["errors"]]
@@ -290,7 +292,7 @@ async def test_what_postgres_cannot_keep_is_replaced(person: Person) -> None:
         "a\ufffdb\ufffd",
         {"\ufffd": "\ufffd"},
     )
-    assert (await person.ask("GET", "/search?q=%00")).json()["data"] == []
+    assert (await person.request("GET", "/search?q=%00")).json()["data"] == []
 
 
 #: A moment in a time zone that Postgres does not know: {"at": "2020-01-01T00:00:00+23:59", "id": "0000…"}.

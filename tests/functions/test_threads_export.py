@@ -22,7 +22,7 @@ async def person(threads: Library) -> Person:
 
 
 async def lines(person: Person, path: str) -> list[Json]:
-    answer = await person.ask("GET", path)
+    answer = await person.request("GET", path)
     assert answer.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in answer.text.splitlines()]
 
@@ -45,18 +45,18 @@ async def test_a_thread_is_exported_whole_as_lines(threads: Library, person: Per
 
     thread, *items = await lines(person, "/threads/t/export")
 
-    assert thread == {"type": "thread", **(await person.ask("GET", "/threads/t")).json()}
+    assert thread == {"type": "thread", **(await person.request("GET", "/threads/t")).json()}
     assert [item["data"]["content"] for item in items] == [
         "q",
         "a",
         *(f"i{n}" for n in range(1, 451)),
     ]
-    first = (await person.ask("GET", "/threads/t/items?limit=1")).json()["data"][0]
+    first = (await person.request("GET", "/threads/t/items?limit=1")).json()["data"][0]
     assert items[0] == {"type": "item", **first}
 
 
 async def test_a_thread_is_exported_to_be_read(threads: Library, person: Person) -> None:
-    await person.ask("PATCH", "/threads/t", {"title": "A\n# title"})
+    await person.request("PATCH", "/threads/t", {"title": "A\n# title"})
     call = {"name": "run", "arguments": '{"code": "```"}'}
     kinds = (("tool_call", call), ("reasoning", {"text": "hm"}), ("tool_result", {"content": "42"}))
     async with threads.database.owner() as owner:
@@ -68,7 +68,7 @@ async def test_a_thread_is_exported_to_be_read(threads: Library, person: Person)
                 json.dumps(data),
             )
 
-    answer = await person.ask("GET", "/threads/t/export?format=markdown")
+    answer = await person.request("GET", "/threads/t/export?format=markdown")
 
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="t.md"'
@@ -79,9 +79,9 @@ async def test_a_thread_is_exported_to_be_read(threads: Library, person: Person)
 
 
 async def test_a_name_that_no_header_can_have_is_made_safe(person: Person) -> None:
-    await person.ask("POST", "/threads", {"threadId": 'é";x'})
+    await person.request("POST", "/threads", {"threadId": 'é";x'})
 
-    answer = await person.ask("GET", "/threads/%C3%A9%22%3Bx/export")
+    answer = await person.request("GET", "/threads/%C3%A9%22%3Bx/export")
 
     assert answer.headers["content-disposition"] == 'attachment; filename="_x.jsonl"'
 
@@ -117,7 +117,7 @@ async def test_a_user_gets_everything_and_nothing_of_others(
     ending = row(3, "run.interrupted", interrupts=[asked])
     assert await append(threads.db, entry(leased, spent, ending)) == ["ok"]
     await fill(threads, 250)
-    await person.ask("DELETE", "/threads/gone")
+    await person.request("DELETE", "/threads/gone")
     await threads.db.call("cancel_run", person.claims, "r", "x")
 
     found = await lines(person, "/me/export")
@@ -154,11 +154,11 @@ async def test_a_user_deletes_everything_and_others_keep_theirs(
     assert await append(threads.db, entry(leased, spent, row(3, "run.completed"))) == ["ok"]
     await threads.db.call("start_run", person.claims, asks(run="waits", thread="v"), None, {})
     await fill(threads, 6000)
-    await person.ask("DELETE", "/threads/t")
+    await person.request("DELETE", "/threads/t")
 
-    assert (await person.ask("DELETE", "/me")).status_code == 204
+    assert (await person.request("DELETE", "/me")).status_code == 204
 
-    assert (await person.ask("GET", "/threads?archived=all")).json()["data"] == []
+    assert (await person.request("GET", "/threads?archived=all")).json()["data"] == []
     async with threads.database.owner() as owner:
         for table in ("thread", "run", "item", "interrupt", "note", "turn_usage"):
             left = await owner.fetchval(
@@ -171,9 +171,9 @@ async def test_a_user_deletes_everything_and_others_keep_theirs(
         deletions = [tuple(found) for found in audit if "run" not in found["action"]]
         assert deletions == [("thread.delete", "t"), ("user.erase", None)]
     assert await threads.db.call("tokens_left", person.sub, 100) == 93, "no new tokens for today"
-    assert len((await person.ask("GET", "/threads")).json()["data"]) == 0
-    assert len((await other.ask("GET", "/threads/t/items?limit=5")).json()["data"]) == 5
-    assert (await person.ask("POST", "/threads", {"threadId": "t"})).status_code == 201
+    assert len((await person.request("GET", "/threads")).json()["data"]) == 0
+    assert len((await other.request("GET", "/threads/t/items?limit=5")).json()["data"]) == 5
+    assert (await person.request("POST", "/threads", {"threadId": "t"})).status_code == 201
 
 
 async def test_a_run_that_is_held_is_told_to_stop_before_it_is_removed(
@@ -181,12 +181,12 @@ async def test_a_run_that_is_held_is_told_to_stop_before_it_is_removed(
 ) -> None:
     leased = await threads.begin(person, "u", "live")
 
-    assert (await person.ask("DELETE", "/me")).status_code == 204
+    assert (await person.request("DELETE", "/me")).status_code == 204
 
     verdicts = await threads.db.rows("append_events", [entry(leased)])
     assert verdicts[0]["verdict"] == "cancel"
     assert await append(threads.db, entry(leased, row(2, "run.cancelled"))) == ["cancel"]
-    assert (await person.ask("DELETE", "/me")).status_code == 204
+    assert (await person.request("DELETE", "/me")).status_code == 204
     async with threads.database.owner() as owner:
         assert (
             await owner.fetchval("select count(*) from agent.run where owner = $1", person.sub) == 0
@@ -195,9 +195,11 @@ async def test_a_run_that_is_held_is_told_to_stop_before_it_is_removed(
 
 async def test_an_export_leaves_a_trace_before_it_begins(threads: Library, person: Person) -> None:
     other = await threads.person()
-    assert (await other.ask("GET", "/threads/t/export")).status_code == 404
-    await person.ask("GET", "/threads/t/export")
-    await person.ask("GET", "/threads/t/export?format=markdown", **{"x-request-id": "request-7"})
+    assert (await other.request("GET", "/threads/t/export")).status_code == 404
+    await person.request("GET", "/threads/t/export")
+    await person.request(
+        "GET", "/threads/t/export?format=markdown", **{"x-request-id": "request-7"}
+    )
 
     found = await lines(person, "/me/export")
 
@@ -216,7 +218,7 @@ async def test_who_is_no_user_any_more_exports_nothing(threads: Library, person:
     async with threads.database.owner() as owner:
         await owner.execute("delete from auth.users where id = $1", person.sub)
 
-    refused = await person.ask("GET", "/me/export")
+    refused = await person.request("GET", "/me/export")
 
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
 

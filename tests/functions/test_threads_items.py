@@ -20,7 +20,7 @@ async def person(threads: Library) -> Person:
 
 
 async def page(person: Person, query: str = "", thread: str = "t") -> Json:
-    answer = await person.ask("GET", f"/threads/{thread}/items?{query}")
+    answer = await person.request("GET", f"/threads/{thread}/items?{query}")
     assert answer.status_code == 200, answer.text
     return answer.json()  # type: ignore[no-any-return]
 
@@ -62,7 +62,7 @@ async def test_pages_go_on_and_back(person: Person, order: str) -> None:
 
 async def test_what_an_edit_replaced_is_shown_on_request(threads: Library, person: Person) -> None:
     edit = asks("other", run="edit", thread="t")
-    runs = (await person.ask("GET", "/threads/t/runs")).json()["data"]
+    runs = (await person.request("GET", "/threads/t/runs")).json()["data"]
     edit["messages"][0]["key"] = f"message-of-{runs[0]['runId']}"
     leased = await threads.db.call(
         "start_run", person.claims, edit, {"seconds": 30, "max_attempts": 3, "history": 9}, {}
@@ -84,7 +84,7 @@ async def test_a_page_behind_the_last_item_is_empty(threads: Library, person: Pe
     end = await page(person, f"before={last['next']}&order=desc&limit=5")
 
     assert texts(end) == [] or texts(end) == ["a2"]
-    await person.ask("POST", "/threads", {"threadId": "empty"})
+    await person.request("POST", "/threads", {"threadId": "empty"})
     assert await page(person, thread="empty") == {"data": [], "next": None, "previous": None}
 
 
@@ -92,7 +92,7 @@ async def test_runs_are_newest_first_with_what_they_used_and_ended_with(
     threads: Library, person: Person
 ) -> None:
     live = await threads.begin(person, "t", "r9")
-    first = (await person.ask("GET", "/threads/t/runs?limit=1")).json()
+    first = (await person.request("GET", "/threads/t/runs?limit=1")).json()
     assert [(run["runId"], run["status"], run["endedAt"]) for run in first["data"]] == [
         ("r9", "in_progress", None)
     ]
@@ -100,14 +100,14 @@ async def test_runs_are_newest_first_with_what_they_used_and_ended_with(
 
     runs, cursor = [], first["next"]
     while cursor:
-        got = (await person.ask("GET", f"/threads/t/runs?limit=2&after={cursor}")).json()
+        got = (await person.request("GET", f"/threads/t/runs?limit=2&after={cursor}")).json()
         runs += got["data"]
         cursor = got["next"]
     assert [run["status"] for run in runs] == ["completed"] * 3
     assert [run["createdAt"] for run in runs] == sorted(
         (r["createdAt"] for r in runs), reverse=True
     )
-    newest = (await person.ask("GET", "/threads/t/runs?limit=1")).json()["data"][0]
+    newest = (await person.request("GET", "/threads/t/runs?limit=1")).json()["data"][0]
     assert (newest["usage"], newest["ending"]) == ({"input_tokens": 3}, {"pending_calls": ["c"]})
 
 
@@ -120,7 +120,7 @@ async def test_a_log_is_read_in_pages_without_what_tools_keep_for_themselves(
 
     rows, after = [], 0
     while after is not None:
-        got = (await person.ask("GET", f"/threads/u/runs/r/log?limit=2&after={after}")).json()
+        got = (await person.request("GET", f"/threads/u/runs/r/log?limit=2&after={after}")).json()
         rows += got["data"]
         after = got["next"]
     assert [(row["seq"], row["type"]) for row in rows] == [
@@ -132,9 +132,9 @@ async def test_a_log_is_read_in_pages_without_what_tools_keep_for_themselves(
     ]
     assert rows[1]["itemId"] == rows[3]["itemId"]
     assert "of the tool" not in json.dumps(rows)
-    assert "of the tool" not in (await person.ask("GET", "/threads/u/runs")).text
+    assert "of the tool" not in (await person.request("GET", "/threads/u/runs")).text
     for thread, run in (("t", "r"), ("u", "none")):
-        gone = await person.ask("GET", f"/threads/{thread}/runs/{run}/log")
+        gone = await person.request("GET", f"/threads/{thread}/runs/{run}/log")
         assert (gone.status_code, gone.json()["code"]) == (404, "run_not_found")
 
 

@@ -27,7 +27,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Json | None, int]] = {
 async def alice(threads: Library) -> Person:
     someone = await threads.person()
     body = {"threadId": "t", "title": "secret title", "metadata": {"a": 1}}
-    assert (await someone.ask("POST", "/threads", body)).status_code == 201
+    assert (await someone.request("POST", "/threads", body)).status_code == 201
     await threads.end(await threads.begin(someone, "t", "r", "secret question"), "secret answer")
     await threads.db.call("write_note", someone.claims, None, "k", "secret note")
     return someone
@@ -36,7 +36,7 @@ async def alice(threads: Library) -> Person:
 async def everything(person: Person) -> str:
     """All that she sees, as text, but that she has looked at it."""
     paths = ("/threads", "/threads/t", "/threads/t/items", "/threads/t/runs", "/me/export")
-    texts = [(await person.ask("GET", path)).text for path in paths]
+    texts = [(await person.request("GET", path)).text for path in paths]
     return "".join(
         line for text in texts for line in text.splitlines() if "user.export" not in line
     )
@@ -55,7 +55,7 @@ async def test_what_is_anothers_is_not_there(
     before = await everything(alice)
     bob = await threads.person()
 
-    answer = await bob.ask(route[0], path, body)
+    answer = await bob.request(route[0], path, body)
 
     assert answer.status_code == status, answer.text
     assert "secret" not in answer.text
@@ -86,6 +86,8 @@ async def test_the_same_ids_and_keys_are_everybodys_own(threads: Library, alice:
     bob = await threads.person()
     for person in (alice, bob):
         key = {"idempotency-key": "k"}
-        made = await person.ask("POST", "/threads", {"threadId": "own", "title": person.sub}, **key)
+        made = await person.request(
+            "POST", "/threads", {"threadId": "own", "title": person.sub}, **key
+        )
         assert made.status_code == 201
-        assert (await person.ask("GET", "/threads/own")).json()["title"] == person.sub
+        assert (await person.request("GET", "/threads/own")).json()["title"] == person.sub

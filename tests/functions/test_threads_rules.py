@@ -7,7 +7,7 @@ import pytest
 from shared.core.json import Json
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.conversations import body, enqueue, messages, text, types, user
-from tests.fixtures.functions import Person, Served, says_user
+from tests.fixtures.functions import Person, Served, run_input
 
 
 async def two_rounds(person: Person, model: ModelServer) -> list[Json]:
@@ -64,7 +64,9 @@ async def test_rewind_to_names_the_parent_of_a_new_message(
     await person.run(body("run-3", user("u3", "instead"), rewindTo=stored[1]["id"]))
 
     assert [m["content"] for m in await messages(person)] == ["first", "one", "instead", "branch"]
-    refused = await person.ask("POST", "/runs", body("run-4", user("u4", "x"), rewindTo="nothing"))
+    refused = await person.request(
+        "POST", "/runs", body("run-4", user("u4", "x"), rewindTo="nothing")
+    )
     assert (refused.status_code, refused.json()["code"]) == (404, "rewind_target_unknown")
 
 
@@ -88,9 +90,9 @@ async def test_a_request_with_nothing_to_answer_is_refused(
     stored = await two_rounds(person, model)
 
     for history in ([], stored, [{"id": "s", "role": "system", "content": "x"}]):
-        refused = await person.ask("POST", "/runs", body("run-9", *history))
+        refused = await person.request("POST", "/runs", body("run-9", *history))
         assert (refused.status_code, refused.json()["code"]) == (422, "nothing_to_answer")
-    assert (await person.ask("GET", "/runs/run-9")).status_code == 404, "nothing was kept"
+    assert (await person.request("GET", "/runs/run-9")).status_code == 404, "nothing was kept"
 
 
 async def test_results_for_server_tools_are_not_taken_from_clients(
@@ -106,25 +108,25 @@ async def test_results_for_server_tools_are_not_taken_from_clients(
 
 
 async def test_a_busy_thread_rejects_a_second_run(agent: Served, model: ModelServer) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")])
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        refused = await person.ask("POST", "/runs", body("run-2", user("u2", "again")))
+        refused = await person.request("POST", "/runs", body("run-2", user("u2", "again")))
         assert (refused.status_code, refused.json()["code"]) == (409, "thread_busy")
-        go_on.set()
+        proceed.set()
         await frames.rest()
 
 
 async def test_an_enqueued_run_is_answered_after_the_first(
     agent: Served, model: ModelServer
 ) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")], says("second"))
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")], says("second"))
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         queued = await enqueue(person, "run-2", user("u2", "again"))
-        go_on.set()
+        proceed.set()
         await frames.rest()
         answered = await queued
 
@@ -138,7 +140,7 @@ async def test_cancel_previous_ends_the_first_run_and_answers_the_second(
 ) -> None:
     person, never = await agent.person(), asyncio.Event()
     model.will([chunk({"content": "a"}), never], says("second"))
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         second = body("run-2", user("u2", "no, this"), busyPolicy="cancel_previous")
         answered = await person.run(second)
@@ -149,15 +151,15 @@ async def test_cancel_previous_ends_the_first_run_and_answers_the_second(
 
 
 async def test_a_queued_run_can_be_cancelled(agent: Served, model: ModelServer) -> None:
-    person, go_on = await agent.person(), asyncio.Event()
-    model.will([chunk({"content": "a"}), go_on, *says("b")])
-    async with person.stream("POST", "/runs", says_user("hi")) as frames:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "a"}), proceed, *says("b")])
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         queued = await enqueue(person, "run-2", user("u2", "again"))
-        answer = await person.ask("POST", "/runs/run-2/cancel")
+        answer = await person.request("POST", "/runs/run-2/cancel")
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
         assert types(await queued)[-1] == "RUN_FINISHED"
-        go_on.set()
+        proceed.set()
         await frames.rest()
 
 
@@ -170,7 +172,9 @@ async def test_many_at_once_give_one_live_run(
 
     answers = await asyncio.gather(
         *(
-            person.ask("POST", "/runs", body(f"run-{n}", user(f"u{n}", "hi"), busyPolicy=policy))
+            person.request(
+                "POST", "/runs", body(f"run-{n}", user(f"u{n}", "hi"), busyPolicy=policy)
+            )
             for n in range(8)
         )
     )

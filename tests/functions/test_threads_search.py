@@ -35,7 +35,7 @@ async def test_messages_and_titles_are_found_with_what_matched(
 ) -> None:
     await threads.talk(person, "a", ("Where is Lisbon?", "Lisbon is in Portugal."))
     await threads.talk(person, "b", ("And Porto?", "In Portugal too."))
-    await person.ask("PATCH", "/threads/b", {"title": "Not Lisbon"})
+    await person.request("PATCH", "/threads/b", {"title": "Not Lisbon"})
 
     found = await hits(person, "lisbon")
 
@@ -45,8 +45,8 @@ async def test_messages_and_titles_are_found_with_what_matched(
         ("a", "Where is [Lisbon]?"),
     ]
     assert [hit["itemId"] is None for hit in found] == [True, False, False]
-    assert found[0]["thread"] == (await person.ask("GET", "/threads/b")).json()
-    items = (await person.ask("GET", "/threads/a/items")).json()["data"]
+    assert found[0]["thread"] == (await person.request("GET", "/threads/b")).json()
+    items = (await person.request("GET", "/threads/a/items")).json()["data"]
     assert {hit["itemId"] for hit in found[1:]} == {item["id"] for item in items}
 
 
@@ -81,11 +81,11 @@ async def test_hits_go_on_behind_a_cursor_from_titles_to_messages(
 ) -> None:
     for number in range(3):
         await threads.talk(person, f"t{number}", (f"word {number}",))
-        await person.ask("PATCH", f"/threads/t{number}", {"title": f"word title {number}"})
+        await person.request("PATCH", f"/threads/t{number}", {"title": f"word title {number}"})
 
     seen, cursor = [], ""
     for _ in range(4):
-        found = (await person.ask("GET", f"/search?q=word&limit=2{cursor}")).json()
+        found = (await person.request("GET", f"/search?q=word&limit=2{cursor}")).json()
         seen += [shown(hit) for hit in found["data"]]
         if found["next"] is None:
             break
@@ -149,7 +149,7 @@ async def test_what_was_superseded_is_not_found(threads: Library, person: Person
 async def test_what_was_deleted_takes_no_place_on_a_page(threads: Library, person: Person) -> None:
     await threads.talk(person, "kept", ("needle 1",), ("needle 2",))
     await threads.talk(person, "gone", *((f"needle {n}",) for n in range(3, 6)))
-    await person.ask("DELETE", "/threads/gone")
+    await person.request("DELETE", "/threads/gone")
 
     assert [shown(hit) for hit in await hits(person, "needle", limit=2)] == [
         "[needle] 2",

@@ -8,7 +8,7 @@ from shared.core.json import Json
 from tests.doubles import ModelServer, calls, says
 from tests.fixtures.conversations import text
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, says_user, serve
+from tests.fixtures.functions import Person, run_input, serve
 from tests.fixtures.interrupts import resumes, tool_results
 from tests.fixtures.processes import Process
 from tests.fixtures.tool_calls import audited, post, result_text
@@ -71,7 +71,7 @@ async def test_the_agents_user_is_asked_and_its_run_goes_on_with_what_the_tool_k
     async with serve(database, model, tools_url=f"{odd.base}/mcp") as agent:
         person = await agent.person()
         model.will(calls(("a", "pay", '{"euros": 5}')))
-        approval = (await person.run(says_user("pay", run="run-0")))[-1]["outcome"]["interrupts"]
+        approval = (await person.run(run_input("pay", run="run-0")))[-1]["outcome"]["interrupts"]
         seen = await person.run(resumes(approval[0], {"approved": True}, run="run-1"))
         for run in ("run-2", "run-3"):
             question = seen[-1]["outcome"]["interrupts"][0]

@@ -41,7 +41,7 @@ async def test_a_place_is_looked_up_and_its_weather_told(service: OpenMeteo) -> 
         "wind_kmh": 12.4,
         "source": "open-meteo.com",
     }
-    (_, search), (_, forecast) = service.asked
+    (_, search), (_, forecast) = service.requests
     assert search["name"] == ["Paris"]
     assert forecast["temperature_unit"] == ["fahrenheit"]
     assert (forecast["latitude"], forecast["longitude"]) == (["48.85"], ["2.35"])
@@ -52,7 +52,7 @@ async def test_a_region_tells_places_of_one_name_apart(service: OpenMeteo, regio
     told = await client(service).weather(f"Paris, {region}", "celsius")
 
     assert told.location == "Paris, United States"
-    assert service.asked[0][1]["name"] == ["Paris"]
+    assert service.requests[0][1]["name"] == ["Paris"]
 
 
 async def test_an_answer_in_pieces_is_read_to_its_end(service: OpenMeteo) -> None:
@@ -68,7 +68,7 @@ async def test_a_hiccup_is_asked_again(
     service.answers = [answer, answer]
 
     assert (await client(service).weather("Paris", "celsius")).location == "Paris, France"
-    assert len(service.asked) == 4
+    assert len(service.requests) == 4
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_the_same_question_is_asked_once_in_ten_minutes(
         first = await call(someone, "get_weather", location="Paris")
         second = await call(other, "get_weather", location="  PARIS ")
         assert first == second
-        assert len(service.asked) == 2
+        assert len(service.requests) == 2
 
         async with database.owner() as owner:
             await owner.execute("update agent.weather_cache set answer = '{\"a\": 1}'")
@@ -141,7 +141,7 @@ async def test_the_same_question_is_asked_once_in_ten_minutes(
                 "update agent.weather_cache set fetched_at = now() - interval '1 h'"
             )
         await call(someone, "get_weather", location="Paris")
-    assert len(service.asked) == 6
+    assert len(service.requests) == 6
 
 
 async def test_without_a_way_out_the_tool_says_so(

@@ -27,7 +27,7 @@ from tests.cluster.runs import RunBatch, assert_one_attempt
 from tests.cluster.waits import until
 from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import says_user, serve, settings_for
+from tests.fixtures.functions import run_input, serve, settings_for
 from tests.knative.rendering import container, render, scaling, services
 from tests.knative.schemas import faults
 
@@ -79,7 +79,7 @@ async def test_its_model_counts_for_the_functions(
     database: TestDatabase, model: ModelServer, counting: str
 ) -> None:
     async with serve(database, model, openai_base_url=counting) as agent:
-        frames = await (await agent.person()).run(says_user("count 5 10"))
+        frames = await (await agent.person()).run(run_input("count 5 10"))
     assert "".join(each.get("delta", "") for each in frames) == "1 2 3 4 5"
     assert frames[-1]["type"] == "RUN_FINISHED"
 
@@ -135,7 +135,7 @@ async def test_a_second_request_for_a_run_fails_its_count(rehearsal: Rehearsal) 
         person = await new_person()
         await person.run(runs.body("twice-0"))
         await assert_one_attempt(rehearsal, runs)
-        await person.run(says_user(runs.message("twice-0"), run="other", thread="other"))
+        await person.run(run_input(runs.message("twice-0"), run="other", thread="other"))
     with pytest.raises(AssertionError, match=r"requests: \{'twice-0': 2\}"):
         await assert_one_attempt(rehearsal, runs)
 

@@ -19,7 +19,7 @@ from local.probe import free_port
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.environment import variables
-from tests.fixtures.functions import Person, says_user, settings_for
+from tests.fixtures.functions import Person, run_input, settings_for
 from tests.fixtures.processes import until_ready
 from tests.knative.building import Builder, Image, checkout, make_base
 
@@ -112,7 +112,7 @@ async def test_a_user_gets_an_answer_from_it(
     model.will(says("Hel", "lo"))
     async with _started(image, "agent", database, model) as person:
         await database.add_user(person.sub)
-        frames = await person.run(says_user("Hi"))
+        frames = await person.run(run_input("Hi"))
     assert [each["delta"] for each in frames if "delta" in each] == ["Hel", "lo"]
     assert frames[-1]["type"] == "RUN_FINISHED"
 

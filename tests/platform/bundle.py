@@ -17,7 +17,7 @@ from tests.doubles import ModelServer, Piece, Reply, calls, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.environment import variables
 from tests.fixtures.foreign import foreign
-from tests.fixtures.functions import Person, says_user, settings_for
+from tests.fixtures.functions import Person, run_input, settings_for
 from tests.platform.broker import Acknowledges, Broker
 from tests.platform.shipped import shipped, shipped_delivery
 from tests.platform.stand_in import Platform
@@ -72,7 +72,7 @@ class PlatformBundle:
 
     async def begin_in_background(self, name: str, turns: int, seconds: float) -> None:
         asked = _asks(name, turns, seconds, forwardedProps={"background": True})
-        assert (await self.person.ask("POST", "/runs", asked)).status_code == 202
+        assert (await self.person.request("POST", "/runs", asked)).status_code == 202
 
     async def stream(self, name: str, turns: int, seconds: float) -> list[Json]:
         """All that one connection gives of a new run."""
@@ -113,7 +113,7 @@ class PlatformBundle:
 
 
 def _asks(name: str, turns: int, seconds: float, **more: Json) -> Json:
-    return says_user(f"{name} {turns} {seconds}", run=name, thread=name, **more)
+    return run_input(f"{name} {turns} {seconds}", run=name, thread=name, **more)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from shared.core.json import Json
 from tests.doubles import ModelServer, chunk, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.environment import variables
-from tests.fixtures.functions import Person, says_user, settings_for
+from tests.fixtures.functions import Person, run_input, settings_for
 from tests.knative.rendering import FOLDER, render, services
 from tests.platform.rules import Rules
 from tests.platform.small import LATE, until
@@ -51,7 +51,7 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
         person = Person(client, urls["agent"])
         await database.add_user(person.sub)
         # Its client leaves, and the run takes longer than all that the platform waits for.
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
         for name in ("runner", "threads", "tools"):
             assert (await client.get(urls[name] + "/health")).status_code == 200
@@ -87,20 +87,20 @@ async def test_a_stream_is_whole_though_its_pod_is_deleted_and_then_nothing_is_l
 ) -> None:
     rules = Rules.of(shipped["agent"]).scaled(FACTOR)
     url = await platform.deploy("agent", rules, environment(database, model))
-    goes_on = asyncio.Event()
-    model.will([chunk({"content": "half "}), goes_on, *says("and half")])
+    proceed = asyncio.Event()
+    model.will([chunk({"content": "half "}), proceed, *says("and half")])
 
     async with httpx.AsyncClient(timeout=20) as client:
         person = Person(client, url)
         await database.add_user(person.sub)
-        async with person.stream("POST", "/runs", says_user("hi")) as frames:
+        async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             [pod] = platform.pods("agent")
             await platform.delete(pod)
             async with asyncio.timeout(10):
                 while pod.terminated_at is None:  # noqa: ASYNC110  # the platform's clock
                     await asyncio.sleep(0.01)
-            goes_on.set()
+            proceed.set()
             rest = await frames.rest()
     await platform.at_zero()
 

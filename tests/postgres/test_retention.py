@@ -6,7 +6,7 @@ import pytest
 
 from tests.doubles import ModelServer, says
 from tests.fixtures.conversations import types
-from tests.fixtures.functions import Person, Served, says_user
+from tests.fixtures.functions import Person, Served, run_input
 
 HOUR = timedelta(hours=1)
 
@@ -36,7 +36,7 @@ async def replay(person: Person, after: str = "") -> list[str]:
 async def person(agent: Served, model: ModelServer) -> Person:
     someone = await agent.person()
     model.will(says("a", "b"))
-    await someone.run(says_user("hi"))
+    await someone.run(run_input("hi"))
     return someone
 
 

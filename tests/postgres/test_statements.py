@@ -14,7 +14,7 @@ import pytest
 from shared.core.json import Json
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Person, Served, says_user, serve
+from tests.fixtures.functions import Person, Served, run_input, serve
 
 _TERMINATORS = b"\0"
 
@@ -101,7 +101,7 @@ async def test_a_text_reply_costs_two_statements(
         person = await agent.person()
         for nth in range(2):
             executed.clear()
-            await person.run(says_user("hi", run=f"run-{nth}"))
+            await person.run(run_input("hi", run=f"run-{nth}"))
             assert executed == {"start_run": 1, "append_events": 1}
 
 
@@ -121,7 +121,7 @@ async def test_statements_follow_processes_and_not_streams(
                 first = [asyncio.Event() for _ in range(streams)]
                 for nth, seen in enumerate(first):
                     run = f"run-{streams}-{nth}"
-                    body = says_user("hi", run=run, thread=run)
+                    body = run_input("hi", run=run, thread=run)
                     group.create_task(_watch(person, body, seen))
                 for seen in first:
                     await seen.wait()
@@ -149,7 +149,7 @@ async def test_an_idle_process_asks_nothing(
         if has_worked:
             model.will(says("done"))
             person = await agent.person()
-            await person.run(says_user("hi"))
+            await person.run(run_input("hi"))
             async with person.stream("GET", "/runs/run-1/events") as frames:
                 await frames.rest()
         executed.clear()

@@ -9,7 +9,7 @@ from shared.core.json import Json
 from shared.database.pool import Database, Refused
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.functions import Served, says_user
+from tests.fixtures.functions import Served, run_input
 from tests.postgres.holders import LEASE, append, asks, begin, entry, expire, message, row
 
 _LIMITS: Json = {"daily_tokens": 0, "max_hours": 24}
@@ -37,21 +37,21 @@ async def let_pass(database: TestDatabase, hours: int) -> None:
 async def test_the_agent_says_that_a_thread_was_deleted(agent: Served, model: ModelServer) -> None:
     person = await agent.person()
     model.will(says("a"))
-    await person.run(says_user("hi"))
+    await person.run(run_input("hi"))
     async with agent.database.owner() as owner:
         await owner.execute("update agent.thread set deleted_at = now()")
 
     for run in ("run-1", "run-2"):
-        refused = await person.ask("POST", "/runs", says_user("hi", run=run))
+        refused = await person.request("POST", "/runs", run_input("hi", run=run))
         assert (refused.status_code, refused.json()["code"]) == (410, "thread_deleted")
     for method, path in (
         ("GET", "/runs/run-1"),
         ("GET", "/runs/run-1/events"),
         ("POST", "/runs/run-1/cancel"),
     ):
-        gone = await person.ask(method, path)
+        gone = await person.request(method, path)
         assert (gone.status_code, gone.json()["code"]) == (404, "run_not_found"), path
-    lost = await person.ask("POST", "/connect", {"threadId": "thread-1"})
+    lost = await person.request("POST", "/connect", {"threadId": "thread-1"})
     assert lost.json()["code"] == "run_not_found"
 
 

@@ -1,4 +1,4 @@
-"""The projection keeps AG-UI's order, from any place a reader may begin at (spec 1.0, the client's verifier)."""
+"""The projection keeps AG-UI's order (spec 1.0, as the client verifies it) from any cursor at which a reader starts."""
 
 import json
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ KINDS = {"message": "text", "reasoning": "reasoning", "tool_call": "arguments"}
 class Verifier:
     """The order rules of AG-UI 1.0, as its client checks them, and the text it holds at the end."""
 
-    has_begun: bool = False
+    has_started: bool = False
     has_ended: bool = False
     open: set[tuple[str, str]] = field(default_factory=set)
     texts: dict[str, str] = field(default_factory=dict)
@@ -31,15 +31,15 @@ class Verifier:
     def read(self, frames: list[Json]) -> None:
         for frame in frames:
             assert not self.has_ended, frame
-            assert self.has_begun or frame["type"] == "RUN_STARTED", frame
+            assert self.has_started or frame["type"] == "RUN_STARTED", frame
             self._take(frame)
 
     def _take(self, frame: Json) -> None:
         type_, id_ = frame["type"], frame.get("messageId") or frame.get("toolCallId") or ""
         name = type_.rpartition("_")[0]
         if type_ == "RUN_STARTED":
-            assert not self.has_begun
-            self.has_begun = True
+            assert not self.has_started
+            self.has_started = True
         elif type_ in ("RUN_FINISHED", "RUN_ERROR"):
             assert type_ == "RUN_ERROR" or not self.open, self.open
             self.has_ended = True
@@ -62,7 +62,7 @@ def frames(written: bytes) -> list[Json]:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[RunEvent]:
-    """The log of one run: items that overlap, some taken back, one ending."""
+    """The log of one run: items that overlap, some aborted, and one ending."""
     made: list[tuple[EventType, str | None, Json]] = [("run.started", None, {})]
     open_items: dict[str, str] = {}
     for n in range(draw(st.integers(0, 25))):
@@ -92,8 +92,8 @@ def logs(draw: st.DrawFn) -> list[RunEvent]:
     return [RunEvent(1, seq, *entry) for seq, entry in enumerate(made, 1)]
 
 
-#: A turn that is asked again: what it said is taken back, with another item open.
-TAKEN_BACK = [
+#: A turn that is repeated: its message is aborted while another item is open.
+ABORTED = [
     RunEvent(1, 1, "run.started", None, {}),
     RunEvent(1, 2, "item.started", "i0", {"kind": "message", "message_id": "m0"}),
     RunEvent(1, 3, "item.delta", "i0", {"channel": "text", "delta": "a"}),
@@ -107,7 +107,7 @@ TAKEN_BACK = [
 
 @st.composite
 def places(draw: st.DrawFn) -> tuple[list[RunEvent], int]:
-    """A log, and a place in it behind which a reader begins."""
+    """A log, and a place in it behind which a reader starts."""
     log = draw(logs())
     return log, draw(st.integers(1, len(log) - 1))
 
@@ -135,7 +135,7 @@ def snapshot_of(log: list[RunEvent]) -> Snapshot:
 
 
 def stream(projection: Projection, log: list[RunEvent], at: int = 0) -> list[Json]:
-    """What a client reads behind a place: where an item is taken back, a snapshot stands instead."""
+    """The frames that a client reads behind a place: an aborted item is replaced by a snapshot."""
     read: list[Json] = []
     for place in range(at, len(log)):
         if log[place].type == "item.aborted":
@@ -146,7 +146,7 @@ def stream(projection: Projection, log: list[RunEvent], at: int = 0) -> list[Jso
 
 
 @given(logs())
-@example(TAKEN_BACK)
+@example(ABORTED)
 def test_every_log_keeps_the_order_of_the_protocol(log: list[RunEvent]) -> None:
     verifier = Verifier()
 
@@ -156,10 +156,10 @@ def test_every_log_keeps_the_order_of_the_protocol(log: list[RunEvent]) -> None:
 
 
 @given(places())
-@example((TAKEN_BACK, 3))
-@example((TAKEN_BACK, 4))
-@example((TAKEN_BACK, 5))
-def test_a_snapshot_at_any_place_goes_on_in_order_and_with_the_same_text(
+@example((ABORTED, 3))
+@example((ABORTED, 4))
+@example((ABORTED, 5))
+def test_a_stream_behind_a_snapshot_at_any_place_keeps_the_order_and_the_text(
     place: tuple[list[RunEvent], int],
 ) -> None:
     log, at = place
@@ -176,9 +176,9 @@ def test_a_snapshot_at_any_place_goes_on_in_order_and_with_the_same_text(
 
 
 @given(places())
-@example((TAKEN_BACK, 3))
-@example((TAKEN_BACK, 4))
-@example((TAKEN_BACK, 5))
+@example((ABORTED, 3))
+@example((ABORTED, 4))
+@example((ABORTED, 5))
 def test_a_snapshot_in_the_middle_of_a_stream_keeps_the_order(
     place: tuple[list[RunEvent], int],
 ) -> None:
@@ -193,14 +193,14 @@ def test_a_snapshot_in_the_middle_of_a_stream_keeps_the_order(
 
 
 @given(logs())
-def test_an_event_is_encoded_once_and_alike_for_all(log: list[RunEvent]) -> None:
+def test_two_projections_encode_the_same_events_to_the_same_bytes(log: list[RunEvent]) -> None:
     first = Projection(RUN).write(log)
 
     assert Projection(RUN).write(log) == first
     assert first.count(b"id: ") == first.count(b"data: ")
 
 
-def test_the_frames_of_one_event_can_be_gone_on_with_in_the_middle() -> None:
+def test_a_stream_resumes_between_two_frames_of_one_event() -> None:
     log = [RunEvent(1, 2, "item.started", "i", {"kind": "reasoning", "message_id": "m"})]
 
     whole = Projection(RUN).write(log)
@@ -212,7 +212,7 @@ def test_the_frames_of_one_event_can_be_gone_on_with_in_the_middle() -> None:
     assert rest.startswith(b"id: 1.2\n")
 
 
-def test_a_client_cut_off_inside_a_snapshot_comes_back_for_all_of_it() -> None:
+def test_a_client_cut_off_inside_a_snapshot_resumes_with_the_whole_snapshot() -> None:
     snapshot = Snapshot(2, 7, [], [], {})
 
     written = Projection(RUN).write_snapshot(snapshot)

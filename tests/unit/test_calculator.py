@@ -1,4 +1,4 @@
-"""The calculator: exact where it can be, and never more than a sentence where it cannot."""
+"""The calculator: exact results where possible, and an error of one sentence elsewhere."""
 
 from contextlib import suppress
 from fractions import Fraction
@@ -33,18 +33,18 @@ from functions.tools.tool import ToolError
         ("3 \u00d7 4 \u2212 2", "10"),
     ],
 )
-def test_what_is_exact_is_computed_exactly(expression: str, value: str) -> None:
+def test_a_decimal_result_is_exact(expression: str, value: str) -> None:
     assert formatted(evaluate(expression)).model_dump() == {"value": value, "exact": True}
 
 
-def test_what_does_not_end_is_rounded_and_says_so() -> None:
+def test_a_result_without_a_finite_decimal_is_rounded_and_marked_inexact() -> None:
     assert formatted(evaluate("1 / 3")).model_dump() == {"value": "0." + "3" * 28, "exact": False}
     assert formatted(evaluate("sqrt(2)")).value.startswith("1.414213562373095")
     assert not formatted(evaluate("pi")).exact
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("9**9**9", "too large"),
         ("2^99999", "too large"),
@@ -69,13 +69,15 @@ def test_what_does_not_end_is_rounded_and_says_so() -> None:
         ("-" * 400 + "1" + "+1" * 100, "longer than"),
     ],
 )
-def test_what_cannot_be_computed_is_told_at_once(expression: str, told: str) -> None:
-    with pytest.raises(ToolError, match=told):
+def test_an_expression_that_cannot_be_computed_is_a_tool_error(
+    expression: str, message: str
+) -> None:
+    with pytest.raises(ToolError, match=message):
         formatted(evaluate(expression))
 
 
 @given(st.text(alphabet="0123456789.e+-*/%^!(), sqrtmaxpi", max_size=60))
-def test_nothing_typed_does_more_than_fail(expression: str) -> None:
+def test_any_text_gives_a_value_or_a_tool_error(expression: str) -> None:
     with suppress(ToolError):
         assert formatted(evaluate(expression)).value
 

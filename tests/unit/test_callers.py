@@ -1,4 +1,4 @@
-"""What functions say to each other: a token for one function, signed by a known key, for a short time."""
+"""The tokens with which functions call each other: for one function, signed by a known key, for a short time."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def minted(run_id: str | None = RUN) -> str:
     return Minter("agent", KEY.private_text, clock=lambda: NOW).mint("tools", CLAIMS, run_id)
 
 
-def test_a_caller_is_the_function_that_signed_and_the_user_it_acts_for() -> None:
+def test_a_caller_has_the_function_that_signed_and_the_user_it_acts_for() -> None:
     caller = verifier().verify([f"Bearer {minted()}"])
 
     assert caller.function == "agent"
@@ -48,7 +48,7 @@ def test_a_caller_is_the_function_that_signed_and_the_user_it_acts_for() -> None
     assert verifier().verify([f"bearer {minted(None)}"]).run_id is None
 
 
-def test_a_token_made_by_hand_is_good_too() -> None:
+def test_a_token_with_valid_claims_is_accepted() -> None:
     assert verifier().verify([f"Bearer {signed()}"]).function == "agent"
 
 
@@ -77,18 +77,18 @@ def test_a_token_made_by_hand_is_good_too() -> None:
         lambda: minted().rpartition(".")[0] + ".",
     ],
 )
-def test_anything_else_is_nobody(made: Callable[[], str]) -> None:
+def test_a_token_with_any_invalid_part_is_refused(made: Callable[[], str]) -> None:
     with pytest.raises(Unauthorized):
         verifier().verify([f"Bearer {made()}"])
 
 
 @pytest.mark.parametrize("headers", [[], [""], ["Bearer "], ["Basic x"], ["Bearer x"]])
-def test_no_token_is_nobody(headers: list[str]) -> None:
+def test_a_request_without_a_token_is_refused(headers: list[str]) -> None:
     with pytest.raises(Unauthorized):
         verifier().verify(headers)
 
 
-def test_two_tokens_are_nobody() -> None:
+def test_a_request_with_two_tokens_is_refused() -> None:
     with pytest.raises(Unauthorized):
         verifier().verify([f"Bearer {minted()}"] * 2)
 

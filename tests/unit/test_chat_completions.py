@@ -1,4 +1,4 @@
-"""Chat Completions: what is sent, and what may come back: any JSON, in any reads."""
+"""Chat Completions: the requests that are sent, and responses of any JSON in any split of reads."""
 
 import json
 from itertools import pairwise
@@ -61,7 +61,7 @@ def _read(*reads: bytes) -> list[ModelEvent]:
 
 
 @given(st.lists(st.dictionaries(_KEYS, _VALUES, max_size=4), max_size=4))
-def test_whatever_it_sends_is_an_answer_or_a_failed_model(sent: list[Json]) -> None:
+def test_any_stream_is_an_answer_or_a_model_failure(sent: list[Json]) -> None:
     try:
         *events, ended = _read(*map(_line, sent), _STOP)
     except ModelFailed:
@@ -74,7 +74,7 @@ def test_whatever_it_sends_is_an_answer_or_a_failed_model(sent: list[Json]) -> N
 
 
 @given(st.data())
-def test_where_reads_end_makes_no_difference(data: st.DataObject) -> None:
+def test_the_split_into_reads_does_not_change_the_events(data: st.DataObject) -> None:
     whole = _delta(content="Grüße, ") + _delta(content="🌍") + _STOP + b"data: [DONE]\n\n"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
     edges = [0, *cuts, len(whole)]
@@ -149,7 +149,7 @@ def test_a_stream_without_a_finish_reason_broke_off() -> None:
     assert (failed.value.code, failed.value.retryable) == ("model_broke_off", True)
 
 
-def test_a_count_that_is_none_is_not_counted() -> None:
+def test_an_invalid_token_count_is_not_counted() -> None:
     usage = {"prompt_tokens": "12", "completion_tokens": -3}
     ended = _read(_line({"usage": usage}), _STOP)[-1]
 
@@ -298,7 +298,7 @@ def test_a_choice_of_tools_is_not_sent_without_tools() -> None:
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & body.keys()
 
 
-def test_what_another_api_wants_back_is_not_sent() -> None:
+def test_provider_data_of_another_api_is_not_sent() -> None:
     provider = {"api": "responses", "items": [{"type": "reasoning", "encrypted_content": "canary"}]}
     spoken = Item("m", "message", {"role": "assistant", "content": "hi", "provider": provider})
     made = Item("c1", "tool_call", {**_call("c1").data, "provider": provider})

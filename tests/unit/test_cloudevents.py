@@ -61,7 +61,7 @@ def test_a_required_attribute_that_is_missing_or_empty_is_refused(name: str) -> 
         ({}, b"{}"),
     ],
 )
-def test_what_is_no_event_is_refused(headers: dict[str, str], body: bytes) -> None:
+def test_a_request_that_is_not_an_event_is_refused(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(InvalidEvent):
         read_event(headers, body)
 

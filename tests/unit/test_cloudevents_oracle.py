@@ -1,4 +1,4 @@
-"""Events as the official SDK writes them are read as it reads them."""
+"""Events that the official SDK writes are read as the SDK reads them."""
 
 import json
 from datetime import UTC
@@ -41,7 +41,7 @@ required = st.fixed_dictionaries(
 
 @st.composite
 def written(draw: st.DrawFn) -> tuple[BaseCloudEvent, Any]:
-    """An event of the SDK's, and the JSON it is about; sometimes as bytes, which are `data_base64` in an envelope."""
+    """An event of the SDK, and its JSON data; sometimes as bytes, which become `data_base64` in an envelope."""
     data = draw(objects)
     body = json.dumps(data, ensure_ascii=draw(st.booleans())).encode()
     attributes = {**draw(required), **draw(optional), **draw(extensions)}
@@ -49,7 +49,7 @@ def written(draw: st.DrawFn) -> tuple[BaseCloudEvent, Any]:
 
 
 def read(message: http.HTTPMessage) -> CloudEvent:
-    """Our reading of a request as a server has it."""
+    """Our reading of a request, with header names as a server passes them."""
     pairs = [(name.encode(), value.encode("ascii")) for name, value in message.headers.items()]
     return read_event(Headers(raw=pairs), message.body)
 

@@ -65,5 +65,5 @@ def test_text_is_kept_as_far_as_postgres_can(given: str, kept: str) -> None:
     )
 )
 @example({"a\0": ["\ud800", "\0"]})
-def test_any_json_is_clean_afterwards(value: object) -> None:
+def test_cleaned_json_has_only_text_that_postgres_can_keep(value: object) -> None:
     assert "\0" not in repr(clean_json(value)).replace("\\x00", "\0")

@@ -1,4 +1,4 @@
-"""The loop, driven by hand: what is committed before what, and how a run ends."""
+"""The loop, step by step: the order of its commits, and how a run ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leased(items: list[Item], **more: Any) -> Leased:
-    """A run as its claim gives it, with these items as its thread."""
+    """A claimed run with these items as its thread."""
     names = {
         "run_id": "run",
         "client_run_id": "run-1",
@@ -102,18 +102,18 @@ async def test_no_tool_starts_before_its_turn_is_closed() -> None:
 async def test_tools_of_a_turn_run_side_by_side() -> None:
     both = asyncio.Barrier(2)
 
-    async def meet(_: Json) -> str:
+    async def together(_: Json) -> str:
         async with asyncio.timeout(5):
             await both.wait()
-        return "met"
+        return "done"
 
     model = ScriptedModel([*call("a"), *call("b", place=1), CALLS], [TextDelta("ok"), STOP])
 
-    found = await drafts(model, CountingTools({"a": meet, "b": meet}))
+    found = await drafts(model, CountingTools({"a": together, "b": together}))
 
     results = [d for d in found if d.data.get("kind") == "tool_result" and "item" in d.data]
-    assert [d.data["item"]["content"] for d in results] == ["met", "met"]
-    assert [item.kind for item in model.asked[1].items][-2:] == ["tool_result", "tool_result"]
+    assert [d.data["item"]["content"] for d in results] == ["done", "done"]
+    assert [item.kind for item in model.requests[1].items][-2:] == ["tool_result", "tool_result"]
 
 
 async def test_server_calls_run_before_frontend_calls_end_the_run() -> None:
@@ -127,25 +127,25 @@ async def test_server_calls_run_before_frontend_calls_end_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("requested", "result"),
     [
         (call("nowhere"), "There is no tool named 'nowhere'."),
         (call("look", "{not json"), "The arguments are not valid JSON."),
         (call("look", "[1]"), "The arguments are not a JSON object."),
     ],
 )
-async def test_a_call_that_cannot_be_run_is_told_to_the_model(
-    wanted: list[ModelEvent], told: str
+async def test_the_model_gets_the_reason_why_a_call_cannot_be_made(
+    requested: list[ModelEvent], result: str
 ) -> None:
     tools = CountingTools({"look": "seen"})
-    model = ScriptedModel([*wanted, CALLS], [TextDelta("sorry"), STOP])
+    model = ScriptedModel([*requested, CALLS], [TextDelta("sorry"), STOP])
 
     await drafts(model, tools)
 
-    assert model.asked[1].items[-1].data["content"] == told
+    assert model.requests[1].items[-1].data["content"] == result
 
 
-async def test_a_tool_that_crashes_is_a_result_and_not_the_end() -> None:
+async def test_a_crash_of_a_tool_is_a_result_and_does_not_end_the_run() -> None:
     async def crash(_: Json) -> str:
         raise RuntimeError("secret detail")
 
@@ -154,10 +154,10 @@ async def test_a_tool_that_crashes_is_a_result_and_not_the_end() -> None:
     found = await drafts(model, CountingTools({"look": crash}))
 
     assert found[-1].type == "run.completed"
-    assert model.asked[1].items[-1].data["content"] == "The tool failed."
+    assert model.requests[1].items[-1].data["content"] == "The tool failed."
 
 
-async def test_a_model_that_never_stops_calling_is_stopped() -> None:
+async def test_a_run_ends_as_incomplete_at_its_limit_of_turns() -> None:
     model = ScriptedModel(*([*call("look"), CALLS] for _ in range(3)))
 
     found = await drafts(model, CountingTools({"look": "seen"}))
@@ -169,7 +169,7 @@ async def test_a_model_that_never_stops_calling_is_stopped() -> None:
     )
 
 
-async def test_what_a_broken_turn_said_is_taken_back_whole() -> None:
+async def test_all_items_of_a_turn_that_broke_off_are_aborted() -> None:
     broke = ModelFailed("model_broke_off", "broke", retryable=True)
     model = ScriptedModel(
         [ReasoningDelta("hm"), TextDelta("half"), broke], [TextDelta("whole"), STOP]
@@ -177,12 +177,12 @@ async def test_what_a_broken_turn_said_is_taken_back_whole() -> None:
 
     found = await drafts(model, CountingTools({}))
 
-    begun = [d.item_id for d in found if d.type == "item.started"]
-    taken_back = [d.item_id for d in found if d.type == "item.aborted"]
-    assert taken_back == begun[:2]
+    started = [d.item_id for d in found if d.type == "item.started"]
+    aborted = [d.item_id for d in found if d.type == "item.aborted"]
+    assert aborted == started[:2]
 
 
-async def test_attempts_are_counted_and_then_the_failure_flies() -> None:
+async def test_a_model_failure_is_raised_after_the_last_attempt_at_a_turn() -> None:
     broke = ModelFailed("model_broke_off", "broke", retryable=True)
     model = ScriptedModel([broke], [broke])
 
@@ -191,7 +191,7 @@ async def test_attempts_are_counted_and_then_the_failure_flies() -> None:
     model.assert_done()
 
 
-async def test_what_cannot_help_is_not_tried_again() -> None:
+async def test_a_failure_that_is_not_retryable_is_not_tried_again() -> None:
     model = ScriptedModel([ModelFailed("model_rejected", "no", retryable=False)])
 
     with pytest.raises(ModelFailed):
@@ -205,7 +205,7 @@ def left_over(name: str, executor: str = "server") -> list[Item]:
     return [*HISTORY, Item("call-1", "tool_call", made)]
 
 
-async def test_a_call_of_unknown_outcome_is_made_again_only_if_it_may_be() -> None:
+async def test_a_call_of_unknown_outcome_is_made_again_only_if_its_tool_is_repeatable() -> None:
     tools = CountingTools({"look": "seen", "pay": "paid"}, look={"is_repeatable": True})
     again = ScriptedModel([TextDelta("ok"), STOP])
     unknown = ScriptedModel([TextDelta("ok"), STOP])
@@ -216,11 +216,11 @@ async def test_a_call_of_unknown_outcome_is_made_again_only_if_it_may_be() -> No
         assert found[0].item_id == "result-1", "the result that was started is the one completed"
 
     assert tools.calls == [("look", {"n": 1})]
-    assert again.asked[0].items[-1].data["content"] == "seen"
-    assert "outcome of this call is unknown" in unknown.asked[0].items[-1].data["content"]
+    assert again.requests[0].items[-1].data["content"] == "seen"
+    assert "outcome of this call is unknown" in unknown.requests[0].items[-1].data["content"]
 
 
-async def test_a_run_taken_over_between_a_frontend_call_and_its_ending_just_ends() -> None:
+async def test_a_takeover_behind_a_closed_turn_with_a_frontend_call_ends_the_run() -> None:
     model = ScriptedModel()
 
     found = [

@@ -1,4 +1,4 @@
-"""Work that is done once, and work that is seen to its end."""
+"""Work that is shared by its callers and done once."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from shared.core.finishing import Once
 
 
 class _Loads:
-    """Fails as often as it was told to, then counts."""
+    """Fails `fails` times, then returns how often it was called."""
 
     def __init__(self, fails: int = 0) -> None:
         self.fails = fails
@@ -23,18 +23,18 @@ class _Loads:
         return self.began
 
 
-async def test_all_who_ask_get_what_was_done_once() -> None:
+async def test_all_callers_get_the_result_of_one_execution() -> None:
     loads = _Loads()
     once = Once(loads.__call__)
-    asked = [asyncio.ensure_future(once()) for _ in range(3)]
+    callers = [asyncio.ensure_future(once()) for _ in range(3)]
     await asyncio.sleep(0)
     loads.may_end.set()
 
-    assert await asyncio.gather(*asked, once()) == [1, 1, 1, 1]
+    assert await asyncio.gather(*callers, once()) == [1, 1, 1, 1]
     assert once.is_done
 
 
-async def test_who_gives_up_stops_nobody_else() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_others() -> None:
     loads = _Loads()
     once = Once(loads.__call__)
     first, second = asyncio.ensure_future(once()), asyncio.ensure_future(once())
@@ -47,7 +47,7 @@ async def test_who_gives_up_stops_nobody_else() -> None:
     assert await second == 1
 
 
-async def test_what_failed_is_done_again_by_whoever_asks_next() -> None:
+async def test_the_next_caller_repeats_work_that_failed() -> None:
     loads = _Loads(fails=1)
     loads.may_end.set()
     once = Once(loads.__call__)
@@ -60,5 +60,5 @@ async def test_what_failed_is_done_again_by_whoever_asks_next() -> None:
     assert await once() == 2
 
 
-async def test_nothing_that_was_never_begun_is_waited_for() -> None:
+async def test_settled_does_not_wait_for_work_that_was_never_started() -> None:
     assert not await Once(_Loads().__call__).settled()

@@ -1,4 +1,4 @@
-"""What a reader may be given of a log without breaking its picture."""
+"""Which events of a log a reader may get without a snapshot."""
 
 from shared.core.events import EventType, RunEvent
 from shared.runs.feed import Feed
@@ -9,23 +9,23 @@ def event(attempt: int, seq: int, type_: EventType = "item.delta") -> RunEvent:
     return RunEvent(attempt, seq, type_, "i", {})
 
 
-def test_events_are_sound_up_to_another_attempt_or_an_item_taken_back() -> None:
+def test_events_are_sound_up_to_another_attempt_or_an_aborted_item() -> None:
     first, second = event(1, 1), event(1, 2)
 
     assert _sound([first, second], 1, has_thread=True) == [first, second]
     assert _sound([first, event(2, 2)], 1, has_thread=True) == [first]
     assert _sound([event(2, 2)], 1, has_thread=True) == []
-    taken_back = event(1, 2, "item.aborted")
-    assert _sound([first, taken_back, event(1, 3)], 1, has_thread=True) == [first]
+    aborted = event(1, 2, "item.aborted")
+    assert _sound([first, aborted, event(1, 3)], 1, has_thread=True) == [first]
 
 
-def test_a_reader_from_the_start_takes_the_first_attempt_it_sees() -> None:
-    queued, begun = event(0, 1, "run.queued"), event(1, 2, "run.started")
+def test_a_reader_from_the_start_accepts_the_first_attempt_in_the_log() -> None:
+    queued, started = event(0, 1, "run.queued"), event(1, 2, "run.started")
 
-    assert _sound([queued, begun], 0, has_thread=False) == [queued, begun]
+    assert _sound([queued, started], 0, has_thread=False) == [queued, started]
 
 
-def test_a_reader_that_was_shown_the_thread_before_its_run_began_is_shown_it_again() -> None:
+def test_a_reader_whose_snapshot_is_older_than_the_run_gets_another_one() -> None:
     assert _sound([event(1, 2, "run.started")], 0, has_thread=True) == []
 
 

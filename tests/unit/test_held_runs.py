@@ -1,4 +1,4 @@
-"""How many runs a function's process answers, by its log."""
+"""How many runs a process executes, counted from its log lines."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def line(event: str, run: str = "", user: str = "u") -> str:
 READY = line("function.ready")
 
 
-def test_runs_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
+def test_runs_are_counted_as_they_start_and_end(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     write(log, READY, line("run.started", "a"), line("run.started", "b"), "not JSON\n", "[1]\n")
     held = LiveRuns(log)
@@ -41,13 +41,13 @@ def test_half_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     assert held.count() == 1
 
 
-def test_a_new_process_has_none_of_the_runs_of_the_one_before(tmp_path: Path) -> None:
+def test_a_new_process_starts_without_the_runs_of_the_last_one(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     write(log, READY, line("run.started", "a"), READY)
     assert LiveRuns(log).count() == 0
 
 
-def test_a_log_that_does_not_say_is_not_guessed_at(tmp_path: Path) -> None:
+def test_a_log_without_a_start_gives_no_count(tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     write(log, "a warning\n")
     assert LiveRuns(log).count() is None

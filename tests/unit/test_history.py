@@ -1,4 +1,4 @@
-"""A thread as a model may read it: no call without a result, no result without its call, cut by whole exchanges."""
+"""A thread as a model gets it: no call without a result, no result without its call, cut by whole exchanges."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def shape(items: list[Item]) -> list[str]:
 
 
 def test_a_call_without_a_result_gets_one_before_the_next_message() -> None:
-    items = fit(user("hi"), call("c1"), call("c2"), result("c2"), user("go on", "v"))
+    items = fit(user("hi"), call("c1"), call("c2"), result("c2"), user("more", "v"))
 
     assert shape(items) == ["u", "c1", "c2", "c2", "c1", "v"]
     assert items[4].data["content"].startswith("No result")
@@ -54,12 +54,12 @@ def test_the_last_calls_get_results_too() -> None:
 def test_calls_of_two_messages_do_not_come_together() -> None:
     items = fit(call("c1", "m1"), call("c2", "m2"), result("c1"), result("c2"))
 
-    # By the time its own result came, the first call had been given one.
+    # The first call has got a placeholder before its own result comes.
     assert shape(items) == ["c1", "c1", "c2", "c2"]
     assert items[1].data["content"].startswith("No result")
 
 
-def test_reasoning_is_left_out_and_parts_no_call_from_its_message() -> None:
+def test_reasoning_is_left_out_and_does_not_separate_a_call_from_its_message() -> None:
     items = fit(user("hi"), assistant("wait"), thought(), call("c1"), result("c1"))
 
     assert shape(items) == ["u", "m", "c1", "c1"]
@@ -69,7 +69,7 @@ def test_the_newest_exchange_stays_however_long_it_is() -> None:
     assert shape(fit(user("old"), assistant("a"), user("x" * 10_000, "v"), tokens=10)) == ["v"]
 
 
-def test_what_fits_is_counted_in_characters_of_what_is_shown() -> None:
+def test_the_budget_counts_the_characters_that_the_model_gets() -> None:
     old, new = user("x" * 400), user("y" * 400, "v")
     # 832 of two messages, and 23 of the instructions.
     assert shape(fit(old, new, tokens=214)) == ["u", "v"]
@@ -83,7 +83,7 @@ def test_the_apps_context_takes_room() -> None:
     assert shape(fit_history([user("a"), user("b", "v")], "", (), 260)) == ["u", "v"]
 
 
-def test_a_document_that_no_model_is_shown_takes_no_room() -> None:
+def test_a_document_that_the_model_does_not_get_takes_no_room() -> None:
     document = {"type": "document", "source": {"type": "data", "value": "x" * 10_000}}
     image = {"type": "image", "source": {"type": "url", "value": "x" * 10_000}}
 
@@ -99,7 +99,7 @@ def test_calls_and_results_take_room() -> None:
     assert shape(fit(*spoken, tokens=100)) == ["v"]
 
 
-def test_what_a_provider_wants_back_takes_room() -> None:
+def test_provider_data_takes_room() -> None:
     provider = {"api": "responses", "items": [{"encrypted_content": "x" * 400}]}
     spoken = Item("m", "message", {"role": "assistant", "content": "a", "provider": provider})
 
@@ -142,7 +142,7 @@ def test_every_call_has_one_result_right_behind_its_message(
 
 
 @given(items, st.integers(0, 200))
-def test_what_fits_fits_again(history: list[Item], tokens: int) -> None:
+def test_a_history_that_was_cut_to_fit_is_not_cut_again(history: list[Item], tokens: int) -> None:
     once = fit(*history, tokens=tokens)
 
     assert fit(*once, tokens=tokens) == once

@@ -22,7 +22,7 @@ UNREACHABLE = "http://127.0.0.1:9/jwks.json"
 
 
 class Clock:
-    """A time that moves only when told."""
+    """A clock that moves only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = float(GOLDEN["now"])
@@ -46,7 +46,9 @@ def verifier(clock: Callable[[], float] | None = None, **changes: Any) -> Verifi
     )
 
 
-async def ask(verifier: Verifier, name: str = "an ES256 token", **changes: Any) -> Principal:
+async def authenticate(
+    verifier: Verifier, name: str = "an ES256 token", **changes: Any
+) -> Principal:
     case = TOKENS[name]
     request = {
         "authorization": case["authorization"],
@@ -65,7 +67,7 @@ def cases(kind: str, *, accepted: bool) -> pytest.MarkDecorator:
 @cases("tokens", accepted=True)
 async def test_a_good_token_gives_its_principal(case: dict[str, Any]) -> None:
     secret = GOLDEN["legacy_secret"] if case["legacy"] else None
-    principal = await ask(verifier(legacy_secret=secret), case["name"])
+    principal = await authenticate(verifier(legacy_secret=secret), case["name"])
     expected = case["principal"]
     assert principal == Principal(
         sub=UUID(expected["sub"]),
@@ -80,7 +82,7 @@ async def test_a_good_token_gives_its_principal(case: dict[str, Any]) -> None:
 async def test_a_bad_token_is_refused_without_a_reason(case: dict[str, Any]) -> None:
     secret = GOLDEN["legacy_secret"] if case["legacy"] else None
     with pytest.raises(Unauthorized) as refusal:
-        await ask(verifier(legacy_secret=secret), case["name"])
+        await authenticate(verifier(legacy_secret=secret), case["name"])
     assert refusal.value.detail == Unauthorized().detail
 
 
@@ -99,7 +101,7 @@ async def test_a_bad_assertion_is_refused(case: dict[str, Any]) -> None:
 
 async def test_a_remembered_token_still_needs_its_own_assertion() -> None:
     remembering = verifier()
-    await ask(remembering)
+    await authenticate(remembering)
     for case in GOLDEN["assertions"]:
         if not case["accepted"]:
             names = ("authorization", "assertion", "method", "path")
@@ -107,9 +109,9 @@ async def test_a_remembered_token_still_needs_its_own_assertion() -> None:
                 await remembering.verify(**{name: case[name] for name in names})
 
 
-async def test_the_claims_stored_with_a_run_hold_nothing_else() -> None:
-    plain = await ask(verifier())
-    admin = await ask(verifier(), "a user with an app role")
+async def test_only_known_claims_are_stored_with_a_run() -> None:
+    plain = await authenticate(verifier())
+    admin = await authenticate(verifier(), "a user with an app role")
     assert plain.claims == {
         "sub": str(plain.sub),
         "role": "authenticated",
@@ -122,10 +124,10 @@ async def test_the_claims_stored_with_a_run_hold_nothing_else() -> None:
 async def test_a_remembered_token_ends_with_its_expiry() -> None:
     clock = Clock()
     remembering = verifier(clock)
-    await ask(remembering, "a token in its last second")
+    await authenticate(remembering, "a token in its last second")
     clock.now += 1
     with pytest.raises(Unauthorized):
-        await ask(remembering, "a token in its last second")
+        await authenticate(remembering, "a token in its last second")
 
 
 class KeyServer:
@@ -135,14 +137,14 @@ class KeyServer:
         self.keys = JWKS
         self.status = 200
         self.fetches = 0
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
         self.url = ""
 
     async def answer(self, _: web.Request) -> web.Response:
         self.fetches += 1
-        self.asked.set()
+        self.requested.set()
         await self.open.wait()
         return web.Response(text=self.keys, status=self.status)
 
@@ -167,73 +169,73 @@ def remote(server: KeyServer, clock: Clock) -> Verifier:
 
 
 async def test_keys_are_fetched_once_for_many_callers(server: KeyServer) -> None:
-    asked = remote(server, Clock())
-    await asyncio.gather(*(ask(asked) for _ in range(20)))
-    await ask(asked, "an RS256 token")
+    remote_verifier = remote(server, Clock())
+    await asyncio.gather(*(authenticate(remote_verifier) for _ in range(20)))
+    await authenticate(remote_verifier, "an RS256 token")
     assert server.fetches == 1
 
 
 async def test_keys_are_fetched_again_when_they_are_old(server: KeyServer) -> None:
     clock = Clock()
-    asked = remote(server, clock)
-    await ask(asked)
+    remote_verifier = remote(server, clock)
+    await authenticate(remote_verifier)
     server.keys = json.dumps({"keys": []})
     clock.now += 599
-    await ask(asked, assertion=[_fresh(clock)])
+    await authenticate(remote_verifier, assertion=[_fresh(clock)])
     clock.now += 61
     with pytest.raises(Unauthorized):
-        await ask(asked, assertion=[_fresh(clock)])
+        await authenticate(remote_verifier, assertion=[_fresh(clock)])
     assert server.fetches == 2
 
 
 async def test_a_flood_of_unknown_key_ids_costs_one_fetch_per_cooldown(server: KeyServer) -> None:
     clock = Clock()
-    asked = remote(server, clock)
-    await ask(asked)
+    remote_verifier = remote(server, clock)
+    await authenticate(remote_verifier)
     clock.now += 30
     for _ in range(50):
         with pytest.raises(Unauthorized):
-            await ask(asked, "an unknown kid")
+            await authenticate(remote_verifier, "an unknown kid")
     assert server.fetches == 2
 
 
 async def test_a_new_key_is_found_after_the_cooldown(server: KeyServer) -> None:
     clock = Clock()
-    asked = remote(server, clock)
+    remote_verifier = remote(server, clock)
     old = [key for key in GOLDEN["jwks"]["keys"] if key["kid"] != "user-ec-next"]
     server.keys = json.dumps({"keys": old})
-    await ask(asked)
+    await authenticate(remote_verifier)
     server.keys = JWKS
     with pytest.raises(Unauthorized):
-        await ask(asked, "a token of the next key")
+        await authenticate(remote_verifier, "a token of the next key")
     clock.now += 30
-    await ask(asked, "a token of the next key")
+    await authenticate(remote_verifier, "a token of the next key")
     assert server.fetches == 2
 
 
 @pytest.mark.parametrize(("status", "keys"), [(500, JWKS), (200, "<html>"), (200, "{}"), (302, "")])
-async def test_a_failing_key_server_is_asked_once_per_cooldown(
+async def test_a_failing_key_server_gets_one_request_per_cooldown(
     server: KeyServer, status: int, keys: str
 ) -> None:
     server.status, server.keys = status, keys
     clock = Clock()
-    asked = remote(server, clock)
+    remote_verifier = remote(server, clock)
     for _ in range(20):
         with pytest.raises(Unauthorized):
-            await ask(asked)
+            await authenticate(remote_verifier)
     assert server.fetches == 1
     server.status, server.keys = 200, JWKS
     clock.now += 30
-    await ask(asked)
+    await authenticate(remote_verifier)
 
 
 async def test_old_keys_stay_good_for_an_hour_while_the_key_server_fails(server: KeyServer) -> None:
     clock = Clock()
-    asked = remote(server, clock)
-    await ask(asked)
+    remote_verifier = remote(server, clock)
+    await authenticate(remote_verifier)
     server.status = 503
     clock.now += 3539
-    await ask(asked, assertion=[_fresh(clock)])
+    await authenticate(remote_verifier, assertion=[_fresh(clock)])
     clock.now = GOLDEN["now"] + 3600
     keys = RemoteKeys(server.url, public_keys, clock=clock)
     server.status = 200
@@ -245,10 +247,10 @@ async def test_old_keys_stay_good_for_an_hour_while_the_key_server_fails(server:
 
 async def test_a_caller_that_hangs_up_does_not_stop_the_fetch(server: KeyServer) -> None:
     server.open.clear()
-    asked = remote(server, Clock())
-    impatient = asyncio.create_task(ask(asked))
-    await server.asked.wait()
-    patient = asyncio.create_task(ask(asked))
+    remote_verifier = remote(server, Clock())
+    impatient = asyncio.create_task(authenticate(remote_verifier))
+    await server.requested.wait()
+    patient = asyncio.create_task(authenticate(remote_verifier))
     impatient.cancel()
     server.open.set()
     await patient

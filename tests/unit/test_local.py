@@ -1,4 +1,4 @@
-"""What `local` is made of, as far as it needs no process."""
+"""Parts of `local` that need no process."""
 
 import re
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert found["HOME"] != "/nowhere"
 
 
-def test_a_line_that_sets_nothing_is_named(tmp_path: Path) -> None:
+def test_a_line_that_sets_nothing_is_refused_by_its_number(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("A=1\nnonsense\n")
     with pytest.raises(CannotStart, match=r"\.env:2 is no NAME=value"):
@@ -113,7 +113,7 @@ def test_a_line_that_sets_nothing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "x"])
-def test_a_port_that_is_none_is_named(text: str) -> None:
+def test_an_invalid_port_is_refused_by_the_name_of_its_variable(text: str) -> None:
     with pytest.raises(CannotStart, match="GATEWAY_PORT"):
         port({"GATEWAY_PORT": text}, "GATEWAY_PORT", 1)
 

@@ -1,4 +1,4 @@
-"""Log lines: JSON with a static event, the ids of what is being done, and nothing anybody said."""
+"""Log lines: JSON with a static event name and the ids of the work, and no content of users or models."""
 
 import ast
 import json
@@ -15,7 +15,7 @@ from shared.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 EVENT = re.compile(r"[a-z_]+\.[a-z_]+\Z")
-#: What people or models wrote, and what proves who somebody is.
+#: Content of users and models, and credentials.
 CONTENT = {"text", "content", "arguments", "message", "delta", "claims", "token", "authorization"}
 
 _SCRIPT = """
@@ -43,7 +43,7 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def lines() -> list[Json]:
-    """What a process of its own logs."""
+    """The log lines of a separate process."""
     ran = subprocess.run(
         [sys.executable, "-c", _SCRIPT],
         cwd=ROOT,
@@ -68,7 +68,7 @@ def test_a_line_is_one_object_with_level_event_function_and_time(lines: list[Jso
     assert "ZeroDivisionError" in lines[2]["exc_info"]
 
 
-def test_ids_are_bound_to_what_is_done_inside_child_tasks_included(lines: list[Json]) -> None:
+def test_bound_ids_are_in_all_lines_inside_child_tasks_included(lines: list[Json]) -> None:
     assert (lines[0]["run_id"], lines[0]["user_id"]) == ("run", "user")
     assert lines[1]["run_id"] == "run"
     assert "user_id" not in lines[1]

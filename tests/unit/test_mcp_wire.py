@@ -1,4 +1,4 @@
-"""The wire of `tools`: whatever is posted is a message or a fault, and a state is of one call."""
+"""The wire of `tools`: every body is a message or a fault, and a state belongs to one call."""
 
 import json
 from contextlib import suppress
@@ -56,7 +56,7 @@ def request(message: Any, **headers: str) -> mcp.Request:
 
 
 @given(st.binary(max_size=40) | _MESSAGES.map(lambda m: json.dumps(m).encode()), _HEADERS)
-def test_whatever_is_posted_is_a_message_or_a_fault(body: bytes, headers: dict[str, str]) -> None:
+def test_any_body_is_a_message_or_a_fault(body: bytes, headers: dict[str, str]) -> None:
     with suppress(mcp.Fault):
         found = mcp.read(body, headers)
         if isinstance(found, mcp.Request):
@@ -80,28 +80,28 @@ def test_whatever_is_posted_is_a_message_or_a_fault(body: bytes, headers: dict[s
         (message(params={"_meta": {VERSION: mcp.MODERN}}), -32602),
     ],
 )
-def test_what_is_no_request_is_told_so(posted: Any, code: int) -> None:
-    with pytest.raises(mcp.Fault) as told:
+def test_a_message_that_is_not_a_request_is_a_fault(posted: Any, code: int) -> None:
+    with pytest.raises(mcp.Fault) as fault:
         read(posted)
-    assert (told.value.status, told.value.body["error"]["code"]) == (400, code)
+    assert (fault.value.status, fault.value.body["error"]["code"]) == (400, code)
 
 
-def test_a_body_that_is_not_json_is_told_so() -> None:
-    with pytest.raises(mcp.Fault) as told:
+def test_a_body_that_is_not_json_is_a_fault() -> None:
+    with pytest.raises(mcp.Fault) as fault:
         mcp.read(b"{", {})
-    assert told.value.body["error"]["code"] == -32700
+    assert fault.value.body["error"]["code"] == -32700
 
 
 @pytest.mark.parametrize("header", ["mcp-protocol-version", "mcp-method", "mcp-name"])
-def test_headers_repeat_the_body(header: str) -> None:
+def test_headers_that_contradict_the_body_are_a_fault(header: str) -> None:
     for value in ("", "b", "=?base64?!?="):
-        with pytest.raises(mcp.Fault) as told:
+        with pytest.raises(mcp.Fault) as fault:
             read(message(), **{header: value})
-        assert told.value.body["error"]["code"] == -32020
+        assert fault.value.body["error"]["code"] == -32020
     missing = {name: value for name, value in HEADERS.items() if name != header}
-    with pytest.raises(mcp.Fault) as told:
+    with pytest.raises(mcp.Fault) as fault:
         mcp.read(json.dumps(message()).encode(), missing)
-    assert told.value.body["error"]["code"] == -32020
+    assert fault.value.body["error"]["code"] == -32020
 
 
 @pytest.mark.parametrize("name", ["=?base64?YQ==?=", " a", "a\t "])
@@ -109,12 +109,12 @@ def test_a_name_is_read_as_headers_carry_it(name: str) -> None:
     assert request(message(), mcp_name=name).params["name"] == "a"
 
 
-def test_a_version_nobody_knows_is_told_those_we_know() -> None:
+def test_the_fault_for_an_unknown_version_lists_the_supported_ones() -> None:
     posted = message(params={"_meta": {**META, VERSION: "2099-01-01"}})
-    with pytest.raises(mcp.Fault) as told:
+    with pytest.raises(mcp.Fault) as fault:
         read(posted, mcp_protocol_version="2099-01-01")
-    error = told.value.body["error"]
-    assert (told.value.status, error["code"]) == (400, -32022)
+    error = fault.value.body["error"]
+    assert (fault.value.status, error["code"]) == (400, -32022)
     assert error["data"]["requested"] == "2099-01-01"
     assert mcp.MODERN in error["data"]["supported"]
 
@@ -126,7 +126,7 @@ def test_each_era_has_methods_of_its_own() -> None:
         assert replace(older, method=method).is_known is not is_today
 
 
-def test_a_form_is_only_asked_of_who_knows_forms() -> None:
+def test_only_a_client_that_declares_forms_has_the_capability() -> None:
     def able(declared: Json) -> frozenset[str]:
         meta = {**META, "io.modelcontextprotocol/clientCapabilities": declared}
         return request(message(params={"_meta": meta})).capabilities

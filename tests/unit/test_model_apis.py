@@ -1,4 +1,4 @@
-"""Both APIs, one conversation: what a model says is the same to us, whichever API it says it by."""
+"""Both APIs give the same events for the same response of a model."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ CALLS = (FunctionCall("a", "look", ('{"at":', '"sky"}')), FunctionCall("b", "wai
 
 
 def chat_stream(*output: Output, finish: str) -> list[bytes]:
-    """The same turn as `responses.stream` has, by Chat Completions."""
+    """The turn of `responses.stream`, over Chat Completions."""
     sent: list[bytes] = []
     calls = 0
     for each in output:
@@ -58,7 +58,7 @@ def _pieces(index: int, call: FunctionCall) -> list[Json]:
 
 
 def read(reader: StreamReader, reads: Sequence[bytes]) -> list[ModelEvent]:
-    """The events of a stream, without what only its API has: opaque data, and how it numbers calls."""
+    """The events of a stream, without the parts that only its API has: opaque data, and the numbers of calls."""
     events = [event for data in reads for event in reader.feed(data)] + reader.finish()
     numbers: dict[int, int] = {}
     for event in events:
@@ -78,7 +78,7 @@ def read(reader: StreamReader, reads: Sequence[bytes]) -> list[ModelEvent]:
         ((TEXT,), "content_filter", "incomplete", "content_filter"),
     ],
 )
-def test_a_turn_is_the_same_events(
+def test_a_turn_gives_the_same_events_over_both_apis(
     output: Sequence[Output], finish: str, status: str, reason: str | None
 ) -> None:
     chat = read(ChatCompletions().reader(), chat_stream(*output, finish=finish))
@@ -90,7 +90,9 @@ def test_a_turn_is_the_same_events(
 
 
 @given(st.data(), st.booleans())
-def test_where_reads_end_changes_neither(data: st.DataObject, is_chat: bool) -> None:
+def test_the_split_into_reads_changes_the_events_of_neither_api(
+    data: st.DataObject, is_chat: bool
+) -> None:
     output = (THOUGHT, Message(("Grüße, ", "🌍")), *CALLS)
     api = ChatCompletions() if is_chat else Responses("")
     sent = chat_stream(*output, finish="tool_calls") if is_chat else responses.stream(*output)
@@ -118,7 +120,7 @@ def conversation() -> ModelRequest:
     )
 
 
-def test_a_conversation_is_sent_with_the_same_words_in_the_same_order() -> None:
+def test_both_apis_send_the_same_texts_in_the_same_order() -> None:
     request = conversation()
     chat = ChatCompletions().body(request, "fake-1")
     theirs = Responses("").body(request, "fake-1")
@@ -136,7 +138,7 @@ def test_a_conversation_is_sent_with_the_same_words_in_the_same_order() -> None:
     ("api", "other"),
     [("chat_completions", "responses"), ("responses", "chat_completions")],
 )
-def test_an_adapter_is_imported_once_it_is_needed_and_the_other_never(api: str, other: str) -> None:
+def test_only_the_adapter_in_use_is_imported(api: str, other: str) -> None:
     script = f"""
 import asyncio, sys
 from shared.http.services import run_services

@@ -8,7 +8,7 @@ from functions.tools.tool import Caller
 from shared.core.json import Json
 
 MINE, THEIRS = Caller({"sub": "me"}), Caller({"sub": "them"})
-ASKED: dict[str, Json] = {
+QUESTIONS: dict[str, Json] = {
     "name": {"method": "elicitation/create", "params": {}},
     "roots": {"method": "roots/list", "params": {}},
 }
@@ -16,23 +16,23 @@ YES: Json = {"action": "accept", "content": {"name": "Ada"}}
 ROOTS: Json = {"roots": []}
 
 
-async def asked(*replies: tuple[str, Json | None, Caller]) -> dict[str, Json] | None:
-    """Ask both questions; reply to them by method, in turn, as these callers."""
+async def replied(*replies: tuple[str, Json | None, Caller]) -> dict[str, Json] | None:
+    """Send both questions and these replies, each by its method and caller, in order. Returns the answers."""
     questions = Questions()
-    told: dict[str, str] = {}
+    sent: dict[str, str] = {}
 
     async def notify(message: Json) -> None:
-        told[message["method"]] = message["id"]
-        if len(told) == len(ASKED):
+        sent[message["method"]] = message["id"]
+        if len(sent) == len(QUESTIONS):
             for method, result, caller in replies:
-                questions.take(mcp.Reply(told[method], result), caller)
+                questions.take(mcp.Reply(sent[method], result), caller)
 
     async with asyncio.timeout(5):
-        return await questions.ask(ASKED, MINE, notify)
+        return await questions.ask(QUESTIONS, MINE, notify)
 
 
 async def test_answers_come_in_any_order_and_the_first_counts() -> None:
-    answers = await asked(
+    answers = await replied(
         ("roots/list", ROOTS, MINE),
         ("elicitation/create", YES, MINE),
         ("elicitation/create", {"action": "cancel"}, MINE),
@@ -41,8 +41,8 @@ async def test_answers_come_in_any_order_and_the_first_counts() -> None:
     assert answers == {"name": {"name": "Ada"}, "roots": ROOTS}
 
 
-async def test_nobody_answers_for_another() -> None:
-    answers = await asked(
+async def test_a_reply_of_another_caller_is_dropped() -> None:
+    answers = await replied(
         ("elicitation/create", {"action": "accept", "content": {"name": "Eve"}}, THEIRS),
         ("elicitation/create", YES, MINE),
         ("roots/list", ROOTS, MINE),
@@ -51,17 +51,17 @@ async def test_nobody_answers_for_another() -> None:
     assert answers == {"name": {"name": "Ada"}, "roots": ROOTS}
 
 
-async def test_who_refuses_or_cannot_answer_ends_the_asking() -> None:
+async def test_a_refusal_or_an_empty_reply_ends_all_questions() -> None:
     for no in (None, {"action": "decline"}):
-        answers = await asked(("elicitation/create", no, MINE), ("roots/list", ROOTS, MINE))
+        answers = await replied(("elicitation/create", no, MINE), ("roots/list", ROOTS, MINE))
         assert answers is None
 
 
-def test_a_reply_that_nobody_waits_for_is_dropped() -> None:
+def test_a_reply_without_a_question_is_dropped() -> None:
     Questions().take(mcp.Reply("1", {}), MINE)
 
 
-def test_what_is_no_answer_is_none() -> None:
+def test_an_invalid_answer_counts_as_no_answer() -> None:
     assert answers_of({"a": 5, "b": {"action": "accept"}, "c": YES}) == {
         "b": {},
         "c": {"name": "Ada"},

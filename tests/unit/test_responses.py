@@ -1,4 +1,4 @@
-"""The Responses API: what is sent, and what may come back: any JSON, in any reads."""
+"""The Responses API: the requests that are sent, and responses of any JSON in any split of reads."""
 
 import json
 from itertools import pairwise
@@ -91,7 +91,7 @@ def test_raw_reasoning_is_reasoning(name: str) -> None:
 
 
 def test_the_encrypted_reasoning_of_an_item_in_progress_is_not_kept() -> None:
-    # What `output_item.added` brings may be incomplete, and Reasoning's does end early.
+    # The content in `output_item.added` may be incomplete; that of `Reasoning` is.
     kept = [e for e in _read(*stream(Reasoning("gAAA=="))) if isinstance(e, ProviderData)]
 
     assert [each.item["encrypted_content"] for each in kept] == ["gAAA=="]
@@ -175,7 +175,7 @@ def test_event_lines_comments_and_unknown_events_make_no_difference() -> None:
 
 
 @given(st.data())
-def test_where_reads_end_makes_no_difference(data: st.DataObject) -> None:
+def test_the_split_into_reads_does_not_change_the_events(data: st.DataObject) -> None:
     call = FunctionCall("call_a", "look", ('{"at": "Köln"}',))
     whole = b"".join(stream(Reasoning("gAAA=="), Message(("Grüße, ", "🌍")), call))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
@@ -206,7 +206,7 @@ _EVENTS = st.builds(
 
 
 @given(st.lists(_EVENTS, max_size=5))
-def test_whatever_it_sends_is_an_answer_or_a_failed_model(sent: list[Json]) -> None:
+def test_any_stream_is_an_answer_or_a_model_failure(sent: list[Json]) -> None:
     lines = [b"data: " + json.dumps(body).encode() + b"\n\n" for body in sent]
     try:
         *events, ended = _read(*lines, *stream())
@@ -251,13 +251,13 @@ def _body(*items: Item, context: Any = (), tools: Any = (), **settings: Any) -> 
 
 
 def _accept(body: Json) -> None:
-    """Check a body against OpenAI's types, strictly: none of its members is one they do not have."""
+    """Check a body against OpenAI's types strictly: a member that the types lack fails."""
     params = response_create_params.ResponseCreateParamsStreaming
     TypeAdapter(params).validate_python({**body, "input": []})
     assert body.keys() <= params.__annotations__.keys()
     for item in body["input"]:
         if item.get("role") == "assistant":
-            # Their type of what a model wrote has an id, which only stored messages need.
+            # OpenAI's type of a model's message requires an id, which only stored messages need.
             whole = {**item, "id": "msg_1", "status": "completed"}
             whole["content"] = [{**part, "annotations": []} for part in item["content"]]
             TypeAdapter(ResponseOutputMessageParam).validate_python(whole)
@@ -314,7 +314,7 @@ def _provider(*items: Json, **origin: str) -> Json:
     return {**ORIGIN, **origin, "items": list(items)}
 
 
-def test_reasoning_is_sent_back_in_its_place_as_it_was_received() -> None:
+def test_reasoning_is_sent_back_unchanged_and_in_its_place() -> None:
     first, second = _reasoning("gA==", "Look."), _reasoning("gB==", id="rs_2")
     phase = {"type": "message", "phase": "commentary"}
     items = [
@@ -339,7 +339,7 @@ def test_reasoning_is_sent_back_in_its_place_as_it_was_received() -> None:
         {"base_url": "https://elsewhere.example.com/v1"},
     ],
 )
-def test_reasoning_goes_only_to_where_it_came_from(origin: dict[str, str]) -> None:
+def test_reasoning_is_sent_only_to_the_api_and_address_it_came_from(origin: dict[str, str]) -> None:
     provider = _provider(_reasoning("canary"), **origin)
     spoken = _message("m", "assistant", "hi", provider=provider)
 
@@ -417,7 +417,7 @@ def test_a_choice_of_tools_is_not_sent_without_tools() -> None:
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & body.keys()
 
 
-def test_the_written_streams_have_only_events_that_openai_knows() -> None:
+def test_the_streams_of_these_tests_have_only_event_types_of_openai() -> None:
     from openai.types.responses import ResponseStreamEvent
 
     union, _ = get_args(ResponseStreamEvent)

@@ -1,4 +1,4 @@
-"""What an operator says of MCP servers, and how it is refused when it cannot be meant."""
+"""The setting MCP_SERVERS, and the errors for invalid entries."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ def named(value: Any, **more: Any) -> list[Server]:
     return servers_of(Settings(mcp_servers=text, **more))
 
 
-def test_a_server_has_what_its_operator_says() -> None:
+def test_a_server_has_the_members_of_its_entry() -> None:
     (server,) = named(
         {
             "crm": {
@@ -45,12 +45,12 @@ def test_our_own_tools_need_no_entry_and_take_a_policy() -> None:
     assert server.approval == {"add_note": "edit"}
     assert server.tools == frozenset({"add_note"})
     assert named({"tools": {"approval": "ask"}}) == [], (
-        "without the function there is nothing to say"
+        "without the function its entry has no effect"
     )
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("{", "is not JSON"),
         ([], "must be an object"),
@@ -67,6 +67,6 @@ def test_our_own_tools_need_no_entry_and_take_a_policy() -> None:
         ({"tools": []}, "tools has the members"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_name(value: Any, told: str) -> None:
-    with pytest.raises(InvalidSettings, match=told):
+def test_an_invalid_entry_is_refused_by_its_name(value: Any, message: str) -> None:
+    with pytest.raises(InvalidSettings, match=message):
         named(value, tools_url="http://tools/mcp")

@@ -50,14 +50,14 @@ def test_a_number_outside_its_range_is_refused_in_one_sentence(name: str, text: 
         Settings.from_env({name: text})
 
 
-def test_a_word_that_a_setting_does_not_know_is_refused_in_one_sentence() -> None:
+def test_an_unknown_choice_is_refused_in_one_sentence() -> None:
     known = r"OPENAI_API must be one of chat_completions, responses\.\Z"
     with pytest.raises(InvalidSettings, match=known):
         Settings.from_env({"OPENAI_API": "assistants"})
     assert Settings.from_env({"OPENAI_API": "responses"}).openai_api == "responses"
 
 
-def test_what_must_be_below_another_setting_is_refused_above_it() -> None:
+def test_a_renewal_period_that_is_not_below_the_lease_is_refused() -> None:
     with pytest.raises(InvalidSettings, match=r"LEASE_RENEW_SECONDS must be below LEASE_SECONDS\."):
         Settings.from_env({"LEASE_SECONDS": "5", "LEASE_RENEW_SECONDS": "5"})
 
@@ -71,7 +71,7 @@ def test_every_number_has_a_range_and_its_default_is_inside() -> None:
             assert allowed.least <= each.default <= allowed.most, each.name
 
 
-def test_what_is_missing_is_named_all_at_once() -> None:
+def test_one_error_names_all_missing_settings() -> None:
     with pytest.raises(InvalidSettings, match="SUPABASE_URL, GATEWAY_PUBLIC_KEYS"):
         Settings().require("supabase_url", "gateway_public_keys", "host")
 

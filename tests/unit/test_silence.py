@@ -7,7 +7,7 @@ import pytest
 from shared.models.openai import SilenceLimit
 
 
-async def test_a_chunk_that_arrives_as_the_silence_ends_is_worked_on_in_peace() -> None:
+async def test_the_limit_does_not_pass_while_a_chunk_is_processed() -> None:
     worked = False
 
     async def turn() -> None:

@@ -1,4 +1,4 @@
-"""What a terminal makes of what a person types at a question."""
+"""Answers to interrupts that a user types at the terminal."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ from local.questions import LeftOpen, decide
 from local.screen import Screen
 
 MAY_EDIT: dict[str, Any] = {"responseSchema": {"properties": {"approved": {}, "arguments": {}}}}
-WANTS: dict[str, Any] = {
+INPUT_REQUIRED: dict[str, Any] = {
     "reason": "input_required",
     "responseSchema": {"properties": {"city": {"type": "string", "description": "Which one"}}},
 }
@@ -20,8 +20,8 @@ def decided(
     monkeypatch: pytest.MonkeyPatch, typed: str, **question: Any
 ) -> tuple[str, dict[str, Any] | None]:
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-    asked = {"id": "q", "reason": "tool_call", "message": "May it?", **question}
-    answer = decide(asked, Screen(is_terminal=True))
+    interrupt = {"id": "q", "reason": "tool_call", "message": "May it?", **question}
+    answer = decide(interrupt, Screen(is_terminal=True))
     assert answer["interruptId"] == "q"
     return answer["status"], answer.get("payload")
 
@@ -29,32 +29,36 @@ def decided(
 @pytest.mark.parametrize(
     ("typed", "approved"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False)]
 )
-def test_a_yes_is_a_yes_and_nothing_is_a_no(
+def test_only_an_explicit_yes_approves(
     monkeypatch: pytest.MonkeyPatch, typed: str, approved: bool
 ) -> None:
     assert decided(monkeypatch, typed) == ("resolved", {"approved": approved})
 
 
 @pytest.mark.parametrize("typo", ["{", "[1]", "yse", '{"a": }'])
-def test_a_typo_is_neither_and_is_asked_again(monkeypatch: pytest.MonkeyPatch, typo: str) -> None:
+def test_a_typo_is_no_answer_and_the_question_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, typo: str
+) -> None:
     changed = decided(monkeypatch, f'{typo}\n{{"a": 2}}\n', **MAY_EDIT)
     assert changed == ("resolved", {"approved": True, "arguments": {"a": 2}})
     assert decided(monkeypatch, f"{typo}\ny\n") == ("resolved", {"approved": True})
 
 
-def test_arguments_that_may_not_be_changed_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_cannot_be_changed_where_the_policy_forbids_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert decided(monkeypatch, '{"a": 2}\nn\n') == ("resolved", {"approved": False})
 
 
-def test_what_a_tool_wants_is_named_and_given_as_json(
+def test_the_fields_of_a_tools_question_are_listed_and_answered_as_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = decided(monkeypatch, 'Berlin\n{"city": "Berlin"}\n', **WANTS)
+    given = decided(monkeypatch, 'Berlin\n{"city": "Berlin"}\n', **INPUT_REQUIRED)
     assert given == ("resolved", {"city": "Berlin"})
     assert "city: string (Which one)" in capsys.readouterr().err
-    assert decided(monkeypatch, "\n", **WANTS) == ("cancelled", None)
+    assert decided(monkeypatch, "\n", **INPUT_REQUIRED) == ("cancelled", None)
 
 
-def test_the_end_of_what_is_typed_leaves_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_input_leaves_the_interrupt_open(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LeftOpen):
         decided(monkeypatch, "{\n", **MAY_EDIT)

@@ -1,4 +1,4 @@
-"""A model's stream becomes events, whatever its provider's habits."""
+"""A model's stream becomes the same events despite the differences of providers."""
 
 from shared.agents.turn import TurnRecorder
 from shared.core.events import Draft
@@ -46,14 +46,14 @@ def test_reasoning_ends_where_the_text_begins() -> None:
     assert completed(drafts, "message") == [{"role": "assistant", "content": "ab"}]
 
 
-def test_a_turn_that_says_nothing_leaves_nothing() -> None:
+def test_a_turn_without_output_has_no_items() -> None:
     turn, drafts = play(TurnEnded("stop", Usage()))
 
     assert drafts == []
     assert turn.items == []
 
 
-def test_calls_numbered_alike_are_told_apart_by_their_ids() -> None:
+def test_calls_with_the_same_index_are_distinguished_by_their_ids() -> None:
     turn, drafts = play(
         ToolCallDelta(0, "a", "first", '{"n": 1}'), ToolCallDelta(0, "b", "second", '{"n": 2}')
     )
@@ -65,7 +65,7 @@ def test_calls_numbered_alike_are_told_apart_by_their_ids() -> None:
     ]
 
 
-def test_pieces_of_two_calls_may_come_in_turns() -> None:
+def test_pieces_of_two_calls_may_alternate() -> None:
     _, drafts = play(
         ToolCallDelta(0, "a", "f", ""),
         ToolCallDelta(1, "b", "g", ""),
@@ -111,7 +111,7 @@ def kept(item: dict[str, object]) -> object:
     return item.get("provider")
 
 
-def test_what_a_provider_wants_back_is_kept_with_what_follows_it() -> None:
+def test_provider_data_is_kept_with_the_item_that_follows_it() -> None:
     turn, drafts = play(
         opaque("before the message"),
         TextDelta("let me "),
@@ -129,7 +129,7 @@ def test_what_a_provider_wants_back_is_kept_with_what_follows_it() -> None:
     assert [item.data for item in turn.items] == [message, first, second]
 
 
-def test_what_describes_the_message_is_kept_with_it_though_it_comes_later() -> None:
+def test_provider_data_about_the_message_is_kept_with_it_even_when_it_comes_later() -> None:
     phase = ProviderData(ORIGIN, {"type": "message", "phase": "commentary"}, "message")
     _, drafts = play(TextDelta("wait"), phase, ToolCallDelta(0, "a", "f", "{}"))
 
@@ -139,7 +139,7 @@ def test_what_describes_the_message_is_kept_with_it_though_it_comes_later() -> N
 
 
 def test_reasoning_that_nothing_followed_is_not_kept() -> None:
-    # An API refuses reasoning that is not followed by what it was for.
+    # An API refuses reasoning that is not followed by the item it belongs to.
     turn, drafts = play(ReasoningDelta("hm"), opaque("last"), TurnEnded("length", Usage()))
 
     assert completed(drafts, "reasoning") == [{"text": "hm", "message_id": turn.message_id}]
