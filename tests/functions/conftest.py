@@ -1,4 +1,4 @@
-"""Processes that several of these files start."""
+"""Processes that several test files start."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.processes import Process, started
 
-#: The key of the weather tool, which appears nowhere.
+#: The key of the weather tool, which must appear in no log, result or row.
 CANARY = "canary-of-a-key"
 
 

@@ -1,4 +1,4 @@
-"""The agent with hands: a model that calls tools, the function `tools` in a process of its own, and foreign servers."""
+"""An agent with tools: those of the function `tools` in a process of its own, and those of foreign servers."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def servers(url: str, **more: Any) -> str:
     return json.dumps({"other": {"url": url, "approval": "never", **more}})
 
 
-async def said(params: Json) -> Json:
+async def found(params: Json) -> Json:
     return {"content": [{"type": "text", "text": f"found {params['arguments']}"}]}
 
 
@@ -70,7 +70,7 @@ async def test_three_calls_of_one_turn_reach_the_tools_as_their_user(
     assert "canary" not in str([dict(row) for row in rows])
 
 
-async def test_a_denied_call_is_a_result_and_an_audit(
+async def test_a_call_of_an_admins_tool_by_another_user_is_an_error_result(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     person = await agent.person()
@@ -94,7 +94,8 @@ async def test_an_approval_waits_across_a_restart_of_every_process(
         async with database.owner() as owner:
             note = await owner.fetchval("select id::text from agent.note")
         model.will(calls(("b", "delete_note", json.dumps({"id": note}))))
-        asked = (await person.run(run_input("delete it", run="run-1")))[-1]["outcome"]["interrupts"]
+        ending = (await person.run(run_input("delete it", run="run-1")))[-1]
+        (interrupt,) = ending["outcome"]["interrupts"]
         await tools.signal(signal.SIGKILL)
     async with (
         started("tools", database, model) as tools,
@@ -102,13 +103,13 @@ async def test_an_approval_waits_across_a_restart_of_every_process(
     ):
         again = Person(agent.client, agent.base, person.sub, person.session_id)
         model.will(says("deleted"))
-        assert text(await again.run(resumes(asked[0], {"approved": True}))) == "deleted"
+        assert text(await again.run(resumes(interrupt, {"approved": True}))) == "deleted"
 
     async with database.owner() as owner:
         assert await owner.fetchval("select count(*) from agent.note") == 0
 
 
-async def test_a_server_that_is_down_costs_its_tools_and_not_the_run(
+async def test_a_run_continues_without_the_tools_of_a_server_that_is_down(
     database: TestDatabase, model: ModelServer
 ) -> None:
     nowhere = servers("http://127.0.0.1:9/mcp")
@@ -120,11 +121,11 @@ async def test_a_server_that_is_down_costs_its_tools_and_not_the_run(
     assert "tools" not in model.requests[0]
 
 
-async def test_a_foreign_server_of_before_is_spoken_to_as_it_knows(
+async def test_a_foreign_server_of_an_older_version_gets_requests_of_that_version(
     database: TestDatabase, model: ModelServer
 ) -> None:
     async with (
-        foreign(said) as (url, asked),
+        foreign(found) as (url, received),
         serve(
             database,
             model,
@@ -137,16 +138,16 @@ async def test_a_foreign_server_of_before_is_spoken_to_as_it_knows(
         await person.run(run_input("go"))
 
     assert tool_results(model) == ["found {'n': 1}"]
-    assert "bearer canary-secret" in asked[-1]["head"]
+    assert "bearer canary-secret" in received[-1]["head"]
     assert "canary" not in json.dumps(model.requests)
 
 
-async def test_what_a_foreign_server_says_of_its_tools_is_not_believed(
+async def test_annotations_of_a_foreign_server_do_not_replace_approval(
     database: TestDatabase, model: ModelServer
 ) -> None:
     harmless = {"name": "wipe", "annotations": {"readOnlyHint": True, "destructiveHint": False}}
     async with (
-        foreign(said, harmless) as (url, asked),
+        foreign(found, harmless) as (url, received),
         serve(database, model, mcp_servers=servers(url, approval="ask")) as agent,
     ):
         person = await agent.person()
@@ -154,10 +155,10 @@ async def test_what_a_foreign_server_says_of_its_tools_is_not_believed(
         seen = await person.run(run_input("go"))
 
     assert seen[-1]["outcome"]["type"] == "interrupt"
-    assert "tools/call" not in [request["method"] for request in asked]
+    assert "tools/call" not in [request["method"] for request in received]
 
 
-async def test_the_operators_word_on_our_own_tools_is_above_theirs(
+async def test_the_operators_settings_override_those_of_our_own_tools(
     database: TestDatabase, model: ModelServer, tools: Process
 ) -> None:
     policy = json.dumps({"tools": {"approval": {"calculator": "ask"}, "tools": ["calculator"]}})
@@ -172,7 +173,7 @@ async def test_the_operators_word_on_our_own_tools_is_above_theirs(
     assert offered == ["calculator"]
 
 
-async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
+async def test_a_tool_that_hangs_dies_or_returns_too_much_is_a_result(
     database: TestDatabase, model: ModelServer
 ) -> None:
     async def behave(params: Json) -> Json:
@@ -203,25 +204,25 @@ async def test_a_tool_that_hangs_dies_or_says_too_much_is_a_result(
     assert by_length[0] == "The server's answer is too large."
     assert "did not answer in time" in by_length[1]
     assert "broke off" in by_length[2]
-    assert "broke off" in by_length[3], "whoever answered may have passed the call on"
+    assert "broke off" in by_length[3], "a proxy that answered may have forwarded the call"
     assert by_length[4].endswith("[cut here: 3000000 characters in all]")
 
 
-async def test_a_process_that_remembers_an_older_servers_tools_calls_them_as_it_knows(
+async def test_a_stored_list_of_an_older_servers_tools_is_enough_to_call_them(
     database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_list(*_: object) -> list[Json]:
         return await asyncio.Event().wait()  # type: ignore[return-value]  # it never does
 
-    async with foreign(said) as (url, asked):
+    async with foreign(found) as (url, received):
         for nth in range(2):
             async with serve(database, model, mcp_servers=servers(url)) as agent:
                 person = await agent.person()
                 if nth:
-                    # The list that the first process stored is all it has: its first request to the server is a call.
+                    # Only the list that the first process stored is there: the first request to the server is a call.
                     monkeypatch.setattr("shared.mcp.client.Client.list_tools", no_list)
-                    asked.clear()
+                    received.clear()
                 model.will(calls(("a", "look_up", '{"n": 1}')), says("done"))
                 await person.run(run_input("go", run=f"run-{nth}"))
                 assert tool_results(model) == ["found {'n': 1}"]
-    assert "tools/list" not in [request["method"] for request in asked]
+    assert "tools/list" not in [request["method"] for request in received]

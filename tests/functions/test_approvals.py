@@ -1,4 +1,4 @@
-"""Calls that wait for their user: asked as interrupts, answered by a later run, made at most once."""
+"""Calls that need approval: raised as interrupts, answered by a later run, made at most once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,36 +37,38 @@ async def agent(
         yield served
 
 
-async def test_a_call_that_needs_a_yes_ends_the_run_after_those_that_need_none(
+async def test_a_call_that_needs_approval_ends_the_run_after_the_calls_that_need_none(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person = await agent.person()
 
-    (asked,) = await interrupted(person, model, ("a", "look", "{}"), ("b", "pay", '{"euros": 5}'))
+    (interrupt,) = await interrupted(
+        person, model, ("a", "look", "{}"), ("b", "pay", '{"euros": 5}')
+    )
 
     assert tools.calls == [("look", {})]
-    assert asked["reason"] == "tool_call"
-    assert asked["message"] == "May pay be called?"
-    assert asked["responseSchema"]["required"] == ["approved"]
-    assert "arguments" not in asked["responseSchema"]["properties"]
-    assert asked["expiresAt"] > "2026"
+    assert interrupt["reason"] == "tool_call"
+    assert interrupt["message"] == "May pay be called?"
+    assert interrupt["responseSchema"]["required"] == ["approved"]
+    assert "arguments" not in interrupt["responseSchema"]["properties"]
+    assert interrupt["expiresAt"] > "2026"
     shown = (await person.request("GET", "/runs/run-1")).json()
-    assert (shown["status"], shown["interrupts"]) == ("interrupted", [asked])
+    assert (shown["status"], shown["interrupts"]) == ("interrupted", [interrupt])
 
 
-async def test_a_yes_makes_the_call_once_and_shows_only_its_result(
+async def test_an_approved_call_is_made_once_and_only_its_result_is_shown(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person = await agent.person()
-    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
+    (interrupt,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     model.will(says("done"))
 
-    seen = await person.run(resumes(asked, {"approved": True}))
+    seen = await person.run(resumes(interrupt, {"approved": True}))
 
     assert tools.calls == [("pay", {"euros": 5})]
     assert "TOOL_CALL_START" not in types(seen)
     (result,) = [frame for frame in seen if frame["type"] == "TOOL_CALL_RESULT"]
-    assert (result["toolCallId"], result["content"]) == (asked["toolCallId"], "paid")
+    assert (result["toolCallId"], result["content"]) == (interrupt["toolCallId"], "paid")
     assert text(seen) == "done"
     assert tool_results(model) == ["paid"]
 
@@ -80,14 +82,14 @@ async def test_a_yes_makes_the_call_once_and_shows_only_its_result(
         ({"status": "cancelled", "payload": {"approved": True}}, "did not allow"),
     ],
 )
-async def test_anything_but_a_plain_yes_is_a_no_and_the_model_gets_the_reason(
+async def test_without_a_plain_approval_the_call_is_refused_and_the_model_gets_the_reason(
     agent: Served, model: ModelServer, tools: CountingTools, answer: Json, reason: str
 ) -> None:
     person = await agent.person()
-    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
+    (interrupt,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     model.will(says("as you wish"))
 
-    await person.run(resumes(asked, **answer))
+    await person.run(resumes(interrupt, **answer))
 
     assert tools.calls == []
     assert reason in tool_results(model)[0]
@@ -97,14 +99,14 @@ async def test_arguments_are_changed_only_where_the_policy_allows_it(
     agent: Served, model: ModelServer, tools: CountingTools, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    asked = await interrupted(
+    interrupts = await interrupted(
         person, model, ("a", "pay", '{"euros": 5}'), ("b", "move", '{"euros": 5}')
     )
     model.will(says("done"))
     changed = {"approved": True, "arguments": {"euros": 9}}
-    both = [{"interruptId": a["id"], "status": "resolved", "payload": changed} for a in asked]
+    both = [{"interruptId": a["id"], "status": "resolved", "payload": changed} for a in interrupts]
 
-    await person.run({**resumes(asked[0]), "resume": both})
+    await person.run({**resumes(interrupts[0]), "resume": both})
 
     assert sorted(tools.calls) == [("move", {"euros": 9}), ("pay", {"euros": 5})]
     async with database.owner() as owner:
@@ -115,7 +117,7 @@ async def test_arguments_are_changed_only_where_the_policy_allows_it(
     assert kept == '"{\\"euros\\":9}"'
 
 
-async def test_a_call_that_cannot_be_made_is_not_asked_about(
+async def test_a_call_that_cannot_be_made_raises_no_interrupt(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person = await agent.person()
@@ -129,38 +131,38 @@ async def test_a_call_that_cannot_be_made_is_not_asked_about(
     assert tools.calls == []
 
 
-async def test_a_tools_own_question_is_answered_to_it(
+async def test_a_tool_gets_the_answer_to_its_own_question(
     database: TestDatabase, model: ModelServer
 ) -> None:
     name = {"type": "object", "properties": {"name": {"type": "string"}}}
 
     async def greet(_: Json) -> Question | str:
-        said = greeting.answers[-1]
-        if said is None:
+        answer = greeting.answers[-1]
+        if answer is None:
             return Question("What is your name?", name, state={"step": 1})
-        return f"hello {said['payload']['name']}, step {said['state']['step']}"
+        return f"hello {answer['payload']['name']}, step {answer['state']['step']}"
 
     greeting = CountingTools({"greet": greet})
     async with serve(database, model, greeting) as agent:
         person = await agent.person()
-        (asked,) = await interrupted(person, model, ("a", "greet", "{}"))
-        assert (asked["reason"], asked["responseSchema"]) == ("input_required", name)
-        assert "state" not in asked, "what a tool keeps for itself is not the client's"
+        (interrupt,) = await interrupted(person, model, ("a", "greet", "{}"))
+        assert (interrupt["reason"], interrupt["responseSchema"]) == ("input_required", name)
+        assert "state" not in interrupt, "the client does not get the tool's state"
         model.will(says("done"))
-        await person.run(resumes(asked, {"name": "Ada"}))
+        await person.run(resumes(interrupt, {"name": "Ada"}))
 
     assert tool_results(model) == ["hello Ada, step 1"]
 
 
-async def test_a_question_that_expired_is_no_longer_answered_and_blocks_nobody(
+async def test_an_expired_interrupt_cannot_be_answered_and_does_not_block_the_thread(
     agent: Served, model: ModelServer, tools: CountingTools, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
+    (interrupt,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     async with database.owner() as owner:
         await owner.execute("update agent.interrupt set expires_at = now() - interval '1 second'")
 
-    late = await person.request("POST", "/runs", resumes(asked, {"approved": True}))
+    late = await person.request("POST", "/runs", resumes(interrupt, {"approved": True}))
     assert (late.status_code, late.json()["code"]) == (409, "interrupt_expired")
 
     model.will(says("hello again"))
@@ -169,13 +171,13 @@ async def test_a_question_that_expired_is_no_longer_answered_and_blocks_nobody(
     assert tools.calls == []
 
 
-async def test_an_answer_counts_once_however_often_it_is_given(
+async def test_only_one_of_many_answers_to_an_interrupt_counts(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person = await agent.person()
-    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
+    (interrupt,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
     model.will(says("done"))
-    answers = [resumes(asked, {"approved": True}, run=f"run-{n}") for n in range(2, 8)]
+    answers = [resumes(interrupt, {"approved": True}, run=f"run-{n}") for n in range(2, 8)]
 
     responses = await asyncio.gather(*(person.request("POST", "/runs", a) for a in answers))
 
@@ -185,19 +187,19 @@ async def test_an_answer_counts_once_however_often_it_is_given(
     assert tools.calls == [("pay", {"euros": 5})]
 
 
-async def test_nobody_else_can_answer(
+async def test_another_user_cannot_answer_an_interrupt(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:
     person, other = await agent.person(), await agent.person()
-    (asked,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
+    (interrupt,) = await interrupted(person, model, ("b", "pay", '{"euros": 5}'))
 
-    refused = await other.request("POST", "/runs", resumes(asked, {"approved": True}))
+    refused = await other.request("POST", "/runs", resumes(interrupt, {"approved": True}))
 
     assert (refused.status_code, refused.json()["code"]) == (422, "nothing_to_answer")
     assert tools.calls == []
 
 
-async def test_a_run_makes_only_so_many_calls(
+async def test_a_run_makes_no_more_tool_calls_than_its_limit(
     database: TestDatabase, model: ModelServer, tools: CountingTools
 ) -> None:
     async with serve(database, model, tools, max_tool_calls=1) as few:
@@ -209,11 +211,11 @@ async def test_a_run_makes_only_so_many_calls(
     assert any("all the calls" in result for result in tool_results(model))
 
 
-async def test_what_was_called_refused_and_answered_is_in_the_audit(
+async def test_calls_refusals_and_answers_are_in_the_audit(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     person = await agent.person()
-    asked = await interrupted(
+    interrupts = await interrupted(
         person,
         model,
         ("a", "look", "{}"),
@@ -223,15 +225,15 @@ async def test_what_was_called_refused_and_answered_is_in_the_audit(
     )
     model.will(says("done"))
     answers = [
-        {"interruptId": asked[0]["id"], "status": "resolved", "payload": {"approved": True}},
-        {"interruptId": asked[1]["id"], "status": "cancelled"},
+        {"interruptId": interrupts[0]["id"], "status": "resolved", "payload": {"approved": True}},
+        {"interruptId": interrupts[1]["id"], "status": "cancelled"},
     ]
-    await person.run({**resumes(asked[0]), "resume": answers})
+    await person.run({**resumes(interrupts[0]), "resume": answers})
 
     async with database.owner() as owner:
         rows = await owner.fetch("select * from agent.audit_event order by id")
     found = sorted((r["action"], r["subject"], r["outcome"]) for r in rows)
-    ids = sorted((a["id"], o) for a, o in zip(asked, ("resolved", "cancelled"), strict=True))
+    ids = sorted((a["id"], o) for a, o in zip(interrupts, ("resolved", "cancelled"), strict=True))
     assert found == [
         *(("interrupt.answer", id_, outcome) for id_, outcome in ids),
         ("tool.call", "gone", "error"),

@@ -1,4 +1,4 @@
-"""Deliveries of waiting runs: open as long as the attempt they started, as many as there are, never a run's support."""
+"""Deliveries of waiting runs: unlimited in number, open as long as the attempt they started, and not needed by it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from tests.postgres.holders import connected
 async def dispatching(
     database: TestDatabase, model: ModelServer, **settings: object
 ) -> AsyncIterator[Dispatcher]:
-    """What sends runs in a process with these settings."""
+    """The dispatcher of a process with these settings."""
     used, background = settings_for(database, model, **settings), BackgroundTasks()
     async with connected(database.url) as db:
         dispatcher = Dispatcher(WaitingRuns(db, used), background, used)
@@ -33,7 +33,7 @@ async def dispatching(
         await dispatcher.close()
 
 
-async def test_no_small_number_of_open_deliveries_makes_the_others_wait(
+async def test_open_deliveries_do_not_make_other_deliveries_wait(
     database: TestDatabase, model: ModelServer
 ) -> None:
     many = 150
@@ -65,7 +65,7 @@ async def test_a_delivery_to_a_broker_stays_open_for_a_run_s_time_and_a_margin(
         assert long.sending
 
 
-async def test_a_run_is_sent_once_at_a_time(database: TestDatabase, model: ModelServer) -> None:
+async def test_a_run_has_one_delivery_at_a_time(database: TestDatabase, model: ModelServer) -> None:
     async with (
         runner_stub() as (address, sent),
         dispatching(database, model, runner_url=address) as dispatcher,
@@ -96,7 +96,7 @@ async def test_a_run_that_becomes_free_while_its_mark_is_refused_is_still_sent(
     ):
         dispatcher.send("run")
         await refusing.wait()
-        # The run before it ends, and its holder sends the thread's next one.
+        # The run before it ends, and its holder dispatches the thread's next one.
         dispatcher.send("run")
         proceed.set()
         await eventually(lambda: asyncio.sleep(0, not dispatcher.sending))
@@ -107,7 +107,7 @@ async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
     never = asyncio.Event()
-    # On a slow machine its time is over before the model is asked.
+    # On a slow machine the attempt's time can be over before the request to the model.
     model.answer_all = lambda _: Reply([chunk({"content": "half"}), never])
     run_id = await leave_waiting(agent, await agent.person(), run_input("hi"))
     async with (
@@ -117,7 +117,7 @@ async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
         async with asyncio.timeout(5):
             answer = await runner.post_event(run_id)
 
-        # Its time there was over: it was sent on, and that delivery is open.
+        # The attempt's time was over: the run was dispatched again, and that delivery is open.
         assert answer.status_code == 204
         await until_true(database, "(select token is null from agent.lease)")
 
@@ -128,7 +128,7 @@ async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
     never.set()
 
 
-async def test_a_run_goes_on_when_its_sender_leaves_and_a_second_delivery_waits_for_it(
+async def test_a_run_continues_when_its_sender_leaves_and_a_second_delivery_waits_for_it(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
     proceed = asyncio.Event()
@@ -164,7 +164,7 @@ async def test_a_full_runner_refuses_and_the_run_can_be_sent_again_at_once(
         refused = await full.post_event(run_id)
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
         assert refused.headers["retry-after"]
-        # What a sweep sends to it may be sent again at once.
+        # A run that a sweep sends to it may be dispatched again at once.
         async with serve(database, model, runner_url=full.base + "/") as sweeping:
             assert await sweeping.runs.worker.sweep() == 1
             waits = f"(select dispatched_at is null from agent.lease where run_id = '{run_id}')"

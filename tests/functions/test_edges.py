@@ -1,4 +1,4 @@
-"""Where two rules meet: queues and histories, endings without a holder, limits, and what must not stop the rest."""
+"""Combinations of rules: queues and histories, endings without a holder, limits, and errors that stay isolated."""
 
 import asyncio
 import logging
@@ -41,11 +41,11 @@ async def test_two_queued_runs_with_the_same_history_are_both_answered(
 
     assert [text(frames) for frames in answers] == ["two", "three"]
     assert [types(frames).count("RUN_STARTED") for frames in answers] == [1, 1]
-    said = [m["content"] for m in await messages(person)]
-    assert said == ["one", "ab", "second", "two", "third", "three"]
+    contents = [m["content"] for m in await messages(person)]
+    assert contents == ["one", "ab", "second", "two", "third", "three"]
 
 
-async def test_cancelling_a_run_nobody_holds_keeps_what_was_said_and_its_reader_sees_the_end(
+async def test_cancelling_a_run_that_no_process_holds_keeps_its_text_and_its_reader_sees_the_end(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -61,7 +61,7 @@ async def test_cancelling_a_run_nobody_holds_keeps_what_was_said_and_its_reader_
     assert seen[-1]["outcome"] == {"type": "cancelled"}
 
 
-async def test_a_run_cancelled_in_the_queue_begins_and_ends_for_its_reader(
+async def test_a_reader_of_a_run_cancelled_in_the_queue_gets_its_start_and_its_end(
     agent: Served, model: ModelServer
 ) -> None:
     person, proceed = await agent.person(), asyncio.Event()
@@ -106,7 +106,7 @@ async def test_the_limit_of_live_runs_holds_against_many_at_once(
     never.set()
 
 
-async def test_trouble_of_one_poll_does_not_end_following(
+async def test_a_failed_poll_does_not_end_a_readers_stream(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
     has_failed = asyncio.Event()
@@ -148,9 +148,9 @@ async def test_content_nested_too_deeply_is_refused(agent: Served) -> None:
     deep: Any = "x"
     for _ in range(249):
         deep = [deep]
-    asked = run_input("x", state=deep)
+    request = run_input("x", state=deep)
 
-    refused = await person.request("POST", "/runs", asked)
+    refused = await person.request("POST", "/runs", request)
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
 

@@ -1,4 +1,4 @@
-"""A run outlives its clients: leaving, coming back, following from any place, cancelling."""
+"""A run outlives its clients: they leave, resume, follow from any cursor, and cancel."""
 
 import asyncio
 from uuid import uuid4
@@ -11,7 +11,7 @@ from tests.fixtures.functions import Person, Served, run_input, serve
 from tests.fixtures.waiting import until_text_committed
 
 
-async def test_a_client_that_leaves_does_not_end_the_run_and_events_give_the_rest(
+async def test_a_run_continues_without_its_client_and_events_give_the_rest(
     agent: Served, model: ModelServer
 ) -> None:
     person, proceed = await agent.person(), asyncio.Event()
@@ -28,7 +28,7 @@ async def test_a_client_that_leaves_does_not_end_the_run_and_events_give_the_res
     assert text(rest) == " after"
 
 
-async def test_a_replay_from_any_cursor_gives_exactly_the_rest(
+async def test_a_replay_from_any_cursor_has_exactly_the_rest(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -56,7 +56,7 @@ async def test_events_without_a_cursor_replay_the_run_from_its_start(
         assert await frames.rest() == whole
 
 
-async def test_a_run_is_followed_on_a_process_that_does_not_run_it(
+async def test_a_process_that_does_not_hold_a_run_can_follow_it(
     agent: Served, model: ModelServer
 ) -> None:
     person, proceed = await agent.person(), asyncio.Event()
@@ -72,7 +72,7 @@ async def test_a_run_is_followed_on_a_process_that_does_not_run_it(
 
 
 @pytest.mark.parametrize("cursor", ["0.3", "2.1", "1.999"])
-async def test_a_cursor_that_means_nothing_gets_a_snapshot(
+async def test_a_reader_with_a_meaningless_cursor_gets_a_snapshot(
     agent: Served, model: ModelServer, cursor: str
 ) -> None:
     person = await agent.person()
@@ -86,7 +86,7 @@ async def test_a_cursor_that_means_nothing_gets_a_snapshot(
     assert [m["content"] for m in seen[1]["messages"]] == ["hi", "whole"]
 
 
-async def test_connect_shows_the_thread_with_what_is_half_written_and_goes_on(
+async def test_connect_shows_the_thread_with_open_items_and_continues(
     agent: Served, model: ModelServer
 ) -> None:
     person, proceed = await agent.person(), asyncio.Event()
@@ -132,7 +132,7 @@ async def test_a_run_id_with_another_request_is_refused(agent: Served, model: Mo
     assert (refused.status_code, refused.json()["code"]) == (409, "run_id_reused")
 
 
-async def test_cancel_ends_a_run_and_keeps_what_was_said(agent: Served, model: ModelServer) -> None:
+async def test_cancel_ends_a_run_and_keeps_its_text(agent: Served, model: ModelServer) -> None:
     person, never = await agent.person(), asyncio.Event()
     model.will([chunk({"content": "so far"}), never])
     async with person.stream("POST", "/runs", run_input("hi")) as frames:
@@ -179,7 +179,7 @@ async def test_on_disconnect_cancel_ends_the_run_of_a_client_that_leaves(
     never.set()
 
 
-async def test_a_leg_ends_by_itself_with_a_cursor_to_go_on_from(
+async def test_a_leg_ends_by_itself_with_a_cursor_to_resume_from(
     agent: Served, model: ModelServer
 ) -> None:
     person, proceed = await agent.person(), asyncio.Event()
@@ -200,7 +200,7 @@ async def test_a_leg_ends_by_itself_with_a_cursor_to_go_on_from(
             assert text(seen) + text(await rest.rest()) == "one two"
 
 
-async def test_two_users_never_see_each_other(agent: Served, model: ModelServer) -> None:
+async def test_two_users_never_see_each_others_runs(agent: Served, model: ModelServer) -> None:
     alice, bob = await agent.person(), await agent.person()
     model.will(says("for alice"), says("for bob"))
     await alice.run(run_input("hi"))
@@ -243,7 +243,7 @@ async def test_ids_are_opaque_and_bounded(agent: Served, model: ModelServer) -> 
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), bad
 
 
-async def test_the_cursor_of_half_a_snapshot_gives_the_whole_one(
+async def test_a_client_with_half_a_snapshot_gets_the_whole_one(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()

@@ -1,5 +1,5 @@
-"""A process that is killed after any one frame of a stream: another one finishes the run, and its client misses nothing
-and sees nothing twice."""
+"""A process is killed after any one frame of a stream: another one finishes the run, and the client neither misses
+anything nor sees anything twice."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from tests.fixtures.functions import run_input
 from tests.fixtures.processes import started
 from tests.fixtures.waiting import until_expired
 
-#: The frames of the whole stream, where nothing is killed.
+#: The frames of the whole stream without a kill.
 WHOLE = [
     "RUN_STARTED",
     "REASONING_START",
@@ -61,14 +61,14 @@ async def look(_: Json) -> Json:
 
 @pytest.fixture
 async def settings(model: ModelServer) -> AsyncIterator[Json]:
-    """Those of a process with a tool that may be called again."""
+    """The settings of a process with a repeatable tool."""
     model.answer_all = reply
     async with foreign(look, {"name": "look", "inputSchema": {"type": "object"}}) as (url, _):
         world = {"url": url, "approval": "never", "repeatable": ["look"]}
         yield {"mcp_servers": json.dumps({"world": world}), "keep_alive_seconds": 0.2}
 
 
-async def test_a_run_that_nothing_kills_has_the_frames_that_the_sweep_is_over(
+async def test_a_run_without_a_kill_has_as_many_frames_as_the_test_below_assumes(
     database: TestDatabase, model: ModelServer, settings: Json
 ) -> None:
     async with started("agent", database, model, **settings) as process:

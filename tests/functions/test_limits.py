@@ -1,4 +1,4 @@
-"""A user's limits: tokens of a day, refused before a run and between its turns, calls, and what is told of them."""
+"""A user's limits: tokens per day, checked before a run and between turns; tool calls; and what clients see of them."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from tests.fixtures.functions import Person, run_input, serve
 from tests.fixtures.interrupts import interrupted, resumes
 
 
-async def test_a_user_whose_tokens_are_spent_is_refused_and_others_are_not(
+async def test_a_user_without_tokens_is_refused_and_others_are_not(
     database: TestDatabase, model: ModelServer
 ) -> None:
     async with serve(database, model, daily_tokens_per_user=10) as agent:
         person, other = await agent.person(), await agent.person()
-        # The fake model says that a turn costs ten.
+        # The fake model reports ten tokens per turn.
         model.will(says("hi"), says("hello"))
         first = run_input("hi")
         await person.run(first)
@@ -32,7 +32,7 @@ async def test_a_user_whose_tokens_are_spent_is_refused_and_others_are_not(
         assert text(await other.run(run_input("hi"))) == "hello"
 
 
-async def test_a_run_that_spends_the_last_of_them_ends_after_its_turn(
+async def test_a_run_that_spends_the_last_tokens_ends_after_its_turn(
     database: TestDatabase, model: ModelServer
 ) -> None:
     tools = CountingTools({"look": "seen"})
@@ -42,26 +42,28 @@ async def test_a_run_that_spends_the_last_of_them_ends_after_its_turn(
         seen = await person.run(run_input("go"))
 
     assert seen[-1]["metadata"] == {"incompleteReason": "budget_exceeded"}
-    assert tools.calls == [("look", {})], "what the turn asked for is done"
+    assert tools.calls == [("look", {})], "the calls of the turn are made"
 
 
-async def test_cancelling_a_run_that_waits_for_its_user_changes_nothing(
+async def test_cancelling_an_interrupted_run_changes_nothing(
     database: TestDatabase, model: ModelServer
 ) -> None:
     tools = CountingTools({"pay": "paid"}, pay={"approval": "ask"})
     async with serve(database, model, tools) as agent:
         person = await agent.person()
-        (asked,) = await interrupted(person, model, ("a", "pay", "{}"))
+        (requested,) = await interrupted(person, model, ("a", "pay", "{}"))
 
         cancelled = await person.request("POST", "/runs/run-1/cancel")
         assert (cancelled.status_code, cancelled.json()["status"]) == (200, "interrupted")
         model.will(says("done"))
-        await person.run(resumes(asked, {"approved": True}))
+        await person.run(resumes(requested, {"approved": True}))
 
     assert tools.calls == [("pay", {})]
 
 
-async def test_a_client_is_told_what_is_left(database: TestDatabase, model: ModelServer) -> None:
+async def test_a_client_sees_what_is_left_of_its_limits(
+    database: TestDatabase, model: ModelServer
+) -> None:
     tools = CountingTools({"look": "seen"})
     async with serve(database, model, tools, daily_tokens_per_user=100, max_tool_calls=5) as agent:
         person, other = await agent.person(), await agent.person()
@@ -81,7 +83,7 @@ async def test_a_client_is_told_what_is_left(database: TestDatabase, model: Mode
     assert strange.status_code == 404
 
 
-async def test_without_a_budget_nothing_is_told_of_one(
+async def test_without_a_budget_a_client_sees_none(
     database: TestDatabase, model: ModelServer
 ) -> None:
     async with serve(database, model) as agent:
@@ -95,7 +97,7 @@ async def test_without_a_budget_nothing_is_told_of_one(
     assert known["limits"] == {"toolCalls": {"limit": 64, "left": 64}}
 
 
-async def test_a_users_calls_wait_for_each_other_in_whichever_process(
+async def test_a_users_calls_wait_for_each_other_across_processes(
     database: TestDatabase, model: ModelServer
 ) -> None:
     running, most = 0, 0
@@ -109,8 +111,10 @@ async def test_a_users_calls_wait_for_each_other_in_whichever_process(
         return {"content": [{"type": "text", "text": "worked"}]}
 
     def answer(request: Json) -> Reply:
-        asked = [(str(n), "look_up", "{}") for n in range(4)]
-        return Reply(says("done") if request["messages"][-1]["role"] == "tool" else calls(*asked))
+        requested = [(str(n), "look_up", "{}") for n in range(4)]
+        return Reply(
+            says("done") if request["messages"][-1]["role"] == "tool" else calls(*requested)
+        )
 
     model.answer_all = answer
     async with foreign(work) as (url, _):

@@ -1,4 +1,4 @@
-"""What goes wrong before a stream is a problem with a stable code; who is asking is proved or refused."""
+"""Errors before a stream are problems with a stable code; callers without proof of identity are refused."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ from tests.fixtures.functions import Served, run_input, serve
         ),
     ],
 )
-async def test_a_body_that_is_not_a_run_is_refused_with_where(
+async def test_an_invalid_body_is_refused_with_the_place_of_the_error(
     agent: Served, body: Json, where: str
 ) -> None:
     person = await agent.person()
@@ -65,7 +65,7 @@ async def test_a_body_over_the_limit_is_refused(database: TestDatabase, model: M
     assert (refused.status_code, refused.json()["code"]) == (413, "body_too_large")
 
 
-async def test_who_does_not_prove_who_they_are_is_refused_before_the_body_is_read(
+async def test_a_caller_without_proof_is_refused_before_the_body_is_read(
     agent: Served,
 ) -> None:
     person = await agent.person()
@@ -77,7 +77,7 @@ async def test_who_does_not_prove_who_they_are_is_refused_before_the_body_is_rea
         assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized"), missing
 
 
-async def test_an_assertion_is_good_for_its_method_and_path_alone(agent: Served) -> None:
+async def test_an_assertion_is_valid_only_for_its_method_and_path(agent: Served) -> None:
     person = await agent.person()
     headers = person.headers("GET", "/runs/run-1")
 
@@ -86,7 +86,7 @@ async def test_an_assertion_is_good_for_its_method_and_path_alone(agent: Served)
         assert refused.status_code == 401, path
 
 
-async def test_a_user_who_was_deleted_gets_nothing(agent: Served) -> None:
+async def test_a_deleted_user_is_refused(agent: Served) -> None:
     person = await agent.person()
     async with agent.database.owner() as owner:
         await owner.execute("delete from auth.users where id = $1", person.sub)
@@ -96,7 +96,7 @@ async def test_a_user_who_was_deleted_gets_nothing(agent: Served) -> None:
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
 
 
-async def test_a_crash_is_a_problem_without_a_cause_and_the_connection_stays(
+async def test_a_crash_is_a_problem_without_details_and_the_connection_stays_open(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -136,7 +136,7 @@ async def test_a_cursor_that_cannot_be_read_is_refused(agent: Served, model: Mod
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid_cursor"), cursor
 
 
-async def test_health_and_readiness_say_what_probes_expect(agent: Served) -> None:
+async def test_health_and_readiness_answer_as_probes_expect(agent: Served) -> None:
     health = await agent.client.get(f"{agent.base}/health")
     ready = await agent.client.get(f"{agent.base}/readiness")
 
@@ -157,7 +157,7 @@ async def test_a_function_without_its_database_is_alive_and_not_ready(
     assert ready.json() == {"status": "not_ready", "dependencies": {"database": "error"}}
 
 
-async def test_a_database_that_is_away_is_a_problem_to_try_again(
+async def test_an_unreachable_database_is_a_problem_that_clients_may_retry(
     database: TestDatabase, model: ModelServer
 ) -> None:
     away = replace(database, url="postgresql://agent_api:x@127.0.0.1:1/none")
@@ -182,7 +182,7 @@ async def test_a_full_process_refuses_instead_of_queueing(
     assert (refused.status_code, refused.json()["code"]) == (503, "too_many_runs")
 
 
-async def test_log_lines_carry_the_ids_of_a_request_and_nothing_it_said(
+async def test_log_lines_have_the_ids_of_a_request_and_none_of_its_content(
     agent: Served, model: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log.configure_logging("agent", "INFO")

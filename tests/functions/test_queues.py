@@ -1,4 +1,4 @@
-"""Queues whose runs lost their holder, or never had one: somebody goes on, and every waiting run gets its turn."""
+"""Queues whose runs lost their holder, or never had one: another process continues, and no run is left waiting."""
 
 import asyncio
 
@@ -18,14 +18,14 @@ from tests.fixtures.functions import Person, Served, run_input, serve
 
 
 async def elsewhere(agent: Served, person: Person) -> None:
-    """The holder of all runs of this process dies, as far as the others can see."""
+    """Make all leases look to other processes as if their holder had died."""
     for live in agent.runs.writer.live_runs():
         live.lose()
     async with agent.database.owner() as owner:
         await owner.execute("update agent.lease set until = '-infinity' where attempt > 0")
 
 
-async def test_a_thread_whose_holder_died_is_busy_and_its_run_goes_on(
+async def test_a_thread_whose_holder_died_is_busy_and_its_run_continues(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -55,7 +55,7 @@ async def test_a_background_run_on_a_busy_thread_is_answered_after_it(
     await wait_for_status(person, "completed", "run-2")
 
 
-async def test_cancelling_a_run_nobody_holds_wakes_the_one_behind_it(
+async def test_cancelling_a_run_that_no_process_holds_starts_the_one_behind_it(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -73,7 +73,7 @@ async def test_cancelling_a_run_nobody_holds_wakes_the_one_behind_it(
     queued.cancel()
 
 
-async def test_a_queue_whose_head_nobody_woke_is_woken_by_the_next_request(
+async def test_the_next_request_starts_a_queue_whose_head_was_not_dispatched(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -85,14 +85,14 @@ async def test_a_queue_whose_head_nobody_woke_is_woken_by_the_next_request(
     await wait_for_status(person, "completed")
 
 
-async def test_nothing_comes_behind_an_ending_however_long_the_leg(
+async def test_a_stream_has_nothing_behind_the_ending(
     database: TestDatabase, model: ModelServer
 ) -> None:
     model.will([chunk({"content": "a"}), 0.5, *says("b")])
     async with serve(database, model, stream_leg_seconds=0.2) as agent:
         person = await agent.person()
-        asked = run_input("hi", forwardedProps={"resumable": True})
-        async with person.stream("POST", "/runs", asked) as frames:
+        request = run_input("hi", forwardedProps={"resumable": True})
+        async with person.stream("POST", "/runs", request) as frames:
             first = await frames.rest()
         cursor = first[-1]["value"]["cursor"]
         rest: list[Json] = []

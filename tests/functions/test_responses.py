@@ -1,4 +1,4 @@
-"""The agent on a server with the Responses API, which is held against the official client; and through a takeover."""
+"""The agent on a server with the Responses API, compared with the official client; also through a takeover."""
 
 import asyncio
 import json
@@ -42,8 +42,8 @@ async def test_the_official_client_reads_the_same_stream(model: ModelServer) -> 
         events = [event async for event in found]
 
     assert all(type(event).__name__.startswith("Response") for event in events)
-    said = [event.delta for event in events if event.type == "response.output_text.delta"]
-    assert said == ["It is ", "42."]
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert deltas == ["It is ", "42."]
     ending = events[-1]
     assert ending.type == "response.completed"
     Response.model_validate_json(ending.response.model_dump_json(), strict=False)
@@ -68,7 +68,7 @@ async def test_the_official_client_assembles_the_same_stream(model: ModelServer)
 
 
 async def test_the_official_client_sends_the_same_request(model: ModelServer) -> None:
-    """What goes over the raw door is what the typed one makes of the same parameters."""
+    """Our request equals the one that the client's typed method makes of the same parameters."""
     will(model, TEXT)
     will(model, TEXT)
     ours = OpenAIModel(settings(model))
@@ -105,7 +105,7 @@ async def test_a_turn_over_the_wire(model: ModelServer) -> None:
         (Reply([*stream(TEXT)[:4], 5.0]), "model_timeout", True),
     ],
 )
-async def test_what_breaks_is_told_as_by_the_other_api(
+async def test_failures_have_the_same_codes_as_with_the_other_api(
     model: ModelServer, reply: Reply, code: str, retryable: bool
 ) -> None:
     model.will(reply)
@@ -118,10 +118,10 @@ async def test_what_breaks_is_told_as_by_the_other_api(
     assert "canary" not in failed.value.message
 
 
-async def test_reasoning_survives_a_takeover_and_is_shown_to_nobody(
+async def test_reasoning_survives_a_takeover_and_is_not_shown_to_clients(
     database: TestDatabase, model: ModelServer
 ) -> None:
-    """A turn that calls a tool; its process is killed in the next turn; another one asks for that turn again."""
+    """A turn calls a tool; the process is killed in the next turn; another process repeats that turn."""
     never = asyncio.Event()
     will(model, THOUGHT, CALL)
     model.will([*stream(TEXT)[:5], never])
@@ -153,7 +153,7 @@ async def test_reasoning_survives_a_takeover_and_is_shown_to_nobody(
     assert call["arguments"] == '{"expression": "6*7"}'
     assert result["call_id"] == call["call_id"] == "call_a"
     assert "42" in result["output"]
-    # The next run sends it back, too, and what the last message was.
+    # The next run sends it back, too, and the phase of the last message.
     assert fourth["input"][:4] == [question, thought, call, result]
     assert fourth["input"][4]["phase"] == "final_answer"
     assert "canary" not in json.dumps([seen, more])
@@ -161,7 +161,7 @@ async def test_reasoning_survives_a_takeover_and_is_shown_to_nobody(
 
 
 async def _assert_hidden(database: TestDatabase, model: ModelServer, person: Person) -> None:
-    """What only the provider reads is stored, and in no answer of `threads`."""
+    """Data for the provider is stored, and in no answer of `threads`."""
     async with database.owner() as owner:
         kept = "select count(*) from agent.item where data -> 'provider' ->> 'api' = 'responses'"
         assert await owner.fetchval(kept) == 2
@@ -182,7 +182,7 @@ async def _assert_hidden(database: TestDatabase, model: ModelServer, person: Per
             assert '"provider"' not in answer.text
 
 
-async def test_another_api_gets_no_reasoning_of_this_one(
+async def test_another_api_gets_no_reasoning_of_the_responses_api(
     database: TestDatabase, model: ModelServer
 ) -> None:
     will(model, THOUGHT, TEXT)

@@ -76,15 +76,15 @@ async def test_the_answer_of_one_run_is_history_for_the_next(
     await person.run(run_input("first"))
     await person.run(run_input("second", run="run-2"))
 
-    asked = model.requests[1]["messages"]
-    assert [(m["role"], m["content"]) for m in asked[1:]] == [
+    sent = model.requests[1]["messages"]
+    assert [(m["role"], m["content"]) for m in sent[1:]] == [
         ("user", "first"),
         ("assistant", "one"),
         ("user", "second"),
     ]
 
 
-async def test_a_frontend_tool_ends_the_run_and_its_answer_goes_on(
+async def test_a_frontend_call_ends_the_run_and_its_result_starts_the_next(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -110,7 +110,7 @@ async def test_a_frontend_tool_ends_the_run_and_its_answer_goes_on(
     assert result["content"] == "blue"
 
 
-async def test_a_frontend_call_nobody_answered_gets_a_result_before_the_model_is_asked(
+async def test_an_unanswered_frontend_call_gets_a_result_before_the_next_request(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -152,9 +152,9 @@ async def test_unknown_members_and_foreign_roles_are_ignored(
     model.will(says("ok"))
 
     assert types(await person.run(body))[-1] == "RUN_FINISHED"
-    said = [m["content"] for m in model.requests[0]["messages"]]
-    assert "obey me" not in said
-    assert "I never said this" not in said
+    sent_texts = [m["content"] for m in model.requests[0]["messages"]]
+    assert "obey me" not in sent_texts
+    assert "I never said this" not in sent_texts
 
 
 async def test_text_postgres_cannot_keep_is_replaced(agent: Served, model: ModelServer) -> None:
@@ -168,7 +168,7 @@ async def test_text_postgres_cannot_keep_is_replaced(agent: Served, model: Model
     assert model.requests[0]["messages"][-1]["content"] == "nul \ufffd in text"
 
 
-async def test_a_model_that_breaks_off_is_asked_again_and_what_it_said_is_taken_back(
+async def test_a_turn_that_breaks_off_is_repeated_and_its_text_is_withdrawn(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -191,7 +191,7 @@ async def test_a_model_that_breaks_off_is_asked_again_and_what_it_said_is_taken_
     assert [m["role"] for m in frames[4]["messages"]] == ["user"]
 
 
-async def test_a_model_that_never_answers_fails_the_run_with_a_code(
+async def test_a_model_that_does_not_answer_fails_the_run_with_a_code(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -209,7 +209,7 @@ async def test_a_model_that_never_answers_fails_the_run_with_a_code(
     "garbage",
     [b"data: {not json\n\n", b"data: [1]\n\n", b'data: {"error": {"message": "x"}}\n\n', DONE],
 )
-async def test_garbage_from_the_model_is_asked_again(
+async def test_a_turn_of_garbage_is_repeated(
     agent: Served, model: ModelServer, garbage: bytes
 ) -> None:
     person = await agent.person()
@@ -221,7 +221,7 @@ async def test_garbage_from_the_model_is_asked_again(
     assert frames[-3]["delta"] == "fine"
 
 
-async def test_a_cut_answer_is_incomplete_not_finished_quietly(
+async def test_an_answer_cut_by_the_limit_ends_the_run_as_incomplete(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -245,7 +245,7 @@ async def test_a_silent_stream_is_kept_alive(database: TestDatabase, model: Mode
             assert frames.comments >= 2
 
 
-async def test_a_model_that_falls_silent_is_given_up_and_asked_again(
+async def test_a_turn_that_falls_silent_is_repeated(
     database: TestDatabase, model: ModelServer
 ) -> None:
     never = asyncio.Event()
@@ -259,7 +259,7 @@ async def test_a_model_that_falls_silent_is_given_up_and_asked_again(
     never.set()
 
 
-async def test_a_turn_whose_time_is_over_while_the_database_stalls_is_asked_again_and_not_lost(
+async def test_a_turn_whose_time_is_over_while_the_database_stalls_is_repeated_and_not_lost(
     database: TestDatabase, model: ModelServer
 ) -> None:
     slow = [piece for _ in range(20) for piece in (chunk({"content": "."}), 0.25)]
@@ -268,7 +268,7 @@ async def test_a_turn_whose_time_is_over_while_the_database_stalls_is_asked_agai
         person = await agent.person()
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
-            # After two seconds of that nothing more is read from the model; the turn's limit passes meanwhile.
+            # After two seconds of a stall the process stops reading from the model; meanwhile the turn's limit passes.
             async with owner.transaction():
                 await owner.execute("lock table agent.lease")
                 await asyncio.sleep(3.5)
@@ -286,4 +286,4 @@ async def test_a_connection_that_breaks_behind_the_answers_end_changes_nothing(
     person = await agent.person()
 
     assert text(await person.run(run_input("hi"))) == "done"
-    assert len(model.requests) == 1, "what was said is not asked, and paid, again"
+    assert len(model.requests) == 1, "a complete answer is not requested, and paid, again"

@@ -1,4 +1,4 @@
-"""Postgres that stalls or fails over under live runs: they wait, and go on; nobody takes them, nothing grows."""
+"""Postgres stalls or fails over under live runs: they wait and continue, keep their holder, and buffer little."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ async def read(person: Person, nth: int) -> list[str]:
     return [types(seen)[-1], text(seen)]
 
 
-async def test_a_stall_longer_than_a_lease_moves_no_run_and_holds_little_back(
+async def test_a_stall_longer_than_a_lease_moves_no_run_and_buffers_little(
     database: TestDatabase, model: ModelServer
 ) -> None:
     words = [f"{nth} " for nth in range(400)]
@@ -58,7 +58,7 @@ async def test_a_stall_longer_than_a_lease_moves_no_run_and_holds_little_back(
         await until_true(database, started)
         stalling = asyncio.ensure_future(cable.stall(_LEASE * 3))
         await until_true(database, "not exists (select from agent.lease where until > now())")
-        # Another process looks as soon as Postgres is back: all leases have run out, and nobody has renewed one yet.
+        # Another process looks as soon as Postgres is back: all leases have expired, and no holder has renewed one yet.
         sweeping = asyncio.ensure_future(other.runs.worker.sweep())
         await asyncio.sleep(_LEASE)
         held_back = [live.pending_events for live in agent.runs.writer.live_runs()]
@@ -67,13 +67,15 @@ async def test_a_stall_longer_than_a_lease_moves_no_run_and_holds_little_back(
         seen = await asyncio.gather(*reading)
 
     assert seen == [["RUN_FINISHED", "".join(words)]] * 50
-    # Reading the model stops two seconds behind: at 100 events a second that is a few hundred of each run.
+    # Reading from the model stops after two seconds: at 100 events a second that is a few hundred of each run.
     assert max(held_back) < 350
     async with database.owner() as owner:
-        assert await owner.fetchval("select max(attempt) from agent.run") == 1, "nobody took one"
+        assert await owner.fetchval("select max(attempt) from agent.run") == 1, (
+            "no process took one over"
+        )
 
 
-async def test_a_failover_to_a_read_only_server_and_back_costs_a_run_nothing(
+async def test_a_run_survives_a_failover_to_a_read_only_server_and_back(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     proceed = asyncio.Event()
@@ -93,7 +95,7 @@ async def test_a_failover_to_a_read_only_server_and_back_costs_a_run_nothing(
         await administrator.execute(disconnect)
         proceed.set()
         ready = f"{agent.base}/readiness"
-        # What a client that comes now is told, at once.
+        # A new client is refused at once.
         refused = await person.request("POST", "/runs", run_input("x", run="run-2", thread="2"))
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         await administrator.execute("set default_transaction_read_only = off")

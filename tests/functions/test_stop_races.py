@@ -1,4 +1,4 @@
-"""What is on its way when a process is told to stop: no mark is left behind, no release and no cancel is dropped."""
+"""Operations in flight when a process stops: no mark is left behind, and no release and no cancel is dropped."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ _BACKGROUND = {"background": True}
 
 
 def slow(agent: Served, door: str, function: str, seconds: float) -> asyncio.Event:
-    """Let the answers of one function of the database be late. The event is set when it was called."""
+    """Delay the answers of one database function. The event is set when the function was called."""
     called, database = asyncio.Event(), agent.process.database
     real: Callable[..., Any] = getattr(database, door)
 
@@ -35,12 +35,12 @@ def slow(agent: Served, door: str, function: str, seconds: float) -> asyncio.Eve
 
 
 async def stop(agent: Served) -> None:
-    """What the server does at SIGTERM, to the end of the process."""
+    """Do what the server does from SIGTERM to the end of the process."""
     await agent.process.finish()
     await agent.runs.close(agent.process.grace)
 
 
-async def test_the_next_run_of_a_thread_is_sent_though_its_mark_is_under_way(
+async def test_the_next_run_of_a_thread_is_sent_although_its_mark_is_in_flight(
     database: TestDatabase, model: ModelServer
 ) -> None:
     proceed = asyncio.Event()
@@ -74,9 +74,9 @@ async def test_a_reader_in_a_stopping_process_still_has_a_crashed_run_sent(
         started("agent", database, model, stop_grace_seconds=60.0, runner_url=address) as other,
     ):
         person = await holder.new_person()
-        # It has sent something before, and keeps the connection's session.
-        asked = run_input("bg", run="bg", thread="bg", forwardedProps=_BACKGROUND)
-        await other.person(person).request("POST", "/runs", asked)
+        # It has dispatched a run before, and keeps that connection open.
+        request = run_input("bg", run="bg", thread="bg", forwardedProps=_BACKGROUND)
+        await other.person(person).request("POST", "/runs", request)
         await eventually(lambda: asyncio.sleep(0, bool(sent)))
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
@@ -125,7 +125,7 @@ async def test_a_release_that_fails_once_is_repeated(
     ), "no crash"
 
 
-async def test_a_delivery_while_the_lease_is_given_back_is_no_success(
+async def test_a_delivery_during_the_release_of_its_run_does_not_succeed(
     database: TestDatabase, model: ModelServer
 ) -> None:
     never = asyncio.Event()
@@ -142,7 +142,7 @@ async def test_a_delivery_while_the_lease_is_given_back_is_no_success(
             await released.wait()
         async with database.owner() as owner:
             run_id = str(await owner.fetchval("select id from agent.run"))
-            # A sweep elsewhere marks it, and its delivery comes here.
+            # A sweep of another process marks it, and its delivery comes here.
             assert len(await owner.fetch("select agent.sweep_runs(100)")) == 1
             delivery = asyncio.ensure_future(agent.runs.worker.take(run_id))
             await until_true(
@@ -153,16 +153,14 @@ async def test_a_delivery_while_the_lease_is_given_back_is_no_success(
     never.set()
 
 
-async def test_a_sweep_that_is_under_way_leaves_no_mark(
-    database: TestDatabase, model: ModelServer
-) -> None:
+async def test_a_sweep_in_flight_leaves_no_mark(database: TestDatabase, model: ModelServer) -> None:
     async with (
         runner_stub() as (address, sent),
         serve(database, model, runner_url=address, stop_grace_seconds=0.5) as agent,
     ):
         person = await agent.person()
-        asked = run_input("bg", forwardedProps=_BACKGROUND)
-        await person.request("POST", "/runs", asked)
+        request = run_input("bg", forwardedProps=_BACKGROUND)
+        await person.request("POST", "/runs", request)
         await eventually(lambda: asyncio.sleep(0, bool(sent)))
         async with database.owner() as owner:
             await owner.execute("update agent.lease set dispatched_at = null")
@@ -182,17 +180,17 @@ async def test_a_client_that_left_before_the_stop_still_cancels_its_run(
 ) -> None:
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
-    asked = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
+    request = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
     async with (
         started("agent", database, model) as holder,
         serve(database, model, stop_grace_seconds=5.0) as other,
     ):
         person = await other.person()
         here = holder.person(person)
-        async with here.stream("POST", "/runs", asked) as first:
+        async with here.stream("POST", "/runs", request) as first:
             await first.until("TEXT_MESSAGE_CONTENT")
             cancelling = slow(other, "call", "cancel_run", 0.1)
-            async with person.stream("POST", "/runs", asked) as second:
+            async with person.stream("POST", "/runs", request) as second:
                 await second.until("MESSAGES_SNAPSHOT")
             await cancelling.wait()
             await stop(other)

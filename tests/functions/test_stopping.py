@@ -1,4 +1,4 @@
-"""A stopping process starts nothing new and finishes what it holds; what it cannot finish goes elsewhere."""
+"""A stopping process starts no run and finishes those it holds; those it cannot finish move to another process."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from tests.fixtures.processes import Process, started
 from tests.fixtures.runners import silent_runner
 from tests.fixtures.waiting import eventually, until_true
 
-#: Far longer than any of these tests.
+#: Far longer than any of these tests takes.
 _LONG = 60.0
 
 
@@ -34,13 +34,13 @@ async def attempts(database: TestDatabase) -> list[tuple[str, int]]:
 
 
 async def begin(person: Person, name: str) -> None:
-    """Start a run and leave when its first words are there."""
+    """Start a run and disconnect once its first text has arrived."""
     async with person.stream("POST", "/runs", run_input("hi", run=name, thread=name)) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
 
 
 def at_first(first: list[Piece], then: list[Piece]) -> Callable[[Any], Reply]:
-    """The answers to requests: for each conversation `first`, and `then` when it is asked about again."""
+    """The replies of the model: `first` to a conversation's first request, `then` to its next ones."""
     seen: list[Any] = []
 
     def answer(request: Any) -> Reply:
@@ -55,7 +55,7 @@ async def test_a_process_that_holds_nothing_exits_at_once(
 ) -> None:
     for function in ("agent", "runner", "threads"):
         async with started(function, database, model, stop_grace_seconds=_LONG) as process:
-            # Waits for the end, and not for as long as the grace.
+            # This waits for the end of the process, for less time than the grace.
             await process.signal(signal.SIGTERM)
 
 
@@ -88,13 +88,13 @@ async def test_a_stopping_process_finishes_its_runs_and_their_streams_and_starts
 
 
 async def until_stopping(process: Process) -> None:
-    """Wait until a process that got a signal says that it takes no more."""
+    """Wait until a process that got a signal accepts no more work."""
 
     async def is_stopping() -> bool:
         try:
             return (await process.client.get(process.base + "/readiness")).status_code == 503
         except httpx.ConnectError:
-            # It holds no run, and listens no more.
+            # It holds no run, and no longer listens.
             return True
         except httpx.TransportError:
             # It closed an idle connection.
@@ -136,19 +136,19 @@ async def test_runs_that_outlast_the_grace_go_to_the_runner(
                 await frames.until("TEXT_MESSAGE_CONTENT")
         await agent.signal(signal.SIGTERM)
 
-        # No client comes back and nothing sweeps: the process saw to it that each was taken.
+        # No client returns and nothing sweeps: the process itself dispatched each run.
         await until_true(database, "not exists (select from agent.run where ended_at is null)")
     assert await attempts(database) == [("completed", 2)] * 6
     async with database.owner() as owner:
-        said = await owner.fetch(
-            "select distinct data ->> 'content' as said from agent.item"
+        texts = await owner.fetch(
+            "select distinct data ->> 'content'as text from agent.item"
             " where superseded_at is null and data ->> 'role' = 'assistant'"
         )
-    assert [row["said"] for row in said] == ["whole"]
+    assert [row["text"] for row in texts] == ["whole"]
     never.set()
 
 
-async def test_near_the_end_of_the_grace_a_run_leaves_between_two_turns(
+async def test_near_the_end_of_the_grace_a_run_is_released_between_two_turns(
     database: TestDatabase, model: ModelServer, runner: Process
 ) -> None:
     done = asyncio.Event()
@@ -180,10 +180,10 @@ async def test_near_the_end_of_the_grace_a_run_leaves_between_two_turns(
         await until_true(database, "not exists (select from agent.run where ended_at is null)")
 
     assert await attempts(database) == [("completed", 2)]
-    assert len(model.requests) == 2, "a closed turn is not asked for again"
+    assert len(model.requests) == 2, "a closed turn is not repeated"
 
 
-async def test_runs_that_nobody_took_may_be_dispatched_again_at_once(
+async def test_runs_that_no_runner_took_may_be_dispatched_again_at_once(
     database: TestDatabase, model: ModelServer
 ) -> None:
     never = asyncio.Event()
@@ -231,16 +231,16 @@ async def test_a_stream_that_is_cut_by_a_stop_does_not_cancel_its_run(
 ) -> None:
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
-    asked = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
+    request = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
     async with (
         started("agent", database, model) as holder,
         started("agent", database, model, stop_grace_seconds=seconds) as other,
     ):
         person = await holder.new_person()
-        async with person.stream("POST", "/runs", asked) as first:
+        async with person.stream("POST", "/runs", request) as first:
             await first.until("TEXT_MESSAGE_CONTENT")
             # The same request again attaches to the run, in a process that does not hold it.
-            async with other.person(person).stream("POST", "/runs", asked) as second:
+            async with other.person(person).stream("POST", "/runs", request) as second:
                 await second.until("MESSAGES_SNAPSHOT")
                 other.process.send_signal(signal.SIGTERM)
                 if seconds == _LONG:

@@ -1,4 +1,4 @@
-"""Runs outlive their processes: killed, stopped or terminated, somebody goes on and the client sees it all once."""
+"""Runs outlive processes that are killed, paused or terminated: another process continues, and clients see all once."""
 
 import asyncio
 import signal
@@ -36,7 +36,7 @@ async def run_id_of(database: TestDatabase, run: str = "run-1") -> str:
         return str(await owner.fetchval("select id from agent.run where client_run_id = $1", run))
 
 
-async def test_a_killed_process_loses_nothing_once_its_client_comes_back(
+async def test_a_run_of_a_killed_process_is_finished_once_its_client_reconnects(
     database: TestDatabase, model: ModelServer, first: Process, person: Person
 ) -> None:
     never = asyncio.Event()
@@ -77,7 +77,7 @@ async def test_a_paused_process_that_lost_its_lease_sends_nothing_more(
     assert final_text(rest) == "new"
 
 
-async def test_a_late_holder_whose_lease_nobody_took_goes_on(
+async def test_a_late_holder_whose_lease_no_process_took_continues(
     database: TestDatabase, model: ModelServer, first: Process, person: Person
 ) -> None:
     proceed = asyncio.Event()
@@ -132,7 +132,7 @@ async def test_one_sweep_before_the_lease_runs_out_is_enough(
         swept = await runner.client.post(runner.base + "/sweep")
 
         assert swept.json() == {"dispatched": 0}, "its lease still stands"
-        # Nobody comes back, and nothing sweeps again.
+        # No client returns, and nothing sweeps again.
         await until_true(database, "(select status from agent.run) = 'completed'")
     never.set()
 
@@ -172,7 +172,7 @@ async def test_a_background_run_is_executed_by_the_runner_and_a_second_delivery_
         ),
     ],
 )
-async def test_an_event_the_runner_cannot_use_is_refused_so_that_no_broker_tries_again(
+async def test_an_unusable_event_is_refused_so_that_no_broker_retries_it(
     runner: Process, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     answer = await runner.client.post(runner.base + "/", content=body, headers=headers)
@@ -180,7 +180,7 @@ async def test_an_event_the_runner_cannot_use_is_refused_so_that_no_broker_tries
     assert answer.status_code == status
 
 
-async def test_a_run_over_its_deadline_goes_on_with_a_new_lease_and_is_not_failed(
+async def test_a_run_over_its_deadline_continues_with_a_new_lease_and_does_not_fail(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
     never = asyncio.Event()

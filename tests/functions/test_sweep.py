@@ -1,4 +1,4 @@
-"""The schedule's sweep: let in by the gateway's word alone, and by no user's."""
+"""The schedule's sweep: accepted with the gateway's assertion alone, and from no user."""
 
 import time
 from uuid import uuid4
@@ -13,21 +13,27 @@ from tests.golden.signing import mint
 
 
 def assertion(**changes: str) -> str:
-    """What the gateway signs for who knows the schedule's secret."""
+    """The assertion that the gateway signs for a caller with the schedule's secret."""
     now = int(time.time())
-    said = {"iss": "auth-gateway", "aud": "agent", "sub": "sweep", "session_id": "sweep", "ath": ""}
+    claims = {
+        "iss": "auth-gateway",
+        "aud": "agent",
+        "sub": "sweep",
+        "session_id": "sweep",
+        "ath": "",
+    }
     times = {"iat": now, "exp": now + 60, "jti": str(uuid4())}
-    signed = {**said, "htm": "POST", "htu": "/sweep", **times, **changes}
+    signed = {**claims, "htm": "POST", "htu": "/sweep", **times, **changes}
     return mint(KEYS, "gateway", signed, typ="gw+jwt")
 
 
-async def test_one_sweep_finishes_what_waits(
+async def test_one_sweep_finishes_a_waiting_run(
     agent: Served, model: ModelServer, database: TestDatabase
 ) -> None:
     person = await agent.person()
     body = run_input("hi")
     model.will(says("done"))
-    # Only the row knows that it waits.
+    # Only its row shows that it waits.
     await leave_waiting(agent, person, body)
 
     headers = {"x-gateway-assertion": assertion()}
@@ -38,7 +44,7 @@ async def test_one_sweep_finishes_what_waits(
 
 
 @pytest.mark.parametrize("changes", [{"sub": str(uuid4())}, {"htu": "/runs"}, {"aud": "runner"}])
-async def test_nobody_else_sweeps(agent: Served, changes: dict[str, str]) -> None:
+async def test_any_other_caller_of_sweep_is_refused(agent: Served, changes: dict[str, str]) -> None:
     person = await agent.person()
     for headers in (
         {},

@@ -1,4 +1,4 @@
-"""Traces and metrics as a collector gets them, of functions in processes of their own."""
+"""Traces and metrics that a collector receives from functions in separate processes."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def exporting(collector: Collector) -> Json:
 
 
 async def stopped(*processes: Process) -> None:
-    """Terminate them, which is when they send what is left."""
+    """Terminate the processes, so that they export what is left."""
     for process in processes:
         await process.signal(signal.SIGTERM)
 
@@ -79,14 +79,14 @@ async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
         await stopped(agent, runner, tools)
 
     assert {span.trace for span in collector.spans} == {TRACE}
-    asked = only(collector.named("POST /runs", "agent"))
+    request = only(collector.named("POST /runs", "agent"))
     sent = only(collector.named("send agent.run.waiting", "agent"))
     delivered = only(collector.named("POST /", "runner"))
     run = only(collector.named("invoke_agent", "runner"))
     call = only(collector.named("execute_tool calculator", "runner"))
     turns = collector.named("chat fake-1", "runner")
     served = [s for s in collector.named("POST /mcp", "tools") if s.parent == call.id]
-    chain = [asked, sent, delivered, run, call]
+    chain = [request, sent, delivered, run, call]
     assert [span.parent for span in chain] == [CALLER, *(span.id for span in chain[:-1])]
     assert [turn.parent for turn in turns] == [run.id, run.id]
     assert [served[0].kind, sent.kind, turns[0].kind] == [SERVER, PRODUCER, CLIENT]
@@ -94,7 +94,7 @@ async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
     assert run.links == [], "it is this trace"
 
 
-async def test_spans_say_what_genai_conventions_ask_for(
+async def test_spans_have_the_attributes_of_the_genai_conventions(
     database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
     model.will(says("it is ", "42"))
@@ -103,10 +103,10 @@ async def test_spans_say_what_genai_conventions_ask_for(
         await person.run(run_input("go"))
         await stopped(agent)
 
-    said = only(collector.named("chat fake-1")).attributes
-    first = said.pop("gen_ai.response.time_to_first_chunk")
+    attributes = only(collector.named("chat fake-1")).attributes
+    first = attributes.pop("gen_ai.response.time_to_first_chunk")
     assert 0 < first < 10
-    assert said == {
+    assert attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "fake-1",
@@ -126,7 +126,7 @@ async def test_spans_say_what_genai_conventions_ask_for(
     }
 
 
-async def test_metrics_arrive_with_what_was_done(
+async def test_metrics_count_what_was_done(
     database: TestDatabase,
     model: ModelServer,
     collector: Collector,
@@ -161,7 +161,7 @@ async def test_metrics_arrive_with_what_was_done(
     assert not collector.points("agent.run.takeovers")
 
 
-async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_came_from(
+async def test_a_takeover_is_counted_and_links_to_the_trace_of_the_run(
     database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
     more: Json = {**exporting, "keep_alive_seconds": 0.2}
@@ -186,7 +186,7 @@ async def test_a_run_taken_up_elsewhere_is_counted_and_links_to_the_trace_it_cam
     assert [p.as_int for p in collector.points("agent.run.takeovers")] == [1]
 
 
-async def test_a_run_that_waited_says_how_long(
+async def test_the_time_that_a_run_waited_is_recorded(
     database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
     proceed = asyncio.Event()
@@ -232,14 +232,14 @@ async def test_a_lease_that_was_lost_is_counted(
     assert (run.failed, run.attributes["error.type"]) == (True, "lease_lost")
 
 
-async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_told_at_all(
+async def test_errors_are_exported_by_their_codes_and_without_any_content(
     database: TestDatabase,
     model: ModelServer,
     collector: Collector,
     exporting: Json,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # FastAPI's own telemetry stays off: it tells what exceptions say.
+    # FastAPI's own telemetry stays off: it exports the messages of exceptions.
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
     refusal = b'{"error": {"message": "canary of a provider"}}'
     model.will(
@@ -273,7 +273,7 @@ async def test_what_goes_wrong_is_told_by_its_code_and_nothing_that_was_said_is_
         assert person.sub.encode() not in body
 
 
-async def test_an_exception_is_told_by_its_type_or_code_and_never_by_its_message(
+async def test_an_exception_is_exported_by_its_type_or_code_and_never_by_its_message(
     collector: Collector,
 ) -> None:
     settings = Settings(otel_exporter_otlp_endpoint=collector.url)
@@ -293,8 +293,10 @@ async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
 ) -> None:
     # Longer than a test waits for the end of a process.
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
-    asked: list[asyncio.StreamWriter] = []
-    server = await asyncio.start_server(lambda _, writer: asked.append(writer), "127.0.0.1", 0)
+    connections: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(
+        lambda _, writer: connections.append(writer), "127.0.0.1", 0
+    )
     nowhere = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     model.will(says("hi"))
     async with started("agent", database, model, otel_exporter_otlp_endpoint=nowhere) as agent:
@@ -302,9 +304,9 @@ async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
         assert text(await person.run(run_input("go"))) == "hi"
         await stopped(agent)
 
-    assert asked, "it was tried"
+    assert connections, "the export was tried"
     server.close()
-    for writer in asked:
+    for writer in connections:
         writer.close()
 
 

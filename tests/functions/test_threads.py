@@ -1,4 +1,4 @@
-"""A user's threads over REST: created once, listed newest first, changed by who has seen them, gone when deleted."""
+"""A user's threads over REST: created once, listed newest first, changed from their latest version, and deleted."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ async def code(
     return refused.status_code, refused.json()["code"]
 
 
-async def test_a_thread_is_created_with_a_place_and_a_tag_and_read_again(person: Person) -> None:
+async def test_a_created_thread_has_a_location_and_an_etag_and_can_be_read(person: Person) -> None:
     made = await person.request(
         "POST", "/threads", {"threadId": "a b", "title": "T", "metadata": {"p": 1}}
     )
@@ -86,7 +86,7 @@ async def test_an_idempotency_key_creates_one_thread_however_often(person: Perso
     assert len(await names(person)) == 1
 
 
-async def test_lists_are_in_the_order_of_activity_and_go_on_behind_a_cursor(
+async def test_lists_are_in_the_order_of_activity_and_continue_behind_a_cursor(
     threads: Library, person: Person
 ) -> None:
     for number in range(5):
@@ -138,7 +138,7 @@ async def test_archived_threads_are_listed_apart(person: Person) -> None:
     assert await names(person) == ["c", "b", "a"], "archiving is no activity"
 
 
-async def test_what_a_change_leaves_out_stays(person: Person) -> None:
+async def test_a_change_keeps_the_members_that_it_leaves_out(person: Person) -> None:
     await create(person, title="old", metadata={"a": 1})
 
     renamed = (await person.request("PATCH", "/threads/t", {"title": "new"})).json()
@@ -150,7 +150,7 @@ async def test_what_a_change_leaves_out_stays(person: Person) -> None:
     assert (await person.request("PATCH", "/threads/t", {})).json() == cleared
 
 
-async def test_of_two_who_change_what_both_have_read_one_must_read_again(person: Person) -> None:
+async def test_of_two_changes_to_one_version_the_second_is_refused(person: Person) -> None:
     await create(person)
     tag = (await person.request("GET", "/threads/t")).headers["etag"]
 
@@ -174,7 +174,7 @@ async def test_of_two_who_change_what_both_have_read_one_must_read_again(person:
     assert (await person.request("DELETE", "/threads/t", **{"if-match": "*"})).status_code == 204
 
 
-async def test_a_change_that_waits_for_another_is_compared_with_what_that_made(
+async def test_a_change_that_waits_for_another_is_compared_with_the_new_version(
     threads: Library, person: Person
 ) -> None:
     await create(person)
@@ -193,7 +193,7 @@ async def test_a_change_that_waits_for_another_is_compared_with_what_that_made(
     assert (await person.request("GET", "/threads/t")).json()["title"] == "theirs"
 
 
-async def test_what_was_read_is_not_sent_again_while_it_stays(
+async def test_a_thread_that_has_not_changed_is_not_sent_again(
     threads: Library, person: Person
 ) -> None:
     await create(person)
@@ -207,7 +207,7 @@ async def test_what_was_read_is_not_sent_again_while_it_stays(
     assert (changed.status_code, changed.json()["status"]) == (200, "running")
 
 
-async def test_a_status_says_what_goes_on(threads: Library, person: Person) -> None:
+async def test_the_status_of_a_thread_follows_its_runs(threads: Library, person: Person) -> None:
     async def status() -> str:
         return str((await person.request("GET", "/threads/t")).json()["status"])
 
@@ -270,7 +270,7 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
         ({"tittle": "x"}, "tittle"),
     ],
 )
-async def test_a_body_that_is_no_thread_is_refused_with_where(
+async def test_an_invalid_body_is_refused_with_the_place_of_the_error(
     person: Person, body: Json, where: str
 ) -> None:
     refused = await person.request("POST", "/threads", body)
@@ -279,7 +279,7 @@ async def test_a_body_that_is_no_thread_is_refused_with_where(
     assert where in [error["at"] for error in refused.json()["errors"]]
 
 
-async def test_what_postgres_cannot_keep_is_replaced(person: Person) -> None:
+async def test_text_that_postgres_cannot_keep_is_replaced(person: Person) -> None:
     body = {"title": "a\0b\ud800", "metadata": {"\0": "\0"}}
     sent = await person.client.post(
         f"{person.base}/threads",
@@ -305,7 +305,7 @@ _FAR = (
 @pytest.mark.parametrize(
     "cursor", ["x", "e30", "eyJwb3NpdGlvbiI6LTF9", "é", "%00", "eyJhdCI6MH0", _FAR]
 )
-async def test_a_cursor_that_was_not_given_is_refused(person: Person, cursor: str) -> None:
+async def test_a_forged_cursor_is_refused(person: Person, cursor: str) -> None:
     await create(person)
 
     for path in ("/threads", "/threads/t/items", "/threads/t/runs", "/search"):

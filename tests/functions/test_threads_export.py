@@ -1,4 +1,4 @@
-"""Everything as a file, streamed; and everything gone."""
+"""The export of all a user's data as a stream, and its deletion."""
 
 import json
 
@@ -55,7 +55,7 @@ async def test_a_thread_is_exported_whole_as_lines(threads: Library, person: Per
     assert items[0] == {"type": "item", **first}
 
 
-async def test_a_thread_is_exported_to_be_read(threads: Library, person: Person) -> None:
+async def test_a_thread_is_exported_as_markdown(threads: Library, person: Person) -> None:
     await person.request("PATCH", "/threads/t", {"title": "A\n# title"})
     call = {"name": "run", "arguments": '{"code": "```"}'}
     kinds = (("tool_call", call), ("reasoning", {"text": "hm"}), ("tool_result", {"content": "42"}))
@@ -96,7 +96,7 @@ async def test_a_slow_reader_holds_no_connection(threads: Library, person: Perso
     ):
         pieces = slow.aiter_bytes(1000)
         await anext(pieces)
-        # Nothing more is read: the answer stops where the buffers are full, between two statements.
+        # The client stops reading: the answer stops when the buffers are full, between two statements.
         await eventually(lambda: watcher.fetchval(_RESTS))
         size = 1000
         async for piece in pieces:
@@ -112,9 +112,13 @@ async def test_a_user_gets_everything_and_nothing_of_others(
     await threads.db.call("write_note", other.claims, None, "k", "secret")
     await threads.db.call("write_note", person.claims, None, "k", "my note")
     leased = await threads.begin(person, "u", "r")
-    asked = {"id": "6b0f4f52-3f0e-4c39-9d2b-6a0f2f4f3f00", "reason": "tool_call", "state": "kept"}
+    interrupt = {
+        "id": "6b0f4f52-3f0e-4c39-9d2b-6a0f2f4f3f00",
+        "reason": "tool_call",
+        "state": "kept",
+    }
     spent = row(2, "turn.finished", usage={"input_tokens": 5, "output_tokens": 2})
-    ending = row(3, "run.interrupted", interrupts=[asked])
+    ending = row(3, "run.interrupted", interrupts=[interrupt])
     assert await append(threads.db, entry(leased, spent, ending)) == ["ok"]
     await fill(threads, 250)
     await person.request("DELETE", "/threads/gone")
@@ -176,7 +180,7 @@ async def test_a_user_deletes_everything_and_others_keep_theirs(
     assert (await person.request("POST", "/threads", {"threadId": "t"})).status_code == 201
 
 
-async def test_a_run_that_is_held_is_told_to_stop_before_it_is_removed(
+async def test_a_held_run_is_cancelled_before_it_is_removed(
     threads: Library, person: Person
 ) -> None:
     leased = await threads.begin(person, "u", "live")
@@ -193,7 +197,9 @@ async def test_a_run_that_is_held_is_told_to_stop_before_it_is_removed(
         )
 
 
-async def test_an_export_leaves_a_trace_before_it_begins(threads: Library, person: Person) -> None:
+async def test_an_export_is_in_the_audit_before_its_first_byte(
+    threads: Library, person: Person
+) -> None:
     other = await threads.person()
     assert (await other.request("GET", "/threads/t/export")).status_code == 404
     await person.request("GET", "/threads/t/export")
@@ -214,7 +220,7 @@ async def test_an_export_leaves_a_trace_before_it_begins(threads: Library, perso
         assert await owner.fetchval("select count(*) from agent.audit_event") == 3
 
 
-async def test_who_is_no_user_any_more_exports_nothing(threads: Library, person: Person) -> None:
+async def test_a_deleted_user_can_export_nothing(threads: Library, person: Person) -> None:
     async with threads.database.owner() as owner:
         await owner.execute("delete from auth.users where id = $1", person.sub)
 
@@ -223,7 +229,9 @@ async def test_who_is_no_user_any_more_exports_nothing(threads: Library, person:
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
 
 
-async def test_what_is_large_is_exported_too(threads: Library, person: Person) -> None:
+async def test_an_export_larger_than_a_value_of_postgres_is_complete(
+    threads: Library, person: Person
+) -> None:
     """More than a value of Postgres can hold: a quarter of a gigabyte."""
     await fill(threads, 70, 4_000_000)
     async with threads.database.owner() as owner:

@@ -13,7 +13,7 @@ from tests.postgres.holders import asks
 
 @pytest.fixture
 async def person(threads: Library) -> Person:
-    """Somebody whose thread `t` has the items q0, a0, q1, a1, q2, a2."""
+    """A user whose thread `t` has the items q0, a0, q1, a1, q2, a2."""
     someone = await threads.person()
     await threads.talk(someone, "t", *((f"q{n}", f"a{n}") for n in range(3)))
     return someone
@@ -34,17 +34,17 @@ async def test_items_are_in_the_order_of_the_conversation(person: Person) -> Non
 
     assert texts(whole) == ["q0", "a0", "q1", "a1", "q2", "a2"]
     assert (whole["next"], whole["previous"]) == (None, None)
-    asked = whole["data"][0]
-    assert (asked["kind"], asked["data"]["role"], asked["supersededAt"]) == (
+    question = whole["data"][0]
+    assert (question["kind"], question["data"]["role"], question["supersededAt"]) == (
         "message",
         "user",
         None,
     )
-    assert asked["id"] == f"message-of-{asked['runId']}"
+    assert question["id"] == f"message-of-{question['runId']}"
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_go_on_and_back(person: Person, order: str) -> None:
+async def test_pages_continue_in_both_directions(person: Person, order: str) -> None:
     whole = texts(await page(person, f"order={order}"))
     first = await page(person, f"order={order}&limit=2")
     second = await page(person, f"order={order}&limit=2&after={first['next']}")
@@ -60,7 +60,7 @@ async def test_pages_go_on_and_back(person: Person, order: str) -> None:
     )
 
 
-async def test_what_an_edit_replaced_is_shown_on_request(threads: Library, person: Person) -> None:
+async def test_superseded_items_are_shown_on_request(threads: Library, person: Person) -> None:
     edit = asks("other", run="edit", thread="t")
     runs = (await person.request("GET", "/threads/t/runs")).json()["data"]
     edit["messages"][0]["key"] = f"message-of-{runs[0]['runId']}"

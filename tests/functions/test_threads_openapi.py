@@ -1,4 +1,4 @@
-"""What `/openapi.json` says is so: requests made from it, right and wrong ones, get the answers it describes."""
+"""`/openapi.json` is correct: valid and invalid requests made from it get the answers that it describes."""
 
 import asyncio
 from typing import Any
@@ -33,7 +33,7 @@ async def test_every_answer_is_as_the_document_says(threads: Library) -> None:
     await threads.talk(person, "t", ("question", "answer"))
     await threads.end(await threads.begin(person, "t", "r"), "answer", usage={"input_tokens": 1})
 
-    # Schemathesis blocks, so it asks from a thread of its own.
+    # Schemathesis blocks, so it sends requests from a thread of its own.
     seen = await asyncio.to_thread(explore, threads, person)
 
     assert len(seen) == len(threads.app.openapi()["paths"]) + 3, (
@@ -49,8 +49,8 @@ LENIENT = {"exportMine", "deleteMine"}
 
 
 def explore(threads: Library, person: Person) -> dict[str, set[int]]:
-    """Ask for every operation, with what it takes and with what it does not; the statuses of each."""
-    # Who may ask is another test's: each request here is signed.
+    """Call every operation with valid and invalid requests. Returns the statuses of each."""
+    # Authentication is tested elsewhere: each request here is signed.
     schema = schemathesis.openapi.from_dict({**threads.app.openapi(), "security": []})
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     seen: dict[str, set[int]] = {}
@@ -78,14 +78,14 @@ def ask_as(
     *,
     known: bool = False,
 ) -> None:
-    """Ask for one operation some times; `known`: about the run and the thread that are there."""
+    """Call one operation several times; `known`: with the run and the thread that exist."""
 
     @settings(
         max_examples=settings().max_examples // _SHARE,
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: "Case[Any]") -> None:
+    def send(case: "Case[Any]") -> None:
         if known:
             for cursor in case.query.keys() & {"after", "before"}:
                 del case.query[cursor]
@@ -102,4 +102,4 @@ def ask_as(
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 
-    ask()
+    send()

@@ -1,4 +1,4 @@
-"""Two users: for each route, what is another's is not there."""
+"""Two users: on each route, another user's data does not exist."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from shared.core.json import Json
 from tests.fixtures.functions import Person
 from tests.fixtures.threads import Library
 
-#: Every route, as Bob asks for what is Alice's: the request, and what he is told.
+#: Bob's request for Alice's data on every route: path, body, and the status that he gets.
 ROUTES: dict[tuple[str, str], tuple[str, Json | None, int]] = {
     ("GET", "/threads"): ("/threads?archived=all&metadata=%7B%22a%22:1%7D", None, 200),
     ("POST", "/threads"): ("/threads", {"threadId": "t"}, 201),
@@ -34,7 +34,7 @@ async def alice(threads: Library) -> Person:
 
 
 async def everything(person: Person) -> str:
-    """All that she sees, as text, but that she has looked at it."""
+    """All that she sees, as text, without the audit of looking at it."""
     paths = ("/threads", "/threads/t", "/threads/t/items", "/threads/t/runs", "/me/export")
     texts = [(await person.request("GET", path)).text for path in paths]
     return "".join(
@@ -42,13 +42,13 @@ async def everything(person: Person) -> str:
     )
 
 
-def test_every_route_is_asked_here(threads: Library) -> None:
+def test_this_file_requests_every_route(threads: Library) -> None:
     paths = threads.app.openapi()["paths"]
     assert {(m.upper(), path) for path, methods in paths.items() for m in methods} == set(ROUTES)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_what_is_anothers_is_not_there(
+async def test_another_users_data_does_not_exist(
     threads: Library, alice: Person, route: tuple[str, str]
 ) -> None:
     path, body, status = ROUTES[route]
@@ -65,7 +65,7 @@ async def test_what_is_anothers_is_not_there(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_who_does_not_prove_who_they_are_is_told_nothing(
+async def test_a_caller_without_proof_is_refused(
     threads: Library, alice: Person, route: tuple[str, str]
 ) -> None:
     path, _, _ = ROUTES[route]
@@ -82,7 +82,7 @@ async def test_who_does_not_prove_who_they_are_is_told_nothing(
     assert refused.status_code == 401
 
 
-async def test_the_same_ids_and_keys_are_everybodys_own(threads: Library, alice: Person) -> None:
+async def test_two_users_can_use_the_same_ids_and_keys(threads: Library, alice: Person) -> None:
     bob = await threads.person()
     for person in (alice, bob):
         key = {"idempotency-key": "k"}

@@ -1,4 +1,4 @@
-"""What the client's history means for the stored thread, and what a busy thread answers."""
+"""What the client's history means for the stored thread, and how a busy thread responds."""
 
 import asyncio
 
@@ -50,8 +50,8 @@ async def test_a_known_message_with_other_content_is_an_edit(
 
     await person.run(body("run-3", stored[0], stored[1], user("u2", "second, better")))
 
-    said = [m["content"] for m in await messages(person)]
-    assert said == ["first", "one", "second, better", "edited"]
+    contents = [m["content"] for m in await messages(person)]
+    assert contents == ["first", "one", "second, better", "edited"]
 
 
 async def test_rewind_to_names_the_parent_of_a_new_message(
@@ -70,7 +70,7 @@ async def test_rewind_to_names_the_parent_of_a_new_message(
     assert (refused.status_code, refused.json()["code"]) == (404, "rewind_target_unknown")
 
 
-async def test_a_new_message_goes_behind_the_tail_whatever_history_it_came_with(
+async def test_a_new_message_is_appended_whatever_history_comes_with_it(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -79,8 +79,8 @@ async def test_a_new_message_goes_behind_the_tail_whatever_history_it_came_with(
 
     await person.run(body("run-3", user("u1", "first"), user("u3", "third")))
 
-    said = [m["content"] for m in await messages(person)]
-    assert said == ["first", "one", "second", "two", "third", "three"]
+    contents = [m["content"] for m in await messages(person)]
+    assert contents == ["first", "one", "second", "two", "third", "three"]
 
 
 async def test_a_request_with_nothing_to_answer_is_refused(
@@ -131,8 +131,8 @@ async def test_an_enqueued_run_is_answered_after_the_first(
         answered = await queued
 
     assert text(answered) == "second"
-    said = [m["content"] for m in await messages(person)]
-    assert said == ["hi", "ab", "again", "second"]
+    contents = [m["content"] for m in await messages(person)]
+    assert contents == ["hi", "ab", "again", "second"]
 
 
 async def test_cancel_previous_ends_the_first_run_and_answers_the_second(
@@ -164,7 +164,7 @@ async def test_a_queued_run_can_be_cancelled(agent: Served, model: ModelServer) 
 
 
 @pytest.mark.parametrize("policy", ["reject", "cancel_previous"])
-async def test_many_at_once_give_one_live_run(
+async def test_many_requests_at_once_give_one_live_run(
     agent: Served, model: ModelServer, policy: str
 ) -> None:
     person = await agent.person()

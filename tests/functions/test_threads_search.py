@@ -1,4 +1,4 @@
-"""Search finds what its user wrote, titles and messages, newest first, and shows where."""
+"""Search finds a user's titles and messages, newest first, with the places of the matches."""
 
 import json
 
@@ -30,9 +30,7 @@ def shown(hit: Json) -> str:
     )
 
 
-async def test_messages_and_titles_are_found_with_what_matched(
-    threads: Library, person: Person
-) -> None:
+async def test_hits_in_messages_and_titles_show_the_match(threads: Library, person: Person) -> None:
     await threads.talk(person, "a", ("Where is Lisbon?", "Lisbon is in Portugal."))
     await threads.talk(person, "b", ("And Porto?", "In Portugal too."))
     await person.request("PATCH", "/threads/b", {"title": "Not Lisbon"})
@@ -67,7 +65,7 @@ async def test_messages_and_titles_are_found_with_what_matched(
         ("portugal " + "- " * 90, 2),
     ],
 )
-async def test_all_words_are_wanted_unless_the_query_says_otherwise(
+async def test_a_hit_has_all_words_unless_the_query_says_otherwise(
     threads: Library, person: Person, words: str, count: int
 ) -> None:
     await threads.talk(person, "a", ("Where is Lisbon?", "Lisbon is in Portugal."))
@@ -76,7 +74,7 @@ async def test_all_words_are_wanted_unless_the_query_says_otherwise(
     assert len(await hits(person, words)) == count
 
 
-async def test_hits_go_on_behind_a_cursor_from_titles_to_messages(
+async def test_hits_continue_behind_a_cursor_from_titles_to_messages(
     threads: Library, person: Person
 ) -> None:
     for number in range(3):
@@ -127,7 +125,7 @@ async def test_of_a_long_message_the_places_of_the_matches_are_shown(
     assert len(shown(hit)) < 600
 
 
-async def test_a_message_too_large_for_the_index_can_be_said(
+async def test_a_message_too_large_for_the_index_is_stored(
     threads: Library, person: Person
 ) -> None:
     words = " ".join(f"word{n}é" for n in range(250_000))
@@ -138,7 +136,7 @@ async def test_a_message_too_large_for_the_index_can_be_said(
     assert len(await hits(person, "small")) == 1
 
 
-async def test_what_was_superseded_is_not_found(threads: Library, person: Person) -> None:
+async def test_superseded_messages_are_not_found(threads: Library, person: Person) -> None:
     await threads.talk(person, "t", ("needle",))
     async with threads.database.owner() as owner:
         await owner.execute("update agent.item set superseded_at = now()")
@@ -146,7 +144,7 @@ async def test_what_was_superseded_is_not_found(threads: Library, person: Person
     assert await hits(person, "needle") == []
 
 
-async def test_what_was_deleted_takes_no_place_on_a_page(threads: Library, person: Person) -> None:
+async def test_deleted_threads_take_no_place_on_a_page(threads: Library, person: Person) -> None:
     await threads.talk(person, "kept", ("needle 1",), ("needle 2",))
     await threads.talk(person, "gone", *((f"needle {n}",) for n in range(3, 6)))
     await person.request("DELETE", "/threads/gone")
@@ -158,7 +156,7 @@ async def test_what_was_deleted_takes_no_place_on_a_page(threads: Library, perso
 
 
 @pytest.mark.parametrize("content", ['[{"type": "image", "url": "x"}]', "[]", "null", "7"])
-async def test_a_message_without_text_is_found_by_what_it_has_not(
+async def test_a_message_without_text_matches_a_query_of_excluded_words(
     threads: Library, person: Person, content: str
 ) -> None:
     await threads.talk(person, "t", ("word",))
@@ -172,7 +170,7 @@ async def test_a_message_without_text_is_found_by_what_it_has_not(
     assert [hit["snippet"] for hit in await hits(person, "-word")] == [[]]
 
 
-async def test_what_matches_far_behind_is_found_and_not_shown(
+async def test_a_match_far_into_a_message_is_found_without_an_excerpt(
     threads: Library, person: Person
 ) -> None:
     filler = "word " * 2000

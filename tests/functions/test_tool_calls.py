@@ -1,4 +1,4 @@
-"""Calls that go wrong: clients that leave, tools that hang, crash, flood or ask, and what nobody may find anywhere."""
+"""Calls that fail: clients that disconnect, tools that hang, crash or return too much, and secrets."""
 
 import asyncio
 import json
@@ -29,19 +29,19 @@ def events(answered: httpx.Response) -> list[Json]:
 
 
 @pytest.mark.parametrize("meta", [{}, {"progressToken": "p"}], ids=["plain", "stream"])
-async def test_a_client_that_leaves_cancels_its_call_which_is_audited_all_the_same(
+async def test_a_disconnect_cancels_the_call_which_is_audited_nevertheless(
     person: Person, database: TestDatabase, meta: Json
 ) -> None:
-    asking = asyncio.ensure_future(post(person, "tools/call", {"name": "hang", "_meta": meta}))
+    calling = asyncio.ensure_future(post(person, "tools/call", {"name": "hang", "_meta": meta}))
     await until_true(database, "exists (select from agent.note where text = 'started')")
-    asking.cancel()
+    calling.cancel()
 
     await until_true(database, "exists (select from agent.audit_event where outcome = 'unknown')")
     assert await audited(database) == [("hang", "unknown")]
 
 
 @pytest.mark.parametrize("odd", [{"log_level": "INFO"}], indirect=True)
-async def test_a_client_that_leaves_while_its_call_is_audited_does_not_stop_that(
+async def test_a_disconnect_during_the_audit_does_not_stop_it(
     person: Person, database: TestDatabase, tmp_path: Path
 ) -> None:
     async def has_left() -> bool:
@@ -50,9 +50,9 @@ async def test_a_client_that_leaves_while_its_call_is_audited_does_not_stop_that
     async with database.owner() as owner:
         await owner.execute("begin")
         await owner.execute("lock table agent.audit_event in exclusive mode")
-        asking = asyncio.ensure_future(call(person, "count"))
+        calling = asyncio.ensure_future(call(person, "count"))
         await until_true(database, "exists (select from pg_locks where not granted)")
-        asking.cancel()
+        calling.cancel()
         await eventually(has_left)
         await owner.execute("rollback")
 
@@ -63,21 +63,21 @@ async def test_a_client_that_leaves_while_its_call_is_audited_does_not_stop_that
 async def test_a_function_that_stops_ends_its_calls(
     odd: Process, person: Person, database: TestDatabase
 ) -> None:
-    asking = asyncio.ensure_future(post(person, "tools/call", {"name": "hang"}))
+    calling = asyncio.ensure_future(post(person, "tools/call", {"name": "hang"}))
     await until_true(database, "exists (select from agent.note where text = 'started')")
     await odd.signal(signal.SIGTERM)
 
-    stopped = await asking
+    stopped = await calling
     assert (stopped.status_code, stopped.json()["code"]) == (503, "unavailable")
     assert await audited(database) == [("hang", "unknown")]
 
 
-async def test_progress_comes_in_order_to_who_asked_for_it(person: Person) -> None:
+async def test_a_client_that_requests_progress_gets_it_in_order(person: Person) -> None:
     params = {"name": "count", "_meta": {"progressToken": 7}}
     frames = events(await post(person, "tools/call", params))
 
-    told = [frame["params"] for frame in frames[:-1]]
-    assert [(step["progress"], step["progressToken"], step["message"]) for step in told] == [
+    steps = [frame["params"] for frame in frames[:-1]]
+    assert [(step["progress"], step["progressToken"], step["message"]) for step in steps] == [
         (1, 7, "step 1"),
         (2, 7, "step 2"),
         (3, 7, "step 3"),
@@ -102,7 +102,7 @@ async def test_a_tool_that_takes_too_long_is_stopped(
 
 
 @pytest.mark.parametrize("odd", [{"log_level": "DEBUG"}], indirect=True)
-async def test_what_is_secret_is_nowhere(
+async def test_secrets_are_in_no_answer_log_or_row(
     person: Person, database: TestDatabase, tmp_path: Path
 ) -> None:
     crashed = await call(person, "crash", text="canary-of-an-argument")
@@ -135,18 +135,18 @@ async def test_a_tool_has_no_settings_it_did_not_declare(person: Person) -> None
     assert result_text(await call(person, "lent")) == "openai_api_key"
 
 
-async def test_a_tool_without_its_own_secret_says_which(person: Person) -> None:
+async def test_a_tool_without_its_secret_names_the_setting(person: Person) -> None:
     assert result_text(await call(person, "look_up_customer")) == (
         "This tool is not set up here: TOOL_SECRET_CRM_KEY is not set."
     )
 
 
 @pytest.mark.parametrize("odd", [{"tool_secrets": {"CRM_KEY": "12345"}}], indirect=True)
-async def test_a_tool_of_ones_own_has_its_secret(person: Person) -> None:
+async def test_a_custom_tool_gets_its_secret(person: Person) -> None:
     assert result_text(await call(person, "look_up_customer")) == "5 characters"
 
 
-async def test_a_tool_for_a_role_is_nobody_elses(
+async def test_a_tool_for_a_role_is_hidden_from_other_users(
     odd: Process, person: Person, database: TestDatabase
 ) -> None:
     admin = await odd.new_person(app_metadata={"role": "admin"})
@@ -162,14 +162,14 @@ async def test_a_tool_for_a_role_is_nobody_elses(
     assert await audited(database) == [denied, ("rule", "ok"), denied], "denials of runs too"
 
 
-async def test_a_result_that_no_client_reads_is_an_error(person: Person) -> None:
+async def test_a_result_that_no_client_can_read_is_an_error(person: Person) -> None:
     flooded = await call(person, "flood")
 
     assert flooded["isError"]
     assert result_text(flooded) == "The result is too large. Ask for less."
 
 
-async def test_what_cannot_be_read_is_refused_and_what_is_not_there_is_audited(
+async def test_an_unreadable_call_is_refused_and_a_call_of_an_unknown_tool_is_audited(
     person: Person, database: TestDatabase
 ) -> None:
     nested: Any = "x"
@@ -185,7 +185,7 @@ async def test_what_cannot_be_read_is_refused_and_what_is_not_there_is_audited(
     assert await audited(database) == [("gone", "error")]
 
 
-async def test_a_call_whose_audit_is_lost_says_so_in_the_log(
+async def test_a_lost_audit_of_a_call_is_logged(
     person: Person, database: TestDatabase, tmp_path: Path
 ) -> None:
     async with database.owner() as owner:

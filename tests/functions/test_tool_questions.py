@@ -1,4 +1,4 @@
-"""Tools that ask their user: the answers, and the state a client keeps meanwhile and cannot change."""
+"""Tools that raise questions: the answers, and the state that a client keeps meanwhile and cannot change."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def sure(answer: Json, state: Any) -> Json:
     return {"inputResponses": {"sure": answer}, "requestState": state}
 
 
-async def test_a_tool_goes_on_with_what_it_kept_and_was_told(
+async def test_a_tool_continues_with_its_state_and_the_answers(
     person: Person, database: TestDatabase
 ) -> None:
     first = await pay(person)
@@ -45,27 +45,27 @@ async def test_a_tool_goes_on_with_what_it_kept_and_was_told(
     assert first["inputRequests"]["sure"]["params"]["message"] == "Pay 5 euros?"
     assert [first["resultType"], second["resultType"]] == ["input_required"] * 2
     assert result_text(third) == "paid 5"
-    asked, made = [("pay", "input_required")] * 2, [("pay", "ok")]
-    assert await audited(database) == [*asked, *made], "and once when it was made"
+    questions, made = [("pay", "input_required")] * 2, [("pay", "ok")]
+    assert await audited(database) == [*questions, *made], "and once when it was made"
 
 
-async def test_a_state_is_of_one_users_one_call(
+async def test_a_state_is_valid_for_one_call_of_one_user(
     odd: Process, person: Person, database: TestDatabase
 ) -> None:
     other = await odd.new_person()
-    asked = await pay(person)
-    state = (await pay(person, **sure(YES, asked["requestState"])))["requestState"]
+    first = await pay(person)
+    state = (await pay(person, **sure(YES, first["requestState"])))["requestState"]
     head, _, rest = state.partition(".")
 
     for forged in (f"{state}x", f"{head}.{rest[::-1]}", "", 5, person.internal_token()):
         assert (await pay(person, **sure(YES, forged)))["code"] == -32602, forged
     assert (await pay(person, 500, **sure(YES, state)))["code"] == -32602, "another call's"
     assert (await pay(other, **sure(YES, state)))["code"] == -32602, "another user's"
-    replay = await pay(person, **sure(YES, asked["requestState"]))
+    replay = await pay(person, **sure(YES, first["requestState"]))
     assert replay["resultType"] == "input_required", "an older state is no further"
 
 
-async def test_the_agents_user_is_asked_and_its_run_goes_on_with_what_the_tool_kept(
+async def test_a_run_interrupts_for_a_tools_question_and_continues_with_its_state(
     odd: Process, database: TestDatabase, model: ModelServer
 ) -> None:
     async with serve(database, model, tools_url=f"{odd.base}/mcp") as agent:
@@ -85,7 +85,7 @@ async def test_the_agents_user_is_asked_and_its_run_goes_on_with_what_the_tool_k
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
-async def test_a_user_who_says_no_ends_the_call(
+async def test_a_declined_question_ends_the_call(
     person: Person, database: TestDatabase, action: str
 ) -> None:
     state = (await pay(person))["requestState"]
@@ -97,7 +97,7 @@ async def test_a_user_who_says_no_ends_the_call(
     assert await audited(database) == [("pay", "input_required"), ("pay", "error")]
 
 
-async def test_who_cannot_be_asked_is_told_so(person: Person) -> None:
+async def test_a_client_without_forms_gets_an_error_for_a_question(person: Person) -> None:
     refused = await pay(person, can=False)
 
     assert refused["code"] == -32021
@@ -112,5 +112,5 @@ async def test_who_cannot_be_asked_is_told_so(person: Person) -> None:
 
 
 @pytest.mark.parametrize("odd", [{"internal_signing_key": ""}], indirect=True)
-async def test_without_a_key_no_state_is_kept(person: Person) -> None:
+async def test_without_a_signing_key_a_question_is_an_error(person: Person) -> None:
     assert "INTERNAL_SIGNING_KEY is not set" in result_text(await pay(person))

@@ -1,4 +1,4 @@
-"""The function `tools`: an MCP server whose tools act as the user a call is made for, and as nobody else."""
+"""The function `tools`: an MCP server whose tools act only as the user for whom a call is made."""
 
 import json
 import re
@@ -38,7 +38,7 @@ async def person(tools: Process, database: TestDatabase) -> Person:
 
 @asynccontextmanager
 async def client(person: Person) -> AsyncIterator[Client]:
-    """The official client, of this era."""
+    """The official client, of the current protocol version."""
     headers = {"authorization": f"Bearer {person.internal_token()}"}
     async with (
         httpx2.AsyncClient(headers=headers) as http,
@@ -61,7 +61,9 @@ async def test_the_official_client_lists_and_calls(person: Person) -> None:
     assert not computed.is_error
 
 
-async def test_a_client_of_before_opens_a_session_that_nobody_keeps(person: Person) -> None:
+async def test_an_older_client_opens_a_session_that_the_server_does_not_store(
+    person: Person,
+) -> None:
     auth = {"authorization": f"Bearer {person.internal_token()}"}
 
     async def say(id_: int | None, method: str, **params: Any) -> httpx.Response:
@@ -101,7 +103,7 @@ async def test_errors_are_those_of_the_specification(
     assert (answered.status_code, answered.json()["error"]["code"]) == (status, code)
 
 
-async def test_only_who_is_signed_for_this_function_is_heard(
+async def test_only_callers_with_a_token_for_this_function_are_accepted(
     tools: Process, person: Person
 ) -> None:
     for authorization in ("", "Bearer x", f"Bearer {person.token()}"):
@@ -113,7 +115,7 @@ async def test_only_who_is_signed_for_this_function_is_heard(
     assert (await tools.client.get(tools.base + "/mcp")).status_code == 405
 
 
-async def test_notes_are_their_owners_and_are_written_once(
+async def test_notes_belong_to_their_owner_and_are_written_once(
     tools: Process, person: Person, database: TestDatabase
 ) -> None:
     other = await tools.new_person()
@@ -135,14 +137,14 @@ async def test_notes_are_their_owners_and_are_written_once(
     assert (await call(person, "delete_note", id=page[0]["id"]))["structuredContent"]["deleted"]
 
 
-async def test_diagnostics_are_for_admins_who_alone_know_of_them(
+async def test_only_admins_see_and_call_diagnostics(
     tools: Process, person: Person, database: TestDatabase
 ) -> None:
     admin = await tools.new_person(app_metadata={"role": "admin"})
     pretender = await tools.new_person(user_metadata={"role": "admin"})
 
-    told = await call(admin, "admin_diagnostics")
-    assert told["structuredContent"]["expired_leases"] == 0
+    result = await call(admin, "admin_diagnostics")
+    assert result["structuredContent"]["expired_leases"] == 0
     for someone in (person, pretender):
         denied = await call(someone, "admin_diagnostics")
         assert denied["isError"]
@@ -158,11 +160,11 @@ async def test_diagnostics_are_for_admins_who_alone_know_of_them(
     ]
 
 
-async def test_what_is_wrong_with_arguments_is_told_and_not_what_they_were(person: Person) -> None:
-    told = await call(person, "calculator", expression=5, also="this")
-    assert told["isError"]
-    assert "expression: Input should be a valid string" in told["content"][0]["text"]
-    assert "9**9**9" not in json.dumps(told)
+async def test_errors_of_arguments_name_the_fault_and_not_the_values(person: Person) -> None:
+    result = await call(person, "calculator", expression=5, also="this")
+    assert result["isError"]
+    assert "expression: Input should be a valid string" in result["content"][0]["text"]
+    assert "9**9**9" not in json.dumps(result)
 
     huge = await call(person, "calculator", expression="9**9**9")
     assert huge["content"][0]["text"] == "The result is too large."
@@ -178,7 +180,9 @@ async def test_the_mock_weather_is_always_the_same_and_never_shows_its_key(perso
     assert "canary" not in json.dumps([first, second])
 
 
-async def test_a_call_of_a_run_is_left_to_its_log(person: Person, database: TestDatabase) -> None:
+async def test_a_call_of_a_run_is_audited_by_its_log_alone(
+    person: Person, database: TestDatabase
+) -> None:
     token = person.internal_token(str(uuid4()))
 
     await post(
@@ -192,7 +196,7 @@ async def test_a_call_of_a_run_is_left_to_its_log(person: Person, database: Test
         assert not await owner.fetchval("select count(*) from agent.audit_event")
 
 
-async def test_the_page_that_says_how_to_add_a_tool_is_right(
+async def test_the_instructions_for_adding_a_tool_work(
     database: TestDatabase, model: ModelServer, tmp_path: Path
 ) -> None:
     page = (ROOT / "docs/tools.md").read_text()

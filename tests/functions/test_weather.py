@@ -1,4 +1,4 @@
-"""The weather: of a service that is right, slow, broken, in pieces or away, and of a mock that knows its key."""
+"""The weather: of a service that is correct, slow, broken or unreachable, and of a mock with a key."""
 
 import asyncio
 import json
@@ -29,10 +29,10 @@ def client(service: OpenMeteo) -> Client:
     return Client(service.url, service.url)
 
 
-async def test_a_place_is_looked_up_and_its_weather_told(service: OpenMeteo) -> None:
-    told = await client(service).weather("Paris", "fahrenheit")
+async def test_the_weather_of_a_place_is_looked_up(service: OpenMeteo) -> None:
+    report = await client(service).weather("Paris", "fahrenheit")
 
-    assert told.model_dump() == {
+    assert report.model_dump() == {
         "location": "Paris, France",
         "temperature": 7.5,
         "unit": "fahrenheit",
@@ -48,21 +48,21 @@ async def test_a_place_is_looked_up_and_its_weather_told(service: OpenMeteo) -> 
 
 
 @pytest.mark.parametrize("region", ["Texas", "us", "United States"])
-async def test_a_region_tells_places_of_one_name_apart(service: OpenMeteo, region: str) -> None:
-    told = await client(service).weather(f"Paris, {region}", "celsius")
+async def test_a_region_distinguishes_places_of_one_name(service: OpenMeteo, region: str) -> None:
+    report = await client(service).weather(f"Paris, {region}", "celsius")
 
-    assert told.location == "Paris, United States"
+    assert report.location == "Paris, United States"
     assert service.requests[0][1]["name"] == ["Paris"]
 
 
-async def test_an_answer_in_pieces_is_read_to_its_end(service: OpenMeteo) -> None:
+async def test_an_answer_in_pieces_is_read_completely(service: OpenMeteo) -> None:
     service.piece = 40
 
     assert (await client(service).weather("Paris", "celsius")).temperature == 7.5
 
 
 @pytest.mark.parametrize("answer", [(500, b""), (503, b"busy"), (429, b""), (0, None)])
-async def test_a_hiccup_is_asked_again(
+async def test_a_failed_request_is_repeated(
     service: OpenMeteo, answer: tuple[int, bytes | None]
 ) -> None:
     service.answers = [answer, answer]
@@ -72,7 +72,7 @@ async def test_a_hiccup_is_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "expected"),
     [
         ([(200, b"{}")], "There is no place named 'Paris'."),
         ([(200, b'{"results": []}')], "There is no place named 'Paris'."),
@@ -87,28 +87,28 @@ async def test_a_hiccup_is_asked_again(
         ([(500, b"")] * 3, "cannot be reached from here"),
     ],
 )
-async def test_what_the_service_should_not_say_is_a_sentence(
-    service: OpenMeteo, answers: list[tuple[int, bytes | None]], told: str
+async def test_an_invalid_answer_of_the_service_is_an_error_of_one_sentence(
+    service: OpenMeteo, answers: list[tuple[int, bytes | None]], expected: str
 ) -> None:
     service.answers = answers
 
-    with pytest.raises(ToolError, match=told):
+    with pytest.raises(ToolError, match=expected):
         await client(service).weather("Paris", "celsius")
 
 
-async def test_a_sky_nobody_has_named_is_unknown(service: OpenMeteo) -> None:
+async def test_an_unknown_weather_code_is_reported_as_unknown(service: OpenMeteo) -> None:
     current = {"current": {**CURRENT["current"], "weather_code": 1000}}
     service.answers = [(200, json.dumps(each).encode()) for each in (PLACES, current)]
 
     assert (await client(service).weather("Paris", "celsius")).sky == "unknown"
 
 
-async def test_a_service_that_says_nothing_is_given_up() -> None:
-    asked = 0
+async def test_a_silent_service_fails_after_three_requests() -> None:
+    requests = 0
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         await reader.read()
         writer.close()
 
@@ -116,10 +116,10 @@ async def test_a_service_that_says_nothing_is_given_up() -> None:
         url = f"http://127.0.0.1:{port}"
         with pytest.raises(ToolError, match="cannot be reached"):
             await Client(url, url, seconds=0.05).weather("Paris", "celsius")
-    assert asked == 3
+    assert requests == 3
 
 
-async def test_the_same_question_is_asked_once_in_ten_minutes(
+async def test_the_same_weather_is_requested_once_in_ten_minutes(
     service: OpenMeteo, database: TestDatabase, model: ModelServer
 ) -> None:
     url = service.url
@@ -135,7 +135,7 @@ async def test_the_same_question_is_asked_once_in_ten_minutes(
         async with database.owner() as owner:
             await owner.execute("update agent.weather_cache set answer = '{\"a\": 1}'")
         again = await call(someone, "get_weather", location="Paris")
-        assert again == first, "a row that cannot be read is asked for anew"
+        assert again == first, "an unreadable row is fetched again"
         async with database.owner() as owner:
             await owner.execute(
                 "update agent.weather_cache set fetched_at = now() - interval '1 h'"
@@ -144,37 +144,39 @@ async def test_the_same_question_is_asked_once_in_ten_minutes(
     assert len(service.requests) == 6
 
 
-async def test_without_a_way_out_the_tool_says_so(
+async def test_without_a_network_the_tool_reports_that_the_service_is_unreachable(
     database: TestDatabase, model: ModelServer
 ) -> None:
     url = "http://127.0.0.1:9"
     async with started(
         "tools", database, model, open_meteo_url=url, open_meteo_geocoding_url=url
     ) as process:
-        told = await call(await process.new_person(), "get_weather", location="Paris")
+        result = await call(await process.new_person(), "get_weather", location="Paris")
 
-    assert told["isError"]
-    assert result_text(told) == "The weather service cannot be reached from here. Try again later."
+    assert result["isError"]
+    assert (
+        result_text(result) == "The weather service cannot be reached from here. Try again later."
+    )
 
 
-def test_the_mock_answers_who_has_its_key() -> None:
+def test_the_mock_answers_callers_with_its_key() -> None:
     mock = MockWeather(accepts="key")
 
-    told = mock.weather(" Oslo ", "celsius", key="key")
-    assert (told.source, told.location) == ("mock", "Oslo")
-    assert mock.weather("oslo", "celsius", key="key").temperature == told.temperature
+    report = mock.weather(" Oslo ", "celsius", key="key")
+    assert (report.source, report.location) == ("mock", "Oslo")
+    assert mock.weather("oslo", "celsius", key="key").temperature == report.temperature
     for wrong in ("", "KEY", "key "):
         with pytest.raises(ToolError, match="refused its key"):
             mock.weather("Oslo", "celsius", key=wrong)
 
 
 def mapped(process: Process) -> str:
-    """The files a process has mapped: compiled modules among them."""
+    """The files that a process has mapped: compiled modules among them."""
     return Path(f"/proc/{process.process.pid}/maps").read_text()
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc on this system")
-async def test_what_wakes_the_function_is_light_and_a_client_comes_with_its_first_use(
+async def test_the_http_client_is_loaded_only_by_the_first_weather_call(
     database: TestDatabase, model: ModelServer
 ) -> None:
     url = "http://127.0.0.1:9"
