@@ -1,1 +1,1 @@
-"""Chaos: real processes, killed at random moments, and a check of everything anybody saw."""
+"""Chaos: real processes, killed at random moments, and a check of everything that clients saw."""

@@ -7,7 +7,7 @@ from tests.chaos.play import Play, play
 
 
 def main() -> int:
-    """Play, print one line per invariant and a last one that sums up. Exit code 1: something was broken."""
+    """Play, print one line per invariant and a summary. Exit code 1: an invariant was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=40, help="how often something is broken")
     parser.add_argument("--seed", type=int, default=1, help="decides all that can be decided")

@@ -8,12 +8,12 @@ from typing import Any
 
 import asyncpg
 
-from tests.chaos.client import Asked
+from tests.chaos.client import StartedRun
 from tests.chaos.effects import Effects
 from tests.chaos.saboteur import Victim
 from tests.chaos.script import CHARGE, Script
 
-#: How long a frame may be on its way.
+#: Seconds that a frame may be in flight.
 _ON_THE_WAY = 0.7
 
 _RUNS = "select id, client_run_id, status, attempt, last_seq from agent.run"
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass
 class Recorded:
-    """All that Postgres holds at the end."""
+    """The contents of Postgres at the end."""
 
     runs: dict[str, Any]
     events: dict[str, list[Any]]
@@ -63,46 +63,46 @@ async def recorded(owner: "asyncpg.Pool[asyncpg.Record]") -> Recorded:
 
 
 def check(
-    asked: Sequence[Asked],
+    started_runs: Sequence[StartedRun],
     kept: Recorded,
     effects: Effects,
     script: Script,
     victims: Sequence[Victim],
 ) -> list[Finding]:
     """Every invariant, with what broke it."""
-    started = [one for one in asked if one.run in kept.runs]
-    rules: dict[str, Callable[[Asked], Iterable[str]]] = {
+    started = [one for one in started_runs if one.client_run_id in kept.runs]
+    rules: dict[str, Callable[[StartedRun], Iterable[str]]] = {
         "stuck": lambda one: _stuck(one, kept),
         "refused or in trouble": lambda one: one.trouble,
         "endings that are not one": lambda one: _endings(one, kept),
         "gaps in the log": lambda one: _gaps(one, kept),
         "deltas other than their item": lambda one: _deltas(one, kept),
-        "lost or other than what was said": lambda one: _against_script(one, kept, script),
+        "lost or other than the model's text": lambda one: _against_script(one, kept, script),
         "lost to a client": lambda one: _against_view(one, kept),
         "repeated to a client": lambda one: one.view.repeated,
         "broken order or early ends": lambda one: one.view.broken,
-        "said by a process without its run": lambda one: _zombies(one, kept),
+        "sent by a process without its run": lambda one: _zombies(one, kept),
         "calls answered twice": lambda one: _answered_twice(one, kept),
     }
     findings = [
-        Finding(name, [f"{one.run}: {case}" for one in started for case in rule(one)])
+        Finding(name, [f"{one.client_run_id}: {case}" for one in started for case in rule(one)])
         for name, rule in rules.items()
     ]
     return [*findings, *_effects(kept, effects), *_taken_over(kept, victims)]
 
 
-def interrupted(begun: set[tuple[str, int]], excused: set[tuple[str, int]]) -> Finding:
-    """No attempt ends before its run, unless something hit it or its time was over. A graceful stop does neither."""
+def interrupted(started: set[tuple[str, int]], excused: set[tuple[str, int]]) -> Finding:
+    """An attempt ends before its run only if it was hit or its time was over. A graceful stop is neither."""
     last: dict[str, int] = {}
-    for run, attempt in begun:
+    for run, attempt in started:
         last[run] = max(attempt, last.get(run, 0))
-    early = sorted(begun - excused - set(last.items()))
+    early = sorted(started - excused - set(last.items()))
     cases = [f"{run}: attempt {attempt} of {last[run]}" for run, attempt in early]
     return Finding("interrupted for no reason", cases)
 
 
 def unknown(kept: Recorded) -> int:
-    """Calls of which nobody can tell what came of them, and that say so."""
+    """Calls whose outcome is recorded as unknown."""
     return sum(item["data"].get("status") == "unknown" for item in _results(kept))
 
 
@@ -110,14 +110,14 @@ def _results(kept: Recorded) -> list[Any]:
     return [i for items in kept.items.values() for i in items if i["kind"] == "tool_result"]
 
 
-def _stuck(one: Asked, kept: Recorded) -> Iterable[str]:
-    status = kept.runs[one.run]["status"]
+def _stuck(one: StartedRun, kept: Recorded) -> Iterable[str]:
+    status = kept.runs[one.client_run_id]["status"]
     if status in ("queued", "in_progress"):
         yield f"is {status}"
 
 
-def _endings(one: Asked, kept: Recorded) -> Iterable[str]:
-    types = [event["type"] for event in kept.events[one.run]]
+def _endings(one: StartedRun, kept: Recorded) -> Iterable[str]:
+    types = [event["type"] for event in kept.events[one.client_run_id]]
     ends = [
         t for t in types if t in ("run.completed", "run.cancelled", "run.failed", "run.incomplete")
     ]
@@ -127,36 +127,38 @@ def _endings(one: Asked, kept: Recorded) -> Iterable[str]:
         yield f"ends with {ends[0]}"
 
 
-def _gaps(one: Asked, kept: Recorded) -> Iterable[str]:
+def _gaps(one: StartedRun, kept: Recorded) -> Iterable[str]:
     expected, attempt = 1, 0
-    for event in kept.events[one.run]:
+    for event in kept.events[one.client_run_id]:
         if event["seq"] != expected or event["attempt"] < attempt:
             yield f"{event['type']} at {event['attempt']}.{event['seq']}, not {expected}"
         expected, attempt = event["seq"] + event["count"], event["attempt"]
 
 
-def _deltas(one: Asked, kept: Recorded) -> Iterable[str]:
-    """What a message's deltas add up to in the log is its full value."""
-    said: dict[str, str] = {}
-    for event in kept.events[one.run]:
+def _deltas(one: StartedRun, kept: Recorded) -> Iterable[str]:
+    """The deltas of a message in the log add up to its full value."""
+    texts: dict[str, str] = {}
+    for event in kept.events[one.client_run_id]:
         if event["type"] == "item.delta" and event["data"]["channel"] == "text":
             added = "".join(event["data"]["deltas"])
-            said[event["item_id"]] = said.get(event["item_id"], "") + added
+            texts[event["item_id"]] = texts.get(event["item_id"], "") + added
         elif event["type"] == "item.completed" and event["data"]["kind"] == "message":
             whole = event["data"]["item"]["content"]
-            if said.get(event["item_id"]) != whole:
-                yield f"{said.get(event['item_id'])!r:.80} for {whole!r:.80}"
+            if texts.get(event["item_id"]) != whole:
+                yield f"{texts.get(event['item_id'])!r:.80} for {whole!r:.80}"
 
 
-def _against_script(one: Asked, kept: Recorded, script: Script) -> Iterable[str]:
-    """What the thread holds of a run that was not cancelled is, word for word, what the model said."""
-    if kept.runs[one.run]["status"] != "completed":
+def _against_script(one: StartedRun, kept: Recorded, script: Script) -> Iterable[str]:
+    """The thread has exactly the model's text of a run that was not cancelled."""
+    if kept.runs[one.client_run_id]["status"] != "completed":
         return
     turns = script.turns(one.task)
-    said = [i["data"]["content"] for i in kept.items[one.run] if _is_answer(i)]
-    if said != [turn.text for turn in turns]:
-        yield f"holds {len(said)} of {len(turns)} turns, or other words"
-    called = Counter(i["data"]["name"] for i in kept.items[one.run] if i["kind"] == "tool_call")
+    texts = [i["data"]["content"] for i in kept.items[one.client_run_id] if _is_answer(i)]
+    if texts != [turn.text for turn in turns]:
+        yield f"holds {len(texts)} of {len(turns)} turns, or other text"
+    called = Counter(
+        i["data"]["name"] for i in kept.items[one.client_run_id] if i["kind"] == "tool_call"
+    )
     if called != Counter(name for turn in turns for name in turn.tools):
         yield f"called {dict(called)}"
 
@@ -165,14 +167,14 @@ def _is_answer(item: Any) -> bool:
     return bool(item["kind"] == "message" and item["data"]["role"] == "assistant")
 
 
-def _against_view(one: Asked, kept: Recorded) -> Iterable[str]:
-    """What a client holds at the end of its run is what the thread holds of it."""
+def _against_view(one: StartedRun, kept: Recorded) -> Iterable[str]:
+    """A client at the end of its run shows what the thread has of it."""
     if one.view.ending is None:
         return
-    items = kept.items[one.run]
+    items = kept.items[one.client_run_id]
     mine = {item["key"]: item["data"]["content"] for item in items if _is_answer(item)}
     texts = {key: text for key, text in one.view.texts.items() if key in mine or _is_new(key, kept)}
-    # A turn without words is a message only in snapshots, for its calls to belong to.
+    # A turn without text is a message only in snapshots, where its calls need one.
     shown = {key: text for key, text in texts.items() if text}
     for key in shown.keys() | mine.keys():
         if shown.get(key) != mine.get(key):
@@ -189,11 +191,11 @@ def _is_new(key: str, kept: Recorded) -> bool:
     return not any(item["key"] == key for items in kept.items.values() for item in items)
 
 
-def _zombies(one: Asked, kept: Recorded) -> Iterable[str]:
-    """Text that is in no log may have been on its way when its process lost the run, and not later."""
+def _zombies(one: StartedRun, kept: Recorded) -> Iterable[str]:
+    """Text that is in no log may arrive only while it was in flight when its process lost the run."""
     logged: dict[tuple[int, int], str] = {}
     began: dict[int, float] = {}
-    for event in kept.events[one.run]:
+    for event in kept.events[one.client_run_id]:
         began.setdefault(event["attempt"], event["at"])
         if event["type"] == "item.delta":
             for nth, delta in enumerate(event["data"]["deltas"]):
@@ -206,9 +208,9 @@ def _zombies(one: Asked, kept: Recorded) -> Iterable[str]:
             yield f"{seen.attempt}.{seen.seq} came {seen.at - min(later):.1f} s after its process lost the run"
 
 
-def _answered_twice(one: Asked, kept: Recorded) -> Iterable[str]:
+def _answered_twice(one: StartedRun, kept: Recorded) -> Iterable[str]:
     answers = Counter(
-        i["data"]["call_id"] for i in kept.items[one.run] if i["kind"] == "tool_result"
+        i["data"]["call_id"] for i in kept.items[one.client_run_id] if i["kind"] == "tool_result"
     )
     yield from (f"{call_id} {times} times" for call_id, times in answers.items() if times > 1)
 
@@ -230,7 +232,7 @@ def _effects(kept: Recorded, effects: Effects) -> list[Finding]:
         Finding("effects repeated", effects.repeated()),
         Finding("effects lost", lost),
         Finding("effects before they were in the log", effects.early),
-        Finding("effects nobody was told of", silent),
+        Finding("effects missing in the thread", silent),
     ]
 
 
@@ -244,6 +246,6 @@ def _is_accounted(call_id: str, calls: dict[str, Any], kept: Recorded) -> bool:
 
 
 def _taken_over(kept: Recorded, victims: Sequence[Victim]) -> list[Finding]:
-    """A run that lost its process goes on in an attempt of its own, or had just ended."""
+    """A run that lost its process continues in a new attempt, or had just ended."""
     never = [v.run for v in victims if v.recovered_after is None]
     return [Finding("never recovered", never)]

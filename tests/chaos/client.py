@@ -1,4 +1,4 @@
-"""Clients: each talks, is cut off, comes back with its cursor, and keeps all it was shown."""
+"""Clients: each starts runs, is cut off, resumes from its cursor, and keeps all that it was shown."""
 
 import asyncio
 import json
@@ -25,10 +25,10 @@ class Cut(Exception):
 
 
 @dataclass
-class Asked:
+class StartedRun:
     """A run a client started, and what it saw of it."""
 
-    run: str
+    client_run_id: str
     thread: str
     task: str
     view: View
@@ -46,11 +46,11 @@ class Client:
     who: SignIn
     drawn: random.Random
     has_ended: Callable[[str], Awaitable[bool]]
-    asked: list[Asked] = field(default_factory=list)
+    started: list[StartedRun] = field(default_factory=list)
     cuts: int = 0
 
     async def talk(self, stop: asyncio.Event) -> None:
-        """Conversation after conversation, until told to stop."""
+        """Hold conversation after conversation until `stop` is set."""
         nth = 0
         while not stop.is_set():
             nth += 1
@@ -61,7 +61,7 @@ class Client:
                     return
 
     async def _ask(self, thread: str, name: str) -> None:
-        """Start a run in one of the ways there are, and see it to its end."""
+        """Start a run in one of several ways, and read it to its end."""
         way = self.drawn.choices(("stream", "background", "cancel", "queue"), (12, 3, 2, 2))[0]
         first = self._new(thread, name)
         together = [first, self._new(thread, f"{name}-next")] if way == "queue" else [first]
@@ -78,53 +78,53 @@ class Client:
                 if one.view.ending is None:
                     one.trouble.append("the client never saw its end")
 
-    def _new(self, thread: str, name: str) -> Asked:
-        asked = Asked(name, thread, f"task-{name}", View(name))
-        self.asked.append(asked)
-        return asked
+    def _new(self, thread: str, name: str) -> StartedRun:
+        run = StartedRun(name, thread, f"task-{name}", View(name))
+        self.started.append(run)
+        return run
 
-    async def _see(self, asked: Asked, way: str) -> None:
+    async def _see(self, run: StartedRun, way: str) -> None:
         """Read a run to its end, leg after leg, whatever happens to the connection."""
         # A queued run waits behind the first: posted second, it must not be admitted before it.
-        if way == "queue" and asked.run.endswith("-next"):
+        if way == "queue" and run.client_run_id.endswith("-next"):
             await asyncio.sleep(0.3)
         is_known = way == "background"
-        while asked.view.ending is None:
+        while run.view.ending is None:
             try:
-                is_known = await self._leg(asked, is_known)
+                is_known = await self._leg(run, is_known)
             except (httpx.HTTPError, Cut):
-                # Some stay away for so long that others have gone on with the run, past where they were.
+                # Some stay away so long that another process has continued the run behind their cursor.
                 is_away = self.drawn.random() < 0.1
                 await asyncio.sleep(self.drawn.uniform(0.5, 4.0) if is_away else _AGAIN)
-                # What may have been taken is asked for again in the same words: that is what a runId is for.
-                is_known = is_known or bool(asked.view.cursor)
+                # A request that may have been accepted is repeated unchanged: its runId makes that safe.
+                is_known = is_known or bool(run.view.cursor)
 
-    async def _leg(self, asked: Asked, is_known: bool) -> bool:
+    async def _leg(self, run: StartedRun, is_known: bool) -> bool:
         if not is_known:
-            asked.view.reconnect("post")
-            request = self._request("POST", "/runs", self._body(asked))
-        elif asked.view.cursor and self.drawn.random() < 0.8:
-            asked.view.reconnect(f"behind {asked.view.cursor}")
-            path = f"/runs/{asked.run}/events"
-            request = self._request("GET", path, cursor=asked.view.cursor)
+            run.view.reconnect("post")
+            request = self._request("POST", "/runs", self._body(run))
+        elif run.view.cursor and self.drawn.random() < 0.8:
+            run.view.reconnect(f"behind {run.view.cursor}")
+            path = f"/runs/{run.client_run_id}/events"
+            request = self._request("GET", path, cursor=run.view.cursor)
         else:
-            asked.view.reconnect("connect")
-            body = {"threadId": asked.thread, "runId": asked.run}
+            run.view.reconnect("connect")
+            body = {"threadId": run.thread, "runId": run.client_run_id}
             request = self._request("POST", "/connect", body)
         response = await self.http.send(request, stream=True)
         try:
             if response.status_code == 404 and is_known:
                 return False
-            await self._read(asked, response)
+            await self._read(run, response)
             return True
         finally:
             await response.aclose()
 
-    async def _read(self, asked: Asked, response: httpx.Response) -> None:
+    async def _read(self, run: StartedRun, response: httpx.Response) -> None:
         if response.status_code != 200:
             await response.aread()
             if response.status_code not in _PASSING:
-                asked.trouble.append(f"refused with {response.status_code}: {response.text[:200]}")
+                run.trouble.append(f"refused with {response.status_code}: {response.text[:200]}")
                 raise Cut
             raise Cut
         patience = self.drawn.expovariate(1 / 60) if self.drawn.random() < 0.3 else None
@@ -137,44 +137,44 @@ class Client:
                 frame = json.loads(line[6:])
                 if frame["type"] == "CUSTOM":
                     return
-                asked.view.take(frame, cursor)
+                run.view.take(frame, cursor)
                 cursor, count = None, count + 1
-                await self._check_end(asked)
-                if patience is not None and count > patience and asked.view.ending is None:
+                await self._check_end(run)
+                if patience is not None and count > patience and run.view.ending is None:
                     self.cuts += 1
                     raise Cut
-        if asked.view.ending is None:
+        if run.view.ending is None:
             raise Cut
 
-    async def _check_end(self, asked: Asked) -> None:
-        if asked.view.ending is not None and not await self.has_ended(asked.run):
-            asked.view.broken.append("an end that is not in the database")
+    async def _check_end(self, run: StartedRun) -> None:
+        if run.view.ending is not None and not await self.has_ended(run.client_run_id):
+            run.view.broken.append("an end that is not in the database")
 
-    async def _cancel(self, asked: Asked) -> None:
+    async def _cancel(self, run: StartedRun) -> None:
         await asyncio.sleep(self.drawn.uniform(0.1, 1.5))
-        while asked.view.ending is None:
+        while run.view.ending is None:
             with suppress(httpx.HTTPError):
-                # Before it is sent: it may do its work, and its answer be lost.
-                asked.is_cancelled = True
-                path = f"/runs/{asked.run}/cancel"
+                # Set before the request: the cancel may work although its answer is lost.
+                run.is_cancelled = True
+                path = f"/runs/{run.client_run_id}/cancel"
                 response = await self.http.send(self._request("POST", path))
                 if response.status_code in (200, 202):
                     return
             await asyncio.sleep(0.2)
 
-    async def _post_until_taken(self, asked: Asked, **props: bool) -> None:
+    async def _post_until_taken(self, run: StartedRun, **props: bool) -> None:
         while True:
             with suppress(httpx.HTTPError):
-                body = self._body(asked, **props)
+                body = self._body(run, **props)
                 response = await self.http.send(self._request("POST", "/runs", body))
                 if response.status_code == 202:
                     return
             await asyncio.sleep(_AGAIN)
 
-    def _body(self, asked: Asked, **props: bool) -> Json:
-        message = {"id": f"message-of-{asked.run}", "role": "user", "content": asked.task}
+    def _body(self, run: StartedRun, **props: bool) -> Json:
+        message = {"id": f"message-of-{run.client_run_id}", "role": "user", "content": run.task}
         forwarded = {"resumable": True, "busyPolicy": "enqueue", **props}
-        ids = {"threadId": asked.thread, "runId": asked.run}
+        ids = {"threadId": run.thread, "runId": run.client_run_id}
         return {**ids, "messages": [message], "forwardedProps": forwarded}
 
     def _request(

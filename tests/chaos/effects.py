@@ -1,4 +1,4 @@
-"""A tool server with effects that are counted: what happened in the world, whatever the log says."""
+"""A tool server that counts its effects: what really happened, independent of the log."""
 
 import asyncio
 import random

@@ -23,12 +23,12 @@ _FACTOR: Final = 1 / 20
 _TARGET = 2
 _POLL = 0.05
 _REPLACED = 60.0
-#: What a process logs of a run that leaves it before its end.
+#: The log event of a run that is released before its end.
 _RELEASED = "run.released"
 
 
 class Fleet:
-    """The pods there are, and what they say of the runs they had."""
+    """The existing pods, and the runs in their logs."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
@@ -49,8 +49,8 @@ class Fleet:
         ]
 
     async def whole(self) -> None:
-        """Wait until who starts is ready: one thing is broken at a time, or a shared machine with two cores has nobody
-        left to recover anything.
+        """Wait until starting pods are ready. One thing is broken at a time, or a shared machine with two cores
+        would have no process left to recover runs.
         """
         async with asyncio.timeout(_REPLACED):
             while any(  # noqa: ASYNC110  # other processes
@@ -58,18 +58,18 @@ class Fleet:
             ):
                 await asyncio.sleep(_POLL)
 
-    def begun(self) -> set[tuple[str, int]]:
-        """Every attempt that a process began: (run id of the client, attempt)."""
+    def started(self) -> set[tuple[str, int]]:
+        """Every attempt that a process started: (run id of the client, attempt)."""
         return {attempt for pod in self._every_pod() for attempt in pod.holds()}
 
     def released(self) -> set[tuple[str, int]]:
         """Every attempt that reached its deadline; one that a stop released is none of them."""
         logs = (pod.log for pod in self._every_pod() if pod.log.exists())
         lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
-        said = (json.loads(line) for line in lines if f'"{_RELEASED}"' in line)
+        released = (json.loads(line) for line in lines if f'"{_RELEASED}"' in line)
         return {
             (line["client_run_id"], line["attempt"])
-            for line in said
+            for line in released
             if line.get("reason") == "deadline"
         }
 

@@ -1,4 +1,4 @@
-"""One play of chaos: the stage is set, clients talk, the saboteur works, everything settles, all is compared."""
+"""One play of chaos: start everything, let clients and the saboteur work, wait until all runs ended, compare."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ from local.migrate import bootstrap, migrate
 from local.postgres import SUPERUSER, Server, start
 from local.probe import free_port
 from tests.chaos.checker import check, interrupted, recorded, unknown
-from tests.chaos.client import Asked, Client
+from tests.chaos.client import Client, StartedRun
 from tests.chaos.effects import Effects, effects
 from tests.chaos.fleet import FUNCTIONS, Fleet, front
 from tests.chaos.saboteur import Saboteur, Victim
@@ -38,7 +38,7 @@ _DATABASE = "chaos"
 
 @dataclass(frozen=True)
 class Play:
-    """What is to be played. `tell` gets a line now and then."""
+    """The parameters of a play. `tell` gets progress lines."""
 
     kills: int
     seed: int
@@ -100,8 +100,8 @@ async def _play(what: Play, server: Server, folder: Path) -> Report:
         await asyncio.gather(*talking)
         await _settle(stage.owner)
         sweeping.cancel()
-        asked = [one for client in clients for one in client.asked]
-        return await _report(what, stage, asked, saboteur, sum(c.cuts for c in clients))
+        started = [run for client in clients for run in client.started]
+        return await _report(what, stage, started, saboteur, sum(c.cuts for c in clients))
 
 
 @asynccontextmanager
@@ -183,7 +183,7 @@ async def _clients(what: Play, stage: Stage) -> list[Client]:
 
 
 async def _sweep(runner: str) -> None:
-    """What a schedule does."""
+    """Sweep, as a schedule does."""
     async with httpx.AsyncClient(timeout=5) as http:
         while True:
             await asyncio.sleep(SWEEP)
@@ -200,18 +200,18 @@ async def _settle(owner: "asyncpg.Pool[asyncpg.Record]") -> None:
             while await owner.fetchval(waits):  # noqa: ASYNC110  # other processes have no event
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        # The check will say which.
+        # The check reports which.
         return
 
 
 async def _report(
-    what: Play, stage: Stage, asked: Sequence[Asked], saboteur: Saboteur, cuts: int
+    what: Play, stage: Stage, started: Sequence[StartedRun], saboteur: Saboteur, cuts: int
 ) -> Report:
     kept = await recorded(stage.owner)
-    findings = check(asked, kept, stage.effects, stage.script, saboteur.victims)
+    findings = check(started, kept, stage.effects, stage.script, saboteur.victims)
     findings[0].cases += stage.fleet.platform.crashes
     excused = saboteur.hit | stage.fleet.released()
-    findings.append(interrupted(stage.fleet.begun(), excused))
+    findings.append(interrupted(stage.fleet.started(), excused))
     status = Counter(row["status"] for row in kept.runs.values())
     acts = ", ".join(f"{number} {how}" for how, number in sorted(saboteur.acts.items()))
     broken = sum(len(finding.cases) for finding in findings)
@@ -222,7 +222,7 @@ async def _report(
             f"{'runs started':<36} {len(kept.runs)}",
             f"{'runs finished':<36} {dict(status)}",
             *map(str, findings),
-            f"{'effects unknown, and told so':<36} {unknown(kept)}",
+            f"{'effects recorded as unknown':<36} {unknown(kept)}",
             *_recovery(saboteur.victims),
             f"chaos: {verdict}",
         ],

@@ -38,7 +38,7 @@ class Victim:
 
 @dataclass
 class Saboteur:
-    """Does `kills` acts. `victims` are the runs whose process was killed.
+    """Performs `kills` acts. `victims` are the runs whose process was killed.
 
     `hit` are the attempts that an act may have ended before their run: to delete a pod gracefully ends none.
     """
@@ -100,7 +100,7 @@ class Saboteur:
         self.victims += [Victim(run, attempt, time()) for run, attempt in sorted(held)]
 
     async def _freeze(self, pod: Pod) -> None:
-        """Past its lease and back: it must notice that its runs are others' now."""
+        """Freeze a pod until its leases have expired: it must detect that other processes hold its runs."""
         self._hit_twice()
         pod.freeze()
         await asyncio.sleep(self.lease * self.drawn.uniform(1.2, 2.0))
@@ -118,7 +118,7 @@ class Saboteur:
             victim.is_hit_twice = victim.is_hit_twice or victim.recovered_after is None
 
     async def _watch(self) -> None:
-        """See when each victim is in somebody's hands again, or has ended."""
+        """Record when each victim has a holder again, or has ended."""
         while True:
             open_ = [victim for victim in self.victims if victim.recovered_after is None]
             if open_:

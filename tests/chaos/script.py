@@ -1,4 +1,4 @@
-"""What the model says, and what must therefore be in every thread: a function of the seed and of what was asked.
+"""The model's text, and so the expected contents of every thread: a function of the seed and of the request.
 
 A turn takes 3 to 7 s, which is longer than every window of the platform here.
 """
@@ -16,7 +16,7 @@ CHARGE, LOOK = "charge", "look"
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the model: words, and the tools it then calls."""
+    """One turn of the model: its text, and the tools that it then calls."""
 
     words: Sequence[str]
     tools: Sequence[str]
@@ -66,7 +66,7 @@ def _words(drawn: random.Random, task: str, nth: int) -> list[str]:
 
 
 def _due(messages: Sequence[Json]) -> tuple[str, int]:
-    """The task that is asked about, and how many turns of its answer are there already."""
+    """The task of a request, and the number of turns already answered."""
     last = max(nth for nth, message in enumerate(messages) if message["role"] == "user")
     done = sum(message["role"] == "assistant" for message in messages[last:])
     return messages[last]["content"], done

@@ -1,4 +1,4 @@
-"""What one client sees of one run, as an AG-UI client builds it, and what it must never see."""
+"""One client's state of one run, as an AG-UI client builds it, and what it must never see."""
 
 from dataclasses import dataclass, field
 from time import time
@@ -31,7 +31,7 @@ class Seen:
 
 @dataclass
 class View:
-    """The state of a client. `broken` says in words what it should not have seen, `repeated` what came twice."""
+    """The state of a client. `broken` describes what it must not see, `repeated` what came twice."""
 
     run: str
     texts: dict[str, str] = field(default_factory=dict)
@@ -41,12 +41,12 @@ class View:
     broken: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
-    #: Its legs, in short: how each began.
+    #: How each of its legs started.
     way: str = ""
     _open: set[str] = field(default_factory=set)
 
     def reconnect(self, how: str) -> None:
-        """A new leg begins."""
+        """Start a new leg."""
         self.way += f" {how}"
 
     def take(self, frame: Json, cursor: str | None) -> None:
@@ -71,7 +71,7 @@ class View:
             self._finish(frame)
 
     def _check_place(self, kind: str, cursor: str) -> None:
-        # A snapshot may go back: what it shows is whole.
+        # A snapshot may be behind what was shown: it replaces everything.
         is_snapshot = cursor == NOWHERE or self.cursor == NOWHERE
         if self.cursor and place_of(cursor) <= place_of(self.cursor) and not is_snapshot:
             self.repeated.append(f"{kind} at {cursor} behind {self.cursor}")

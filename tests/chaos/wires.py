@@ -1,4 +1,4 @@
-"""What is between the functions and Postgres: a cable that can stall."""
+"""A connection between the functions and Postgres that can stall."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from tests.fixtures.loopback import listening_on_loopback
 
 @dataclass
 class Cable:
-    """A connection to Postgres that passes nothing on while it is not `open`."""
+    """A connection to Postgres that forwards nothing while it is not `open`."""
 
     upstream: int
     port: int = 0
@@ -37,7 +37,7 @@ async def _join(here: _End, there: _End, gate: asyncio.Event | None = None) -> N
         asyncio.ensure_future(_copy(there[0], here[1], gate)),
     ]
     try:
-        # Whichever end goes takes the other with it: nobody is left waiting for a dead process.
+        # When one end closes, close the other: no process may wait for a dead one.
         await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for copy in copies:

@@ -8,21 +8,21 @@ from urllib.parse import parse_qsl
 
 import uvicorn
 
-#: When it is ready, from its start.
+#: Seconds from its start until it is ready.
 _READY_SECONDS = float(os.environ.get("READY_SECONDS", "0"))
-#: What SIGTERM does: end when all is answered, or nothing.
+#: The effect of SIGTERM: end when all requests are answered, or nothing.
 _OBEYS = os.environ.get("OBEYS", "yes") == "yes"
 
 
 class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        print("told to stop", flush=True)
+        print("got SIGTERM", flush=True)
         if _OBEYS:
             super().handle_exit(sig, frame)
 
 
 class App:
-    """Answers what its path asks for: /readiness, /stream, /silent, /die, /echo, and all else with its process id."""
+    """Serves /readiness, /stream, /silent, /die and /echo, and answers all other paths with its process id."""
 
     def __init__(self) -> None:
         self.ready_at = 0.0
@@ -30,17 +30,19 @@ class App:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         now = asyncio.get_running_loop().time()
         self.ready_at = self.ready_at or now + _READY_SECONDS
-        asked = dict(parse_qsl(scope["query_string"].decode()))
+        query = dict(parse_qsl(scope["query_string"].decode()))
         status = 503 if scope["path"] == "/readiness" and now < self.ready_at else 200
         if scope["path"] not in ("/readiness", "/health"):
-            print("asked", scope["path"], "ready" if now >= self.ready_at else "early", flush=True)
+            print(
+                "request", scope["path"], "ready" if now >= self.ready_at else "early", flush=True
+            )
         if scope["path"] == "/echo":
             await _echo(scope, receive, send)
             return
-        await asyncio.sleep(float(asked.get("wait", 0)))
+        await asyncio.sleep(float(query.get("wait", 0)))
         headers = [(b"x-pid", str(os.getpid()).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._stream(int(asked.get("chunks", 1)), float(asked.get("every", 0)), send)
+        await self._stream(int(query.get("chunks", 1)), float(query.get("every", 0)), send)
         if scope["path"] == "/die":
             os._exit(3)
         if scope["path"] == "/silent":
@@ -56,8 +58,8 @@ class App:
 
 
 async def _echo(scope: Any, receive: Any, send: Any) -> None:
-    said = dict(scope["headers"])[b"x-said"]
-    start = {"type": "http.response.start", "status": 200, "headers": [(b"x-heard", said)]}
+    sent = dict(scope["headers"])[b"x-sent"]
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"x-received", sent)]}
     await send(start)
     while (message := await receive())["more_body"]:
         await send({"type": "http.response.body", "body": message["body"], "more_body": True})

@@ -1,4 +1,4 @@
-"""How many pods a revision should have, from the requests that were open at its activator."""
+"""The number of pods of a revision, from the requests that were open at its activator."""
 
 import math
 from collections import deque
@@ -11,7 +11,7 @@ from tests.platform.rules import Rules
 
 
 class Load:
-    """How many requests were open when; one that waits for a pod is open, too.
+    """How many requests were open at which time; one that waits for a pod is open, too.
 
     Serving's pkg/activator/handler/concurrency_reporter.go.
     """
@@ -71,17 +71,17 @@ class Autoscaler:
         return 0 if now - self._idle_since >= self._rules.hold else current
 
     def next_at(self, tick_at: float) -> float:
-        """When to decide again: at a tick, or when the last pod's time is over, for which nothing ticks."""
+        """When to decide again: at a tick, or when the last pod's time is over, which has no tick of its own."""
         over_at = (self._idle_since or 0) + self._rules.hold
         return min(tick_at, over_at) if over_at > monotonic() else tick_at
 
     def _needed(self, now: float) -> int:
-        """The window's average; or what is open right now, which is all there is of a panic here.
+        """The window's average; or the requests that are open now, the only form of panic here.
 
         Knative's needs twice the ready pods in a tenth of the window, and does not scale down for a window.
         """
         wanted = max(self._load.average(now), self._load.open) / self._rules.target
-        # An average of 1 is a hair above it in floating point, the more so the longer the machine is up.
+        # In floating point an average of 1 is slightly above 1, the more the longer the machine is up.
         return math.ceil(round(wanted, 6))
 
     def _delayed(self, wanted: int, now: float) -> int:

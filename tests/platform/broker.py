@@ -1,4 +1,4 @@
-"""Knative Eventing's Broker with one Trigger: it has an address, and delivers what it gets there to one subscriber."""
+"""Knative Eventing's Broker with one Trigger: it delivers the events posted to its address to one subscriber."""
 
 import asyncio
 from typing import Literal
@@ -11,7 +11,7 @@ from tests.platform.proxy import LOOPBACK, listening, passed_on
 from tests.platform.rules import Delivery
 from tests.platform.session import WithSession
 
-#: In memory: the answer waits for the delivery, and who does not wait for the answer cancels it (pkg/channel/fanout in
+#: In memory: the answer waits for the delivery, and a sender that disconnects cancels it (pkg/channel/fanout in
 #: knative/eventing). Kafka and RabbitMQ: an event is safe in a log or a queue before it is delivered.
 Acknowledges = Literal["after delivery", "before delivery"]
 #: `SelectiveRetry` in knative/eventing's pkg/kncloudevents/retries.go, and all of 500 and above.
@@ -19,7 +19,7 @@ _RETRIED = (404, 408, 409, 429)
 
 
 class Broker(WithSession):
-    """Retries, and gives what nobody took to the dead letter's address."""
+    """Retries, and sends events that the subscriber did not accept to the dead letter's address."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Broker(WithSession):
 
     @property
     def undelivered(self) -> int:
-        """How many deliveries a Broker that acknowledges first is at."""
+        """How many deliveries are open in a Broker that acknowledges first."""
         return len(self._deliveries)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -64,7 +64,7 @@ class Broker(WithSession):
         return web.Response(status=202 if await self._deliver(*event) else 500)
 
     async def _deliver(self, headers: CIMultiDict[str], body: bytes) -> bool:
-        """Whether somebody took it."""
+        """Whether the subscriber accepted it."""
         for retry in range(self._delivery.retries + 1):
             if retry:
                 await asyncio.sleep(self._delivery.backoff * 2 ** (retry - 1))

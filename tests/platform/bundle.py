@@ -1,4 +1,4 @@
-"""`agent` and `runner` on the stand-in, by the rules that ship, with Knative's times and ours scaled by one factor."""
+"""`agent` and `runner` on the stand-in, by the manifests that ship, with all times scaled by one factor."""
 
 import asyncio
 import json
@@ -24,23 +24,23 @@ from tests.platform.stand_in import Platform
 
 FACTOR: Final = 1 / 30
 Way = Acknowledges | Literal["direct"]
-#: Settings in seconds that are a platform's concern; others, such as the tick, are as they are everywhere.
+#: Settings in seconds that belong to the platform; others, such as the tick, keep their defaults.
 _PACE_SECONDS = 0.1
 
 
 class Script:
     """A model that answers `<name> <turns> <seconds>` with so many turns of so many seconds, all but the last calling a
-    tool. `asked` counts the requests for each turn of each task."""
+    tool. `requests` counts the requests for each turn of each task."""
 
     def __init__(self) -> None:
-        self.asked: Counter[tuple[str, int]] = Counter()
+        self.requests: Counter[tuple[str, int]] = Counter()
 
     def reply(self, request: Json) -> Reply:
         messages = request["messages"]
         last = max(nth for nth, message in enumerate(messages) if message["role"] == "user")
         task = messages[last]["content"]
         turn = sum(message["role"] == "assistant" for message in messages[last:])
-        self.asked[task, turn] += 1
+        self.requests[task, turn] += 1
         _, turns, seconds = task.split()
         pieces: list[Piece] = []
         for nth in range(round(float(seconds) / _PACE_SECONDS)):
@@ -55,7 +55,7 @@ async def _look(_: Json) -> Json:
 
 @dataclass
 class PlatformBundle:
-    """The deployed functions, and what a test asks of them."""
+    """The deployed functions, and the actions of a test."""
 
     platform: Platform
     database: TestDatabase
@@ -66,17 +66,17 @@ class PlatformBundle:
     kills: Counter[str] = field(default_factory=Counter)
 
     async def begin(self, name: str, turns: int, seconds: float) -> None:
-        """Start a run, and leave when its first words are there."""
-        async with self.person.stream("POST", "/runs", _asks(name, turns, seconds)) as frames:
+        """Start a run, and disconnect once its first text has arrived."""
+        async with self.person.stream("POST", "/runs", _body_of(name, turns, seconds)) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
 
     async def begin_in_background(self, name: str, turns: int, seconds: float) -> None:
-        asked = _asks(name, turns, seconds, forwardedProps={"background": True})
-        assert (await self.person.request("POST", "/runs", asked)).status_code == 202
+        body = _body_of(name, turns, seconds, forwardedProps={"background": True})
+        assert (await self.person.request("POST", "/runs", body)).status_code == 202
 
     async def stream(self, name: str, turns: int, seconds: float) -> list[Json]:
-        """All that one connection gives of a new run."""
-        return await self.person.run(_asks(name, turns, seconds))
+        """All frames of a new run on one connection."""
+        return await self.person.run(_body_of(name, turns, seconds))
 
     async def delete_all(self, *, force: bool = False) -> None:
         """Delete every pod that could take a request."""
@@ -88,11 +88,11 @@ class PlatformBundle:
                     await self.platform.delete(pod, force=force)
 
     async def sweep(self) -> None:
-        """What a schedule does."""
+        """Sweep, as a schedule does."""
         await self.client.post(self.platform.url("runner") + "/sweep")
 
     async def runs(self) -> dict[str, tuple[str, int]]:
-        """Each run's status and attempt, as far as it has begun."""
+        """Each run's status and attempt."""
         async with self.database.owner() as owner:
             rows = await owner.fetch(
                 "select run.client_run_id, status, coalesce(lease.attempt, run.attempt) as attempt"
@@ -108,11 +108,13 @@ class PlatformBundle:
         return await self.runs()
 
     def requests(self, name: str) -> list[int]:
-        """How often the model was asked for each turn of a run."""
-        return [n for (task, _), n in sorted(self.script.asked.items()) if task.split()[0] == name]
+        """How many requests the model got for each turn of a run."""
+        return [
+            n for (task, _), n in sorted(self.script.requests.items()) if task.split()[0] == name
+        ]
 
 
-def _asks(name: str, turns: int, seconds: float, **more: Json) -> Json:
+def _body_of(name: str, turns: int, seconds: float, **more: Json) -> Json:
     return run_input(f"{name} {turns} {seconds}", run=name, thread=name, **more)
 
 

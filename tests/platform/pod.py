@@ -19,11 +19,11 @@ from local.environment import ROOT
 from tests.platform.proxy import LOOPBACK, Exchange, Refused, forward, listening
 from tests.platform.rules import Rules
 
-#: Between two questions whether a process is ready: `aggressiveProbe` in Serving's pkg/queue/readiness/probe.go.
-#: Processes start as fast as they do, so nothing here is scaled.
+#: Between two readiness probes: `aggressiveProbe` in Serving's pkg/queue/readiness/probe.go.
+#: The start of a process takes its real time, so nothing here is scaled.
 _PROBE_SECONDS = 0.025
 
-#: Below those that the system gives to connections (32768 and above, unless told otherwise): a process takes its port
+#: Below the ports of outgoing connections (32768 and above, unless configured otherwise): a process takes its port
 #: only after its imports, and a proxy opens many connections in that time.
 _PORTS = count(20_000 + os.getpid() % 10_000)
 
@@ -80,7 +80,7 @@ class Pod:
         environment: Mapping[str, str],
         session: aiohttp.ClientSession,
     ) -> None:
-        """Be a process until it ends, for whatever reason."""
+        """Run the process until it ends, for any reason."""
         self._session = session
         async with listening(self._serve) as self.queue_port:
             process = self._process = await self._start(command, environment)
@@ -107,7 +107,7 @@ class Pod:
             )
 
     async def _become_ready(self) -> None:
-        """Ask until the first 200, and never again: the one thing that changes it is SIGTERM, after which a function
+        """Probe until the first 200, and never again: only SIGTERM changes the answer, after which a function
         answers 503, and a terminating pod gets no request from a router anyway."""
         url = f"http://{LOOPBACK}:{self.port}/readiness"
         while self.ready_at is None:
@@ -125,7 +125,7 @@ class Pod:
         return await Exchange(request, self._rules).run(self.carry)
 
     async def carry(self, exchange: Exchange) -> None:
-        """Be queue-proxy for one request.
+        """Act as queue-proxy for one request.
 
         Raises:
             Refused: too many wait.
@@ -144,7 +144,7 @@ class Pod:
             self._changed()
 
     def delete(self, *, force: bool = False) -> None:
-        """Ask for its end, as `kubectl delete pod` does. It gets no more requests; those it has go on."""
+        """Start its deletion, as `kubectl delete pod` does. It gets no more requests; open ones continue."""
         if self.state == "gone":
             return
         if force:
@@ -165,7 +165,7 @@ class Pod:
             self.kill()
 
     async def _drained(self) -> None:
-        """The container's preStop hook: wait for so long without a new request, whatever is open."""
+        """The container's preStop hook: wait until no new request came for so long; open requests do not count."""
         assert self.deleted_at is not None
         while True:
             since = max(self.deleted_at, self._last_request_at)
@@ -183,7 +183,7 @@ class Pod:
         self.send(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop its clock: it keeps its connections and does nothing."""
+        """Freeze it: it keeps its connections and does nothing."""
         self.is_frozen = True
         self.send(signal.SIGSTOP)
 
@@ -196,12 +196,12 @@ class Pod:
             self._process.send_signal(number)
 
     def holds(self) -> set[tuple[str, int]]:
-        """The runs it began to answer: (run id of the client, attempt)."""
+        """The runs that it started to execute: (run id of the client, attempt)."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        said = [json.loads(line) for line in lines if '"run.started"' in line]
+        started = [json.loads(line) for line in lines if '"run.started"' in line]
         return {
             (line["client_run_id"], line["attempt"])
-            for line in said
+            for line in started
             if line["event"] == "run.started"
         }
 

@@ -1,4 +1,4 @@
-"""HTTP as queue-proxy and activator carry it: streamed, under time-outs, aborted where it cannot be ended."""
+"""HTTP as queue-proxy and activator forward it: streamed, under time-outs, aborted where it cannot be ended."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +14,7 @@ from tests.platform.rules import Rules
 LOOPBACK = "127.0.0.1"
 #: Of a header or a request line: Go's limit for all headers.
 _HEADER_BYTES = 1 << 20
-#: What is said between two ends of one connection, and what a proxy has said by itself.
+#: Headers between the two ends of one connection, and headers that a proxy sets itself.
 _OWN_HEADERS = frozenset(
     ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect")
 )
@@ -23,7 +23,7 @@ Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Refused(Exception):
-    """A proxy answers by itself."""
+    """The proxy itself answers with this error."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 class Exchange:
-    """A request, and as much of its response as its time-outs allow."""
+    """A request, and its response as far as the time-outs allow."""
 
     def __init__(self, request: web.BaseRequest, rules: Rules) -> None:
         self.request = request
@@ -40,7 +40,7 @@ class Exchange:
         self._arrived = asyncio.get_running_loop().time()
 
     async def run(self, carry: Callable[["Exchange"], Awaitable[None]]) -> web.StreamResponse:
-        """Let it be carried, and answer for whoever cannot."""
+        """Forward the request; if that fails, answer with the proxy's error."""
         try:
             async with asyncio.timeout(None) as self._timeout:
                 self._wait_for(self._arrived)
@@ -70,14 +70,14 @@ class Exchange:
         await self._response.write_eof()
 
     def _wait_for(self, last_byte: float) -> None:
-        """Wait on, until whichever time-out is next."""
+        """Wait until the next time-out."""
         ends = [self._arrived + self._rules.total, last_byte + self._rules.idle]
         if self._response is None:
             ends.append(self._arrived + self._rules.response_start)
         self._timeout.reschedule(min(ends))
 
     def _fail(self, status: int, text: str) -> web.StreamResponse:
-        """An error where nothing was said yet; else an abort, which no client takes for the end."""
+        """Send an error if no byte of the response was sent; else abort, which no client takes for the end."""
         if self._response is None:
             return web.Response(status=status, text=text)
         if self.request.transport:
@@ -86,7 +86,7 @@ class Exchange:
 
 
 async def forward(exchange: Exchange, session: aiohttp.ClientSession, port: int) -> None:
-    """Carry a request to a process, and its response back as it comes.
+    """Forward a request to a process, and stream its response back.
 
     If the task is cancelled, because the client has gone or a time-out is over, the process loses its connection.
     """
@@ -105,7 +105,7 @@ async def forward(exchange: Exchange, session: aiohttp.ClientSession, port: int)
 
 
 def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """The headers that are not about one connection."""
+    """The headers that do not belong to one connection."""
     return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in _OWN_HEADERS)
 
 

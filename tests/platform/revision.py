@@ -41,10 +41,10 @@ class Revision:
         return [pod for pod in self.every_pod if pod.state != "gone"]
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Be the activator for one request."""
+        """Act as the activator for one request."""
         with self.load.counted():
             if not self._replicas():
-                # It tells the autoscaler at once: the `poke` in pkg/autoscaler/scaling/multiscaler.go.
+                # It informs the autoscaler at once: the `poke` in pkg/autoscaler/scaling/multiscaler.go.
                 self._scale()
             return await Exchange(request, self._rules).run(self._carry)
 
@@ -83,7 +83,7 @@ class Revision:
         return None
 
     def _replicas(self) -> list[Pod]:
-        """What a ReplicaSet counts: a pod that is being deleted is none."""
+        """The pods that a ReplicaSet counts: those that are not being deleted."""
         return [pod for pod in self.every_pod if pod.state in ("starting", "ready")]
 
     async def autoscale(self) -> None:
@@ -106,7 +106,7 @@ class Revision:
                 self._start()
 
     def _backs_off(self) -> bool:
-        """A process that cannot start is not started all the time."""
+        """Back off from starting a process that cannot start."""
         dead = [pod.gone_at for pod in self.every_pod if _failed_to_start(pod)]
         return monotonic() < max((at or 0 for at in dead), default=0) + self._rules.crash_backoff
 
@@ -117,7 +117,7 @@ class Revision:
         self._lives.append(asyncio.ensure_future(pod.live(*self._spawn)))
 
     def _tell(self) -> None:
-        """Let whoever waits look again."""
+        """Wake all waiting requests, so that they look again."""
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -128,7 +128,7 @@ class Revision:
 
 
 def _goes_first(pod: Pod) -> tuple[bool, float]:
-    """Whom a ReplicaSet deletes: the unready, then the newest, whatever they do.
+    """The order in which a ReplicaSet deletes pods: the unready, then the newest, busy or not.
 
     `ActivePodsWithRanks` in Kubernetes' pkg/controller/controller_utils.go. There, pods of about one age go at random.
     """
@@ -136,5 +136,5 @@ def _goes_first(pod: Pod) -> tuple[bool, float]:
 
 
 def _failed_to_start(pod: Pod) -> bool:
-    asked_for = pod.is_killed or pod.deleted_at is not None
-    return pod.state == "gone" and pod.ready_at is None and not asked_for
+    was_requested = pod.is_killed or pod.deleted_at is not None
+    return pod.state == "gone" and pod.ready_at is None and not was_requested

@@ -1,4 +1,4 @@
-"""What Knative does and when, as a Service's manifest says it. Sources are of Serving 1.21.3, unless named."""
+"""Knative's behaviour and times, read from a Service's manifest. Sources are of Serving 1.21.3, unless named."""
 
 import math
 import re
@@ -29,7 +29,7 @@ class Rules:
 
     # The stable window: `stable-window` in config/core/configmaps/autoscaler.yaml, or the annotation `window`.
     window: float = 60
-    # What is needed less is only believed after so long: `delayWindow` in pkg/autoscaler/scaling/autoscaler.go.
+    # A lower need must persist for so long before it counts: `delayWindow` in pkg/autoscaler/scaling/autoscaler.go.
     scale_down_delay: float = 0
     # The last pod stays so long: `lastPodRetention` in pkg/reconciler/autoscaling/kpa/scaler.go.
     retention: float = 0
@@ -48,12 +48,13 @@ class Rules:
     response_start: float = 150
     # Without a byte, counted from the request's arrival.
     idle: float = 150
-    # Of all of it. Since 1.19 it cuts a response that has begun.
+    # Of the whole request. Since 1.19 it cuts a response that has started.
     total: float = 600
     # `containerConcurrency`; 0 is without a limit.
     concurrency: int = 200
-    # So many more wait, then 503: ten times the limit, `buildBreaker` in pkg/queue/sharedmain/main.go. The activator's
-    # own queue is of 10 000 (`breakerQueueDepth` in pkg/activator/net/throttler.go); here, both are of one length.
+    # The queue behind it; further requests get 503. Ten times the limit: `buildBreaker` in
+    # pkg/queue/sharedmain/main.go. The activator's own queue has 10 000 places
+    # (`breakerQueueDepth` in pkg/activator/net/throttler.go); here, both have one length.
     queue: int = 2000
     # Requests per pod: `autoscaling.knative.dev/target` times the utilization, at most `containerConcurrency`
     # (`ResolveMetricTarget` in pkg/reconciler/autoscaling/resources/target.go).
@@ -86,7 +87,7 @@ class Rules:
 
     @classmethod
     def of(cls, service: Json) -> Self:
-        """The rules that a rendered Knative Service asks for."""
+        """The rules in a rendered Knative Service."""
         spec, annotations = service["spec"]["template"]["spec"], scaling(service)
         # `revision-timeout-seconds` and its neighbours in config/core/configmaps/defaults.yaml.
         total = float(spec.get("timeoutSeconds", 300))
@@ -125,20 +126,20 @@ class Delivery:
 
     @classmethod
     def of(cls, trigger: Json) -> Self:
-        """The delivery that a rendered Trigger asks for."""
-        asked = trigger["spec"]["delivery"]
-        assert asked["backoffPolicy"] == "exponential"
+        """The delivery in a rendered Trigger."""
+        delivery = trigger["spec"]["delivery"]
+        assert delivery["backoffPolicy"] == "exponential"
         return cls(
-            timeout=_iso_seconds(asked["timeout"]),
-            retries=asked["retry"],
-            backoff=_iso_seconds(asked["backoffDelay"]),
+            timeout=_iso_seconds(delivery["timeout"]),
+            retries=delivery["retry"],
+            backoff=_iso_seconds(delivery["backoffDelay"]),
         )
 
 
 def _target(annotations: dict[str, str], concurrency: int) -> float:
     part = float(annotations.get("target-utilization-percentage", "70")) / 100
-    asked = float(annotations.get("target", "100"))
-    return (min(asked, concurrency) if concurrency else asked) * part
+    target = float(annotations.get("target", "100"))
+    return (min(target, concurrency) if concurrency else target) * part
 
 
 def _go_seconds(text: str) -> float:

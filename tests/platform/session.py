@@ -1,4 +1,4 @@
-"""What has a client session of its own."""
+"""A base class for objects with a client session of their own."""
 
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -27,4 +27,4 @@ class WithSession:
         await self._stack.aclose()
 
     async def _enter(self) -> None:
-        """Start what the session is for."""
+        """Start the servers and tasks that use the session."""

@@ -1,4 +1,4 @@
-"""What the manifests say of a function, with all times scaled by a test's factor."""
+"""The rules and settings of a function's manifest, with all times scaled by a test's factor."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from tests.fixtures.environment import variables
 from tests.knative.rendering import FOLDER, container, render, services
 from tests.platform.rules import Delivery, Rules
 
-#: Settings in seconds that are a platform's concern; others, such as the tick, are as they are everywhere.
+#: Settings in seconds that belong to the platform; others, such as the tick, keep their defaults.
 _SCALED = (
     "RUN_DEADLINE_SECONDS",
     "STOP_GRACE_SECONDS",
@@ -17,7 +17,7 @@ _SCALED = (
     "LEASE_SECONDS",
     "LEASE_RENEW_SECONDS",
 )
-#: What the code does where no manifest says otherwise.
+#: Defaults of the code for settings that no manifest has.
 _DEFAULTS = variables(Settings())
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the stand-in start from: one small function, and who asks it."""
+"""What the tests of the stand-in share: one small function and its clients."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ from tests.platform.stand_in import Platform
 
 #: A window takes 0.2 s of a test, a tick 0.02.
 FACTOR = 1 / 100
-#: What is late on a busy machine with two cores.
+#: How late things are on a busy machine with two cores.
 LATE = 1.5
 
 
@@ -22,14 +22,14 @@ def command(_: str) -> Sequence[str]:
 
 
 async def until(holds: Callable[[], object], *, seconds: float = 10) -> None:
-    """Wait for what another process or the platform does."""
+    """Wait until a condition of another process or of the platform holds."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.005)
 
 
 async def ready_pod(platform: Platform, rules: Rules, **environment: str) -> Pod:
-    """The only pod of a function, which was asked once unless it is there anyway."""
+    """The only pod of a function; a request wakes it if there is none."""
     url = await platform.deploy("small", rules, environment)
     if rules.min_scale:
         await until(lambda: [pod.state for pod in platform.pods("small")] == ["ready"])
@@ -56,7 +56,7 @@ class Streamed:
 
 @asynccontextmanager
 async def streaming(client: httpx.AsyncClient, url: str) -> AsyncIterator[Streamed]:
-    """A response, as soon as its first line has come."""
+    """A response, once its first line has come."""
     async with client.stream("GET", url) as response:
         streamed = Streamed(response)
         await streamed.line()

@@ -1,6 +1,6 @@
 """A stand-in for Knative around real processes, for a machine without a cluster.
 
-Each function has an address, and no process while nobody asks. `rules` has what is obeyed, with where Knative says so.
+Each function has an address, and no process without requests. `rules` has Knative's rules, with their sources.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from tests.platform.revision import Revision
 from tests.platform.rules import Rules
 from tests.platform.session import WithSession
 
-#: How a process ends that was told to.
-_TOLD = (0, -signal.SIGKILL, -signal.SIGTERM)
+#: Exit codes of a process that was stopped on purpose.
+_EXPECTED = (0, -signal.SIGKILL, -signal.SIGTERM)
 
 
 def function(name: str) -> Sequence[str]:
@@ -43,7 +43,7 @@ class Platform(WithSession):
         *,
         port: int = 0,
     ) -> str:
-        """Give a function an address, which stays the same; and `min_scale` processes, or none until it is asked."""
+        """Give a function a fixed address; and `min_scale` processes, or none until its first request."""
         assert name not in self._revisions, f"{name} is deployed"
         spawn = self._command(name), environment or {}, self._session
         revision = self._revisions[name] = Revision(name, rules, self._folder, spawn)
@@ -58,11 +58,11 @@ class Platform(WithSession):
         return self._urls[name]
 
     def pods(self, name: str) -> list[Pod]:
-        """Those that have a process, the terminating ones too."""
+        """The pods that have a process, including terminating ones."""
         return self._revisions[name].pods()
 
     def every_pod(self, name: str) -> list[Pod]:
-        """All that ever were, oldest first."""
+        """All pods that ever existed, oldest first."""
         return list(self._revisions[name].every_pod)
 
     def open_requests(self, name: str) -> int:
@@ -70,11 +70,11 @@ class Platform(WithSession):
         return self._revisions[name].load.open
 
     def last_request_ended_at(self, name: str) -> float | None:
-        """From when on the time to zero runs."""
+        """The moment from which the time to zero counts."""
         return self._revisions[name].load.last_ended_at
 
     async def delete(self, pod: Pod, *, force: bool = False) -> None:
-        """Ask for a pod's end; `pod.gone()` waits for it. By force means SIGKILL and nothing before."""
+        """Delete a pod; `pod.gone()` waits for its end. `force`: SIGKILL at once, without SIGTERM."""
         pod.delete(force=force)
 
     async def at_zero(self, *names: str) -> None:
@@ -85,17 +85,17 @@ class Platform(WithSession):
 
     @property
     def crashes(self) -> list[str]:
-        """Who ended otherwise than as told."""
+        """Pods whose process ended by itself."""
         pods = [pod for revision in self._revisions.values() for pod in revision.every_pod]
         return [
             f"{pod.log.name}: {pod.returncode}"
             for pod in pods
-            if pod.state == "gone" and pod.returncode not in _TOLD
+            if pod.state == "gone" and pod.returncode not in _EXPECTED
         ]
 
 
 async def _end(scaling: asyncio.Future[None]) -> None:
-    """Cancel it; what ended it before is raised."""
+    """Cancel the task; raise the exception that ended it before."""
     scaling.cancel()
     with suppress(asyncio.CancelledError):
         await scaling

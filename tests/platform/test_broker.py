@@ -1,4 +1,4 @@
-"""Two kinds of Broker: who waits for what."""
+"""The two kinds of Broker: with and without a sender that waits for the delivery."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -86,7 +86,7 @@ async def test_in_memory_a_sender_that_gives_up_cancels_the_delivery() -> None:
     assert len(subscriber.bodies) == 1
 
 
-async def test_acknowledged_first_the_delivery_goes_on_without_its_sender() -> None:
+async def test_a_broker_that_acknowledges_first_delivers_without_its_sender() -> None:
     async with (
         subscribed(204, seconds=0.5) as subscriber,
         Broker(subscriber.url, "before delivery", DELIVERY) as broker,
@@ -99,7 +99,7 @@ async def test_acknowledged_first_the_delivery_goes_on_without_its_sender() -> N
 
 @pytest.mark.parametrize("acknowledges", BOTH)
 @pytest.mark.parametrize("status", [404, 408, 409, 429, 500, 503])
-async def test_what_may_pass_is_retried_and_each_time_later(
+async def test_temporary_refusals_are_retried_with_growing_pauses(
     acknowledges: Acknowledges, status: int
 ) -> None:
     async with (
@@ -114,7 +114,7 @@ async def test_what_may_pass_is_retried_and_each_time_later(
     assert third - second >= 0.2
 
 
-async def test_what_was_refused_for_good_is_not_retried() -> None:
+async def test_a_permanent_refusal_is_not_retried() -> None:
     async with (
         subscribed(400) as subscriber,
         Broker(subscriber.url, "after delivery", DELIVERY) as broker,
@@ -123,13 +123,13 @@ async def test_what_was_refused_for_good_is_not_retried() -> None:
     assert broker.answers == [400]
 
 
-async def test_a_subscriber_that_is_not_there_is_asked_again_and_its_sender_told() -> None:
+async def test_an_absent_subscriber_is_tried_again_and_the_sender_gets_an_error() -> None:
     async with Broker("http://127.0.0.1:9", "after delivery", DELIVERY) as broker:
         assert (await send(broker)).status_code == 500
     assert broker.answers == [None] * 3
 
 
-async def test_a_delivery_that_takes_too_long_is_ended_and_tried_again() -> None:
+async def test_a_delivery_that_takes_too_long_is_cancelled_and_tried_again() -> None:
     async with (
         subscribed(204, seconds=20) as subscriber,
         Broker(subscriber.url, "after delivery", replace(DELIVERY, timeout=0.3)) as broker,
@@ -140,7 +140,7 @@ async def test_a_delivery_that_takes_too_long_is_ended_and_tried_again() -> None
 
 
 @pytest.mark.parametrize("acknowledges", BOTH)
-async def test_what_nobody_took_goes_to_the_dead_letter(acknowledges: Acknowledges) -> None:
+async def test_an_undelivered_event_goes_to_the_dead_letter(acknowledges: Acknowledges) -> None:
     async with (
         subscribed(503) as subscriber,
         Broker(subscriber.url, acknowledges, DELIVERY, subscriber.url + "/dead") as broker,

@@ -45,7 +45,7 @@ async def test_each_late_request_postpones_sigterm(
     pod = await ready_pod(platform, RULES)
     await platform.delete(pod)
 
-    # A router that has not heard of the deletion yet.
+    # A router that does not know of the deletion yet.
     for _ in range(5):
         await asyncio.sleep(0.2)
         assert (await client.get(f"http://127.0.0.1:{pod.queue_port}/")).status_code == 200
@@ -58,7 +58,9 @@ async def test_each_late_request_postpones_sigterm(
     assert pod.terminated_at - last < 0.4 + LATE
 
 
-async def test_what_does_not_obey_is_killed_at_the_end_of_the_grace(platform: Platform) -> None:
+async def test_a_process_that_ignores_sigterm_is_killed_at_the_end_of_the_grace(
+    platform: Platform,
+) -> None:
     pod = await ready_pod(platform, replace(RULES, grace=1), OBEYS="no")
     await platform.delete(pod)
     await pod.gone()
@@ -68,10 +70,10 @@ async def test_what_does_not_obey_is_killed_at_the_end_of_the_grace(platform: Pl
     assert pod.deleted_at is not None
     assert pod.gone_at is not None
     assert 1 <= pod.gone_at - pod.deleted_at < 1 + LATE
-    assert "told to stop" in pod.log.read_text()
+    assert "got SIGTERM" in pod.log.read_text()
 
 
-async def test_the_grace_runs_from_the_deletion_though_the_drain_is_not_over(
+async def test_the_grace_counts_from_the_deletion_even_during_the_drain(
     platform: Platform,
 ) -> None:
     pod = await ready_pod(platform, replace(RULES, quiet=5, grace=0.5))
@@ -93,7 +95,7 @@ async def test_a_forced_deletion_kills_at_once(platform: Platform, is_terminatin
     assert pod.returncode == -signal.SIGKILL
     assert pod.gone_at is not None
     assert pod.gone_at - at < 0.4
-    assert "told to stop" not in pod.log.read_text()
+    assert "got SIGTERM" not in pod.log.read_text()
 
 
 async def test_a_frozen_pod_answers_when_it_is_thawed(
@@ -112,7 +114,7 @@ async def test_a_frozen_pod_answers_when_it_is_thawed(
     assert answer.result().headers["x-pid"] == str(pod.pid)
 
 
-async def test_what_is_left_is_killed_when_the_platform_is_left(platform: Platform) -> None:
+async def test_remaining_processes_are_killed_when_the_platform_exits(platform: Platform) -> None:
     pod = await ready_pod(platform, RULES, OBEYS="no")
     pod.freeze()
     await platform.__aexit__(None, None, None)

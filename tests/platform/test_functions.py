@@ -1,4 +1,4 @@
-"""The bundle's own functions on the stand-in, by the rules that ship."""
+"""The bundle's own functions on the stand-in, by the manifests that ship."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
     async with httpx.AsyncClient(timeout=20) as client:
         person = Person(client, urls["agent"])
         await database.add_user(person.sub)
-        # Its client leaves, and the run takes longer than all that the platform waits for.
+        # The client disconnects, and the run takes longer than all of the platform's periods.
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
         for name in ("runner", "threads", "tools"):
@@ -82,7 +82,7 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
     assert platform.crashes == []
 
 
-async def test_a_stream_is_whole_though_its_pod_is_deleted_and_then_nothing_is_left(
+async def test_a_stream_is_complete_after_its_pod_was_deleted_and_then_no_pod_is_left(
     database: TestDatabase, model: ModelServer, platform: Platform, shipped: dict[str, Json]
 ) -> None:
     rules = Rules.of(shipped["agent"]).scaled(FACTOR)

@@ -1,4 +1,4 @@
-"""What happens to a request on its way."""
+"""A request on its way through activator and queue-proxy."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ RULES = replace(Rules(), window=60, tick=0.02, min_scale=1)
 
 
 @pytest.mark.parametrize("burst_capacity", [-1, 0])
-async def test_what_has_no_slot_waits_and_what_has_no_place_to_wait_is_refused(
+async def test_a_request_without_a_slot_waits_and_one_without_a_place_in_the_queue_is_refused(
     platform: Platform, client: httpx.AsyncClient, burst_capacity: int
 ) -> None:
     rules = replace(RULES, concurrency=2, queue=3, max_scale=1, burst_capacity=burst_capacity)
@@ -25,12 +25,12 @@ async def test_what_has_no_slot_waits_and_what_has_no_place_to_wait_is_refused(
     at = monotonic()
 
     async with asyncio.TaskGroup() as group:
-        asked = [
+        tasks = [
             group.create_task(client.get(platform.url("small"), params={"wait": 0.3}))
             for _ in range(7)
         ]
 
-    assert Counter(each.result().status_code for each in asked) == {200: 5, 503: 2}
+    assert Counter(each.result().status_code for each in tasks) == {200: 5, 503: 2}
     # Two at a time.
     assert monotonic() - at >= 0.9
     assert len(platform.every_pod("small")) == 1
@@ -49,9 +49,9 @@ async def test_requests_are_spread_over_the_pods(
     url = await two_pods(platform, concurrency=3)
 
     async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(client.get(url, params={"wait": 0.3})) for _ in range(4)]
+        tasks = [group.create_task(client.get(url, params={"wait": 0.3})) for _ in range(4)]
 
-    pods = Counter(each.result().headers["x-pid"] for each in asked)
+    pods = Counter(each.result().headers["x-pid"] for each in tasks)
     assert pods == {str(pod.pid): 2 for pod in platform.pods("small")}
 
 
@@ -68,7 +68,7 @@ async def test_a_pod_without_room_is_passed_over(
     assert busy.response.headers["x-pid"] not in pods
 
 
-async def test_a_response_that_does_not_begin_in_time_is_a_504(
+async def test_a_response_that_does_not_start_in_time_is_a_504(
     platform: Platform, client: httpx.AsyncClient
 ) -> None:
     await ready_pod(platform, replace(RULES, response_start=1))
@@ -87,7 +87,7 @@ async def test_a_response_that_does_not_begin_in_time_is_a_504(
         ("/stream?chunks=500&every=0.05", replace(RULES, total=1)),
     ],
 )
-async def test_a_response_that_has_begun_is_cut_and_not_ended(
+async def test_a_response_that_has_started_is_cut_and_not_ended(
     platform: Platform, client: httpx.AsyncClient, path: str, rules: Rules
 ) -> None:
     pod = await ready_pod(platform, rules)
@@ -110,7 +110,7 @@ async def test_bytes_keep_a_response_from_being_idle(
         assert len(await stream.rest()) == 30
 
 
-async def test_a_process_that_dies_cuts_what_has_begun_and_leaves_502_for_the_rest(
+async def test_a_crash_cuts_responses_that_have_started_and_other_requests_get_502(
     platform: Platform, client: httpx.AsyncClient
 ) -> None:
     pod = await ready_pod(platform, RULES)
@@ -127,7 +127,7 @@ async def test_a_process_that_dies_cuts_what_has_begun_and_leaves_502_for_the_re
     assert platform.crashes == ["small-1.log: 3"]
 
 
-async def test_a_client_that_goes_takes_its_request_with_it(
+async def test_a_disconnect_cancels_the_clients_request(
     platform: Platform, client: httpx.AsyncClient
 ) -> None:
     pod = await ready_pod(platform, RULES)
@@ -140,7 +140,7 @@ async def test_a_client_that_goes_takes_its_request_with_it(
     assert pod.state == "ready"
 
 
-async def test_who_finds_no_pod_waits_no_longer_than_for_a_response(
+async def test_a_request_waits_for_a_pod_no_longer_than_for_a_response(
     platform: Platform, client: httpx.AsyncClient
 ) -> None:
     url = await platform.deploy(
@@ -157,8 +157,8 @@ async def test_a_large_body_and_a_large_header_pass_both_ways(
     url = await platform.deploy("small", RULES)
 
     answer = await client.post(
-        f"{url}/echo", content=b"x" * 3_000_000, headers={"x-said": "y" * 20_000}
+        f"{url}/echo", content=b"x" * 3_000_000, headers={"x-sent": "y" * 20_000}
     )
 
     assert answer.content == b"x" * 3_000_000
-    assert answer.headers["x-heard"] == "y" * 20_000
+    assert answer.headers["x-received"] == "y" * 20_000

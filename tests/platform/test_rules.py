@@ -1,4 +1,4 @@
-"""The manifests that ship are what the stand-in obeys."""
+"""The stand-in's rules are those of the manifests that ship."""
 
 import math
 from dataclasses import asdict, replace
@@ -15,10 +15,12 @@ def shipped() -> dict[str, Json]:
     return services(render(FOLDER / "overlays" / "production"))
 
 
-def test_every_function_is_gone_when_its_manifest_says_so(shipped: dict[str, Json]) -> None:
+def test_every_function_has_the_time_to_zero_that_a_cluster_showed(
+    shipped: dict[str, Json],
+) -> None:
     to_zero = {name: Rules.of(service).to_zero for name, service in shipped.items()}
 
-    # As it was seen on a cluster: `agent` 150 s after its last request, `runner` 22 s, `threads` 85 s.
+    # Measured on a cluster: `agent` 150 s after its last request, `runner` 22 s, `threads` 85 s.
     assert to_zero == {"agent": 150, "runner": 20, "threads": 90, "tools": 90}
 
 
@@ -33,8 +35,8 @@ def test_every_function_has_rules_that_fit_together(shipped: dict[str, Json], na
     assert (rules.min_scale, rules.max_scale) == (0, 10)
 
 
-def test_each_word_of_a_manifest_is_read() -> None:
-    said = {
+def test_each_rule_is_read_from_its_place_in_a_manifest() -> None:
+    annotations = {
         "target": "80",
         "target-utilization-percentage": "50",
         "window": "1m30s",
@@ -51,7 +53,7 @@ def test_each_word_of_a_manifest_is_read() -> None:
         "idleTimeoutSeconds": 50,
     }
 
-    assert Rules.of(service(spec, said)) == Rules(
+    assert Rules.of(service(spec, annotations)) == Rules(
         window=90,
         scale_down_delay=5,
         retention=0.25,
@@ -68,7 +70,7 @@ def test_each_word_of_a_manifest_is_read() -> None:
     )
 
 
-def test_what_a_manifest_leaves_out_is_knatives_default() -> None:
+def test_rules_that_a_manifest_leaves_out_have_knatives_defaults() -> None:
     rules = Rules.of(service({}, {}))
 
     assert (rules.window, rules.target, rules.burst_capacity) == (60, 70, 200)
@@ -102,6 +104,6 @@ def test_the_trigger_that_ships_is_read() -> None:
     assert delivery.scaled(0.5).backoff == delivery.backoff / 2
 
 
-def service(spec: Json, said: dict[str, str]) -> Json:
-    annotations = {f"autoscaling.knative.dev/{name}": text for name, text in said.items()}
+def service(spec: Json, annotations: dict[str, str]) -> Json:
+    annotations = {f"autoscaling.knative.dev/{name}": text for name, text in annotations.items()}
     return {"spec": {"template": {"metadata": {"annotations": annotations}, "spec": spec}}}

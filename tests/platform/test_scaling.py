@@ -1,4 +1,4 @@
-"""How many pods there are, and when."""
+"""The number of pods over time."""
 
 import asyncio
 from dataclasses import replace
@@ -29,7 +29,7 @@ async def test_a_request_wakes_a_function_and_waits_until_it_is_ready(
     assert pod.ready_at is not None
     assert pod.ready_at - pod.created_at >= 0.5
     log = pod.log.read_text()
-    assert (log.count("asked / ready"), log.count("early")) == (5, 0)
+    assert (log.count("request / ready"), log.count("early")) == (5, 0)
 
 
 async def test_a_request_wakes_a_function_between_two_ticks(
@@ -58,7 +58,7 @@ async def test_open_requests_bring_pods_up_to_the_maximum(
     assert len(platform.every_pod("small")) == 3
 
 
-def test_what_is_open_right_now_counts_though_its_window_has_hardly_begun() -> None:
+def test_open_requests_count_even_when_the_window_has_hardly_started() -> None:
     load = Load(window=60)
     autoscaler = Autoscaler(Rules(target=2), load)
 
@@ -116,7 +116,7 @@ async def test_an_open_request_keeps_its_pod_for_many_windows(
     assert len(platform.every_pod("small")) == 1
 
 
-async def test_a_scale_down_takes_the_newest_pod_though_it_is_the_busier(
+async def test_a_scale_down_deletes_the_newest_pod_even_if_it_is_busier(
     platform: Platform, client: httpx.AsyncClient
 ) -> None:
     rules = replace(QUICK, target=1, concurrency=1, max_scale=2)
@@ -133,13 +133,13 @@ async def test_a_scale_down_takes_the_newest_pod_though_it_is_the_busier(
         assert (await second.rest())[-1] == "end"
 
 
-async def test_a_minimum_is_there_without_a_request(platform: Platform) -> None:
+async def test_the_minimum_of_pods_starts_without_a_request(platform: Platform) -> None:
     await platform.deploy("small", replace(QUICK, min_scale=2))
 
     await until(lambda: [pod.state for pod in platform.pods("small")] == ["ready"] * 2)
 
 
-async def test_a_pod_that_dies_is_replaced_and_one_that_cannot_start_is_not_tried_all_the_time(
+async def test_a_pod_that_dies_is_replaced_and_one_that_cannot_start_is_backed_off(
     platform: Platform, client: httpx.AsyncClient
 ) -> None:
     pod = await ready_pod(platform, STEADY)

@@ -1,4 +1,4 @@
-"""Whatever the platform does to pods: every run ends, in as few attempts as can be; no closed turn is asked twice."""
+"""Pods are deleted in every way: each run ends, in as few attempts as possible, and repeats no closed turn."""
 
 import asyncio
 from pathlib import Path
@@ -41,7 +41,7 @@ async def test_graceful_deletions_interrupt_no_run_and_no_stream(
 
     assert {status for status, _ in runs.values()} == {"completed"}
     attempts = {name: attempt for name, (_, attempt) in runs.items()}
-    # Their own deadline starts a second attempt, and nothing else does.
+    # Only their own deadline starts a second attempt.
     assert {name: n for name, n in attempts.items() if n > 1} == {"long0": 2, "long1": 2}
     assert {name: bundle.requests(name) for name in runs} == {
         name: [1] * (_LONG_TURNS if name.startswith("long") else 3) for name in runs
@@ -59,7 +59,7 @@ async def test_forced_deletions_cost_an_attempt_each_and_nothing_else(
         await asyncio.gather(*(bundle.begin_in_background(f"back{n}", 3, _TURN) for n in range(3)))
         for nth in range(6):
             await asyncio.sleep(2)
-            # Those that are left by kills, in turn with graceful stops, are found by a schedule's sweep.
+            # A schedule's sweep finds the runs that the kills left behind.
             await bundle.delete_all(force=nth in (0, 3))
             await bundle.sweep()
         runs = await swept_until_ended(bundle)
@@ -67,14 +67,14 @@ async def test_forced_deletions_cost_an_attempt_each_and_nothing_else(
     assert {status for status, _ in runs.values()} == {"completed"}
     for name, (_, attempt) in runs.items():
         assert attempt <= 1 + bundle.kills[name], name
-        asked = bundle.requests(name)
-        assert len(asked) == 3
-        assert sum(asked) - 3 <= bundle.kills[name], f"{name}: a closed turn was asked again"
+        requests = bundle.requests(name)
+        assert len(requests) == 3
+        assert sum(requests) - 3 <= bundle.kills[name], f"{name}: a closed turn was repeated"
     assert sum(bundle.kills.values()), "nothing was held when pods were killed"
 
 
 async def swept_until_ended(bundle: PlatformBundle) -> dict[str, tuple[str, int]]:
-    """A schedule goes on, too."""
+    """Sweep at intervals, as a schedule does."""
     for _ in range(20):
         try:
             return await bundle.ended(2)
