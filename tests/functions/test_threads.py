@@ -11,7 +11,7 @@ from shared.core.json import Json
 from tests.fixtures.functions import Person
 from tests.fixtures.threads import Library
 from tests.fixtures.waiting import eventually
-from tests.postgres.holders import append, asks, entry, superuser
+from tests.postgres.holders import append, entry, run_request, superuser
 
 _WAITS = """select exists (
   select from pg_stat_activity where usename = 'agent_api' and wait_event_type = 'Lock')"""
@@ -214,7 +214,7 @@ async def test_the_status_of_a_thread_follows_its_runs(threads: Library, person:
     leased = await threads.begin(person, "t", "r1")
     assert await status() == "running"
     await threads.db.call(
-        "start_run", person.claims, asks(run="r2", thread="t", busy="enqueue"), None, {}
+        "start_run", person.claims, run_request(run="r2", thread="t", busy="enqueue"), None, {}
     )
     question = {"id": str(uuid4()), "reason": "tool_call"}
     ending = {"seq": 2, "count": 1, "type": "run.interrupted", "data": {"interrupts": [question]}}
@@ -232,7 +232,7 @@ async def test_a_deleted_thread_is_gone_for_every_reader_and_for_the_agent(
 ) -> None:
     await threads.talk(person, "t", ("needle", "answer"))
     leased = await threads.begin(person, "t", "live")
-    waits = asks(run="waits", thread="t", busy="enqueue")
+    waits = run_request(run="waits", thread="t", busy="enqueue")
     await threads.db.call("start_run", person.claims, waits, None, {})
 
     assert (await person.request("DELETE", "/threads/t")).status_code == 204

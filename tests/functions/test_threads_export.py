@@ -8,7 +8,7 @@ from shared.core.json import Json
 from tests.fixtures.functions import Person
 from tests.fixtures.threads import Library
 from tests.fixtures.waiting import eventually
-from tests.postgres.holders import append, asks, entry, row, superuser
+from tests.postgres.holders import append, entry, row, run_request, superuser
 
 _RESTS = """select count(*) > 0 and bool_and(state = 'idle') from pg_stat_activity
   where usename = 'agent_api'"""
@@ -156,7 +156,9 @@ async def test_a_user_deletes_everything_and_others_keep_theirs(
     leased = await threads.begin(person, "u", "ended")
     spent = row(2, "turn.finished", usage={"input_tokens": 5, "output_tokens": 2})
     assert await append(threads.db, entry(leased, spent, row(3, "run.completed"))) == ["ok"]
-    await threads.db.call("start_run", person.claims, asks(run="waits", thread="v"), None, {})
+    await threads.db.call(
+        "start_run", person.claims, run_request(run="waits", thread="v"), None, {}
+    )
     await fill(threads, 6000)
     await person.request("DELETE", "/threads/t")
 

@@ -8,7 +8,7 @@ import pytest
 from shared.core.json import Json
 from tests.fixtures.functions import Person
 from tests.fixtures.threads import Library
-from tests.postgres.holders import asks
+from tests.postgres.holders import run_request
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_pages_continue_in_both_directions(person: Person, order: str) -> 
 
 
 async def test_superseded_items_are_shown_on_request(threads: Library, person: Person) -> None:
-    edit = asks("other", run="edit", thread="t")
+    edit = run_request("other", run="edit", thread="t")
     runs = (await person.request("GET", "/threads/t/runs")).json()["data"]
     edit["messages"][0]["key"] = f"message-of-{runs[0]['runId']}"
     leased = await threads.db.call(

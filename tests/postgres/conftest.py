@@ -1,4 +1,4 @@
-"""What the tests of the log's rules share: a database as a function has it, and a user who exists."""
+"""Fixtures of the tests of the log's rules: a function's database, and a user who exists."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""The reference for readers: what a place in a run's log means, and a client that holds its reader to it."""
+"""The reference for readers: the meaning of a place in a run's log, and a client that checks its reader against it."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,8 +12,8 @@ from shared.runs.reader import LogReader
 from shared.runs.store import RunStore
 from shared.runs.writer import LogWriter
 
-#: By attempt: the whole log as its holder tells it, committed or not. It is what any cursor of the attempt refers to.
-Told = Mapping[int, Sequence[LogEvent]]
+#: By attempt: the whole log of its holder, committed or not. All cursors of the attempt refer to it.
+HolderLogs = Mapping[int, Sequence[LogEvent]]
 _MOST_ROUNDS = 8
 
 
@@ -25,7 +25,7 @@ class Shown:
     is_over: bool = False
 
     def after(self, event: LogEvent) -> "Shown":
-        """What it shows once it has the event."""
+        """The state after the event."""
         assert isinstance(event, RunEvent)
         items, name = dict(self.items), event.item_id or ""
         match event.type:
@@ -41,7 +41,7 @@ class Shown:
 
 
 def shown_by(events: Sequence[LogEvent]) -> Shown:
-    """What the events add up to."""
+    """The state after all events."""
     shown = Shown()
     for event in events:
         shown = shown.after(event)
@@ -49,21 +49,21 @@ def shown_by(events: Sequence[LogEvent]) -> Shown:
 
 
 def shown_in(snapshot: Snapshot) -> Shown:
-    """What a snapshot shows of what the assistant said."""
-    said = [item for item in snapshot.items if item.data.get("role") == "assistant"]
-    complete = Shown({item.key: (item.data["content"], True) for item in said})
+    """The state of the assistant's items in a snapshot."""
+    answered = [item for item in snapshot.items if item.data.get("role") == "assistant"]
+    complete = Shown({item.key: (item.data["content"], True) for item in answered})
     return replace(
         shown_by(snapshot.open), items={**complete.items, **shown_by(snapshot.open).items}
     )
 
 
 class Process:
-    """What follows and holds runs in one process, but for its clocks: a test ticks and polls."""
+    """The parts of a process that hold and follow runs, without clocks: a test ticks and polls."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self.runs = RunStore(database, settings)
         self.journal = LogWriter(database, settings)
-        # A keep-alive of nothing: a reader that has all there is says so at once.
+        # A keep-alive of zero: a reader without news returns an empty part at once.
         self.follow = LogReader(
             self.runs,
             database,
@@ -80,7 +80,7 @@ class Process:
             pass
 
     def forget(self) -> None:
-        """Hold nothing any more."""
+        """Stop holding the run."""
         if self.live:
             self.journal.close(self.live)
             self.live = None
@@ -88,7 +88,7 @@ class Process:
 
 @dataclass
 class Seen:
-    """A moment of a client: the cursor it could come back with, and what it showed then and just before."""
+    """A moment of a client: the cursor with which it could resume, and its state then and just before."""
 
     cursor: Cursor | None
     shown: Shown
@@ -96,34 +96,34 @@ class Seen:
 
 
 class Client:
-    """Reads one run as a client does, and fails at the first part that does not go on from what it has."""
+    """Reads one run as a client does, and fails at the first part that does not continue its state."""
 
-    def __init__(self, told: Told) -> None:
-        self._told = told
+    def __init__(self, holder_logs: HolderLogs) -> None:
+        self._holder_logs = holder_logs
         self._parts: AsyncGenerator[list[LogEvent] | Snapshot, None] | None = None
         self.process: Process | None = None
         self.history = [Seen(None, Shown())]
         self.place = Cursor(0, 0)
-        #: None: it came with a cursor it made up, and can only take a snapshot.
+        #: None: it attached with an invented cursor, and can only take a snapshot.
         self.shown: Shown | None = Shown()
         self.has_all = False
 
     async def attach(
         self, process: Process, claims: Json, run: str, cursor: Cursor | None, **how: bool
     ) -> None:
-        """Begin a leg at a process."""
+        """Start a leg at a process."""
         self.process, self.has_all = process, False
         view = await process.runs.find(claims, client_run_id=run)
         self._parts = process.follow.follow(claims, view, cursor, **how)
 
     async def detach(self) -> None:
-        """Leave, without a word."""
+        """Disconnect."""
         if self._parts:
             await self._parts.aclose()
         self._parts = self.process = None
 
     def go_back(self, nth: int, *, in_frames: bool) -> Cursor | None:
-        """Forget what came behind a moment of before; in the middle of an event's frames, that event is not had."""
+        """Go back to an earlier moment. `in_frames`: to inside the frames of its last event, which is then missing."""
         seen = self.history[nth % len(self.history)]
         cursor, self.shown = seen.cursor, seen.shown
         self.place = cursor or Cursor(0, 0)
@@ -133,12 +133,12 @@ class Client:
         return cursor
 
     def pretend(self, cursor: Cursor, known: Sequence[LogEvent]) -> None:
-        """Have a cursor from anywhere; behind what is known it shows nothing that anything could be added to."""
+        """Take any cursor. Beyond the known log the client has no state to which events could be added."""
         self.place = cursor
         self.shown = shown_by(known[: cursor.seq]) if cursor.seq <= len(known) else None
 
     async def read_on(self) -> None:
-        """Take all that is there, and what comes with polls, until nothing more does."""
+        """Read all parts, and poll until no more come."""
         for _ in range(_MOST_ROUNDS):
             before = len(self.history)
             await self.read()
@@ -147,19 +147,19 @@ class Client:
             await self.read()
             if self.has_all or len(self.history) == before:
                 return
-        raise AssertionError("there is no end to it")
+        raise AssertionError("the parts do not end")
 
     async def read(self) -> None:
-        """Take all that is there."""
+        """Read all parts that are available."""
         snapshots = 0
         while (part := await self.next()) != []:
             if part is None:
                 return
             snapshots += isinstance(part, Snapshot)
-            assert snapshots < 5, "one snapshot after the other, and nothing behind them"
+            assert snapshots < 5, "snapshots repeat without events behind them"
 
     async def next(self) -> list[LogEvent] | Snapshot | None:
-        """Take one part: an empty one when there is nothing more for now, None when there never will be."""
+        """Read one part: an empty one when there is no news, None at the end."""
         assert self._parts
         part = await anext(self._parts, None)
         if isinstance(part, Snapshot):
@@ -176,16 +176,16 @@ class Client:
 
     def _take(self, event: LogEvent) -> None:
         before = self.shown
-        assert before is not None, "events, for a client that knows nothing to add them to"
+        assert before is not None, "events for a client without a state to add them to"
         assert event.seq == self.place.seq + 1
         assert self.place.attempt in (0, event.attempt)
-        assert event.type != "item.aborted", "only a snapshot takes back"
+        assert event.type != "item.aborted", "only a snapshot withdraws items"
         self.place = Cursor(event.attempt, event.seq)
         self.shown = before.after(event)
         self._check(before)
 
     def _check(self, before: Shown | None) -> None:
         assert self.shown is not None
-        expected = shown_by(self._told[self.place.attempt][: self.place.seq])
+        expected = shown_by(self._holder_logs[self.place.attempt][: self.place.seq])
         assert self.shown == expected, self.place
         self.history.append(Seen(self.place, self.shown, before))

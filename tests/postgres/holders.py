@@ -1,4 +1,4 @@
-"""Users and holders at the door the functions use: schema `agent`, called by the login `agent_api`."""
+"""Users and holders as the functions act for them: schema `agent`, called by the login `agent_api`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,10 +47,12 @@ async def admit(database: TestDatabase, **more: Any) -> Json:
     return {"sub": sub, "role": "authenticated", "session_id": str(uuid4()), **more}
 
 
-def asks(text: str = "hi", *, run: str = "run-1", thread: str = "thread-1", **more: Any) -> Json:
+def run_request(
+    text: str = "hi", *, run: str = "run-1", thread: str = "thread-1", **more: Any
+) -> Json:
     """A request as `start_run` reads it, with one new message."""
-    said = {"role": "user", "content": text}
-    message = {"key": f"message-of-{run}", "kind": "message", "data": said}
+    content = {"role": "user", "content": text}
+    message = {"key": f"message-of-{run}", "kind": "message", "data": content}
     request: Json = {
         "client_run_id": run,
         "client_thread_id": thread,
@@ -99,12 +101,14 @@ async def append(db: Database, *entries: Json) -> list[str]:
 
 
 async def begin(db: Database, claims: Json, request: Json | None = None, **lease: Any) -> Json:
-    answer: Json = await db.call("start_run", claims, request or asks(), {**LEASE, **lease}, {})
+    answer: Json = await db.call(
+        "start_run", claims, request or run_request(), {**LEASE, **lease}, {}
+    )
     return answer
 
 
 async def expire(database: TestDatabase, leased: Json, seconds: float = -1.0) -> None:
-    """As if its holder had died a while ago: its lease runs out in so many seconds."""
+    """Let the lease expire in so many seconds (negative: ago), as if its holder had died."""
     async with database.owner() as owner:
         await owner.execute(
             "update agent.lease set until = now() + make_interval(secs => $2) where run_id = $1",

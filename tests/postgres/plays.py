@@ -1,4 +1,4 @@
-"""One run and what happens to it: its holders, their crashes, and the log as each of them tells it."""
+"""One run: its holders, their crashes, and the log of each holder."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from shared.database.pool import Database
 from shared.runs.live import LeaseLost, LiveRun
 from shared.runs.store import Leased
 from tests.postgres.cursors import Client, Process, shown_by
-from tests.postgres.holders import asks
+from tests.postgres.holders import run_request
 
 _SETTINGS = Settings(
     tick_seconds=0.001, lease_seconds=3600, takeover_grace_seconds=0, model_attempts=99
@@ -26,7 +26,7 @@ _names = count(1)
 
 
 class Play:
-    """A run of its own on a shared database. `told` and `log` are the reference; nothing is read back into them."""
+    """A run of its own on a shared database. `holder_logs` and `log` are the reference; never read from Postgres."""
 
     def __init__(
         self, database: Database, owner: "asyncpg.Connection[asyncpg.Record]", claims: Json
@@ -38,7 +38,7 @@ class Play:
         self.name = f"run-{next(_names)}"
         self.processes = [self._process() for _ in range(3)]
         self.clients: list[Client] = []
-        self.told: dict[int, list[RunEvent]] = {}
+        self.holder_logs: dict[int, list[RunEvent]] = {}
         self.log: list[RunEvent] = []
         self.attempt = self._closed = 0
         self.is_pruned = False
@@ -52,18 +52,18 @@ class Play:
         return bool(self.log) and self.log[-1].ends_run
 
     def of(self, process: Process) -> list[RunEvent]:
-        """The log as the holder in this process tells it."""
+        """The log of the holder in this process."""
         assert process.live
-        return self.told[process.live.leased.attempt]
+        return self.holder_logs[process.live.leased.attempt]
 
     def known_in(self, process: Process) -> list[RunEvent]:
-        """The log as this process may know it: committed, but for what its own holder says."""
+        """The log that this process knows: its own holder's, or else the committed one."""
         is_holder = process.live and attempt_of(process) == self.attempt
         return self.of(process) if is_holder else self.log
 
     async def begin(self, process: Process, *, queued: bool) -> None:
         """Admit the run: held by this process, or waiting."""
-        request = asks(run=self.name, thread=f"thread of {self.name}")
+        request = run_request(run=self.name, thread=f"thread of {self.name}")
         admitted = await process.runs.start(self._claims, request, lease=not queued)
         self._run_id = admitted.run_id
         if isinstance(admitted, Leased):
@@ -71,11 +71,11 @@ class Play:
             self._hold(process, admitted, [RunEvent(1, 1, "run.started", None, {})])
         else:
             self.log = [RunEvent(0, 1, "run.queued", None, {})]
-            self.told[0] = [*self.log]
+            self.holder_logs[0] = [*self.log]
 
     def _hold(self, process: Process, leased: Leased, news: Sequence[RunEvent]) -> None:
         self.log += news
-        self.told[leased.attempt] = [*self.log]
+        self.holder_logs[leased.attempt] = [*self.log]
         assert leased.last_seq == len(self.log)
         process.live = process.journal.open(leased)
 
@@ -90,9 +90,9 @@ class Play:
         return RunEvent(self.attempt, len(self.log) + len(base) + 1, type_, item_id, data)
 
     def drafts(self, process: Process, moves: Sequence[str]) -> list[Draft]:
-        """What a model might write next; no word comes twice."""
-        said = shown_by(self.of(process)).items
-        texts = {name: text for name, (text, is_done) in said.items() if not is_done}
+        """Possible next output of a model; no word repeats."""
+        items = shown_by(self.of(process)).items
+        texts = {name: text for name, (text, is_done) in items.items() if not is_done}
         drafts = []
         for move in moves:
             if move == "start" or not texts:
@@ -108,23 +108,23 @@ class Play:
         return drafts
 
     def completing(self, process: Process) -> list[Draft]:
-        """What completes all that is open."""
-        said = shown_by(self.of(process)).items
-        return [_completed(name, text) for name, (text, is_done) in said.items() if not is_done]
+        """The drafts that complete all open items."""
+        items = shown_by(self.of(process)).items
+        return [_completed(name, text) for name, (text, is_done) in items.items() if not is_done]
 
-    def _tell(self, process: Process, drafts: Sequence[Draft]) -> None:
-        told = self.of(process)
+    def _record(self, process: Process, drafts: Sequence[Draft]) -> None:
+        log = self.of(process)
         attempt = attempt_of(process)
         for type_, item_id, data in drafts:
-            told.append(RunEvent(attempt, len(told) + 1, type_, item_id, data))
+            log.append(RunEvent(attempt, len(log) + 1, type_, item_id, data))
 
     async def send(self, process: Process, drafts: Sequence[Draft]) -> None:
-        """Say something without consequence."""
+        """Send drafts that need no commit."""
         assert process.live
-        # How long it takes between two steps of a play means nothing.
+        # The time between two steps of a play does not count.
         process.live._outbox._behind_since = monotonic()
         await process.live.send(drafts)
-        self._tell(process, drafts)
+        self._record(process, drafts)
 
     async def tick(self, process: Process) -> None:
         """Commit what was sent, or learn that the lease is lost."""
@@ -134,7 +134,7 @@ class Play:
         self._settle(process, live)
 
     async def commit(self, process: Process, drafts: Sequence[Draft], *, closes: bool) -> None:
-        """Say something with consequences."""
+        """Send drafts that need a commit."""
         live = process.live
         assert live
         work = asyncio.ensure_future(live.commit(drafts, closes_turn=closes))
@@ -142,7 +142,7 @@ class Play:
         await process.journal.flush([live])
         with suppress(LeaseLost):
             await work
-            self._tell(process, drafts)
+            self._record(process, drafts)
         self._settle(process, live)
         if closes and not live.is_lost:
             self._closed = len(self.log)
@@ -156,7 +156,7 @@ class Play:
             process.forget()
 
     async def release(self, process: Process) -> None:
-        """Give the run back, as a process does that stops."""
+        """Release the run, as a stopping process does."""
         live = process.live
         assert live
         await process.journal.release([live])
@@ -164,7 +164,7 @@ class Play:
         process.forget()
 
     async def crash(self, at: int) -> None:
-        """A process is gone, and another comes in its place. Its lease stays, and its clients lose it."""
+        """Replace a process. Its lease stays, and its clients are disconnected."""
         for client in self.clients:
             if client.process is self.processes[at]:
                 await client.detach()
@@ -172,17 +172,17 @@ class Play:
         self.processes[at] = self._process()
 
     async def take(self, process: Process) -> None:
-        """The lease runs out, wherever the run is held, and this process takes it."""
+        """Let the lease expire, and let this process claim the run."""
         await self._expire()
         leased = await process.runs.claim(self._run_id)
         assert isinstance(leased, Leased)
         started = [RunEvent(1, 2, "run.started", None, {})]
-        news = self._taken_back(leased.attempt) if self.attempt else started
+        news = self._aborted(leased.attempt) if self.attempt else started
         self.attempt = leased.attempt
         self._hold(process, leased, news)
 
-    def _taken_back(self, attempt: int) -> list[RunEvent]:
-        """What a takeover says of the turn that was not closed."""
+    def _aborted(self, attempt: int) -> list[RunEvent]:
+        """The events with which a takeover aborts the open turn."""
         void = [event.item_id for event in self.log[self._closed :] if event.type == "item.started"]
         gone = {event.item_id for event in self.log if event.type == "item.aborted"}
         void = [name for name in void if name not in gone]
@@ -192,7 +192,7 @@ class Play:
         ]
 
     async def cancel(self) -> None:
-        """The lease runs out, and the user ends the run before anybody takes it."""
+        """Let the lease expire, and let the user cancel the run before a process claims it."""
         await self._expire()
         process = self.processes[0]
         await process.runs.cancel(self._claims, self.name, "request-1")
@@ -202,7 +202,7 @@ class Play:
                 closing = _completed(name, text) if text else Draft("item.aborted", name)
                 self._write(closing)
         self._write(Draft("run.cancelled"))
-        self.told[self.attempt] = [*self.log]
+        self.holder_logs[self.attempt] = [*self.log]
 
     def _write(self, draft: Draft) -> None:
         self.log.append(RunEvent(self.attempt, len(self.log) + 1, *draft))
@@ -212,7 +212,7 @@ class Play:
         await self._owner.execute(late, self._run_id)
 
     async def prune(self, *, empties: bool) -> None:
-        """Time goes by, until the run's deltas are gone, or all but its ending."""
+        """Prune as after a long time: the run's deltas, or all events but its ending."""
         old = "update agent.run set ended_at = now() - interval '2 hours' where id = $1"
         await self._owner.execute(old, self._run_id)
         events_after = timedelta(hours=1 if empties else 1000)
@@ -224,7 +224,7 @@ class Play:
     async def attach(
         self, client: Client, process: Process, cursor: Cursor | None, *, afresh: bool = False
     ) -> None:
-        """A client begins a leg."""
+        """Start a leg of a client."""
         await client.attach(process, self._claims, self.name, cursor, afresh=afresh)
 
 

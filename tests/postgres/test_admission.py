@@ -1,4 +1,4 @@
-"""Who may begin, take over, cancel and resume, as the database decides it."""
+"""Starting, claiming, cancelling and resuming runs: the database decides who may."""
 
 import asyncio
 from collections import Counter
@@ -12,13 +12,13 @@ from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import (
     LEASE,
     append,
-    asks,
     begin,
     entry,
     expire,
     log_of,
     message,
     row,
+    run_request,
 )
 
 
@@ -30,11 +30,11 @@ async def tries(db: Database, user: Json, request: Json) -> str:
 
 
 @pytest.mark.parametrize(("busy", "others"), [("reject", "thread_busy"), ("enqueue", "queued")])
-async def test_many_begins_at_once_give_one_live_run(
+async def test_many_starts_at_once_give_one_live_run(
     db: Database, database: TestDatabase, user: Json, busy: str, others: str
 ) -> None:
     outcomes = await asyncio.gather(
-        *(tries(db, user, asks(run=f"run-{n}", busy=busy)) for n in range(16))
+        *(tries(db, user, run_request(run=f"run-{n}", busy=busy)) for n in range(16))
     )
 
     assert Counter(outcomes) == {"leased": 1, others: 15}
@@ -47,7 +47,7 @@ async def test_many_begins_at_once_give_one_live_run(
 async def test_the_same_run_id_at_once_is_one_run(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
-    outcomes = await asyncio.gather(*(tries(db, user, asks()) for _ in range(16)))
+    outcomes = await asyncio.gather(*(tries(db, user, run_request()) for _ in range(16)))
 
     assert Counter(outcomes) == {"leased": 1, "attached": 15}
     async with database.owner() as owner:
@@ -55,23 +55,25 @@ async def test_the_same_run_id_at_once_is_one_run(
 
 
 async def test_the_same_run_id_at_once_on_many_threads_is_one_run(db: Database, user: Json) -> None:
-    outcomes = await asyncio.gather(*(tries(db, user, asks(thread=f"t{n}")) for n in range(8)))
+    outcomes = await asyncio.gather(
+        *(tries(db, user, run_request(thread=f"t{n}")) for n in range(8))
+    )
 
     assert Counter(outcomes) == {"leased": 1, "run_id_reused": 7}
 
 
-async def test_a_refused_begin_leaves_nothing(
+async def test_a_refused_start_leaves_no_row(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
-    assert await tries(db, user, asks(messages=[])) == "nothing_to_answer"
-    assert await tries(db, user, asks(rewind_to="nowhere")) == "rewind_target_unknown"
+    assert await tries(db, user, run_request(messages=[])) == "nothing_to_answer"
+    assert await tries(db, user, run_request(rewind_to="nowhere")) == "rewind_target_unknown"
 
     async with database.owner() as owner:
         for table in ("thread", "run", "item", "lease", "run_secret", "run_event"):
             assert await owner.fetchval(f"select count(*) from agent.{table}") == 0, table
 
 
-async def test_a_takeover_takes_back_the_open_turn_and_keeps_the_closed_ones(
+async def test_a_takeover_aborts_the_open_turn_and_keeps_the_closed_ones(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     closed, done, half = (str(uuid4()) for _ in range(3))
@@ -105,7 +107,7 @@ async def test_a_second_takeover_does_not_abort_an_item_twice(
     assert types == ["run.started", "item.started", "item.delta", "item.aborted"]
 
 
-async def test_a_turn_is_asked_so_often_and_a_closed_turn_starts_anew(
+async def test_attempts_at_one_turn_are_limited_and_a_closed_turn_resets_the_count(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     leased = await begin(db, user, max_attempts=2)
@@ -121,10 +123,10 @@ async def test_a_turn_is_asked_so_often_and_a_closed_turn_starts_anew(
     assert await db.call("claim_run", leased["run_id"], lease) == {"next_run": None}
     found = await db.call("find_run", user, "run-1", None)
     assert (found["status"], found["ending"]["code"]) == ("failed", "too_many_attempts")
-    assert found["attempt"] == 5, "two asks of each of the two turns, and the ending's own"
+    assert found["attempt"] == 5, "two attempts at each of the two turns, and one for the ending"
 
 
-async def test_a_live_lease_cannot_be_taken(db: Database, user: Json) -> None:
+async def test_a_valid_lease_cannot_be_taken(db: Database, user: Json) -> None:
     leased = await begin(db, user)
 
     assert await db.call("claim_run", leased["run_id"], LEASE) is None
@@ -134,7 +136,7 @@ async def cancel(db: Database, user: Json, run: str = "run-1") -> str:
     return str((await db.call("cancel_run", user, run, "request-1"))["status"])
 
 
-async def test_cancelling_a_held_run_tells_its_holder(db: Database, user: Json) -> None:
+async def test_the_holder_of_a_cancelled_run_learns_it(db: Database, user: Json) -> None:
     leased = await begin(db, user)
 
     assert await cancel(db, user) == "in_progress"
@@ -144,11 +146,11 @@ async def test_cancelling_a_held_run_tells_its_holder(db: Database, user: Json) 
     assert await cancel(db, user) == "cancelled"
 
 
-async def test_cancelling_a_run_nobody_holds_ends_it(
+async def test_cancelling_a_run_that_no_process_holds_ends_it(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     leased = await begin(db, user)
-    queued = await begin(db, user, asks(run="run-2", busy="enqueue"))
+    queued = await begin(db, user, run_request(run="run-2", busy="enqueue"))
     assert await cancel(db, user, "run-2") == "cancelled"
     await expire(database, leased)
     assert await cancel(db, user) == "cancelled"
@@ -174,7 +176,7 @@ async def test_a_cancel_and_an_ending_at_once_are_one_ending(
 ) -> None:
     for nth in range(10):
         run, thread = f"run-{nth}", f"thread-{nth}"
-        leased = await begin(db, user, asks(run=run, thread=thread))
+        leased = await begin(db, user, run_request(run=run, thread=thread))
         await expire(database, leased)
         ending = entry(leased, row(2, "run.completed"))
 

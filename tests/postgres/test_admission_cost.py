@@ -1,4 +1,4 @@
-"""What admission costs inside its one round trip: every statement the executor runs, nested ones included."""
+"""The cost of admission inside its one round trip: all statements that the executor runs, nested ones included."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import pytest
 from shared.core.json import Json
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import LEASE, append, asks, begin, entry, row, superuser
+from tests.postgres.holders import LEASE, append, begin, entry, row, run_request, superuser
 
 #: The query of a foreign-key check, which Postgres itself runs.
 _CHECK = re.compile(r"FOR KEY SHARE OF x$", re.MULTILINE)
@@ -27,7 +27,7 @@ class Explained:
         self._connection = connection
 
     async def statements(self, *arguments: Any) -> tuple[list[str], Json]:
-        """Call `start_run`; the statements it ran, foreign-key checks aside, and its answer."""
+        """Call `start_run`. Returns its statements without foreign-key checks, and its answer."""
         seen: list[str] = []
 
         def listen(_: object, message: Any) -> None:
@@ -60,7 +60,7 @@ async def explained(database: TestDatabase) -> AsyncIterator[Explained]:
 
 
 async def end(db: Database, leased: Json) -> None:
-    """As its holder does: a message, and the ending."""
+    """Append a message and the ending, as the holder does."""
     item = str(uuid4())
     done = {"role": "assistant", "content": "hello"}
     rows = [
@@ -76,7 +76,7 @@ async def test_a_run_in_a_new_thread_is_admitted_by_few_statements(
     database: TestDatabase, user: Json, limits: Json, most: int
 ) -> None:
     async with explained(database) as session:
-        statements, leased = await session.statements(user, asks(), LEASE, limits)
+        statements, leased = await session.statements(user, run_request(), LEASE, limits)
 
     assert (leased["outcome"], len(leased["items"])) == ("leased", 1)
     assert len(statements) <= most, statements
@@ -86,7 +86,7 @@ async def test_a_run_in_a_new_thread_is_admitted_by_few_statements(
 async def test_one_more_message_is_admitted_by_few_statements(
     database: TestDatabase, db: Database, user: Json, repeats_history: bool
 ) -> None:
-    first, second = asks("hi"), asks("and now?", run="run-2")
+    first, second = run_request("hi"), run_request("and now?", run="run-2")
     await end(db, await begin(db, user, first))
     if repeats_history:
         second["messages"] = first["messages"] + second["messages"]
@@ -100,8 +100,8 @@ async def test_one_more_message_is_admitted_by_few_statements(
 async def test_a_holder_gets_the_same_whether_its_run_waited_or_not(
     db: Database, user: Json
 ) -> None:
-    at_once = await begin(db, user, asks(run="run-1", thread="thread-1"))
-    waiting = asks(run="run-2", thread="thread-2")
+    at_once = await begin(db, user, run_request(run="run-1", thread="thread-1"))
+    waiting = run_request(run="run-2", thread="thread-2")
     queued = await db.call("start_run", user, waiting, None, {})
     claimed = await db.call("claim_run", queued["run_id"], LEASE, {"daily_tokens": 0})
 
@@ -115,10 +115,12 @@ async def test_a_holder_gets_the_same_whether_its_run_waited_or_not(
     assert mine["data"] == other["data"]
 
 
-async def test_the_history_of_a_short_way_is_as_long_as_asked_for(db: Database, user: Json) -> None:
-    await end(db, await begin(db, user, asks("one")))
-    await end(db, await begin(db, user, asks("two", run="run-2")))
-    leased = await begin(db, user, asks("three", run="run-3"), history=2)
+async def test_a_history_read_by_the_short_path_has_the_requested_length(
+    db: Database, user: Json
+) -> None:
+    await end(db, await begin(db, user, run_request("one")))
+    await end(db, await begin(db, user, run_request("two", run="run-2")))
+    leased = await begin(db, user, run_request("three", run="run-3"), history=2)
 
     assert [item["data"]["content"] for item in leased["items"]] == ["hello", "three"]
 
@@ -129,7 +131,7 @@ async def test_a_run_behind_another_waits_in_the_transaction_that_started_one(
     connection = await asyncpg.connect(database.url)
     try:
         async with connection.transaction():
-            for request in (asks(), asks(run="run-2", busy="enqueue")):
+            for request in (run_request(), run_request(run="run-2", busy="enqueue")):
                 values = [json.dumps(value) for value in (user, request, LEASE, {})]
                 await connection.execute("select agent.start_run($1, $2, $3, $4)", *values)
     finally:

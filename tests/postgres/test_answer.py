@@ -1,4 +1,4 @@
-"""A run from its lease to its ending, on the real log: whatever happens on the way, it ends once."""
+"""A run from its lease to its ending, on the real log: it ends exactly once in every case."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +20,7 @@ from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.waiting import eventually
-from tests.postgres.holders import LEASE, admit, asks, expire, log_of
+from tests.postgres.holders import LEASE, admit, expire, log_of, run_request
 
 AGENT = Agent(instructions="be good", max_turns=3, attempts=1)
 STOP = TurnEnded("stop", Usage())
@@ -30,7 +30,7 @@ CALL = ToolCallDelta(0, "call_0", "look", "{}")
 
 @dataclass
 class Desk:
-    """One run in the hands of this process."""
+    """One run that this process holds."""
 
     database: TestDatabase
     db: Database
@@ -73,7 +73,7 @@ async def at_a_desk(database: TestDatabase) -> AsyncIterator[Desk]:
     journal = LogWriter(db, settings)
     working = asyncio.ensure_future(journal.run())
     try:
-        leased = await RunStore(db, settings).start(user, asks())
+        leased = await RunStore(db, settings).start(user, run_request())
         assert isinstance(leased, Leased)
         yield Desk(database, db, journal, journal.open(leased), user)
     finally:
@@ -127,7 +127,7 @@ async def test_a_cancel_while_a_tool_runs_stops_it_and_ends_the_run_once(desk: D
         RuntimeError("a secret of ours"),
     ],
 )
-async def test_a_failure_ends_the_run_with_a_code_and_keeps_what_was_said(
+async def test_a_failure_ends_the_run_with_a_code_and_keeps_its_text(
     desk: Desk, failure: Exception
 ) -> None:
     await desk.answer([TextDelta("so far"), failure])
@@ -141,7 +141,7 @@ async def test_a_failure_ends_the_run_with_a_code_and_keeps_what_was_said(
     assert thread["items"][-1]["data"]["status"] == "incomplete"
 
 
-async def test_a_run_that_another_process_took_just_stops(desk: Desk) -> None:
+async def test_execution_stops_when_another_process_took_the_run(desk: Desk) -> None:
     async def look(_: Json) -> str:
         await expire(desk.database, {"run_id": desk.live.leased.run_id})
         lease = {**LEASE, "grace": 0}
@@ -157,7 +157,7 @@ async def test_a_run_that_another_process_took_just_stops(desk: Desk) -> None:
     assert not {"run.completed", "run.cancelled", "run.failed"} & {*await desk.types()}
 
 
-async def test_a_process_that_stops_leaves_its_run_to_the_next(desk: Desk) -> None:
+async def test_a_stopping_process_leaves_its_run_to_another(desk: Desk) -> None:
     runs = asyncio.Event()
 
     async def look(_: Json) -> str:
@@ -176,7 +176,7 @@ async def test_a_process_that_stops_leaves_its_run_to_the_next(desk: Desk) -> No
     assert await desk.db.call("claim_run", desk.live.leased.run_id, {**LEASE, "grace": 0})
 
 
-async def test_a_cancel_while_the_ending_is_on_its_way_changes_nothing(desk: Desk) -> None:
+async def test_a_cancel_while_the_ending_is_in_flight_changes_nothing(desk: Desk) -> None:
     run = desk.live.leased.run_id
 
     async def has_ending() -> bool:

@@ -1,4 +1,4 @@
-"""An approved call is made at most once, wherever the process that makes it dies."""
+"""An approved call is made at most once, at whatever step its process dies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from shared.runs.store import Leased, RunStore
 from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import admit, asks, expire
+from tests.postgres.holders import admit, expire, run_request
 
 AGENT = Agent(instructions="be good")
 STOP = TurnEnded("stop", Usage(5, 2))
@@ -28,7 +28,7 @@ TURN = [ToolCallDelta(0, "a", "look", "{}"), ToolCallDelta(1, "b", "pay", "{}"),
 
 @dataclass
 class Hands:
-    """Processes that answer runs with the same tools, and die when a test says so."""
+    """Processes that execute runs with the same tools, and die at a given step."""
 
     runs: RunStore
     journal: LogWriter
@@ -36,8 +36,8 @@ class Hands:
     user: Json
 
     async def answer(self, leased: Leased, *turns: Any, steps: int = 99, whole: bool = True) -> int:
-        """Answer until the end, or die: after so many committed steps, or `whole` false: with the last one not
-        committed. Returns how many were."""
+        """Execute the run to its end, or die after `steps` steps; without `whole`, the last of them is not committed.
+        Returns the number of committed steps."""
         live, done = self.journal.open(leased), 0
         async with asyncio.timeout(10), aclosing(self._loop(leased, *turns).steps()) as found:
             async for step in found:
@@ -75,15 +75,15 @@ async def hands(database: TestDatabase) -> AsyncIterator[Hands]:
         await db.close()
 
 
-def yes_to(asked: list[Json]) -> Json:
+def approval_of(interrupts: list[Json]) -> Json:
     answers = [
         {"interrupt_id": a["id"], "status": "resolved", "payload": {"approved": True}}
-        for a in asked
+        for a in interrupts
     ]
-    return asks(run="run-2", resume=answers, messages=[])
+    return run_request(run="run-2", resume=answers, messages=[])
 
 
-async def taken_up(runs: RunStore, database: TestDatabase, leased: Leased) -> Leased:
+async def claimed(runs: RunStore, database: TestDatabase, leased: Leased) -> Leased:
     await expire(database, {"run_id": leased.run_id})
     again = await runs.claim(leased.run_id)
     assert isinstance(again, Leased)
@@ -93,8 +93,8 @@ async def taken_up(runs: RunStore, database: TestDatabase, leased: Leased) -> Le
 async def questions(runs: RunStore, user: Json) -> list[Json]:
     view = await runs.find(user, client_run_id="run-1")
     assert (view.status, view.ending is not None) == ("interrupted", True)
-    asked: list[Json] = (view.ending or {})["interrupts"]
-    return asked
+    interrupts: list[Json] = (view.ending or {})["interrupts"]
+    return interrupts
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["committed", "not committed"])
@@ -103,23 +103,23 @@ async def test_an_approved_call_is_made_at_most_once(
     database: TestDatabase, steps: int, whole: bool
 ) -> None:
     async with hands(database) as ours:
-        first = await ours.runs.start(ours.user, asks())
+        first = await ours.runs.start(ours.user, run_request())
         assert isinstance(first, Leased)
         await ours.answer(first, TURN)
-        asked = await questions(ours.runs, ours.user)
+        interrupts = await questions(ours.runs, ours.user)
 
-        second = await ours.runs.start(ours.user, yes_to(asked))
+        second = await ours.runs.start(ours.user, approval_of(interrupts))
         assert isinstance(second, Leased)
         done = await ours.answer(second, [TextDelta("ok"), STOP], steps=steps, whole=whole)
         view = await ours.runs.find(ours.user, client_run_id="run-2")
         if not view.has_ended:
-            again = await taken_up(ours.runs, database, second)
+            again = await claimed(ours.runs, database, second)
             await ours.answer(again, [TextDelta("ok"), STOP])
         view = await ours.runs.find(ours.user, client_run_id="run-2")
 
     assert view.status == "completed"
     paid = [name for name, _ in ours.tools.calls if name == "pay"]
-    # Between the commit of its start and that of its result nobody knows; only then may it not have been made.
+    # Between the commit of its start and that of its result the outcome is unknown; only then may it not be made.
     assert len(paid) <= 1
     assert len(paid) == 1 or (done, whole) == (1, True)
     async with database.owner() as owner:
@@ -128,32 +128,32 @@ async def test_an_approved_call_is_made_at_most_once(
             " where kind = 'tool_result' and superseded_at is null order by position"
         )
     # `look` in the first run; then what came of `pay`.
-    told = "unknown" if done == 1 else None
-    assert [row["status"] for row in results] == [None, told]
+    status = "unknown" if done == 1 else None
+    assert [row["status"] for row in results] == [None, status]
 
 
-async def test_a_process_that_dies_before_it_asked_leaves_the_asking_to_the_next(
+async def test_the_next_process_raises_an_interrupt_that_a_dead_process_did_not_commit(
     database: TestDatabase,
 ) -> None:
     async with hands(database) as ours:
-        first = await ours.runs.start(ours.user, asks())
+        first = await ours.runs.start(ours.user, run_request())
         assert isinstance(first, Leased)
         # The turn is closed and `look` has its result; the ending with the question is not written.
         await ours.answer(first, TURN, steps=2)
-        again = await taken_up(ours.runs, database, first)
+        again = await claimed(ours.runs, database, first)
         await ours.answer(again)
-        asked = await questions(ours.runs, ours.user)
+        interrupts = await questions(ours.runs, ours.user)
 
     assert [name for name, _ in ours.tools.calls] == ["look"]
-    assert len(asked) == 1
+    assert len(interrupts) == 1
 
 
-async def test_what_earlier_holders_spent_is_counted(database: TestDatabase) -> None:
+async def test_tokens_of_earlier_holders_are_counted(database: TestDatabase) -> None:
     async with hands(database) as ours:
-        first = await ours.runs.start(ours.user, asks())
+        first = await ours.runs.start(ours.user, run_request())
         assert isinstance(first, Leased)
         await ours.answer(first, [ToolCallDelta(0, "a", "look", "{}"), CALLS], steps=2)
-        again = await taken_up(ours.runs, database, first)
+        again = await claimed(ours.runs, database, first)
         assert (again.used.total, again.calls_made) == (7, 1)
         await ours.answer(again, [TextDelta("ok"), STOP])
         view = await ours.runs.find(ours.user, client_run_id="run-1")
@@ -164,7 +164,7 @@ async def test_what_earlier_holders_spent_is_counted(database: TestDatabase) -> 
 async def test_the_tokens_of_a_day_are_a_limit(database: TestDatabase) -> None:
     async with hands(database) as ours:
         ours.runs._limits["daily_tokens"] = 7
-        first = await ours.runs.start(ours.user, asks())
+        first = await ours.runs.start(ours.user, run_request())
         assert isinstance(first, Leased)
         assert first.tokens_left == 7
         await ours.answer(first, [TextDelta("ok"), STOP])
@@ -174,7 +174,7 @@ async def test_the_tokens_of_a_day_are_a_limit(database: TestDatabase) -> None:
 
 async def test_a_run_that_waited_too_long_is_refused(database: TestDatabase) -> None:
     async with hands(database) as ours:
-        waiting = await ours.runs.start(ours.user, asks(), lease=False)
+        waiting = await ours.runs.start(ours.user, run_request(), lease=False)
         async with database.owner() as owner:
             await owner.execute("update agent.run set created_at = now() - interval '25 hours'")
         await ours.runs.claim(waiting.run_id)

@@ -1,4 +1,4 @@
-"""A user's calls that run at the same time are counted in Postgres: whichever process makes them, however it ends."""
+"""Postgres limits a user's concurrent calls over all processes, also after a process died."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -8,7 +8,17 @@ from shared.core.settings import Settings
 from shared.database.pool import Database
 from shared.mcp.slots import Slots
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import LEASE, admit, append, asks, begin, connected, entry, expire, row
+from tests.postgres.holders import (
+    LEASE,
+    admit,
+    append,
+    begin,
+    connected,
+    entry,
+    expire,
+    row,
+    run_request,
+)
 
 
 async def take(
@@ -18,11 +28,11 @@ async def take(
     return bool(await db.call("take_call_slot", run_id, call, token, slots, seconds))
 
 
-async def test_a_user_has_so_many_slots_in_all_runs_together(database: TestDatabase) -> None:
+async def test_the_slots_of_a_user_are_shared_by_all_runs(database: TestDatabase) -> None:
     user, other = await admit(database), await admit(database)
     async with connected(database.url) as db:
-        first = (await begin(db, user, asks(run="r1", thread="t1")))["run_id"]
-        second = (await begin(db, user, asks(run="r2", thread="t2")))["run_id"]
+        first = (await begin(db, user, run_request(run="r1", thread="t1")))["run_id"]
+        second = (await begin(db, user, run_request(run="r2", thread="t2")))["run_id"]
         others = (await begin(db, other))["run_id"]
 
         assert await take(db, first, "a")
@@ -33,7 +43,9 @@ async def test_a_user_has_so_many_slots_in_all_runs_together(database: TestDatab
         assert await take(db, second, "c")
 
 
-async def test_many_that_ask_at_once_never_have_more(database: TestDatabase) -> None:
+async def test_concurrent_requests_never_get_more_slots_than_the_limit(
+    database: TestDatabase,
+) -> None:
     user = await admit(database)
     async with connected(database.url, database_connections=8) as db:
         run_id = (await begin(db, user))["run_id"]
@@ -42,7 +54,7 @@ async def test_many_that_ask_at_once_never_have_more(database: TestDatabase) -> 
     assert 1 <= sum(taken) <= 3
 
 
-async def test_the_slots_of_a_holder_that_died_are_free_once_its_run_was_taken_up(
+async def test_the_slots_of_a_holder_that_died_are_free_after_the_takeover(
     database: TestDatabase,
 ) -> None:
     user = await admit(database)
@@ -63,13 +75,13 @@ async def test_the_slots_of_a_holder_that_died_are_free_once_its_run_was_taken_u
         assert await take(db, leased["run_id"], "b", slots=1)
 
 
-async def test_an_ended_run_and_a_call_that_took_too_long_hold_nothing(
+async def test_an_ended_run_and_a_call_that_took_too_long_hold_no_slot(
     database: TestDatabase,
 ) -> None:
     user = await admit(database)
     async with connected(database.url) as db:
-        first = await begin(db, user, asks(run="r1", thread="t1"))
-        second = (await begin(db, user, asks(run="r2", thread="t2")))["run_id"]
+        first = await begin(db, user, run_request(run="r1", thread="t1"))
+        second = (await begin(db, user, run_request(run="r2", thread="t2")))["run_id"]
         assert await take(db, first["run_id"], "a", slots=1)
         ended = entry(first, row(first["last_seq"] + 1, "run.completed", usage={}), closes=True)
         assert await append(db, ended) == ["ok"]
@@ -78,7 +90,7 @@ async def test_an_ended_run_and_a_call_that_took_too_long_hold_nothing(
         assert await take(db, second, "c", slots=1)
 
 
-async def test_a_late_holder_frees_nothing_of_the_one_that_took_its_run_up(
+async def test_a_late_holder_frees_no_slot_of_the_next_holder(
     database: TestDatabase,
 ) -> None:
     user = await admit(database)

@@ -1,4 +1,4 @@
-"""What Postgres's catalogue says of schema `agent`: a table or a function that forgets a rule is found here."""
+"""Rules of schema `agent`, checked in Postgres's catalogue: a table or function that breaks one is found."""
 
 import asyncpg
 import pytest
@@ -21,7 +21,7 @@ RULES = {
            and rolname in ('anon', 'authenticated', 'service_role', 'authenticator')
            and has_function_privilege(pg_roles.oid, pg_proc.oid, 'execute')
     """,
-    "a function that anybody may execute": """
+    "a function that every role may execute": """
         select proname from pg_proc, lateral aclexplode(coalesce(proacl, acldefault('f', proowner)))
          where pronamespace = 'agent'::regnamespace and grantee = 0
     """,
@@ -76,7 +76,7 @@ RULES = {
          where relnamespace = 'agent'::regnamespace and relkind = 'r' and attname = 'owner'
            and not attnotnull
     """,
-    # What is nobody's in particular, and no role can read: what servers and the weather said.
+    # Except caches that belong to no user and that no role can read: lists of tools, and the weather.
     "a table whose rows outlive their thread, run or user": """
         select relname from pg_class
          where relnamespace = 'agent'::regnamespace and relkind = 'r'
@@ -90,7 +90,7 @@ RULES = {
            and confrelid <> 'auth.users'::regclass and not exists (
              select from pg_index where indrelid = conrelid and indkey[0] = conkey[1])
     """,
-    "a policy for somebody else than `authenticated`": """
+    "a policy for another role than `authenticated`": """
         select polrelid::regclass || '.' || polname from pg_policy
           join pg_class on pg_class.oid = polrelid
          where relnamespace = 'agent'::regnamespace
@@ -98,7 +98,7 @@ RULES = {
     """,
 }
 
-#: Column by column, all a user's session may write.
+#: All columns that a user's session may write.
 WRITABLE = {
     "insert": {
         "thread": "owner client_thread_id title metadata request_key request_hash",
@@ -135,7 +135,7 @@ async def test_a_users_session_writes_these_columns_and_no_others(
     assert found == {(t, c) for t, names in WRITABLE[privilege].items() for c in names.split()}
 
 
-async def test_users_delete_their_notes_and_nobody_deletes_anything_else(
+async def test_users_may_delete_their_notes_and_nothing_else(
     database: TestDatabase,
 ) -> None:
     async with database.owner() as owner:
@@ -157,7 +157,9 @@ async def test_users_delete_their_notes_and_nobody_deletes_anything_else(
         ("grant select on agent.thread to agent_api", "the login of the functions has"),
     ],
 )
-async def test_a_future_mistake_is_found(database: TestDatabase, mistake: str, rule: str) -> None:
+async def test_a_mistake_in_the_schema_is_found(
+    database: TestDatabase, mistake: str, rule: str
+) -> None:
     (query,) = [query for name, query in RULES.items() if rule in name]
     async with database.owner() as owner:
         await owner.execute(mistake)

@@ -1,4 +1,4 @@
-"""Claims on their way into a session: any text survives, none chooses a role, without a user nothing is there."""
+"""Claims set in a session: any text survives, none chooses the role, and without a user no row is visible."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shared.core.json import Json
 from shared.database.pool import Database, Refused
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import admit, asks, begin, connected
+from tests.postgres.holders import admit, begin, connected, run_request
 
 #: Text Postgres can keep, with what breaks literals, JSON and encodings made likely.
 TEXT = st.text(
@@ -83,7 +83,7 @@ async def test_any_claims_arrive_as_they_were_sent(one: Database, door: Any, cla
     ["'", "''", "\\'", "'; drop schema agent cascade; --", "$$", "\\", "\U0001f600", "\u2028"],
 )
 @DOORS
-async def test_no_text_leaves_its_literal(one: Database, door: Any, text: str) -> None:
+async def test_no_text_escapes_from_its_literal(one: Database, door: Any, text: str) -> None:
     claims = {"sub": str(uuid4()), "session_id": text, text or "k": [text]}
 
     assert (await door(one, claims))["jwt"] == claims
@@ -93,7 +93,7 @@ async def test_no_text_leaves_its_literal(one: Database, door: Any, text: str) -
 @pytest.mark.parametrize(
     "role", ["service_role", "postgres", "supabase_admin", "anon", "agent_api"]
 )
-async def test_the_role_is_never_the_claims_to_choose(one: Database, door: Any, role: str) -> None:
+async def test_claims_never_choose_the_role(one: Database, door: Any, role: str) -> None:
     seen = await door(one, {"sub": str(uuid4()), "role": role})
 
     assert seen["role"] == "authenticated"
@@ -101,7 +101,7 @@ async def test_the_role_is_never_the_claims_to_choose(one: Database, door: Any, 
 
 @DOORS
 @pytest.mark.parametrize("bad", ["a\0b", "\ud800"])
-async def test_text_postgres_cannot_keep_is_refused_and_harms_nobody(
+async def test_text_postgres_cannot_keep_is_refused_and_the_connection_stays_usable(
     one: Database, door: Any, bad: str
 ) -> None:
     sub = str(uuid4())
@@ -114,7 +114,7 @@ async def test_text_postgres_cannot_keep_is_refused_and_harms_nobody(
 
 
 @pytest.mark.parametrize("claims", [{}, {"sub": None}, {"sub": ""}, {"role": "authenticated"}])
-async def test_without_a_user_there_is_nothing(
+async def test_without_a_user_no_row_is_visible(
     one: Database, database: TestDatabase, claims: Json
 ) -> None:
     await begin(one, await admit(database))
@@ -127,7 +127,7 @@ async def test_without_a_user_there_is_nothing(
     with pytest.raises((Refused, asyncpg.DataError)):
         await one.call("find_run", claims, "run-1", None)
     with pytest.raises((Refused, asyncpg.DataError)):
-        await begin(one, claims, asks(run="run-2"))
+        await begin(one, claims, run_request(run="run-2"))
 
 
 async def test_a_missing_sub_is_unauthorized(one: Database) -> None:
@@ -155,7 +155,7 @@ async def test_sessions_of_many_users_at_once_see_their_own_rows(database: TestD
     users = [await admit(database) for _ in range(8)]
 
     async def threads(db: Database, user: Json) -> list[str]:
-        await begin(db, user, asks(thread=f"of {user['sub']}"))
+        await begin(db, user, run_request(thread=f"of {user['sub']}"))
         async with db.session(user) as connection:
             rows = await connection.fetch("select client_thread_id from agent.thread")
             return [row["client_thread_id"] for row in rows]

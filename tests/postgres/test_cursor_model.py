@@ -1,4 +1,4 @@
-"""Whatever holders, crashes and takeovers do to a run, every reader shows what its place in the log means.
+"""After any sequence of commits, crashes and takeovers, every reader shows the state at its place in the log.
 
 Hypothesis drives the real modules of three processes in one loop, on a real Postgres, against the reference in
 `cursors.py` and `plays.py`.
@@ -61,14 +61,14 @@ class Machine(RuleBasedStateMachine):
         return self.play.processes[at % len(self.play.processes)]
 
     def holders(self) -> list[Process]:
-        """Those that hold the run, or think so."""
+        """The processes that hold the run, or believe so."""
         return [one for one in self.play.processes if one.live and not one.live.is_lost]
 
     def holder(self, at: int) -> Process:
         return self.holders()[at % len(self.holders())]
 
     def writer(self, at: int) -> Process:
-        """The one that holds the run; now and then one that does not know that it lost it."""
+        """The process that holds the run; sometimes one that does not know that it lost it."""
         holders = [one for one in self.holders() if attempt_of(one) == self.play.attempt]
         return holders[0] if holders and at % 4 else self.holder(at)
 
@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
     @is_held
     @rule(at=nth)
     def take_back(self, at: int) -> None:
-        """A turn is asked again: what was said of it is taken back."""
+        """A turn is repeated: its items are aborted."""
         holder = self.writer(at)
         drafts = [Draft("item.aborted", d.item_id, {}) for d in self.play.completing(holder)]
         self.wait(self.play.commit(holder, drafts, closes=False))
@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
     @rule(at=nth, afresh=st.booleans())
     def arrive(self, at: int, afresh: bool) -> None:
         """A client without a cursor."""
-        client = Client(self.play.told)
+        client = Client(self.play.holder_logs)
         self._admit(client)
         self.wait(self.play.attach(client, self.process(at), None, afresh=afresh))
         if afresh or self.play.is_pruned:
@@ -144,12 +144,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(at=nth, attempts=st.sampled_from([-1, 0, 0, 0, 1]), events=st.integers(-8, 8))
     def arrive_with_any_cursor(self, at: int, attempts: int, events: int) -> None:
-        """A client with a cursor it may have from anywhere: of an older attempt, or the next one, or beyond the log."""
+        """A client with an arbitrary cursor: of an older attempt, of the next one, or beyond the log."""
         play = self.play
         cursor = Cursor(max(play.attempt + attempts, 0), max(len(play.log) + events, 0))
         process = self.process(at)
         known = play.known_in(process) if cursor.attempt == play.attempt else []
-        client = Client(play.told)
+        client = Client(play.holder_logs)
         client.pretend(cursor, known)
         self._admit(client)
         self.wait(play.attach(client, process, cursor))
@@ -164,7 +164,7 @@ class Machine(RuleBasedStateMachine):
     @has_clients
     @rule(which=nth, at=nth, moment=st.integers(0, 6), in_frames=st.booleans())
     def come_back(self, which: int, at: int, moment: int, in_frames: bool) -> None:
-        """A client loses its connection, and what it received last, and comes back."""
+        """A client loses its connection and the last events, and resumes."""
         client = self.client(which)
         self.wait(client.detach())
         cursor = client.go_back(-1 - moment, in_frames=in_frames)
@@ -191,12 +191,12 @@ class Machine(RuleBasedStateMachine):
             self.wait(self._caught_up(self.client(which)))
 
     async def _caught_up(self, client: Client) -> None:
-        """What a client has after a few ticks: all there is."""
+        """After a few ticks a client has all events."""
         process = client.process
         assert process
         await client.read_on()
         if process in self.holders() and not self._has_all(client):
-            # It is with a holder that lost the run, and learns that with its next tick.
+            # It reads from a holder that lost the run, and learns that at the next tick.
             await self.play.tick(process)
             await client.read_on()
         assert self._has_all(client), "there is more than it has"
@@ -210,11 +210,11 @@ class Machine(RuleBasedStateMachine):
         return place.seq == len(play.log) and not play.is_over
 
     def teardown(self) -> None:
-        if self.play.log or self.play.told:
+        if self.play.log or self.play.holder_logs:
             self.wait(self._finish())
 
     async def _finish(self) -> None:
-        """However it went: whoever keeps asking has all there is, and once the run has ended, all have the same."""
+        """At the end: a client that keeps polling has all events, and after the ending all clients show the same."""
         await self._everybody()
         if not self.play.is_over:
             await self.play.cancel()
@@ -237,13 +237,13 @@ async def _opened(database: TestDatabase) -> tuple[Json, "asyncpg.Connection[asy
     return await admit(database), await asyncpg.connect(database.owner_url)
 
 
-def test_every_reader_shows_what_its_place_in_the_log_means(database: TestDatabase) -> None:
+def test_every_reader_shows_the_state_at_its_place_in_the_log(database: TestDatabase) -> None:
     with asyncio.Runner() as loop:
         claims, owner = loop.run(_opened(database))
         context = connected(database.url)
         db: Database = loop.run(context.__aenter__())
         try:
-            # It takes a factory, though its types know classes only.
+            # It accepts a factory, although its types allow only classes.
             machine: Any = partial(Machine, loop, partial(Play, db, owner, claims))
             run_state_machine_as_test(machine, settings=PLAYS)
         finally:

@@ -1,4 +1,4 @@
-"""`shared.database` against its library's traps: whatever happens, a connection comes back clean or not at all."""
+"""`shared.database` and the traps of its library: a connection returns to the pool clean, or is closed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from shared.core.settings import Settings
 from shared.database.pool import Database, Refused
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.fixtures.waiting import eventually
-from tests.postgres.holders import admit, asks, begin, connected, superuser
+from tests.postgres.holders import admit, begin, connected, run_request, superuser
 
 _SETUP = """
 create function agent.slow() returns text language sql as $$ select pg_sleep(30)::text $$;
@@ -42,7 +42,7 @@ async def prepared(database: TestDatabase) -> TestDatabase:
 
 @pytest.fixture
 async def one(prepared: TestDatabase) -> AsyncIterator[Database]:
-    """A pool of one: what is not given back is missed."""
+    """A pool of one connection: if it is not returned, the next call fails."""
     async with connected(prepared.url, database_connections=1, database_seconds=2.0) as db:
         yield db
 
@@ -54,7 +54,7 @@ async def peek(db: Database) -> dict[str, Any]:
 
 
 async def assert_whole(db: Database) -> None:
-    """The one connection is there, and nothing of a user is left on it."""
+    """Check that the one connection is in the pool, without any user's settings."""
     seen = await peek(db)
     assert seen["role"] == "agent_api"
     assert not seen["claims"]
@@ -62,7 +62,7 @@ async def assert_whole(db: Database) -> None:
     assert seen["timeout"] == "0"
 
 
-async def test_a_commit_that_fails_gives_its_connection_back(one: Database) -> None:
+async def test_a_commit_that_fails_returns_its_connection(one: Database) -> None:
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with one.session({"sub": str(uuid4())}) as connection:
             await connection.execute("insert into public.checked values (1, 2)")
@@ -101,7 +101,9 @@ select exists (select from pg_stat_activity where usename = 'agent_api' and wait
 """
 
 
-async def test_an_exhausted_pool_is_unavailable_in_bounded_time(prepared: TestDatabase) -> None:
+async def test_an_exhausted_pool_is_unavailable_after_a_limited_wait(
+    prepared: TestDatabase,
+) -> None:
     async with (
         connected(prepared.url, database_connections=1, database_seconds=0.3) as db,
         db.session({"sub": str(uuid4())}),
@@ -157,7 +159,7 @@ async def test_only_a_transaction_pooler_gets_no_prepared_statements(port: int, 
     assert pool.options["statement_cache_size"] == size
 
 
-async def test_a_database_is_ready_before_its_pool_is_there_and_after(
+async def test_readiness_is_answered_before_the_pool_exists_and_after(
     database: TestDatabase,
 ) -> None:
     db = Database(Settings(supabase_database_url=database.url))
@@ -205,7 +207,7 @@ async def test_a_generator_in_another_task_keeps_the_sessions_user(one: Database
         assert await asyncio.ensure_future(drain(stream(connection))) == [sub] * 3
 
 
-async def test_a_backend_killed_while_idle_costs_no_call(
+async def test_no_call_fails_after_an_idle_backend_was_killed(
     one: Database, prepared: TestDatabase
 ) -> None:
     first = (await peek(one))["pid"]
@@ -231,14 +233,14 @@ async def _kill(database: TestDatabase, pid: int) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_nothing_of_a_user_is_left_for_the_next_of_the_connection(
+async def test_no_setting_of_a_user_is_left_on_the_connection(
     one: Database, prepared: TestDatabase, fails: bool
 ) -> None:
     claims = await admit(prepared)
     await begin(one, claims)
     if fails:
         with pytest.raises(Refused):
-            await begin(one, claims, asks("other words"))
+            await begin(one, claims, run_request("other words"))
         with pytest.raises(asyncpg.DivisionByZeroError):
             async with one.session(claims) as connection:
                 await connection.execute("select 1 / 0")
@@ -270,7 +272,7 @@ async def test_a_bypassing_login_that_was_allowed_still_shows_only_the_users_row
 
 
 @pytest.mark.parametrize("name", ["peek()", "peek; select 1", "a.b", "Peek", "peek\n", "", 'p"k'])
-async def test_only_an_identifier_is_called(one: Database, name: str) -> None:
+async def test_only_an_identifier_can_be_called_as_a_function(one: Database, name: str) -> None:
     for call in (one.call, one.rows):
         with pytest.raises(ValueError, match="not the name of a function"):
             await call(name)

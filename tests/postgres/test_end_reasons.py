@@ -1,4 +1,4 @@
-"""Items that a run without a holder left open say why it ended, in the log and in the audit."""
+"""Open items of a run that ended without a holder have the reason of its ending, in the log and in the audit."""
 
 import json
 from uuid import uuid4
@@ -47,7 +47,7 @@ async def crash(db: Database, user: Json, run_id: str, database: TestDatabase) -
         (crash, "failed", "too_many_attempts"),
     ],
 )
-async def test_open_items_say_why_their_run_ended(
+async def test_open_items_get_the_reason_of_their_runs_ending(
     database: TestDatabase, db: Database, user: Json, finish: object, reason: str, code: str | None
 ) -> None:
     leased = await begin(db, user)

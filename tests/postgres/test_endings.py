@@ -1,11 +1,11 @@
-"""Endings and the queue behind them: whoever waits is named to somebody, whatever was lost on the way."""
+"""Endings and the queue behind them: an ending returns the waiting run, also when an answer was lost."""
 
 from typing import Any
 
 from shared.core.json import Json
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import asks, begin, entry, row
+from tests.postgres.holders import begin, entry, row, run_request
 
 ENDING = "run.completed"
 
@@ -16,13 +16,13 @@ async def ended(db: Database, leased: Json) -> Any:
 
 
 async def queued_behind(db: Database, user: Json) -> tuple[Json, str]:
-    """A live run, and the one that waits for it."""
+    """A live run, and the run that waits for it."""
     first = await begin(db, user)
-    second = await begin(db, user, {**asks(run="run-2"), "busy": "enqueue"})
+    second = await begin(db, user, {**run_request(run="run-2"), "busy": "enqueue"})
     return first, second["run_id"]
 
 
-async def test_an_ending_names_the_run_that_waits(db: Database, user: Json) -> None:
+async def test_an_ending_returns_the_waiting_run(db: Database, user: Json) -> None:
     first, second = await queued_behind(db, user)
 
     verdict = await ended(db, first)
@@ -30,7 +30,9 @@ async def test_an_ending_names_the_run_that_waits(db: Database, user: Json) -> N
     assert (verdict["verdict"], str(verdict["next_run"])) == ("ok", second)
 
 
-async def test_an_ending_whose_answer_was_lost_names_it_again(db: Database, user: Json) -> None:
+async def test_an_ending_whose_answer_was_lost_returns_the_waiting_run_again(
+    db: Database, user: Json
+) -> None:
     first, second = await queued_behind(db, user)
     await ended(db, first)
 
@@ -39,7 +41,7 @@ async def test_an_ending_whose_answer_was_lost_names_it_again(db: Database, user
     assert (again["verdict"], str(again["next_run"])) == ("ok", second)
     assert await db.call("claim_run", second, {"seconds": 30, "max_attempts": 3, "history": 10})
     stale = await ended(db, {**first, "token": "00000000-0000-0000-0000-000000000000"})
-    assert stale["verdict"] == "lost", "only the holder that ended it is told"
+    assert stale["verdict"] == "lost", "only the holder that ended it gets the waiting run"
 
 
 async def test_an_ending_waits_for_an_admission_of_its_thread(
@@ -48,7 +50,7 @@ async def test_an_ending_waits_for_an_admission_of_its_thread(
     first = await begin(db, user)
     async with database.owner() as owner:
         async with owner.transaction():
-            # As an admission has it: neither would see the other, and nobody would wake the run that waits.
+            # An admission holds this lock. Without it neither would see the other, and the waiting run would not start.
             await owner.execute("select from agent.thread for no key update")
             assert (await ended(db, first))["verdict"] == "busy"
         assert (await ended(db, first))["verdict"] == "ok"

@@ -1,4 +1,4 @@
-"""What a user erased stays erased: a call that was under way, or comes late, writes nothing behind it."""
+"""Erased data stays erased: a call in flight, or a late one, writes nothing after the erasure."""
 
 import asyncio
 from datetime import timedelta
@@ -13,7 +13,7 @@ from tests.fixtures.database import TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import LEASE, append, begin, entry, expire, row
 
-#: Whoever writes a note waits, in the middle of it, for as long as somebody has this lock.
+#: Writing a note waits inside its statement while a session holds this lock.
 _HOLD_NOTES = """
 create function public.hold() returns trigger language plpgsql as
   $$ begin perform pg_advisory_xact_lock(7); return new; end $$;
@@ -34,7 +34,7 @@ async def notes(database: TestDatabase) -> int:
         return int(await owner.fetchval("select count(*) from agent.note"))
 
 
-async def test_a_note_that_is_being_written_goes_with_the_erasure(
+async def test_a_note_in_flight_is_erased_too(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     leased = await begin(db, user)
@@ -58,7 +58,7 @@ async def test_a_note_that_is_being_written_goes_with_the_erasure(
     assert await notes(database) == 0
 
 
-async def test_a_call_of_an_erased_run_writes_nothing_any_more(
+async def test_a_call_of_an_erased_run_writes_nothing(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     leased = await begin(db, user)
@@ -93,7 +93,7 @@ async def test_a_call_writes_for_no_run_of_another_user(
     assert await notes(database) == 0
 
 
-async def test_what_a_late_holder_may_still_write_to_is_not_removed_under_it(
+async def test_a_run_is_not_removed_while_a_late_holder_may_append(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     """A removal that waits for a holder's lease, and a holder that waits for the removed run, wait for ever."""

@@ -1,4 +1,4 @@
-"""Followers of runs that live elsewhere: any number of them is one query a tick."""
+"""Followers of runs that other processes hold: one query per tick for any number of them."""
 
 import asyncio
 from collections import Counter
@@ -21,20 +21,20 @@ from tests.fixtures.waiting import eventually
 from tests.postgres.holders import (
     admit,
     append,
-    asks,
     begin,
     connected,
     entry,
     expire,
     message,
     row,
+    run_request,
 )
 
 _FOLLOWERS = 500
 
 
 class Counting:
-    """A database that counts what it is called for."""
+    """A database that counts its calls."""
 
     def __init__(self, database: Database) -> None:
         self.calls: Counter[str] = Counter()
@@ -48,7 +48,7 @@ class Counting:
         return await self._database.call(function, *arguments)
 
 
-async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabase) -> None:
+async def test_five_hundred_followers_cost_one_query_per_tick(database: TestDatabase) -> None:
     user = await admit(database)
     async with connected(database.url) as db:
         counting = Counting(db)
@@ -62,7 +62,9 @@ async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabas
             keep_alive=60,
         )
         polling = asyncio.ensure_future(follow.run())
-        leased = [await begin(db, user, asks(run=f"r{n}", thread=f"t{n}")) for n in range(20)]
+        leased = [
+            await begin(db, user, run_request(run=f"r{n}", thread=f"t{n}")) for n in range(20)
+        ]
 
         async def read(nth: int) -> list[str]:
             view = await runs.find(user, client_run_id=f"r{nth % 20}")
@@ -86,8 +88,8 @@ async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabas
         ticks = (loop.time() - began) / 0.1
         assert 1 <= counting.calls["poll_runs"] <= ticks + 1
         for held in leased:
-            said = message(2, str(uuid4()), "hi")
-            await append(db, entry(held, *said, row(5, "run.completed"), closes=True))
+            items = message(2, str(uuid4()), "hi")
+            await append(db, entry(held, *items, row(5, "run.completed"), closes=True))
         async with asyncio.timeout(10):
             seen = await asyncio.gather(*readers)
         polling.cancel()
@@ -95,20 +97,20 @@ async def test_five_hundred_followers_are_one_query_a_tick(database: TestDatabas
     assert all(types[-1] == "run.completed" and len(types) == 5 for types in seen)
 
 
-async def test_who_follows_a_run_nobody_holds_is_told_within_a_tick(
+async def test_a_follower_learns_within_a_tick_that_no_process_holds_its_run(
     database: TestDatabase,
 ) -> None:
     user = await admit(database)
-    told: list[str] = []
-    heard = asyncio.Event()
+    reported: list[str] = []
+    recovered = asyncio.Event()
 
-    def notice(run_id: str) -> None:
-        told.append(run_id)
-        heard.set()
+    def recover(run_id: str) -> None:
+        reported.append(run_id)
+        recovered.set()
 
     async with connected(database.url) as db:
         runs = RunStore(db, Settings(supabase_database_url=database.url))
-        follow = LogReader(runs, db, lambda _: None, notice, tick=0.05, keep_alive=60)
+        follow = LogReader(runs, db, lambda _: None, recover, tick=0.05, keep_alive=60)
         polling = asyncio.ensure_future(follow.run())
         leased: Json = await begin(db, user)
         view = await runs.find(user, client_run_id="run-1")
@@ -120,14 +122,14 @@ async def test_who_follows_a_run_nobody_holds_is_told_within_a_tick(
 
         reading = asyncio.ensure_future(read())
         await asyncio.sleep(0.2)
-        assert not told, "somebody holds it"
+        assert not reported, "a process holds it"
         await expire(database, leased)
         async with asyncio.timeout(5):
-            await heard.wait()
+            await recovered.wait()
         for task in (reading, polling):
             task.cancel()
 
-    assert set(told) == {leased["run_id"]}
+    assert set(reported) == {leased["run_id"]}
 
 
 class Failing:
@@ -148,7 +150,7 @@ async def test_a_reader_waits_for_a_database_that_is_away(database: TestDatabase
     user = await admit(database)
     async with connected(database.url) as db:
         runs = RunStore(db, Settings(supabase_database_url=database.url))
-        leased = await begin(db, user, asks())
+        leased = await begin(db, user, run_request())
         view = await runs.find(user, client_run_id=leased["client_run_id"])
 
         async def first_parts(reader: RunStore, count: int) -> list[object]:
@@ -163,11 +165,11 @@ async def test_a_reader_waits_for_a_database_that_is_away(database: TestDatabase
     assert isinstance(snapshot, Snapshot)
 
 
-async def test_a_reader_of_a_run_that_is_gone_is_told(database: TestDatabase) -> None:
+async def test_a_reader_of_a_deleted_run_gets_an_error(database: TestDatabase) -> None:
     user = await admit(database)
     async with connected(database.url) as db:
         runs = RunStore(db, Settings(supabase_database_url=database.url))
-        leased = await begin(db, user, asks())
+        leased = await begin(db, user, run_request())
         view = await runs.find(user, client_run_id=leased["client_run_id"])
         async with database.owner() as owner:
             await owner.execute("delete from agent.run")
@@ -178,13 +180,15 @@ async def test_a_reader_of_a_run_that_is_gone_is_told(database: TestDatabase) ->
 
 
 @pytest.mark.parametrize("loss", ["delete from agent.run", "delete from auth.users"])
-async def test_who_follows_a_run_that_goes_away_is_told_as_its_holder_is(
+async def test_a_follower_of_a_run_that_is_deleted_gets_an_error(
     database: TestDatabase, loss: str
 ) -> None:
     user = await admit(database)
     async with connected(database.url) as db:
         runs = RunStore(db, Settings(supabase_database_url=database.url))
-        view = await runs.find(user, client_run_id=(await begin(db, user, asks()))["client_run_id"])
+        view = await runs.find(
+            user, client_run_id=(await begin(db, user, run_request()))["client_run_id"]
+        )
         follow = LogReader(runs, db, lambda _: None, lambda _: None, tick=0.05, keep_alive=0.05)
         polling = asyncio.ensure_future(follow.run())
 

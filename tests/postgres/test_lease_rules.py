@@ -1,4 +1,4 @@
-"""The rules about leases stand in one place each, and cost no more than if they were written out."""
+"""Each rule about leases stands in one place, and the planner inlines it."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ select lease.run_id from agent.lease join agent.run on run.id = lease.run_id
 
 
 @pytest.mark.parametrize("query", [_EXPIRED, _DISPATCHABLE])
-async def test_the_planner_inlines_them_and_uses_the_index(
+async def test_the_planner_inlines_the_rules_and_uses_the_index(
     database: TestDatabase, query: str
 ) -> None:
     async with database.owner() as owner:
@@ -29,7 +29,7 @@ async def test_the_planner_inlines_them_and_uses_the_index(
 
 
 @pytest.mark.parametrize("rule", [r"until < now\(\)(?! \+)", "interval '60 seconds'"])
-def test_nothing_repeats_them(rule: str) -> None:
+def test_no_other_sql_repeats_the_rules(rule: str) -> None:
     found = [file.name for file in _files() for line in _code(file) if re.search(rule, line)]
     assert [name.partition("_")[2] for name in found] == ["lease.sql"]
 

@@ -1,4 +1,4 @@
-"""Postgres that is away, full, starting or read-only is `unavailable`, soon, and is back when it is back."""
+"""A Postgres that is unreachable, full, starting or read-only is `unavailable` quickly, and usable once it is back."""
 
 import asyncio
 import struct
@@ -11,12 +11,12 @@ import pytest
 from local.probe import free_port
 from shared.core.errors import Unavailable
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import admit, asks, begin, connected, superuser
+from tests.postgres.holders import admit, begin, connected, run_request, superuser
 
 
 @asynccontextmanager
-async def server_that_says(code: str | None) -> AsyncIterator[str]:
-    """The url of a server whose every answer is this SQLSTATE; None: it accepts, and is silent."""
+async def server_with_error(code: str | None) -> AsyncIterator[str]:
+    """The url of a server that answers with this SQLSTATE. None: it accepts connections and sends nothing."""
     hold = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -29,8 +29,8 @@ async def server_that_says(code: str | None) -> AsyncIterator[str]:
             await answer(reader, writer)
             return
         else:
-            said = f"SFATAL\0VFATAL\0C{code}\0Msaid by a test\0\0".encode()
-            writer.write(b"E" + struct.pack("!i", len(said) + 4) + said)
+            error = f"SFATAL\0VFATAL\0C{code}\0Msent by a test\0\0".encode()
+            writer.write(b"E" + struct.pack("!i", len(error) + 4) + error)
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -46,21 +46,21 @@ async def server_that_says(code: str | None) -> AsyncIterator[str]:
     [("57P03", "starting up"), ("57P01", "stopping"), ("53300", "too many connections")],
 )
 async def test_a_server_that_takes_no_connections_is_unavailable(code: str, meaning: str) -> None:
-    async with server_that_says(code) as url, connected(url) as db:
+    async with server_with_error(code) as url, connected(url) as db:
         assert not await db.is_ready(), meaning
         with pytest.raises(Unavailable):
             await db.call("log_position", "x")
 
 
-async def test_a_server_that_says_nothing_is_unavailable_in_bounded_time() -> None:
+async def test_a_silent_server_is_unavailable_after_a_limited_wait() -> None:
     began = monotonic()
-    async with server_that_says(None) as url, connected(url, database_seconds=0.3) as db:
+    async with server_with_error(None) as url, connected(url, database_seconds=0.3) as db:
         with pytest.raises(Unavailable):
             await db.call("log_position", "x")
     assert monotonic() - began < 3
 
 
-async def test_nobody_listening_is_unavailable_and_no_error_at_start() -> None:
+async def test_a_closed_port_is_unavailable_and_no_error_at_start() -> None:
     async with connected(f"postgresql://a:b@127.0.0.1:{free_port()}/x") as db:
         assert not await db.is_ready()
         with pytest.raises(Unavailable) as refused:
@@ -91,7 +91,9 @@ async def test_after_a_restart_the_next_call_works(database: TestDatabase) -> No
         await begin(db, claims)
         await _disconnect_others(administrator)
 
-        assert (await begin(db, claims, asks(run="run-2", thread="2")))["outcome"] == "leased"
+        assert (await begin(db, claims, run_request(run="run-2", thread="2")))[
+            "outcome"
+        ] == "leased"
         assert await db.is_ready()
 
 

@@ -1,4 +1,4 @@
-"""The schedule with Debian's own pg_cron, on a server that also has a pg_net to install: it only writes down."""
+"""The schedule with Debian's own pg_cron, on a server with a substitute for pg_net that records requests."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ async def execute(url: str, statements: str) -> None:
         await connection.close()
 
 
-async def test_the_migrations_schedule_it_where_they_may(server: Server) -> None:
+async def test_the_migrations_schedule_the_sweep_where_they_may(server: Server) -> None:
     database = await migrated(server, may_install=True)
     async with database.owner() as owner:
         (job,) = await owner.fetch("select * from cron.job")

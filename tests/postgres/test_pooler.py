@@ -1,4 +1,4 @@
-"""Behind a pooler in transaction mode, as Supabase's port 6543: each statement may meet another server."""
+"""Behind a pooler in transaction mode, as on Supabase's port 6543: each statement may run on another connection."""
 
 import asyncio
 import os
@@ -20,12 +20,12 @@ from tests.fixtures.waiting import eventually
 from tests.postgres.holders import (
     admit,
     append,
-    asks,
     begin,
     connected,
     entry,
     message,
     row,
+    run_request,
 )
 
 _PORT = 6543
@@ -90,16 +90,16 @@ def _wait(child: Child) -> None:
 async def live(db: Database, user: Json) -> tuple[list[str], Json, list[str]]:
     """A run from its beginning to its end, read by its owner."""
     leased = await begin(db, user)
-    said = message(leased["last_seq"] + 1, leased["token"], "hello")
-    verdicts = await append(db, entry(leased, *said, closes=True))
-    verdicts += await append(db, entry(leased, row(said[-1]["seq"] + 1, "run.completed")))
+    items = message(leased["last_seq"] + 1, leased["token"], "hello")
+    verdicts = await append(db, entry(leased, *items, closes=True))
+    verdicts += await append(db, entry(leased, row(items[-1]["seq"] + 1, "run.completed")))
     async with db.session(user) as connection:
         threads = await connection.fetch("select owner from agent.thread")
     found = await db.call("find_run", user, "run-1", None)
     return verdicts, found, [str(thread["owner"]) for thread in threads]
 
 
-async def test_many_clients_of_a_transaction_pooler_live_their_runs(
+async def test_many_clients_of_a_transaction_pooler_finish_their_runs(
     pooled: str, database: TestDatabase
 ) -> None:
     users = [await admit(database) for _ in range(12)]
@@ -126,7 +126,7 @@ async def test_no_user_is_left_on_a_server_of_the_pool(pooled: str, database: Te
     user = await admit(database)
     async with connected(pooled) as db:
         for nth in range(6):
-            await begin(db, user, asks(run=f"run-{nth}", thread=f"thread-{nth}"))
+            await begin(db, user, run_request(run=f"run-{nth}", thread=f"thread-{nth}"))
             async with db.session(user) as connection:
                 await connection.fetchval("select 1")
         seen = [await db.call("peek") for _ in range(6)]

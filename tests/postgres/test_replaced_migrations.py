@@ -1,4 +1,4 @@
-"""A database that other migrations made is recognised, and one sentence says how to reset it."""
+"""A database that other migrations made is recognised, and the error says how to reset it."""
 
 import asyncio
 import os
@@ -30,20 +30,20 @@ values ('20250101000000', 'app', array['create table public.invoice ()', 'create
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (_OLD, "was made by migrations that no longer exist (20261124000001)"),
         (_EDITED, "_log.sql was changed after this database applied it"),
     ],
 )
 async def test_a_local_database_of_other_migrations_is_refused_in_one_sentence(
-    database: TestDatabase, change: str, says: str
+    database: TestDatabase, change: str, message: str
 ) -> None:
     async with database.owner() as owner:
         await owner.execute(change)
     sentence = await outdated(database.owner_url)
     assert sentence
-    assert says in sentence
+    assert message in sentence
     assert "`make clean`" in sentence
     assert sentence.count("\n") == 0
 
@@ -57,7 +57,7 @@ async def test_nothing_is_applied_to_a_database_of_other_migrations(database: Te
         assert not await owner.fetchval(f"select count(*) from {_RECORDED} where name = 'grants'")
 
 
-async def test_migrate_says_so_and_nothing_else(database: TestDatabase) -> None:
+async def test_migrate_prints_only_that_sentence(database: TestDatabase) -> None:
     async with database.owner() as owner:
         await owner.execute(_OLD)
     command = [sys.executable, "-m", "local", "migrate", "--url", database.owner_url]
@@ -78,7 +78,7 @@ def home() -> Iterator[Path]:
 
 
 def prepare(home: Path, *, keeps_data: bool) -> list[str]:
-    """Start the database of `dev` (which keeps its data) or `demo`, make it old, stop it; what it said."""
+    """Start the database of `dev` (which keeps its data) or `demo`, make it old, and stop it. Returns the output."""
     lines: list[str] = []
     with Children(home / "logs") as children:
         pg_bin = os.environ.get("TEST_PG_BIN", "")
@@ -102,7 +102,7 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-def test_dev_stops_and_demo_starts_anew(home: Path) -> None:
+def test_dev_refuses_an_old_database_and_demo_replaces_it(home: Path) -> None:
     applied = prepare(home, keeps_data=True)
     assert len(applied) == len([*MIGRATIONS.glob("*.sql")])
     with pytest.raises(CannotStart, match="make clean"):
@@ -110,7 +110,7 @@ def test_dev_stops_and_demo_starts_anew(home: Path) -> None:
     assert prepare(home, keeps_data=False) == applied
 
 
-async def test_the_first_migration_refuses_a_schema_that_is_there(database: TestDatabase) -> None:
+async def test_the_first_migration_refuses_an_existing_schema(database: TestDatabase) -> None:
     first = min(MIGRATIONS.glob("*.sql"))
     async with database.owner() as owner:
         with pytest.raises(asyncpg.RaiseError, match="drop schema agent cascade") as refused:

@@ -1,4 +1,4 @@
-"""Ended runs give their space back, no earlier than they should, and whoever follows them still sees the end."""
+"""Ended runs are pruned, not too early, and a reader still gets the ending."""
 
 from datetime import timedelta
 
@@ -40,7 +40,9 @@ async def person(agent: Served, model: ModelServer) -> Person:
     return someone
 
 
-async def test_deltas_stay_for_an_hour_whatever_is_asked(agent: Served, person: Person) -> None:
+async def test_deltas_stay_for_an_hour_whatever_the_arguments(
+    agent: Served, person: Person
+) -> None:
     assert await prune(agent, ended="59 minutes") == 0
     assert "item.delta" in await kinds(agent)
 
@@ -58,7 +60,7 @@ async def test_after_the_deltas_are_gone_a_reader_gets_a_snapshot_from_any_place
     assert await prune(agent, ended="61 minutes") == 0, "once is enough"
 
 
-async def test_long_after_only_the_ending_is_left_and_the_thread_is_whole(
+async def test_a_late_pruning_leaves_the_ending_and_the_whole_thread(
     agent: Served, person: Person
 ) -> None:
     await prune(agent, ended="61 minutes")

@@ -1,4 +1,4 @@
-"""Two users, and the roles of Supabase's own API: what Postgres gives them of schema `agent`."""
+"""The rights of two users and of Supabase's API roles in schema `agent`."""
 
 import json
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ import pytest
 
 from shared.core.json import Json
 from tests.fixtures.database import MigratedServer, TestDatabase
-from tests.postgres.holders import admit, append, asks, begin, connected, entry, message, row
+from tests.postgres.holders import admit, append, begin, connected, entry, message, row, run_request
 
 TABLES = (
     *("thread", "run", "lease", "run_secret", "run_event", "item", "interrupt", "audit_event"),
@@ -23,7 +23,7 @@ SECRET = ("lease", "run_secret", "weather_cache", "tool_list", "call_slot")
 
 @dataclass
 class House:
-    """A database where Alice has a row in every table, and Bob lives too."""
+    """A database where Alice has a row in every table, and Bob is another user."""
 
     database: TestDatabase
     authenticator: str
@@ -52,14 +52,14 @@ class House:
 async def house(database: TestDatabase, postgres: MigratedServer) -> House:
     alice, bob = await admit(database), await admit(database)
     async with connected(database.url) as db:
-        leased = await begin(db, alice, asks("secret of alice"))
-        said = message(2, str(uuid4()), "for alice")
+        leased = await begin(db, alice, run_request("secret of alice"))
+        items = message(2, str(uuid4()), "for alice")
         spent = row(5, "turn.finished", usage={"input_tokens": 5})
-        await append(db, entry(leased, *said, spent, closes=True))
+        await append(db, entry(leased, *items, spent, closes=True))
         await db.call("cancel_run", alice, "run-1", "request-1")
-        waits = await begin(db, alice, asks(run="run-2", thread="thread-2"))
-        asked = {"id": str(uuid4()), "reason": "confirmation"}
-        await append(db, entry(waits, row(2, "run.interrupted", interrupts=[asked])))
+        waits = await begin(db, alice, run_request(run="run-2", thread="thread-2"))
+        interrupt = {"id": str(uuid4()), "reason": "confirmation"}
+        await append(db, entry(waits, row(2, "run.interrupted", interrupts=[interrupt])))
         await db.call("write_note", alice, None, "call-1", "note of alice")
         await db.call("cache_weather", "berlin", "celsius", {"sky": "clear"})
         await db.call("store_tool_list", "http://tools/mcp", "", [])
@@ -88,19 +88,19 @@ async def test_another_user_sees_no_row_of_any_table(house: House, forged: Json)
 
 @pytest.mark.parametrize("claims", [None, {}, {"role": "service_role"}, {"sub": None}])
 async def test_without_a_user_no_row_is_seen(house: House, claims: Json | None) -> None:
-    async with house.request("authenticated", claims) as nobody:
+    async with house.request("authenticated", claims) as connection:
         for table in sorted({*TABLES} - {*SECRET}):
-            assert await nobody.fetchval(f"select count(*) from agent.{table}") == 0, table
+            assert await connection.fetchval(f"select count(*) from agent.{table}") == 0, table
 
 
-async def test_the_owner_sees_the_own_rows(house: House) -> None:
+async def test_an_owner_sees_their_rows(house: House) -> None:
     async with house.request("authenticated", house.alice) as alice:
         for table in sorted({*TABLES} - {*SECRET}):
             assert await alice.fetchval(f"select count(*) from agent.{table}"), table
 
 
 @pytest.mark.parametrize("role", ["authenticated", "anon"])
-async def test_nobody_reads_tokens_and_claims(house: House, role: str) -> None:
+async def test_no_api_role_reads_tokens_and_claims(house: House, role: str) -> None:
     async with house.request(role, house.alice) as alice:
         for table in SECRET:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -148,7 +148,9 @@ async def test_anon_and_service_role_have_no_way_in(house: House) -> None:
         "create function agent.mine() returns void language sql as ''",
     ],
 )
-async def test_what_is_not_the_owners_to_decide_is_refused(house: House, decision: str) -> None:
+async def test_an_owner_cannot_write_what_only_functions_decide(
+    house: House, decision: str
+) -> None:
     async with house.request("authenticated", house.alice) as alice:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await alice.execute(decision)
@@ -168,7 +170,7 @@ async def test_what_is_not_the_owners_to_decide_is_refused(house: House, decisio
         " values ('{thread}', auth.uid(), 'x', 'message', '{{}}')",
     ],
 )
-async def test_nothing_is_put_into_another_users_threads(house: House, theft: str) -> None:
+async def test_a_user_cannot_write_into_another_users_threads(house: House, theft: str) -> None:
     async with house.database.owner() as owner:
         thread = await owner.fetchval("select id from agent.thread limit 1")
 
@@ -177,7 +179,7 @@ async def test_nothing_is_put_into_another_users_threads(house: House, theft: st
             await bob.execute(theft.format(alice=house.alice["sub"], thread=thread))
 
 
-async def test_another_users_rows_are_not_there_to_be_changed(house: House) -> None:
+async def test_a_user_cannot_change_another_users_rows(house: House) -> None:
     async with house.request("authenticated", house.bob) as bob:
         for change in (
             "update agent.thread set title = 'mine'",
@@ -187,7 +189,7 @@ async def test_another_users_rows_are_not_there_to_be_changed(house: House) -> N
             assert await bob.execute(change) == "UPDATE 0", change
 
 
-async def test_no_function_of_the_schema_is_the_users_to_call(house: House) -> None:
+async def test_a_user_can_call_no_function_of_the_schema(house: House) -> None:
     async with house.database.owner() as owner:
         rows = await owner.fetch(_CALLS)
     assert len(rows) > 15
@@ -207,7 +209,7 @@ select format('select agent.%I(%s)', proname,
 """
 
 
-async def test_a_session_cannot_become_somebody_else_through_a_function(house: House) -> None:
+async def test_a_session_cannot_become_another_user_through_a_function(house: House) -> None:
     async with connected(house.database.url) as db, db.session(house.bob) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("select agent.act_as($1)", json.dumps(house.alice))

@@ -1,4 +1,4 @@
-"""The rules of the log, as the database enforces them on whoever appends."""
+"""The rules of the log, which the database enforces on each append."""
 
 import asyncio
 from uuid import uuid4
@@ -12,13 +12,13 @@ from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import (
     LEASE,
     append,
-    asks,
     begin,
     entry,
     expire,
     log_of,
     message,
     row,
+    run_request,
 )
 
 
@@ -89,9 +89,9 @@ async def test_a_batch_that_grew_since_it_was_written_is_written_from_there(
 
     async with database.owner() as owner:
         rows = await owner.fetch(
-            "select seq, count, data ->> 'deltas' as said from agent.run_event"
+            "select seq, count, data ->> 'deltas' as deltas from agent.run_event"
         )
-    written = [(r["seq"], r["count"], r["said"]) for r in rows][2:]
+    written = [(r["seq"], r["count"], r["deltas"]) for r in rows][2:]
     assert written == [(3, 2, '["a", "b"]'), (5, 2, '["c", "d"]'), (7, 1, None)]
 
 
@@ -147,26 +147,26 @@ async def test_an_ending_is_the_runs_status(
     assert (found["status"], found["ending"], found["held"]) == (status, {"code": "c"}, False)
 
 
-async def test_a_completed_item_is_in_the_thread_and_a_taken_back_one_is_not(
+async def test_a_completed_item_is_in_the_thread_and_an_aborted_one_is_not(
     db: Database, user: Json, leased: Json
 ) -> None:
     first, second = key(), key()
     rows = [*message(2, first, "wrong"), row(5, "item.aborted", first), *message(6, second, "ok")]
-    await append(db, entry(leased, *rows[:4]), entry_of_nobody())
+    await append(db, entry(leased, *rows[:4]), entry_without_a_run())
     await append(db, entry(leased, *rows[4:]))
 
     snapshot = await db.call("read_snapshot", user, leased["run_id"])
     assert [item["key"] for item in snapshot["items"]] == ["message-of-run-1", second]
 
 
-def entry_of_nobody() -> Json:
+def entry_without_a_run() -> Json:
     return entry({"run_id": key(), "token": key()}, row(2, "custom"))
 
 
 async def test_one_bad_entry_fails_its_batch_and_none_of_the_others_alone(
     db: Database, database: TestDatabase, user: Json, leased: Json
 ) -> None:
-    other = await begin(db, user, asks(run="run-2", thread="thread-2"))
+    other = await begin(db, user, run_request(run="run-2", thread="thread-2"))
     good, bad = entry(leased, row(2, "custom")), entry(other, row(9, "custom"))
     with pytest.raises(asyncpg.PostgresError):
         await append(db, good, bad)
@@ -180,7 +180,7 @@ async def test_one_bad_entry_fails_its_batch_and_none_of_the_others_alone(
 async def test_a_locked_run_is_busy_at_once_and_the_others_are_written(
     db: Database, database: TestDatabase, user: Json, leased: Json
 ) -> None:
-    other = await begin(db, user, asks(run="run-2", thread="thread-2"))
+    other = await begin(db, user, run_request(run="run-2", thread="thread-2"))
     batch = [entry(leased, row(2, "custom")), entry(other, row(2, "custom"))]
     async with database.owner() as owner, owner.transaction():
         await owner.execute(
@@ -206,7 +206,7 @@ async def test_an_empty_append_renews_the_lease(
     db: Database, database: TestDatabase, leased: Json
 ) -> None:
     await expire(database, leased)
-    assert await append(db, entry(leased)) == ["ok"], "late, but nobody took it"
+    assert await append(db, entry(leased)) == ["ok"], "late, but no process took it over"
 
     assert await db.call("claim_run", leased["run_id"], LEASE) is None
 
@@ -214,8 +214,8 @@ async def test_an_empty_append_renews_the_lease(
 async def test_the_next_queued_run_of_the_thread_comes_with_the_ending(
     db: Database, user: Json, leased: Json
 ) -> None:
-    queued = [await begin(db, user, asks(run=f"run-{n}", busy="enqueue")) for n in (2, 3)]
-    await begin(db, user, asks(run="run-4", thread="thread-2"))
+    queued = [await begin(db, user, run_request(run=f"run-{n}", busy="enqueue")) for n in (2, 3)]
+    await begin(db, user, run_request(run="run-4", thread="thread-2"))
     assert await db.call("claim_run", queued[0]["run_id"], LEASE) is None, "one is live"
 
     (verdict,) = await db.rows("append_events", [entry(leased, row(2, "run.completed"))])
@@ -225,7 +225,7 @@ async def test_the_next_queued_run_of_the_thread_comes_with_the_ending(
     assert await db.call("claim_run", queued[1]["run_id"], LEASE) is None
 
 
-async def test_a_released_run_is_anybodys_and_a_forged_release_does_nothing(
+async def test_a_released_run_can_be_claimed_and_a_forged_release_has_no_effect(
     db: Database, leased: Json
 ) -> None:
     await db.call("release_runs", [{"run_id": leased["run_id"], "token": key()}])
@@ -236,7 +236,7 @@ async def test_a_released_run_is_anybodys_and_a_forged_release_does_nothing(
     assert (again["attempt"], again["claims"]) == (2, leased["claims"])
 
 
-async def test_many_claimers_of_one_run_are_one_holder(
+async def test_many_concurrent_claims_of_a_run_give_one_holder(
     db: Database, database: TestDatabase, leased: Json
 ) -> None:
     await expire(database, leased)

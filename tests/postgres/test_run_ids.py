@@ -9,7 +9,7 @@ import pytest
 from shared.core.json import Json
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import asks, begin
+from tests.postgres.holders import begin, run_request
 
 _COPY = """
 create table agent.log_copy (like agent.run_event including all) partition by hash (run_id);
@@ -28,7 +28,7 @@ async def test_run_ids_are_uuids_of_version_7_in_the_order_of_time(
     before = int(time() * 1000)
     ids = []
     for nth in range(30):
-        leased = await begin(db, user, asks(run=f"run-{nth}", thread=f"thread-{nth}"))
+        leased = await begin(db, user, run_request(run=f"run-{nth}", thread=f"thread-{nth}"))
         ids.append(UUID(leased["run_id"]))
     after = int(time() * 1000)
 
@@ -44,7 +44,7 @@ async def test_the_log_can_be_partitioned_by_run(
     database: TestDatabase, db: Database, user: Json
 ) -> None:
     for nth in range(8):
-        await begin(db, user, asks(run=f"run-{nth}", thread=f"thread-{nth}"))
+        await begin(db, user, run_request(run=f"run-{nth}", thread=f"thread-{nth}"))
     async with database.owner() as owner:
         await owner.execute(_COPY)
         await owner.execute(_WRITE, "run.completed")

@@ -1,13 +1,13 @@
-"""The database's own schedule: it wakes the functions only when a run waits, and only where it can."""
+"""The database's own schedule: it calls the functions only when a run waits, and only with its extensions."""
 
 import json
 
 from shared.core.json import Json
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import LEASE, append, asks, begin, entry, expire, row, superuser
+from tests.postgres.holders import LEASE, append, begin, entry, expire, row, run_request, superuser
 
-#: What Supabase has and a plain Postgres has not, as far as it is used.
+#: The parts of Supabase that a plain Postgres lacks, as far as they are used.
 _NET = """
 create schema net;
 create table net.sent (url text, headers jsonb);
@@ -41,7 +41,7 @@ async def woken(database: TestDatabase) -> str:
 async def test_a_run_waits_exactly_when_a_sweep_would_find_one(db: Database, user: Json) -> None:
     assert not await db.call("has_waiting_runs")
     leased = await begin(db, user)
-    assert not await db.call("has_waiting_runs"), "somebody holds it"
+    assert not await db.call("has_waiting_runs"), "a process holds it"
     await db.call("release_runs", [{"run_id": leased["run_id"], "token": leased["token"]}])
     assert await db.call("has_waiting_runs")
     assert await db.rows("sweep_runs", 10)
@@ -51,11 +51,11 @@ async def test_a_run_waits_exactly_when_a_sweep_would_find_one(db: Database, use
     assert not await db.call("has_waiting_runs"), "it has ended"
 
 
-async def test_a_queue_behind_a_run_that_somebody_holds_wakes_nobody(
+async def test_a_queue_behind_a_held_run_does_not_call_the_functions(
     db: Database, user: Json
 ) -> None:
     held = await begin(db, user)
-    await begin(db, user, asks(run="run-2", busy="enqueue"))
+    await begin(db, user, run_request(run="run-2", busy="enqueue"))
     assert not await db.call("has_waiting_runs")
     await append(db, entry(held, row(held["last_seq"] + 1, "run.completed")))
     assert await db.call("has_waiting_runs")
@@ -68,11 +68,11 @@ async def test_without_the_extensions_nothing_is_scheduled_or_sent(
 
     assert await woken(database) == "pg_net or the vault is missing"
     async with database.owner() as owner:
-        said = await owner.fetchval("select agent.schedule_sweep()")
-    assert said == "pg_cron or pg_net is missing"
+        reported = await owner.fetchval("select agent.schedule_sweep()")
+    assert reported == "pg_cron or pg_net is missing"
 
 
-async def test_the_functions_are_woken_when_a_run_waits_and_not_otherwise(
+async def test_the_functions_are_called_only_when_a_run_waits(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     async with superuser(database) as connection:
@@ -91,7 +91,7 @@ async def test_the_functions_are_woken_when_a_run_waits_and_not_otherwise(
     assert json.loads(sent["headers"])["x-sweep-secret"] == "s"
 
 
-async def test_it_is_scheduled_once_however_often_it_is_asked_for(database: TestDatabase) -> None:
+async def test_repeated_scheduling_gives_one_job(database: TestDatabase) -> None:
     async with superuser(database) as connection:
         await connection.execute(_NET + _CRON)
     async with database.owner() as owner:

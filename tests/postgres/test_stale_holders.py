@@ -1,4 +1,4 @@
-"""A holder that lost its run and does not know it yet: its process still serves readers, who may know better."""
+"""A holder that does not know yet that it lost its run: its process still serves readers with newer cursors."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from shared.runs.store import Leased, RunStore
 from shared.runs.writer import LogWriter
 from tests.fixtures.database import TestDatabase
 from tests.postgres.cursors import Client
-from tests.postgres.holders import asks
+from tests.postgres.holders import run_request
 from tests.postgres.plays import Play
 
 
@@ -28,11 +28,11 @@ async def test_a_reader_of_the_next_holder_is_not_with_the_last_one(
     await play.take(holder)
     await play.commit(holder, [Draft("turn.finished", None, {"usage": {}})], closes=True)
 
-    client = Client(play.told)
+    client = Client(play.holder_logs)
     client.pretend(Cursor(1, 4), [])
     await play.attach(client, late, Cursor(1, 4))
     assert isinstance(await client.next(), Snapshot)
-    # Reading on fails at a snapshot after the snapshot: what this process has goes on from no place of the client's.
+    # A further read would get a second snapshot: the log of this process continues no place that the client has.
     await client.read()
     await play.commit(holder, [Draft("run.completed")], closes=True)
     await late.poll()
@@ -43,7 +43,7 @@ async def test_a_reader_of_the_next_holder_is_not_with_the_last_one(
 
 
 class SlowToAnswer(Database):
-    """Its answers are a while on their way, as to a process that was frozen meanwhile."""
+    """Its answers are delayed, as for a process that was frozen meanwhile."""
 
     async def call(self, function: str, *arguments: Any) -> Any:
         answer = await super().call(function, *arguments)
@@ -51,7 +51,7 @@ class SlowToAnswer(Database):
         return answer
 
 
-async def test_a_process_that_hears_late_of_its_lease_says_nothing_before_it_is_confirmed(
+async def test_a_process_with_a_late_renewal_sends_no_event_before_its_confirmation(
     user: Json, database: TestDatabase
 ) -> None:
     # Two thirds of the lease are over by then.
@@ -59,13 +59,13 @@ async def test_a_process_that_hears_late_of_its_lease_says_nothing_before_it_is_
         supabase_database_url=database.url, lease_seconds=0.4, lease_renew_seconds=0.1
     )
     slow = SlowToAnswer(settings)
-    leased = await RunStore(slow, settings).start(user, asks())
+    leased = await RunStore(slow, settings).start(user, run_request())
     assert isinstance(leased, Leased)
     journal = LogWriter(slow, settings)
     live = journal.open(leased)
-    said = Draft("item.started", None, {"kind": "message"})
+    draft = Draft("item.started", None, {"kind": "message"})
 
-    sending = asyncio.ensure_future(live.send([said]))
+    sending = asyncio.ensure_future(live.send([draft]))
     await asyncio.sleep(0.02)
     assert [event.type for event in live.feed.events] == ["run.started"]
     await journal.flush([live])

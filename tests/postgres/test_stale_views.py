@@ -1,4 +1,4 @@
-"""Readers who begin with a view of the run that is older than what happened since, and a cursor that is in no log."""
+"""Readers that start with an outdated view of the run, or with a cursor that is in no log."""
 
 import asyncio
 from uuid import uuid4
@@ -14,18 +14,18 @@ from shared.runs.reader import LogReader
 from shared.runs.store import Leased, RunStore, RunView
 from shared.runs.writer import LogWriter
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import asks, expire
+from tests.postgres.holders import expire, run_request
 
 _SETTINGS = Settings(takeover_grace_seconds=0.0)
 
 
 class Process:
-    """What holds runs in one process, and follows them, without its clocks."""
+    """The parts of a process that hold and follow runs, without clocks."""
 
     def __init__(self, db: Database, user: Json) -> None:
         self.runs = RunStore(db, _SETTINGS)
         self.journal = LogWriter(db, _SETTINGS)
-        # A keep-alive of nothing: a reader that has all there is says so at once.
+        # A keep-alive of zero: a reader without news returns an empty part at once.
         self._follow = LogReader(
             self.runs, db, self.journal.feed, lambda _: None, tick=0.01, keep_alive=0
         )
@@ -43,7 +43,7 @@ class Process:
         await asyncio.gather(committing, return_exceptions=True)
 
     async def read(self, view: RunView, cursor: Cursor) -> list[list[LogEvent] | Snapshot]:
-        """All that a reader gets before there is nothing more for it, however often it is polled for."""
+        """All parts that a reader gets, polled until no more come."""
         parts: list[list[LogEvent] | Snapshot] = []
         reader, silences = self._follow.follow(self._user, view, cursor), 0
         while silences < 3 and (part := await anext(reader, None)) is not None:
@@ -54,7 +54,7 @@ class Process:
         return parts
 
 
-def says(words: int) -> list[Draft]:
+def beginning(words: int) -> list[Draft]:
     """The beginning of a message."""
     item_id, delta = str(uuid4()), {"channel": "text", "delta": "x"}
     started = Draft("item.started", item_id, {"kind": "message"})
@@ -67,16 +67,16 @@ def here(db: Database, user: Json) -> Process:
 
 
 async def sent(here: Process, user: Json, database: TestDatabase) -> tuple[LiveRun, RunView]:
-    """A run of this process, whose words are sent and in no log; its lease has run out since the view was read."""
-    leased = await here.runs.start(user, asks())
+    """A run of this process with sent, uncommitted events; its lease has expired since the view was read."""
+    leased = await here.runs.start(user, run_request())
     assert isinstance(leased, Leased)
     live, view = here.journal.open(leased), await here.runs.find(user, client_run_id="run-1")
-    await live.send(says(8))
+    await live.send(beginning(8))
     await expire(database, {"run_id": leased.run_id})
     return live, view
 
 
-async def test_what_a_lost_run_has_sent_is_no_place_in_the_log(
+async def test_uncommitted_events_of_a_lost_run_are_no_place_in_the_log(
     here: Process, db: Database, user: Json, database: TestDatabase
 ) -> None:
     live, view = await sent(here, user, database)
@@ -92,14 +92,14 @@ async def test_what_a_lost_run_has_sent_is_no_place_in_the_log(
     assert parts[-1][-1].type == "run.completed"
 
 
-async def test_what_the_next_attempt_says_here_is_not_what_the_last_one_sent(
+async def test_events_of_the_next_attempt_do_not_continue_those_of_the_last_one(
     here: Process, user: Json, database: TestDatabase
 ) -> None:
     live, view = await sent(here, user, database)
     here.journal.close(live)
     again = await here.take(view.run_id)
-    # As far as the reader has come, so that its place is one of this attempt, too.
-    await here.commit(again, *says(8))
+    # As many events as the reader has, so that its place exists in this attempt, too.
+    await here.commit(again, *beginning(8))
 
     parts = await here.read(view, Cursor(1, live.feed.last_seq))
 

@@ -1,4 +1,4 @@
-"""Attempts without progress come to an end: releases and crashes are counted apart, and a closed turn resets both."""
+"""Attempts without progress are limited: releases and crashes are counted apart, and a closed turn resets both."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -47,7 +47,7 @@ async def counts(database: TestDatabase) -> tuple[int, int]:
     return row["stalled_attempts"], row["unfinished_attempts"]
 
 
-async def test_a_run_that_is_only_passed_on_fails_as_stalled(
+async def test_a_run_that_is_only_released_fails_as_stalled(
     db: Database, database: TestDatabase
 ) -> None:
     held = run = await begin(db, await admit(database))
@@ -95,7 +95,7 @@ async def test_crashes_and_releases_are_counted_apart(db: Database, database: Te
     assert await counts(database) == (1, 3), "another crash"
 
 
-async def test_what_nobody_took_can_be_dispatched_again_at_once(
+async def test_a_run_that_no_runner_took_can_be_dispatched_again_at_once(
     db: Database, database: TestDatabase
 ) -> None:
     run = await begin(db, await admit(database))

@@ -1,4 +1,4 @@
-"""What a run costs in statements, counted on the wire between the served function and Postgres."""
+"""The number of statements of a run, counted on the connection between the served function and Postgres."""
 
 import asyncio
 import struct
@@ -105,7 +105,7 @@ async def test_a_text_reply_costs_two_statements(
             assert executed == {"start_run": 1, "append_events": 1}
 
 
-async def test_statements_follow_processes_and_not_streams(
+async def test_the_number_of_statements_depends_on_processes_and_not_on_streams(
     database: TestDatabase, model: ModelServer
 ) -> None:
     seconds, tick = 1.0, 0.1
@@ -142,7 +142,7 @@ async def _watch(person: Person, body: Json, seen: asyncio.Event) -> None:
 
 
 @pytest.mark.parametrize("has_worked", [False, True])
-async def test_an_idle_process_asks_nothing(
+async def test_an_idle_process_sends_no_statement(
     database: TestDatabase, model: ModelServer, has_worked: bool
 ) -> None:
     async with counted(database, model) as (agent, executed):

@@ -1,4 +1,4 @@
-"""A deleted thread is closed to the agent, what ran in it ends, and its rows go when they are due, bit by bit."""
+"""A deleted thread is closed to the agent, its runs end, and its rows are removed in batches when they are due."""
 
 import asyncio
 from datetime import timedelta
@@ -10,7 +10,7 @@ from shared.database.pool import Database, Refused
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, run_input
-from tests.postgres.holders import LEASE, append, asks, begin, entry, expire, message, row
+from tests.postgres.holders import LEASE, append, begin, entry, expire, message, row, run_request
 
 _LIMITS: Json = {"daily_tokens": 0, "max_hours": 24}
 _HOURS = [timedelta(hours=hours) for hours in (1, 720, 24)]
@@ -26,7 +26,7 @@ async def count(database: TestDatabase, table: str) -> int:
 
 
 async def let_pass(database: TestDatabase, hours: int) -> None:
-    """As if threads had been deleted so long ago."""
+    """Make all deletions look so long ago."""
     async with database.owner() as owner:
         await owner.execute(
             f"update agent.thread set deleted_at = now() - interval '{hours} hours'"
@@ -34,7 +34,9 @@ async def let_pass(database: TestDatabase, hours: int) -> None:
         )
 
 
-async def test_the_agent_says_that_a_thread_was_deleted(agent: Served, model: ModelServer) -> None:
+async def test_the_agent_refuses_requests_for_a_deleted_thread(
+    agent: Served, model: ModelServer
+) -> None:
     person = await agent.person()
     model.will(says("a"))
     await person.run(run_input("hi"))
@@ -55,7 +57,7 @@ async def test_the_agent_says_that_a_thread_was_deleted(agent: Served, model: Mo
     assert lost.json()["code"] == "run_not_found"
 
 
-async def test_a_run_whose_holder_died_in_a_deleted_thread_ends_with_the_next_look(
+async def test_a_run_whose_holder_died_in_a_deleted_thread_ends_at_the_next_claim(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     leased = await begin(db, user)
@@ -78,7 +80,7 @@ async def test_a_deletion_and_a_new_run_at_once_leave_nothing_running(
         thread = f"thread-{number}"
         await db.call("create_thread", user, thread, None, {}, None, "")
         await asyncio.gather(
-            begin(db, user, asks(run=f"run-{number}", thread=thread)),
+            begin(db, user, run_request(run=f"run-{number}", thread=thread)),
             delete(db, user, thread),
             return_exceptions=True,
         )
@@ -103,7 +105,7 @@ async def test_an_ending_is_activity(db: Database, user: Json, database: TestDat
         )
 
 
-async def test_a_cancel_waits_for_nobody_who_waits_for_it(
+async def test_a_cancel_does_not_deadlock_with_an_admission(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     """The ending of a cancel touches the thread, which an admission has locked while it waits for the run."""
@@ -118,7 +120,7 @@ async def test_a_cancel_waits_for_nobody_who_waits_for_it(
         await admission.execute("rollback")
 
 
-async def test_rows_go_when_they_are_due_and_those_of_others_stay(
+async def test_rows_are_removed_when_they_are_due_and_other_rows_stay(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     leased = await begin(db, user)
@@ -130,7 +132,7 @@ async def test_rows_go_when_they_are_due_and_those_of_others_stay(
             row(5, "run.completed"),
         ),
     )
-    await begin(db, user, asks(run="other", thread="other"))
+    await begin(db, user, run_request(run="other", thread="other"))
     await delete(db, user)
 
     await let_pass(database, 23)
@@ -141,10 +143,12 @@ async def test_rows_go_when_they_are_due_and_those_of_others_stay(
     assert [await count(database, t) for t in ("thread", "run", "item")] == [1, 1, 1]
     async with database.owner() as owner:
         assert await owner.fetchval("select client_thread_id from agent.thread") == "other"
-    assert (await begin(db, user, asks(run="again")))["outcome"] == "leased", "the id is free again"
+    assert (await begin(db, user, run_request(run="again")))["outcome"] == "leased", (
+        "the id is free again"
+    )
 
 
-async def test_a_large_thread_goes_bit_by_bit(
+async def test_a_large_thread_is_removed_in_batches(
     db: Database, user: Json, database: TestDatabase
 ) -> None:
     leased = await begin(db, user)
@@ -164,9 +168,7 @@ async def test_a_large_thread_goes_bit_by_bit(
     assert await count(database, "thread") == 0
 
 
-async def test_what_is_held_is_not_removed(
-    db: Database, user: Json, database: TestDatabase
-) -> None:
+async def test_a_held_run_is_not_removed(db: Database, user: Json, database: TestDatabase) -> None:
     leased = await begin(db, user)
     await delete(db, user)
     await let_pass(database, 25)
@@ -191,4 +193,6 @@ async def test_a_deletion_gives_no_new_tokens(
     assert await count(database, "turn_usage") == 0
     assert await db.call("tokens_left", user["sub"], 100) == 30
     with pytest.raises(Refused, match="budget_exceeded"):
-        await db.call("start_run", user, asks(run="x"), LEASE, {**_LIMITS, "daily_tokens": 70})
+        await db.call(
+            "start_run", user, run_request(run="x"), LEASE, {**_LIMITS, "daily_tokens": 70}
+        )

@@ -1,4 +1,4 @@
-"""A page costs the same however much there is: the blocks it reads are counted, in small and in large threads."""
+"""A page costs the same in small and in large threads: the blocks that it reads are counted."""
 
 import json
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from tests.postgres.holders import admit
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-#: Blocks a page may read more in what is twenty times as large: its indexes are a level deeper, a plan may be another.
+#: Blocks that a page may read more in a thread twenty times as large: indexes are a level deeper, plans may differ.
 _DEEPER = 150
 _FEW, _MANY = 1_200, 24_000
 
@@ -80,7 +80,7 @@ class Shelf:
         self.many = many
 
     async def blocks(self, user: Json, page: str) -> int:
-        """How many blocks a page reads, once what it asks for is known."""
+        """The number of blocks that a page reads, once its arguments are known."""
         middle = await self._connection.fetchval(
             "select percentile_disc(0.5) within group (order by position) from agent.item where owner = $1",
             user["sub"],
@@ -115,7 +115,7 @@ async def shelf(database: TestDatabase) -> AsyncIterator[Shelf]:
         yield Shelf(owner, none, few, many)
 
 
-async def test_a_page_costs_the_same_in_what_is_twenty_times_as_large(shelf: Shelf) -> None:
+async def test_a_page_costs_the_same_in_a_thread_twenty_times_as_large(shelf: Shelf) -> None:
     cost = {
         name: (await shelf.blocks(shelf.few, page), await shelf.blocks(shelf.many, page))
         for name, page in PAGES.items()
@@ -125,14 +125,14 @@ async def test_a_page_costs_the_same_in_what_is_twenty_times_as_large(shelf: She
 
 
 @pytest.mark.parametrize("page", ["a word of every message", "threads with metadata that all have"])
-async def test_what_others_have_costs_nothing(shelf: Shelf, page: str) -> None:
+async def test_the_rows_of_other_users_do_not_make_a_page_slower(shelf: Shelf, page: str) -> None:
     assert await shelf.blocks(shelf.none, PAGES[page]) < _DEEPER
 
 
-async def test_a_word_is_looked_for_in_no_more_large_messages_than_it_takes(
+async def test_a_search_reads_no_more_large_messages_than_needed(
     database: TestDatabase,
 ) -> None:
-    """A table whose large values are elsewhere looks small, and cheap to read as a whole."""
+    """A table whose large values are stored out of line looks small to the planner, and cheap to scan."""
     none, few, many = [await admit(database) for _ in range(3)]
     async with database.owner() as owner:
         shelf = Shelf(owner, none, few, many)

@@ -1,4 +1,4 @@
-"""What the tools call: the weather of a moment ago, and figures that only admins see."""
+"""Database functions of the tools: cached weather, and figures that only admins see."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from tests.fixtures.database import TestDatabase
 _OLD = "insert into agent.weather_cache values ($1, 'celsius', '{}', now() - interval '2 days')"
 
 
-async def test_the_weather_of_old_places_goes_but_for_what_somebody_else_holds(
+async def test_old_weather_is_removed_except_for_rows_that_another_session_locks(
     database: TestDatabase,
 ) -> None:
     async with database.owner() as owner, database.owner() as other:
@@ -19,7 +19,7 @@ async def test_the_weather_of_old_places_goes_but_for_what_somebody_else_holds(
             await owner.execute(_OLD, place)
         await other.execute("begin")
         await other.execute("select from agent.weather_cache where place = 'held' for update")
-        # Whoever would wait for the other fails instead.
+        # A session that would wait for a lock fails instead.
         await owner.execute("set lock_timeout = '1ms'")
         await owner.execute("select agent.cache_weather('new', 'celsius', '{}')")
 
@@ -38,7 +38,7 @@ async def test_only_fresh_weather_of_the_same_unit_is_found(db: Database) -> Non
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"role": "user"}, {"role": ["admin"]}, "admin"])
-async def test_postgres_tells_its_figures_to_admins_alone(
+async def test_postgres_returns_its_figures_only_to_admins(
     db: Database, user: Json, metadata: object
 ) -> None:
     admin = {**user, "app_metadata": {"role": "admin"}}

@@ -1,4 +1,4 @@
-"""Interrupts, and reading the log: what a run that ended leaves open, and what a reader gets of any run."""
+"""Interrupts that an ended run leaves open, and reading the log of any run."""
 
 import asyncio
 from uuid import uuid4
@@ -12,28 +12,28 @@ from tests.postgres.holders import (
     LEASE,
     admit,
     append,
-    asks,
     begin,
     entry,
     expire,
     message,
     row,
+    run_request,
 )
 
 
 async def interrupted(db: Database, user: Json, *ids: str) -> None:
-    """A run that ended with questions."""
+    """A run that ended with interrupts."""
     leased = await begin(db, user)
-    asked = [{"id": id_, "call_id": str(uuid4()), "reason": "tool_call"} for id_ in ids]
-    await append(db, entry(leased, row(2, "run.interrupted", interrupts=asked)))
+    interrupts = [{"id": id_, "call_id": str(uuid4()), "reason": "tool_call"} for id_ in ids]
+    await append(db, entry(leased, row(2, "run.interrupted", interrupts=interrupts)))
 
 
 def resumes(*ids: str, run: str = "run-2", status: str = "resolved") -> Json:
     answers = [{"interrupt_id": id_, "status": status, "payload": {"ok": True}} for id_ in ids]
-    return asks(run=run, resume=answers, messages=[])
+    return run_request(run=run, resume=answers, messages=[])
 
 
-async def test_an_interrupted_run_leaves_its_questions_open(
+async def test_an_interrupted_run_leaves_its_interrupts_open(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     first, second = str(uuid4()), str(uuid4())
@@ -47,13 +47,13 @@ async def test_an_interrupted_run_leaves_its_questions_open(
     assert {str(r["owner"]) for r in rows} == {user["sub"]}
 
 
-async def test_a_run_that_does_not_answer_every_question_is_refused(
+async def test_a_run_that_does_not_answer_every_interrupt_is_refused(
     db: Database, user: Json
 ) -> None:
     first, second = str(uuid4()), str(uuid4())
     await interrupted(db, user, first, second)
 
-    for request in (asks(run="run-2"), resumes(first), resumes(str(uuid4()))):
+    for request in (run_request(run="run-2"), resumes(first), resumes(str(uuid4()))):
         with pytest.raises(Refused, match="interrupt_open"):
             await begin(db, user, request)
 
@@ -61,13 +61,13 @@ async def test_a_run_that_does_not_answer_every_question_is_refused(
     assert (await begin(db, user, unknown))["outcome"] == "leased"
 
 
-async def test_an_answer_is_taken_once(db: Database, database: TestDatabase, user: Json) -> None:
-    asked = str(uuid4())
-    await interrupted(db, user, asked)
+async def test_an_answer_is_accepted_once(db: Database, database: TestDatabase, user: Json) -> None:
+    interrupt = str(uuid4())
+    await interrupted(db, user, interrupt)
 
-    answered = await begin(db, user, resumes(asked, status="cancelled"))
+    answered = await begin(db, user, resumes(interrupt, status="cancelled"))
     with pytest.raises(Refused, match="interrupt_resolved"):
-        await begin(db, user, {**resumes(asked, run="run-3"), "busy": "enqueue"})
+        await begin(db, user, {**resumes(interrupt, run="run-3"), "busy": "enqueue"})
 
     async with database.owner() as owner:
         kept = await owner.fetchrow("select status, resolved_by from agent.interrupt")
@@ -76,12 +76,12 @@ async def test_an_answer_is_taken_once(db: Database, database: TestDatabase, use
 
 
 async def test_two_answers_at_once_give_one_run(db: Database, user: Json) -> None:
-    asked = str(uuid4())
-    await interrupted(db, user, asked)
+    interrupt = str(uuid4())
+    await interrupted(db, user, interrupt)
 
     async def answer(run: str) -> str:
         try:
-            request = {**resumes(asked, run=run), "busy": "enqueue"}
+            request = {**resumes(interrupt, run=run), "busy": "enqueue"}
             return str((await begin(db, user, request))["outcome"])
         except Refused as refused:
             return refused.code
@@ -90,14 +90,14 @@ async def test_two_answers_at_once_give_one_run(db: Database, user: Json) -> Non
     assert sorted(outcomes) == ["interrupt_resolved"] * 7 + ["leased"]
 
 
-async def test_nobody_answers_another_users_question(
+async def test_a_user_cannot_answer_another_users_interrupt(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
-    asked = str(uuid4())
-    await interrupted(db, user, asked)
+    interrupt = str(uuid4())
+    await interrupted(db, user, interrupt)
 
     stranger = await admit(database)
-    request = {**asks(run="run-2"), "resume": resumes(asked)["resume"]}
+    request = {**run_request(run="run-2"), "resume": resumes(interrupt)["resume"]}
     await begin(db, stranger, request)
 
     async with database.owner() as owner:
@@ -142,9 +142,11 @@ async def test_a_snapshot_of_an_ended_run_stands_before_its_ending(
     assert len(snapshot["items"]) == 2
 
 
-async def test_reading_gives_what_is_behind_each_place_in_order(db: Database, user: Json) -> None:
+async def test_reading_returns_the_events_behind_each_place_in_order(
+    db: Database, user: Json
+) -> None:
     one = await begin(db, user)
-    two = await begin(db, user, asks(run="run-2", thread="thread-2"))
+    two = await begin(db, user, run_request(run="run-2", thread="thread-2"))
     item = str(uuid4())
     five = {
         **row(3, "item.delta", item),
@@ -188,7 +190,7 @@ async def test_a_long_log_is_read_in_pages(db: Database, user: Json) -> None:
     assert pages == [1000, 1000, 302]
 
 
-async def test_a_lease_given_back_is_taken_at_once_and_one_that_ran_out_on_the_second_look(
+async def test_a_released_run_is_claimed_at_once_and_an_expired_one_on_the_second_look(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     patient = {**LEASE, "grace": 0.2}
@@ -206,7 +208,7 @@ async def test_a_lease_given_back_is_taken_at_once_and_one_that_ran_out_on_the_s
     assert (await db.call("claim_run", leased["run_id"], patient))["attempt"] == 3
 
 
-async def test_a_holder_that_renews_is_not_suspected_any_more(
+async def test_a_holder_that_renews_is_no_longer_suspected(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     patient = {**LEASE, "grace": 0.2}
@@ -222,7 +224,7 @@ async def test_a_holder_that_renews_is_not_suspected_any_more(
         )
 
 
-async def test_a_lease_whose_holder_is_late_is_seen_before_it_runs_out_and_not_suspected(
+async def test_late_leases_lists_a_late_holder_until_its_lease_expires(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     leased = await begin(db, user)
@@ -233,6 +235,6 @@ async def test_a_lease_whose_holder_is_late_is_seen_before_it_runs_out_and_not_s
 
     assert (str(late["run_id"]), 4 < late["due_in"] <= 5) == (leased["run_id"], True)
     await expire(database, leased)
-    assert await db.rows("late_leases", 15.0, 10) == [], "it has run out: a sweep's"
+    assert await db.rows("late_leases", 15.0, 10) == [], "it has expired: the sweep finds it"
     patient = {**LEASE, "grace": 0.2}
     assert await db.call("claim_run", leased["run_id"], patient) == {"suspected": True}
