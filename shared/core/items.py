@@ -79,6 +79,11 @@ class Usage:
             other.model or self.model,
         )
 
+    @classmethod
+    def from_json(cls, stored: Json) -> Self:
+        """What `to_json` gave, without members that a newer version added."""
+        return cls(**{name: stored[name] for name in cls.__slots__ if name in stored})
+
     @property
     def total(self) -> int:
         return (self.input_tokens or 0) + (self.output_tokens or 0)

@@ -98,9 +98,7 @@ class Leased:
             since=since,
             unfinished_calls=row["unfinished_calls"],
             answers=[Answer(**answer) for answer in row.get("answers") or ()],
-            used=sum(
-                (Usage(**spent) for spent in (row.get("spent") or {}).get("usage", ())), Usage()
-            ),
+            used=sum(map(Usage.from_json, (row.get("spent") or {}).get("usage", ())), Usage()),
             calls_made=(row.get("spent") or {}).get("calls", 0),
             tokens_left=row.get("tokens_left"),
         )

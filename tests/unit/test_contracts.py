@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.core.errors import InvalidCursor
 from shared.core.events import Cursor, RunEvent, UnknownEvent, decode
+from shared.core.items import Usage
 from shared.core.json import clean, clean_json
 
 places = st.integers(0, 999_999_999)
@@ -67,3 +68,9 @@ def test_text_is_kept_as_far_as_postgres_can(given: str, kept: str) -> None:
 @example({"a\0": ["\ud800", "\0"]})
 def test_cleaned_json_has_only_text_that_postgres_can_keep(value: object) -> None:
     assert "\0" not in repr(clean_json(value)).replace("\\x00", "\0")
+
+
+def test_usage_of_a_newer_version_is_read_without_what_it_added() -> None:
+    stored = {"input_tokens": 1, "output_tokens": 2, "model": "m"}
+
+    assert Usage.from_json({**stored, "audio_tokens": 3}).to_json() == stored
