@@ -12,6 +12,9 @@ import orjson
 from shared.core import Json
 from shared.models.events import ModelEvent, ModelFailed, TurnEnded
 
+#: More than any turn has; a day of such turns still fits into a `bigint`.
+_MOST_TOKENS = 1 << 40
+
 
 class StreamReader(ABC):
     """Reads the server-sent events of one turn (WHATWG HTML §9.2; the data of these APIs is always one line).
@@ -80,7 +83,7 @@ def load(data: bytes) -> Json:
         try:
             # Lone surrogates are an error to orjson; `clean` replaces them.
             loaded = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             loaded = None
     if not isinstance(loaded, dict):
         raise _garbage()
@@ -88,8 +91,10 @@ def load(data: bytes) -> Json:
 
 
 def count(value: object) -> int | None:
-    """A number of tokens, where it is one."""
-    return value if isinstance(value, int) and value >= 0 else None
+    """A number of tokens, where it is one that Postgres can also add to others."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= _MOST_TOKENS else None
 
 
 def reported_error() -> ModelFailed:

@@ -93,6 +93,8 @@ def test_the_split_into_reads_does_not_change_the_events(data: st.DataObject) ->
         _delta(tool_calls=[7]),
         _delta(tool_calls=[{"function": {"arguments": {"city": "Oslo"}}}]),
         _line({"usage": [1]}),
+        b"data: " + b"[" * 100_000 + b"]" * 100_000 + b"\n\n",
+        _delta(tool_calls=[{"index": [0], "id": "a"}]),
         b"data: [1]\n\n",
         b"data: {\n\n",
     ],
@@ -149,8 +151,9 @@ def test_a_stream_without_a_finish_reason_broke_off() -> None:
     assert (failed.value.code, failed.value.retryable) == ("model_broke_off", True)
 
 
-def test_an_invalid_token_count_is_not_counted() -> None:
-    usage = {"prompt_tokens": "12", "completion_tokens": -3}
+@pytest.mark.parametrize(("prompt", "completion"), [("12", -3), (True, 1.5), (2**63, 10**30)])
+def test_an_invalid_token_count_is_not_counted(prompt: object, completion: object) -> None:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
     ended = _read(_line({"usage": usage}), _STOP)[-1]
 
     assert isinstance(ended, TurnEnded)

@@ -60,12 +60,19 @@ def _add(delta: Json, events: list[ModelEvent]) -> None:
         function = call.get("function") or {}
         events.append(
             ToolCallDelta(
-                call.get("index") or 0,
+                _index(call),
                 clean(call.get("id") or "") or None,
                 clean(function.get("name") or "") or None,
                 clean(function.get("arguments") or ""),
             )
         )
+
+
+def _index(call: Json) -> int:
+    index = call.get("index") or 0
+    if not isinstance(index, int):
+        raise TypeError(f"an index is a number, not {type(index)}")
+    return index
 
 
 def _text_of(content: list[Json]) -> str:
