@@ -1,10 +1,10 @@
 """The request for a model turn, in no API's words, and the interface that streams the response."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
-from shared.core import Item, Json
+from shared.core import Item, Json, public_data
 from shared.models.events import ModelEvent
 
 
@@ -55,6 +55,17 @@ class ModelRequest:
     context: Sequence[Json] = ()
     tools: Sequence[ToolSpecification] = ()
     settings: ModelSettings = ModelSettings()
+
+
+def has_provider_data(request: ModelRequest) -> bool:
+    """Whether an item of the request has data that only its provider can read."""
+    return any("provider" in item.data for item in request.items)
+
+
+def without_provider_data(request: ModelRequest) -> ModelRequest:
+    """The request without the data that only a provider can read."""
+    items = [replace(item, data=public_data(item.data)) for item in request.items]
+    return replace(request, items=items)
 
 
 class ModelClient(Protocol):

@@ -198,3 +198,25 @@ async def test_another_api_gets_no_reasoning_of_the_responses_api(
     assert [m["role"] for m in model.requests[1]["messages"]] == [
         *("system", "user", "assistant", "user"),
     ]
+
+
+async def test_a_thread_survives_a_provider_that_refuses_its_own_reasoning(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    """As after a change of the key's organization."""
+
+    def answer(request: Json) -> Reply:
+        has_reasoning = any(item.get("type") == "reasoning" for item in request["input"])
+        return Reply(status=400) if has_reasoning else Reply([*stream(THOUGHT, TEXT)])
+
+    model.answer_all = answer
+    async with serve(database, model, openai_api="responses") as agent:
+        person = await agent.person()
+        await person.run(run_input("hi"))
+        later = await person.run(run_input("and now?", run="run-2"))
+
+    assert later[-1]["type"] == "RUN_FINISHED", later[-1]
+    refused, accepted = model.requests[1:]
+    texts = [item["content"] for item in accepted["input"] if item.get("role") == "user"]
+    assert len(texts) == 2
+    assert len(refused["input"]) == len(accepted["input"]) + 1, "only the reasoning is left out"
