@@ -151,7 +151,10 @@ async def test_users_may_delete_their_notes_and_nothing_else(
     ("mistake", "rule"),
     [
         ("create table agent.t (id int)", "a table without row-level security"),
-        ("create function agent.f() returns int language sql as 'select 1'", "anybody"),
+        (
+            "create function agent.f() returns int language sql as 'select 1'",
+            "every role may execute",
+        ),
         ("create view agent.v as select * from agent.thread", "a view"),
         ("grant select on agent.lease to authenticated", "tokens or claims"),
         ("grant select on agent.thread to agent_api", "the login of the functions has"),
