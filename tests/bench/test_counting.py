@@ -1,4 +1,4 @@
-"""What the bench counts can be trusted: statements, tokens, processes."""
+"""The bench counts statements, tokens and processes correctly."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def ask(wanted: str) -> bytes:
+def request_of(wanted: str) -> bytes:
     return PASSTHROUGH.request(None, wanted)  # type: ignore[arg-type]  # It needs no site.
 
 
@@ -77,7 +77,7 @@ def test_statements_and_commits_are_counted_exactly_and_at_once(server: Server) 
 
 
 def test_tokens_and_their_delays_are_counted(model: int) -> None:
-    answers = asyncio.run(at_once(model, [ask("300x0"), ask("40x1")], stamps=True))
+    answers = asyncio.run(at_once(model, [request_of("300x0"), request_of("40x1")], stamps=True))
 
     assert [answer.tokens for answer in answers] == [300, 40]
     assert [len(answer.seen_us) for answer in answers] == [300, 40]
@@ -85,17 +85,17 @@ def test_tokens_and_their_delays_are_counted(model: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 17, 18, 19, 50])
-def test_tokens_are_counted_however_their_bytes_come(size: int) -> None:
+def test_tokens_are_counted_whatever_the_split_of_their_bytes(size: int) -> None:
     tokens = b"".join(b'data: {"zap":"zq%016d "}\n\n' % n for n in range(1, 8))
-    said = b"HTTP/1.1 200 OK\r\n\r\n" + tokens + b"\r\n0\r\n\r\n"
+    response = b"HTTP/1.1 200 OK\r\n\r\n" + tokens + b"\r\n0\r\n\r\n"
 
     async def work() -> tuple[int, list[int]]:
         connection = Connection(stamps=True)
         connection.connection_made(asyncio.Transport())
         with suppress(NotImplementedError):
-            connection.send(b"")  # type: ignore[unused-awaitable]  # There is nobody to write to.
-        for first in range(0, len(said), size):
-            connection.data_received(said[first : first + size])
+            connection.send(b"")  # type: ignore[unused-awaitable]  # There is no peer to write to.
+        for first in range(0, len(response), size):
+            connection.data_received(response[first : first + size])
         assert connection.done
         answer = await connection.done
         return answer.tokens, [written for written, _ in answer.seen_us]
@@ -103,9 +103,9 @@ def test_tokens_are_counted_however_their_bytes_come(size: int) -> None:
     assert asyncio.run(work()) == (7, [1, 2, 3, 4, 5, 6, 7])
 
 
-def test_streams_are_open_once_each_has_begun(model: int) -> None:
+def test_streams_count_as_open_once_each_has_started(model: int) -> None:
     async def work() -> list[int]:
-        streams = await opened(model, [ask("2x600000")] * 9, 4)
+        streams = await opened(model, [request_of("2x600000")] * 9, 4)
         there = [stream.answer.tokens for stream in streams if not stream.is_closed]
         for stream in streams:
             stream.close()
@@ -114,15 +114,15 @@ def test_streams_are_open_once_each_has_begun(model: int) -> None:
     assert asyncio.run(work()) == [1] * 9
 
 
-def test_text_that_is_lost_is_no_figure(model: int) -> None:
-    answers = asyncio.run(in_turn(model, lambda _: ask("4x0"), 3, 1))
+def test_lost_text_fails_the_measurement(model: int) -> None:
+    answers = asyncio.run(in_turn(model, lambda _: request_of("4x0"), 3, 1))
 
     expect_whole(answers, 4)
     with pytest.raises(NotMeasured, match="3 of 3 responses are not complete: status 200, 4 of 5"):
         expect_whole(answers, 5)
 
 
-def test_a_process_that_ends_says_why_and_where_its_log_is(tmp_path: Path) -> None:
+def test_the_error_of_a_process_that_ended_has_the_reason_and_the_log(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no licence')"]
 
     def measure() -> float:

@@ -1,4 +1,4 @@
-"""Who fails neither stops the bench nor meets a goal."""
+"""A candidate that fails does not stop the bench, and reaches no goal."""
 
 import json
 from pathlib import Path
@@ -13,30 +13,30 @@ from bench.rounds import Effort, attempts
 from bench.rows import Found, Row, Spread, Verdict, best, limit, ratio
 
 
-def test_who_fails_keeps_what_it_had_and_the_others_go_on(
+def test_a_candidate_that_fails_keeps_its_results_and_the_others_continue(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked: list[str] = []
+    measured: list[str] = []
 
     def steady() -> float:
-        asked.append("steady")
+        measured.append("steady")
         return 2.0
 
     def failing() -> dict[str, float]:
-        asked.append("failing")
-        if asked.count("failing") == 2:
-            raise ZeroDivisionError("nobody expected this")
+        measured.append("failing")
+        if measured.count("failing") == 2:
+            raise ZeroDivisionError("an unexpected error")
         return {"p50": 1.0}
 
     found = attempts({"failing": failing, "steady": steady}, 3)
 
     assert found.figures == {"failing p50": Spread((1.0,)), "steady": Spread((2.0, 2.0, 2.0))}
-    assert found.missing == {"failing": "round 2 of 3: nobody expected this"}
-    assert asked == ["failing", "steady", "failing", "steady", "steady"]
-    told = capsys.readouterr().err
-    assert "round 2 of 3  failing: could not be measured" in told
-    # What nobody expected leaves a trace.
-    assert told.count("Traceback") == 1
+    assert found.missing == {"failing": "round 2 of 3: an unexpected error"}
+    assert measured == ["failing", "steady", "failing", "steady", "steady"]
+    output = capsys.readouterr().err
+    assert "round 2 of 3  failing: could not be measured" in output
+    # Unexpected errors have a traceback.
+    assert output.count("Traceback") == 1
 
 
 def test_a_goal_without_a_figure_is_not_met() -> None:
@@ -68,7 +68,7 @@ def test_goals_compare_middles_with_the_best_of_the_others() -> None:
     assert not limit(found, "agent", 1.9, "ms").is_met
 
 
-def test_rows_are_saved_with_who_is_missing_and_with_curves(tmp_path: Path) -> None:
+def test_rows_are_saved_with_the_missing_candidates_and_the_curves(tmp_path: Path) -> None:
     compared = Row(
         "runs",
         "runs/s",
@@ -97,7 +97,7 @@ def test_rows_are_saved_with_who_is_missing_and_with_curves(tmp_path: Path) -> N
     assert {file.name for file in tmp_path.glob("*.png")} == {"runs.png", "a-page.png"}
 
 
-def test_quick_asks_no_peer_and_full_asks_them_all() -> None:
+def test_quick_measures_no_peer_and_full_measures_all() -> None:
     assert Effort(is_quick=True).of() == ()
     assert Effort().of() == PEERS
     assert {peer.name for peer in DURABLE} == {"aegra", "agno", "ogx", "dbos"}
@@ -109,9 +109,7 @@ def test_a_full_bench_is_planned_for_three_quarters_of_an_hour_at_most() -> None
     assert sum(row.minutes for row in ROWS.values()) <= 45
 
 
-def test_packages_that_are_not_there_are_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_packages_are_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.contenders.FOLDER", tmp_path)
     peer = Contender(
         "peer",

@@ -52,7 +52,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def visitor(context: BrowserContext, page_stack: Stack) -> Iterator[Visitor]:
-    """A person at the page, signed in as alice. At the end, nothing was written to the console."""
+    """A user on the page, signed in as alice. At the end the console must be empty."""
     page: Page = context.new_page()
     visitor = Visitor(page, page_stack.project)
     visitor.open()

@@ -1,4 +1,4 @@
-"""The page for everybody: axe finds nothing, the keyboard is enough, and it fits a phone."""
+"""The page is accessible: axe finds no fault, the keyboard is enough, and it fits a phone."""
 
 import subprocess
 from typing import Any
@@ -43,7 +43,7 @@ def violations(page: Page, axe: str) -> list[str]:
 
 
 def full(visitor: Visitor) -> None:
-    """A thread with all there can be on the page."""
+    """A thread with every kind of element that the page can show."""
     visitor.say(ANSWER)
     expect(visitor.answers.last.get_by_role("listitem")).to_have_count(3)
     expect(visitor.send).to_be_visible()
@@ -57,7 +57,7 @@ def full(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
-def test_every_view_is_for_everybody(
+def test_axe_finds_no_fault_in_any_view(
     browser: Browser, page_stack: Stack, axe: str, width: int, scheme: Any
 ) -> None:
     context = browser.new_context(
@@ -110,7 +110,7 @@ def test_escape_leaves_a_message_as_it_was(visitor: Visitor) -> None:
     expect(visitor.log).to_contain_text("say: stays")
 
 
-def test_send_and_stop_hand_the_focus_on(visitor: Visitor) -> None:
+def test_send_and_stop_pass_the_focus_to_each_other(visitor: Visitor) -> None:
     visitor.page.get_by_label("Message", exact=True).fill(LONG)
     visitor.send.focus()
     visitor.page.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""Chatting on the page: a person signs in, asks, sees the answer being written, and is asked."""
+"""Chatting on the page: a user signs in, sends a message, sees the answer grow, and answers interrupts."""
 
 import re
 from uuid import uuid4
@@ -19,15 +19,15 @@ def test_an_answer_is_shown_while_it_is_written_and_then_whole(visitor: Visitor)
     expect(visitor.log).to_have_attribute("aria-busy", "false")
 
 
-def test_a_screen_reader_hears_each_sentence_once(visitor: Visitor) -> None:
+def test_a_screen_reader_gets_each_sentence_once(visitor: Visitor) -> None:
     visitor.say("say: One sentence. Ano|ther| one. |And the last")
     visitor.wait_until_answered("One sentence. Another one. And the last")
 
-    said = visitor.page.locator("#said p")
-    expect(said).to_have_text(["One sentence.", "Another one.", "And the last"])
+    announced = visitor.page.locator("#said p")
+    expect(announced).to_have_text(["One sentence.", "Another one.", "And the last"])
 
 
-def test_markdown_is_shown_as_it_is_meant(visitor: Visitor) -> None:
+def test_markdown_is_rendered(visitor: Visitor) -> None:
     visitor.say("say: # Title\n\n- **a**\n- [b](https://b.example/)\n\n```\nx < 1\n```\n")
 
     answer = visitor.answers.last
@@ -77,7 +77,7 @@ def test_a_tool_call_is_a_card_with_its_arguments_and_its_result(visitor: Visito
     expect(card.get_by_label("Result")).to_contain_text('"source": "mock"')
 
 
-def test_a_call_waits_for_a_yes_also_behind_a_reload(visitor: Visitor) -> None:
+def test_a_call_waits_for_approval_even_after_a_reload(visitor: Visitor) -> None:
     visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
     expect(visitor.page.get_by_role("region", name="Approval")).to_be_visible()
     expect(visitor.log.locator(".card.tool")).to_contain_text("waits for you")
@@ -89,7 +89,7 @@ def test_a_call_waits_for_a_yes_also_behind_a_reload(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("region", name="Approval")).to_have_count(0)
 
 
-def test_a_call_is_made_with_the_arguments_its_user_gave_it(visitor: Visitor) -> None:
+def test_a_call_is_made_with_the_arguments_that_the_user_edited(visitor: Visitor) -> None:
     visitor.say('call: calculator {"expression": "1 + 1"}')
     question = visitor.page.get_by_role("region", name="Approval")
     question.get_by_label("Arguments").fill("{")
@@ -103,7 +103,7 @@ def test_a_call_is_made_with_the_arguments_its_user_gave_it(visitor: Visitor) ->
     expect(question).to_have_count(0)
 
 
-def test_a_refused_call_is_not_made_and_the_model_is_told_why(visitor: Visitor) -> None:
+def test_a_refused_call_is_not_made_and_the_model_gets_the_reason(visitor: Visitor) -> None:
     visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
     visitor.page.get_by_label("Why not").fill("I still need it.")
     visitor.page.get_by_role("button", name="Refuse").click()
@@ -112,7 +112,7 @@ def test_a_refused_call_is_not_made_and_the_model_is_told_why(visitor: Visitor) 
     assert "deleted" not in visitor.answers.last.inner_text()
 
 
-def test_stop_ends_the_run_and_keeps_what_was_said(visitor: Visitor) -> None:
+def test_stop_ends_the_run_and_keeps_its_text(visitor: Visitor) -> None:
     visitor.say(LONG)
     expect(visitor.answers.last).to_contain_text("word2")
     visitor.page.get_by_role("button", name="Stop").click()
@@ -122,7 +122,7 @@ def test_stop_ends_the_run_and_keeps_what_was_said(visitor: Visitor) -> None:
     assert "word23" not in visitor.answers.last.inner_text()
 
 
-def test_a_message_is_edited_and_all_behind_it_is_said_anew(visitor: Visitor) -> None:
+def test_an_edited_message_replaces_all_items_behind_it(visitor: Visitor) -> None:
     visitor.say("say: first")
     visitor.wait_until_answered("first")
     visitor.say("say: second")
@@ -140,17 +140,17 @@ def test_a_message_is_edited_and_all_behind_it_is_said_anew(visitor: Visitor) ->
     expect(visitor.answers).to_have_count(1)
 
 
-def test_an_answer_is_made_again(visitor: Visitor, page_stack: Stack) -> None:
+def test_an_answer_is_regenerated(visitor: Visitor, page_stack: Stack) -> None:
     visitor.say("say: again")
     visitor.wait_until_answered("again")
-    asked = len(page_stack.model.requests)
+    requests_before = len(page_stack.model.requests)
 
     visitor.page.get_by_role("button", name="Regenerate").click()
 
     expect(visitor.page.get_by_role("button", name="Regenerate")).to_be_visible()
     visitor.wait_until_answered("again")
     expect(visitor.answers).to_have_count(1)
-    assert len(page_stack.model.requests) == asked + 1
+    assert len(page_stack.model.requests) == requests_before + 1
 
 
 def test_a_reload_in_the_middle_shows_the_same_text_and_the_rest(visitor: Visitor) -> None:
@@ -187,7 +187,7 @@ def test_two_users_do_not_see_each_others_threads(visitor: Visitor) -> None:
     visitor.wait_until_answered(secret)
 
 
-def test_a_thread_is_found_by_what_was_said_in_it(visitor: Visitor) -> None:
+def test_a_thread_is_found_by_the_text_in_it(visitor: Visitor) -> None:
     visitor.say("say: The zymurgist brews.")
     visitor.wait_until_answered("The zymurgist brews.")
     visitor.page.get_by_role("button", name="New thread").click()
@@ -200,7 +200,7 @@ def test_a_thread_is_found_by_what_was_said_in_it(visitor: Visitor) -> None:
     visitor.wait_until_answered("The zymurgist brews.")
 
 
-def test_the_example_of_an_app_shows_an_answer_and_goes_on_behind_a_reload(
+def test_the_example_app_shows_an_answer_and_continues_after_a_reload(
     page_stack: Stack, visitor: Visitor
 ) -> None:
     visitor.page.evaluate(

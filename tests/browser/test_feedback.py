@@ -1,4 +1,4 @@
-"""What a person is told while nothing else can be seen: at the start, while they wait, where they are refused."""
+"""What the page shows before any message, while the user waits, and after a refusal."""
 
 from uuid import uuid4
 
@@ -7,21 +7,21 @@ from playwright.sync_api import Route, expect
 from tests.browser.visitor import Visitor
 
 
-def test_before_anything_was_said_the_page_says_what_it_is(visitor: Visitor) -> None:
+def test_an_empty_thread_explains_the_page(visitor: Visitor) -> None:
     expect(visitor.log).to_contain_text("Ask something.")
     visitor.say("say: hello")
     visitor.wait_until_answered("hello")
     expect(visitor.log).not_to_contain_text("Ask something.")
 
 
-def test_a_toy_that_answers_is_said_to_be_one(visitor: Visitor) -> None:
+def test_the_page_says_when_a_toy_model_answers(visitor: Visitor) -> None:
     expect(visitor.log).to_contain_text("It may use tools")
     visitor.page.route("**/local/model", lambda route: route.fulfill(json={"isToy": True}))
     visitor.page.reload()
     expect(visitor.log).to_contain_text("a toy that knows little and cannot call tools")
 
 
-def test_until_the_first_word_comes_somebody_is_seen_working(visitor: Visitor) -> None:
+def test_the_page_shows_progress_until_the_first_text(visitor: Visitor) -> None:
     held: list[Route] = []
     visitor.page.route("**/agent/runs", lambda route: held.append(route))
     visitor.say("say: hello")
@@ -32,7 +32,7 @@ def test_until_the_first_word_comes_somebody_is_seen_working(visitor: Visitor) -
     expect(visitor.log.get_by_text("Working")).to_have_count(0)
 
 
-def test_a_refused_message_is_still_there_and_so_is_the_question(visitor: Visitor) -> None:
+def test_a_refused_message_and_the_interrupt_stay_on_the_page(visitor: Visitor) -> None:
     visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
     approve = visitor.page.get_by_role("button", name="Approve")
     expect(approve).to_be_visible()
@@ -48,7 +48,7 @@ def test_a_refused_message_is_still_there_and_so_is_the_question(visitor: Visito
     visitor.forgive("409")
 
 
-def test_an_answer_that_is_refused_can_be_given_again(visitor: Visitor) -> None:
+def test_a_refused_answer_can_be_sent_again(visitor: Visitor) -> None:
     visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
     approve = visitor.page.get_by_role("button", name="Approve")
     expect(approve).to_be_visible()

@@ -1,4 +1,4 @@
-"""Looking at runs, and killing the process of one."""
+"""The view of runs, and a run whose process is killed."""
 
 from playwright.sync_api import expect
 
@@ -31,11 +31,11 @@ def test_a_run_outlives_its_process(visitor: Visitor) -> None:
     expect(timeline.nth(0)).to_contain_text("lost")
     expect(timeline.last).to_contain_text("completed")
     expect(visitor.page.locator("#course")).to_contain_text("Turns1")
-    # The browser itself complains about answers that break, and about those of a gateway without an agent.
+    # The browser itself logs errors for broken answers, and for those of a gateway without an agent.
     visitor.forgive("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_FAILED", "502", "503")
 
 
-def test_each_function_shows_the_runs_it_answers(visitor: Visitor) -> None:
+def test_each_function_shows_the_runs_it_holds(visitor: Visitor) -> None:
     visitor.say(LONG)
     expect(visitor.answers.last).to_contain_text("word3")
     thread = visitor.thread_id()
@@ -45,14 +45,14 @@ def test_each_function_shows_the_runs_it_answers(visitor: Visitor) -> None:
     expect(live).to_have_text(["1", "0", "0", "0"])
     expect(live).to_have_text(["0", "0", "0", "0"])
     in_background = {"threadId": thread, "runId": f"background-{thread}"}
-    said = {"id": "asked", "role": "user", "content": LONG}
+    message = {"id": "question", "role": "user", "content": LONG}
     props = {"background": True}
-    visitor.ask("/agent/runs", {**in_background, "messages": [said], "forwardedProps": props})
+    visitor.post("/agent/runs", {**in_background, "messages": [message], "forwardedProps": props})
     expect(live).to_have_text(["0", "1", "0", "0"])
     expect(live).to_have_text(["0", "0", "0", "0"])
 
 
-def test_the_focus_stays_on_a_run_while_its_list_is_looked_at(visitor: Visitor) -> None:
+def test_the_focus_stays_on_a_run_while_the_list_is_refreshed(visitor: Visitor) -> None:
     visitor.say("say: one")
     visitor.wait_until_answered("one")
     visitor.page.get_by_role("link", name="Runs").click()

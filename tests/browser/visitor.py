@@ -1,4 +1,4 @@
-"""A person at the page, who reads and clicks."""
+"""A user on the page, who reads and clicks."""
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
@@ -12,16 +12,16 @@ ALL_WORDS = " ".join(f"word{n}" for n in range(24))
 
 
 class Visitor:
-    """What a person sees of the page, and does with it."""
+    """The actions of a user on the page, and what the page shows."""
 
     def __init__(self, page: Page, project: str) -> None:
         self.page = page
         self.project = project
-        #: What the browser complained about: errors, refusals of the policy, scripts that failed.
-        self._heard: list[str] = []
+        #: Messages of the browser: errors, refusals of the content policy, scripts that failed.
+        self._logged: list[str] = []
         self._forgiven: list[str] = []
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self._heard.append(str(error)))
+        page.on("pageerror", lambda error: self._logged.append(str(error)))
 
     def open(self, path: str = "/") -> None:
         self.page.goto(self.project + path)
@@ -60,26 +60,26 @@ class Visitor:
 
     def token(self, user: str) -> str:
         """A token, as the page gets it."""
-        asked = {"headers": {"x-playground": "1"}, "method": "POST"}
-        script = "([user, asked]) => fetch(`/local/token/${user}`, asked).then(a => a.json())"
-        return str(self.page.evaluate(script, [user, asked])["token"])
+        options = {"headers": {"x-playground": "1"}, "method": "POST"}
+        script = "([user, options]) => fetch(`/local/token/${user}`, options).then(a => a.json())"
+        return str(self.page.evaluate(script, [user, options])["token"])
 
-    def ask(self, path: str, body: object) -> None:
-        """Ask the gateway as alice, without the page."""
+    def post(self, path: str, body: object) -> None:
+        """Post to the gateway as alice, without the page."""
         url = f"{self.project}/functions/v1/auth-gateway{path}"
         bearer = {"authorization": f"Bearer {self.token('alice')}"}
         answer = self.page.request.post(url, data=body, headers=bearer)
         assert answer.ok, answer.text()
 
     def forgive(self, *texts: str) -> None:
-        """Let complaints pass that are about what the test did, however late they come."""
+        """Ignore messages with these texts, which the test itself causes, however late they come."""
         self._forgiven += texts
 
     @property
     def complaints(self) -> list[str]:
         """What was written to the console and not forgiven."""
-        return [c for c in self._heard if not any(text in c for text in self._forgiven)]
+        return [c for c in self._logged if not any(text in c for text in self._forgiven)]
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self._heard.append(f"{message.text} ({message.location.get('url')})")
+            self._logged.append(f"{message.text} ({message.location.get('url')})")

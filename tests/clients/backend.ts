@@ -1,9 +1,9 @@
-// A backend that replays recorded bytes as the function `agent` does, and cuts its answers where a test says.
+// A backend that replays recorded bytes as the function `agent` does, and cuts its answers at given places.
 
 import type { AgUiEvent } from "../../clients/js/agent.js";
 
 export type Frame = { id: string; bytes: Uint8Array; type: string; event: AgUiEvent };
-export type Asked = { method: string; path: string; cursor: string | null; body: string };
+export type Received = { method: string; path: string; cursor: string | null; body: string };
 
 export const NAMES = ["text", "reasoning", "tool", "question", "snapshot"];
 
@@ -39,7 +39,7 @@ export const stream = (bytes: Uint8Array, { breaks = false, step = bytes.length 
           controller.enqueue(bytes.slice(at, at + step));
         }
       },
-      // Only once all was read: an error throws away what waits.
+      // Only once all was read: an error discards buffered bytes.
       pull(controller) {
         if (breaks) controller.error(new TypeError("the connection broke"));
         else controller.close();
@@ -51,20 +51,25 @@ export const stream = (bytes: Uint8Array, { breaks = false, step = bytes.length 
 /** Where each answer is cut, in turn (no more: the rest is whole), and how. */
 export type Cuts = { at: number[]; breaks?: boolean; step?: number };
 
-/** A `fetch` to a backend with one run; what was asked stands in `asked`. */
+/** A `fetch` to a backend with one run; its requests are in `requests`. */
 export const backend = (recording: Uint8Array, { at, breaks, step }: Cuts) => {
   const all = frames(recording);
   const cuts = [...at];
-  const asked: Asked[] = [];
+  const requests: Received[] = [];
   const fetch = (url: string | URL | Request, init: RequestInit = {}) => {
     const cursor = new Headers(init.headers).get("last-event-id");
     const { pathname } = new URL(String(url));
-    asked.push({ method: init.method ?? "GET", path: pathname, cursor, body: String(init.body) });
+    requests.push({
+      method: init.method ?? "GET",
+      path: pathname,
+      cursor,
+      body: String(init.body),
+    });
     const place = cursor === "0.0" ? -1 : all.findIndex(({ id }) => id === cursor);
     const rest = joined(all.slice(place + 1).map(({ bytes }) => bytes));
     const cut = cuts.shift();
     const bytes = cut === undefined ? rest : rest.slice(0, cut);
     return Promise.resolve(stream(bytes, { breaks: breaks && cut !== undefined, step }));
   };
-  return { fetch: fetch as typeof globalThis.fetch, asked };
+  return { fetch: fetch as typeof globalThis.fetch, requests };
 };

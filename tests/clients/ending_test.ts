@@ -1,8 +1,8 @@
-// What stands below an answer.
+// The sentence below an answer.
 import assert from "node:assert/strict";
 import { endingNote } from "../../local/page/ending.js";
 
-Deno.test("an ending is a sentence where there is something to say", () => {
+Deno.test("an ending that needs an explanation has a sentence", () => {
   const finished = { type: "RUN_FINISHED", outcome: { type: "success" } };
   const early = (incompleteReason: string) =>
     endingNote({ ...finished, metadata: { incompleteReason } });

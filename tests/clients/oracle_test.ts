@@ -8,11 +8,11 @@ import { backend, type Cuts, frames, NAMES, recorded, stream } from "./backend.t
 
 const gateway = "http://127.0.0.1:9/functions/v1/auth-gateway";
 const patience = { token: () => "token", pause: () => Promise.resolve() };
-const asked = { id: "m1", role: "user" as const, content: "hello" };
+const question = { id: "m1", role: "user" as const, content: "hello" };
 
 const official = async (agent: HttpAgent, runId: string) => {
   const events: unknown[] = [];
-  agent.addMessage(asked);
+  agent.addMessage(question);
   await agent.runAgent({ runId }, {
     onEvent: ({ event }) => void events.push(structuredClone(event)),
   });
@@ -27,8 +27,8 @@ const plain = async (recording: Uint8Array) => {
 };
 
 const resumable = (recording: Uint8Array, cuts: Cuts) => {
-  const { fetch, asked } = backend(recording, cuts);
-  return { agent: new ResumableHttpAgent({ gateway, fetch, ...patience }), asked };
+  const { fetch, requests } = backend(recording, cuts);
+  return { agent: new ResumableHttpAgent({ gateway, fetch, ...patience }), requests };
 };
 
 for (const name of NAMES) {
@@ -36,7 +36,7 @@ for (const name of NAMES) {
 
   Deno.test(`${name}: the same events and messages as the official client's`, async () => {
     const { fetch } = backend(recording, { at: [] });
-    const ours = new Conversation([asked]);
+    const ours = new Conversation([question]);
     const events: unknown[] = [];
     for await (
       const received of connect({ url: gateway, fetch, ...patience }).run({ threadId: "t" })
@@ -50,7 +50,7 @@ for (const name of NAMES) {
     assert.deepEqual(ours.open.size, 0);
   });
 
-  Deno.test(`${name}: the official client does not notice a cut at any byte`, async () => {
+  Deno.test(`${name}: a cut at any byte changes nothing for the official client`, async () => {
     const whole = await plain(recording);
     for (let at = 0; at < recording.length; at += 7) {
       const found = await official(resumable(recording, { at: [at] }).agent, runIdOf(recording));
@@ -60,7 +60,7 @@ for (const name of NAMES) {
   });
 }
 
-Deno.test("what was open when a snapshot came instead of the rest is closed for the official client", async () => {
+Deno.test("a snapshot instead of the rest closes open items for the official client", async () => {
   const [started, opened, half] = frames(recorded("text"));
   const answers = [[started, opened, half], frames(recorded("snapshot"))];
   const fetch = () =>
@@ -76,12 +76,12 @@ Deno.test("what was open when a snapshot came instead of the rest is closed for 
   assert.equal(messages.at(-1)?.content, "onetwothreefourfivesix");
 });
 
-Deno.test("connectAgent shows the thread, and goes on behind a cut", async () => {
+Deno.test("connectAgent shows the thread, and resumes after a cut", async () => {
   const recording = recorded("snapshot");
-  const { agent, asked } = resumable(recording, { at: [recording.length - 200] });
+  const { agent, requests } = resumable(recording, { at: [recording.length - 200] });
   await agent.connectAgent();
   assert.equal(agent.messages.at(-1)?.content, "onetwothreefourfivesix");
-  assert.deepEqual(asked.map(({ path }) => path.split("/").at(-1)), ["connect", "events"]);
+  assert.deepEqual(requests.map(({ path }) => path.split("/").at(-1)), ["connect", "events"]);
 });
 
 Deno.test("a refusal fails the run, with its code", async () => {
@@ -98,7 +98,7 @@ Deno.test("a refusal fails the run, with its code", async () => {
   assert.equal(failed.code, "thread_busy");
 });
 
-Deno.test("a clone is as resumable", async () => {
+Deno.test("a clone is resumable, too", async () => {
   const { agent } = resumable(recorded("text"), { at: [300] });
   const { messages } = await official(agent.clone(), runIdOf(recorded("text")));
   assert.equal(messages.at(-1)?.content, "Grüße, 🎈 world");

@@ -1,4 +1,4 @@
-// What the client does when the backend refuses, is away, or falls silent.
+// The client when the backend refuses, cannot be reached, or falls silent.
 import assert from "node:assert/strict";
 import { connect, type Options, Problem } from "../../clients/js/agent.js";
 import { backend, recorded } from "./backend.ts";
@@ -11,7 +11,7 @@ const problem = (status: number, code: string, headers = {}) => () =>
     headers: { "content-type": "application/problem+json", ...headers },
   });
 
-const asking = (answers: Answer[], more: Partial<Options> = {}) => {
+const agentWith = (answers: Answer[], more: Partial<Options> = {}) => {
   const { fetch: whole } = backend(recorded("text"), { at: [] });
   const seen = { waits: [] as number[], states: [] as string[], tokens: [] as (string | null)[] };
   const fetch: typeof globalThis.fetch = async (url, init) => {
@@ -31,14 +31,14 @@ const asking = (answers: Answer[], more: Partial<Options> = {}) => {
 };
 
 const finish = async (answers: Answer[], more: Partial<Options> = {}) => {
-  const { agent, seen } = asking(answers, more);
+  const { agent, seen } = agentWith(answers, more);
   const types: string[] = [];
   for await (const { event } of agent.run({ threadId: "t" })) types.push(event.type);
   return { ...seen, types };
 };
 
-Deno.test("a refusal is told at once, with its code", async () => {
-  const { agent, seen } = asking([problem(409, "thread_busy")]);
+Deno.test("a refusal is an error at once, with its code", async () => {
+  const { agent, seen } = agentWith([problem(409, "thread_busy")]);
   const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
   assert.ok(error instanceof Problem);
   assert.deepEqual(
@@ -48,27 +48,27 @@ Deno.test("a refusal is told at once, with its code", async () => {
   assert.deepEqual(seen.waits, []);
 });
 
-Deno.test("what is spent until tomorrow is told at once, and not waited for", async () => {
+Deno.test("a spent budget is an error at once, without a wait", async () => {
   const spent = problem(429, "budget_exceeded", { "retry-after": "61" });
-  const { agent, seen } = asking([spent]);
+  const { agent, seen } = agentWith([spent]);
   const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
   assert.deepEqual([error.code, seen.waits, seen.states], ["budget_exceeded", [], []]);
 });
 
-Deno.test("a backend that stays full says so in its own words", async () => {
+Deno.test("the error for a backend that stays full is the backend's own", async () => {
   const full = problem(503, "too_many_runs", { "retry-after": "2" });
-  const { agent, seen } = asking(Array(9).fill(full), { retries: 2 });
+  const { agent, seen } = agentWith(Array(9).fill(full), { retries: 2 });
   const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
   assert.deepEqual([error.code, seen.waits.length], ["too_many_runs", 2]);
 });
 
-Deno.test("an answer that is no problem of ours is told as unknown", async () => {
-  const { agent } = asking([() => new Response("<html>", { status: 403 })]);
+Deno.test("an answer that is no problem of ours has the code unknown", async () => {
+  const { agent } = agentWith([() => new Response("<html>", { status: 403 })]);
   const error = await agent.read("r").catch((error) => error);
   assert.deepEqual([error.status, error.code], [403, "unknown"]);
 });
 
-Deno.test("a full process is asked again when it says, with a fresh token", async () => {
+Deno.test("a request to a full process is repeated after its Retry-After, with a fresh token", async () => {
   const { waits, types, tokens, states } = await finish([
     problem(503, "too_many_runs", { "retry-after": "7" }),
   ]);
@@ -78,7 +78,7 @@ Deno.test("a full process is asked again when it says, with a fresh token", asyn
   assert.deepEqual(states, ["reconnecting", "connected"]);
 });
 
-Deno.test("a backend that is away is asked again after longer and longer waits, up to ten seconds", async () => {
+Deno.test("requests to an unreachable backend are repeated with growing waits, up to ten seconds", async () => {
   const away = () => Promise.reject(new TypeError("refused"));
   const { waits, types } = await finish(Array(9).fill(away));
   assert.equal(types.at(-1), "RUN_FINISHED");
@@ -88,15 +88,15 @@ Deno.test("a backend that is away is asked again after longer and longer waits, 
   }
 });
 
-Deno.test("it gives up after its retries, and says why", async () => {
+Deno.test("it gives up after its retries, with the cause", async () => {
   const cause = new TypeError("refused");
-  const { agent, seen } = asking(Array(9).fill(() => Promise.reject(cause)), { retries: 2 });
+  const { agent, seen } = agentWith(Array(9).fill(() => Promise.reject(cause)), { retries: 2 });
   const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
   assert.deepEqual([error.message, error.cause], ["The backend cannot be reached.", cause]);
   assert.equal(seen.waits.length, 2);
 });
 
-Deno.test("a stream that falls silent is taken for cut", async () => {
+Deno.test("a silent stream counts as cut", async () => {
   const headers = { "content-type": "text/event-stream" };
   let cancelled = 0;
   const fetch: typeof globalThis.fetch = (_, init) => {
@@ -110,18 +110,18 @@ Deno.test("a stream that falls silent is taken for cut", async () => {
     });
     return Promise.resolve(new Response(body, { headers }));
   };
-  const { agent } = asking([], { fetch, silenceSeconds: 0.01, retries: 1 });
+  const { agent } = agentWith([], { fetch, silenceSeconds: 0.01, retries: 1 });
   const error = await agent.run({ threadId: "t" }).next().catch((error) => error);
   assert.deepEqual([error.cause.message, cancelled], ["The stream sent no data in time.", 2]);
 });
 
-Deno.test("the signal ends a wait, and a stream", async () => {
+Deno.test("the signal ends a wait and a stream", async () => {
   const stop = new AbortController();
   const away = () => {
     queueMicrotask(() => stop.abort(new Error("enough")));
     return Promise.reject(new TypeError("refused"));
   };
-  const { agent } = asking([away], { pause: undefined });
+  const { agent } = agentWith([away], { pause: undefined });
   const run = agent.run({ threadId: "t" }, { signal: stop.signal });
   await assert.rejects(run.next(), /enough/);
 });

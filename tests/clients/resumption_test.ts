@@ -1,4 +1,4 @@
-// A stream that is cut anywhere gives each of its events once.
+// A stream that is cut anywhere yields each of its events once.
 import assert from "node:assert/strict";
 import { connect, type Received } from "../../clients/js/agent.js";
 import { Conversation } from "../../clients/js/messages.js";
@@ -8,10 +8,10 @@ const URL_ = "http://127.0.0.1:9/functions/v1/auth-gateway";
 const impatient = { url: URL_, token: () => "token", pause: () => Promise.resolve() };
 
 const runs = (recording: Uint8Array, cuts: Cuts) => {
-  const { fetch, asked } = backend(recording, cuts);
+  const { fetch, requests } = backend(recording, cuts);
   const runId = frames(recording)[0].event.runId;
   const events = connect({ ...impatient, fetch }).run({ threadId: "t", runId });
-  return { events, asked };
+  return { events, requests };
 };
 
 const collect = async (events: AsyncIterable<Received>) => {
@@ -35,11 +35,11 @@ for (const name of NAMES) {
   for (const breaks of [false, true]) {
     Deno.test(`${name}: cut at each byte, ${breaks ? "with an error" : "as if it were the end"}`, async () => {
       for (const at of positions) {
-        const { events, asked } = runs(recording, { at: [at], breaks });
+        const { events, requests } = runs(recording, { at: [at], breaks });
         const all = await collect(events);
         if (all.some(({ restarts }) => restarts)) assert.deepEqual(shown(all), shown(whole));
         else assert.deepEqual(all, whole, `cut at byte ${at}`);
-        assert.ok(asked.length <= 2);
+        assert.ok(requests.length <= 2);
       }
     });
   }
@@ -56,21 +56,24 @@ for (const name of NAMES) {
 }
 
 Deno.test("a run that was cut before its first event is posted again, as it was", async () => {
-  const { events, asked } = runs(recorded("text"), { at: [0, 10] });
+  const { events, requests } = runs(recorded("text"), { at: [0, 10] });
   await collect(events);
-  assert.deepEqual(asked.map(({ method }) => method), ["POST", "POST", "POST"]);
-  assert.equal(new Set(asked.map(({ body }) => body)).size, 1);
+  assert.deepEqual(requests.map(({ method }) => method), ["POST", "POST", "POST"]);
+  assert.equal(new Set(requests.map(({ body }) => body)).size, 1);
 });
 
-Deno.test("a cut asks for what is behind the last whole event", async () => {
+Deno.test("after a cut the client requests what is behind the last whole event", async () => {
   const recording = recorded("text");
-  const { events, asked } = runs(recording, { at: [recording.length - 1] });
+  const { events, requests } = runs(recording, { at: [recording.length - 1] });
   const all = await collect(events);
-  assert.deepEqual(asked.map(({ cursor }) => cursor), [null, all.at(-2)?.cursor]);
-  assert.equal(asked[1].path, `/functions/v1/auth-gateway/agent/runs/${all[0].event.runId}/events`);
+  assert.deepEqual(requests.map(({ cursor }) => cursor), [null, all.at(-2)?.cursor]);
+  assert.equal(
+    requests[1].path,
+    `/functions/v1/auth-gateway/agent/runs/${all[0].event.runId}/events`,
+  );
 });
 
-Deno.test("a leg that ended is gone on with at once, and says nothing to the reader", async () => {
+Deno.test("a leg that ended is resumed at once, without an event for the reader", async () => {
   const [first, second, ...rest] = frames(recorded("text"));
   const leg = { type: "CUSTOM", name: "stream.leg_ended", value: { cursor: second.id } };
   const answers = [
@@ -94,7 +97,7 @@ Deno.test("a leg that ended is gone on with at once, and says nothing to the rea
   assert.deepEqual([cursors, waits], [[null, second.id], [0]]);
 });
 
-Deno.test("a snapshot that comes instead of the rest says that what was open is to be forgotten", async () => {
+Deno.test("a snapshot instead of the rest discards open items", async () => {
   const [started, opened, half] = frames(recorded("text"));
   const answers = [[started, opened, half], frames(recorded("snapshot"))];
   const fetch = () => {

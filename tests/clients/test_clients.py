@@ -1,4 +1,4 @@
-"""The JavaScript of clients/js and of the page, held to its tests by Deno."""
+"""The tests of clients/js and of the page, executed by Deno."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("file", sorted(HERE.glob("*_test.ts")), ids=lambda file: file.stem)
-def test_deno_finds_nothing_wrong(file: Path) -> None:
+def test_the_deno_tests_pass(file: Path) -> None:
     command = [find_deno(), "test", "--quiet", "--config", str(HERE / "deno.json")]
     allowed = ["--allow-read", "--allow-env", "--no-prompt"]
 

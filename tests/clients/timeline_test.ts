@@ -1,4 +1,4 @@
-// What the runs view reads out of a run's log.
+// The timeline that the runs view makes of a run's log.
 import assert from "node:assert/strict";
 import { type Row, timeline } from "../../local/page/timeline.js";
 
@@ -44,7 +44,7 @@ Deno.test("an answer with a call: turns, the call, the first token and the token
   );
 });
 
-Deno.test("a takeover: what was lost, and the new attempt", () => {
+Deno.test("a takeover: the lost attempt, and the new one", () => {
   const found = timeline(log(
     [0, "run.started"],
     [200, "item.delta", { channel: "text", deltas: ["a"] }],
@@ -65,7 +65,7 @@ Deno.test("a takeover: what was lost, and the new attempt", () => {
   assert.equal(found.attempts, 2);
 });
 
-Deno.test("what runs is open to the last event, and nothing is nothing", () => {
+Deno.test("a running part is open up to the last event, and an empty log is an empty timeline", () => {
   const found = timeline(log(
     [0, "run.started"],
     [10, "item.started", { id: "c", kind: "tool_call", name: "slow" }],

@@ -1,4 +1,4 @@
-"""The bundle on a cluster, with a Postgres and a model around it, and what a test does to it."""
+"""The bundle on a cluster, with a Postgres and a model around it, and the actions of tests on it."""
 
 import json
 import secrets
@@ -19,7 +19,7 @@ from tests.cluster.kustomizations import write_overlay, write_world
 from tests.fixtures.functions import settings_of_people
 
 _HERE = Path(__file__).parent
-#: So that the suite removes nothing that it did not make.
+#: The label by which the suite removes only what it created.
 _MARK = "agent-functions-cluster-test"
 _PYTHON = ("python", "-c")
 
@@ -88,7 +88,7 @@ class ClusterBundle:
         assert deployed.returncode == 0, deployed.stderr
 
     def is_foreign(self) -> str:
-        """A namespace that somebody else made, if there is one."""
+        """A namespace that this suite did not create, if there is one."""
         found = self.kubectl("get", "namespaces", "-o", "json")
         for each in json.loads(found)["items"]:
             labels = each["metadata"].get("labels", {})
@@ -141,10 +141,10 @@ class ClusterBundle:
         return not self.kubectl("-n", NAMESPACE, *query).strip()
 
     def kill(self, function: str) -> Set[str]:
-        """Kill all of its processes without a word to them; the ids of their containers."""
+        """Kill all of its processes without a signal that they could handle. Returns the ids of their containers."""
         running = self.running(function)
         for pod in running:
-            # Its exit code tells nothing: it dies with the container.
+            # Its exit code means nothing: it dies with the container.
             self._run_kubectl("-n", NAMESPACE, "exec", pod, "-c", "function", "--", *_PYTHON, KILL)
         return {status["containerID"] for status in running.values()}
 
@@ -164,7 +164,7 @@ class ClusterBundle:
         return {pod: started_runs(self.kubectl(*logs, pod)) for pod in self.running(function)}
 
     def requests(self) -> dict[str, int]:
-        """How many requests the model got, by what the user said last."""
+        """How many requests the model got, by the user's last message."""
         url = self.choice.model_url.removesuffix("/v1") + "/requests"
         script = f"from urllib.request import urlopen; print(urlopen({url!r}).read().decode())"
         counted: dict[str, int] = json.loads(self.inside(script))
@@ -182,7 +182,7 @@ class ClusterBundle:
         return rows
 
     def address(self, function: str) -> tuple[str, dict[str, str]]:
-        """Where a function is asked, and the headers which that needs."""
+        """The address of a function, and the headers that requests to it need."""
         query = ("get", "ksvc", function, "-o", "jsonpath={.status.url}")
         url = self.kubectl("-n", NAMESPACE, *query)
         if not self.choice.address:
@@ -198,7 +198,7 @@ class ClusterBundle:
         )
 
     def _secret(self, namespace: str, name: str, **values: str) -> None:
-        # From stdin: arguments can be seen by all of the machine.
+        # From stdin: every user of the machine can see arguments.
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -218,7 +218,7 @@ class ClusterBundle:
 
 
 def started_runs(log: str) -> set[str]:
-    """What clients call the runs that a process has started, by its log."""
+    """The `client_run_id`s of the runs that a process started, from its log."""
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     return {line["client_run_id"] for line in lines if line.get("event") == "run.started"}
 

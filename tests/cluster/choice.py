@@ -1,4 +1,4 @@
-"""What whoever runs the suite chose, and the names of what it makes."""
+"""The operator's choices for the suite, and the names of the objects that it creates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ async def _add(bundle: ClusterBundle) -> None:
 
 
 async def _remove(bundle: ClusterBundle) -> None:
-    # A SinkBinding takes its address out of the Services as it goes; `deploy` does not know of it.
+    # A deleted SinkBinding removes its address from the Services; `deploy` does not wait for that.
     delete = ("delete", "--ignore-not-found", *_BINDINGS, *_BROKER)
     await asyncio.to_thread(bundle.kubectl, "-n", NAMESPACE, *delete)
     bundle.use("network-policy")

@@ -1,4 +1,4 @@
-"""A kill that no process hears of before it is dead."""
+"""A kill without any signal that the process could handle."""
 
 #: For `python -c` in the container to be killed, as the user of its process.
 #:

@@ -14,10 +14,10 @@ _COUNTED = " ".join(str(number) for number in range(1, 41))
 
 
 async def a_client_returns_to_a_killed_run(bundle: ClusterBundle, new_person: NewPerson) -> None:
-    """The pod is killed in the middle of an answer, and its client reads on from its last cursor."""
+    """The pod is killed in the middle of an answer, and its client resumes from its last cursor."""
     person = await new_person()
-    asked = run_input("count 40 250", run="killed", thread="killed")
-    async with person.stream("POST", "/runs", asked) as frames:
+    body = run_input("count 40 250", run="killed", thread="killed")
+    async with person.stream("POST", "/runs", body) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
         await kill(bundle, "agent")
@@ -30,8 +30,8 @@ async def a_client_returns_to_a_killed_run(bundle: ClusterBundle, new_person: Ne
 async def a_sweep_finishes_a_killed_run(bundle: ClusterBundle, new_person: NewPerson) -> None:
     """The pod is killed in the middle of an answer, and no client returns: a sweep finds the run."""
     person = await new_person()
-    asked = run_input("count 40 250", run="orphan", thread="orphan")
-    async with person.stream("POST", "/runs", asked) as frames:
+    body = run_input("count 40 250", run="orphan", thread="orphan")
+    async with person.stream("POST", "/runs", body) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         await kill(bundle, "agent")
     expired = (
@@ -50,7 +50,7 @@ async def a_sweep_finishes_a_killed_run(bundle: ClusterBundle, new_person: NewPe
 
 
 async def _come_back(person: Person, run: str, cursor: str) -> list[Json]:
-    """What a client reads that reconnects until its run has ended."""
+    """The frames of a client that reconnects until its run has ended."""
     seen: list[Json] = []
     async with asyncio.timeout(180):
         while not seen or seen[-1]["type"] not in ("RUN_FINISHED", "RUN_ERROR"):
@@ -77,5 +77,5 @@ async def _answers(new_person: NewPerson, person: Person, thread: str) -> list[s
     reader = await new_person("threads")
     reader.sub, reader.session_id = person.sub, person.session_id
     items = (await reader.request("GET", f"/threads/{thread}/items")).json()["data"]
-    said = [each["data"] for each in items if each["kind"] == "message"]
-    return [str(each["content"]) for each in said if each["role"] == "assistant"]
+    messages = [each["data"] for each in items if each["kind"] == "message"]
+    return [str(each["content"]) for each in messages if each["role"] == "assistant"]

@@ -1,4 +1,4 @@
-"""The bundle as processes of this machine: what a test of the suite does, without Kubernetes and without Knative."""
+"""The bundle as processes of this machine, for the actions of the suite without Kubernetes and Knative."""
 
 import asyncio
 import os
@@ -78,7 +78,7 @@ class Rehearsal(ClusterBundle):
 async def rehearsing(
     folder: Path, settings: Settings, model_url: str, owner_url: str
 ) -> AsyncIterator[Rehearsal]:
-    """Start the functions, which ask the suite's model at this address, until the block ends."""
+    """Start the functions, with the suite's model at this address, until the block ends."""
     made = Rehearsal(folder, Choice("none", model_url=model_url), owner_url=owner_url)
     made.bases |= {name: f"http://127.0.0.1:{free_port()}" for name in _FUNCTIONS}
     with Children(folder / "functions") as children:

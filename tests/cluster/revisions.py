@@ -12,7 +12,7 @@ async def do(bundle: ClusterBundle, *arguments: str) -> None:
 
 
 async def deploy(bundle: ClusterBundle) -> None:
-    """What the overlay's files say now, ready."""
+    """Deploy the overlay's files, and wait until they are ready."""
     await do(bundle, "deploy", str(bundle.overlay))
 
 

@@ -1,4 +1,4 @@
-"""Runs that take as long as a test wants, and what is known of them once they have ended."""
+"""Runs of a chosen length, and checks of them once they have ended."""
 
 import asyncio
 import json
@@ -46,35 +46,35 @@ class RunBatch:
 @asynccontextmanager
 async def streaming(person: Person, runs: RunBatch) -> AsyncIterator[list[Task[list[Json]]]]:
     """Read all runs, each in one connection: from their first texts on in the block, and to their ends after it."""
-    begun = [Event() for _ in runs.keys]
+    started = [Event() for _ in runs.keys]
     async with TaskGroup() as group:
         streams = [
             group.create_task(_read(person, runs.body(key), event))
-            for key, event in zip(runs.keys, begun, strict=True)
+            for key, event in zip(runs.keys, started, strict=True)
         ]
-        for event in begun:
+        for event in started:
             await event.wait()
         yield streams
 
 
-async def _read(person: Person, body: Json, begun: Event) -> list[Json]:
+async def _read(person: Person, body: Json, started: Event) -> list[Json]:
     frames = []
     async with person.stream("POST", "/runs", body) as stream:
         assert stream.response.status_code == 200, await stream.response.aread()
         while (frame := await stream.next()) is not None:
             frames.append(frame)
             if frame["type"] == "TEXT_MESSAGE_CONTENT":
-                begun.set()
+                started.set()
     return frames
 
 
 def assert_whole(streams: Sequence[Task[list[Json]]], runs: RunBatch) -> None:
-    """Each stream came to the end of its run, and said all of its answer."""
+    """Each stream had the end of its run, and all of its answer."""
     for each in streams:
         frames = each.result()
-        said = [frame["delta"] for frame in frames if frame["type"] == "TEXT_MESSAGE_CONTENT"]
+        deltas = [frame["delta"] for frame in frames if frame["type"] == "TEXT_MESSAGE_CONTENT"]
         assert frames[-1]["type"] == "RUN_FINISHED", frames[-1]
-        assert "".join(said) == runs.answer, f"said: {''.join(said)}"
+        assert "".join(deltas) == runs.answer, f"answer: {''.join(deltas)}"
 
 
 async def start_and_leave(person: Person, runs: RunBatch) -> None:

@@ -23,7 +23,7 @@ from tests.cluster.waits import until
 async def clients_leave_and_all_pods_stop(
     bundle: ClusterBundle, new_person: NewPerson, runs: RunBatch
 ) -> None:
-    """Nobody reads the runs any more, and the pods that hold them are deleted."""
+    """All clients have left, and the pods that hold the runs are deleted."""
     await start_and_leave(await new_person(), runs)
     pods = await holders(bundle, "agent", runs)
     await asyncio.to_thread(bundle.delete, pods)
@@ -35,7 +35,7 @@ async def clients_leave_and_all_pods_stop(
 async def all_pods_stop_under_streams(
     bundle: ClusterBundle, new_person: NewPerson, runs: RunBatch
 ) -> None:
-    """The pods that hold the runs are deleted, and each client reads on in its one connection."""
+    """The pods that hold the runs are deleted, and each client continues to read on its one connection."""
     async with streaming(await new_person(), runs) as streams:
         pods = await holders(bundle, "agent", runs)
         await asyncio.to_thread(bundle.delete, pods)
@@ -64,7 +64,7 @@ async def one_of_several_pods_stops_under_streams(
 async def a_background_run_ends_in_runner(
     bundle: ClusterBundle, new_person: NewPerson, runs: RunBatch
 ) -> None:
-    """Nobody reads the runs from the start, and `agent` sends them on."""
+    """The runs are started in the background, and `agent` dispatches them."""
     person = await new_person()
     for key in runs.keys:
         body = runs.body(key, forwardedProps={"background": True})

@@ -1,4 +1,4 @@
-"""Revisions come and go under load, and no client notices."""
+"""Revisions come and go under load, without an error for any client."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ async def test_a_canary_is_promoted_and_rolled_back_without_an_error(
     assert set(load.ended) == {"RUN_FINISHED"}
 
 
-async def test_a_bad_image_leaves_what_serves_and_deploy_says_why(
+async def test_a_bad_image_leaves_the_serving_revision_and_deploy_reports_why(
     bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
     before = await serving(bundle)
@@ -43,7 +43,7 @@ async def test_a_bad_image_leaves_what_serves_and_deploy_says_why(
     assert await serving(bundle) == before
     frames = await (await new_person()).run(run_input("hello", run="after"))
     assert frames[-1]["type"] == "RUN_FINISHED"
-    # Not for the test: what comes after it finds all functions ready.
+    # For later tests, which expect all functions ready.
     await deploy(bundle)
 
 

@@ -1,4 +1,4 @@
-"""From nothing to as many as are needed, and back."""
+"""From zero pods to as many as are needed, and back."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
         assert frames.response.status_code == 200
         await frames.until("TEXT_MESSAGE_CONTENT")
         status = "select status from agent.run where client_run_id = 'cold'"
-        # The first words are here, and the run has not ended.
+        # The first text has arrived, and the run has not ended.
         assert await asyncio.to_thread(bundle.sql, status) == "in_progress"
         rest = await frames.rest()
     assert rest[-1]["type"] == "RUN_FINISHED"
 
 
-async def test_functions_go_back_to_nothing(bundle: ClusterBundle, new_person: NewPerson) -> None:
+async def test_functions_scale_back_to_zero(bundle: ClusterBundle, new_person: NewPerson) -> None:
     person = await new_person()
     await person.run(run_input("hello", run="short"))
     assert await asyncio.to_thread(bundle.pods, "agent")

@@ -1,4 +1,4 @@
-"""Pods are stopped gracefully, and every run ends in the attempt that it began with."""
+"""Pods are stopped gracefully, and every run ends in its first attempt."""
 
 import pytest
 
@@ -21,7 +21,7 @@ async def test_a_deleted_pod_finishes_runs_whose_clients_have_left(
     )
 
 
-async def test_deleted_pods_stream_on_until_their_runs_have_ended(
+async def test_deleted_pods_continue_their_streams_until_their_runs_have_ended(
     bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
     await all_pods_stop_under_streams(
@@ -29,7 +29,7 @@ async def test_deleted_pods_stream_on_until_their_runs_have_ended(
     )
 
 
-async def test_one_of_several_pods_is_deleted_and_no_client_notices(
+async def test_the_deletion_of_one_of_several_pods_breaks_no_stream(
     bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
     first, then = RunBatch("early", count=8, seconds=150), RunBatch("late", count=24, seconds=100)

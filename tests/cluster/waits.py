@@ -1,4 +1,4 @@
-"""Waiting for a cluster, which nothing announces."""
+"""Waiting for a cluster by polling."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ async def until(seconds: float, what: str, found: Callable[..., Any], *arguments
 
 
 async def asleep(bundle: ClusterBundle, *functions: str) -> None:
-    """Nothing runs of these functions."""
+    """Whether these functions have no pod."""
     for function in functions:
         # The window, the grace of a cluster's autoscaler, and what pods take to end.
         await until(240, f"no pod of {function}", lambda name: not bundle.pods(name), function)

@@ -1,6 +1,6 @@
 """`python -m tests.conformance tools`: the function `tools` with the suite's tools beside its own, on $PORT.
 
-The suite sends no token: a request without one gets it here, as if a function had sent it.
+The suite sends no token: a request without one gets a token here, as if a function had sent it.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ async def everything(process: Process) -> AsyncIterator[ToolServices]:
 
 
 def signed(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """The app, to which everybody without a token is the same user."""
+    """The app, in which all callers without a token are one user."""
     minter = Minter("conformance", settings.internal_signing_key)
     claims = {"sub": USER, "role": "authenticated", "session_id": USER, "is_anonymous": False}
 

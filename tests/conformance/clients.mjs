@@ -27,18 +27,18 @@ const progress = [];
 const { tools } = await client.listTools();
 const computed = await client.callTool({ name: "calculator", arguments: { expression: "6 * 7" } });
 const refused = await client.callTool({ name: "calculator", arguments: { expression: "1 / 0" } });
-const asked = await client.callTool({ name: "test_streaming_elicitation", arguments: {} });
+const answered = await client.callTool({ name: "test_streaming_elicitation", arguments: {} });
 const long = { name: "test_tool_with_progress", arguments: {} };
-const told = (step) => progress.push(step.progress);
+const onProgress = (step) => progress.push(step.progress);
 await (which === "sdk"
-  ? client.callTool(long, undefined, { onprogress: told })
-  : client.callTool(long, { onprogress: told }));
+  ? client.callTool(long, undefined, { onprogress: onProgress })
+  : client.callTool(long, { onprogress: onProgress }));
 await client.close();
 
 console.log(JSON.stringify({
   names: tools.map((tool) => tool.name),
   value: computed.structuredContent.value,
   refused: [refused.isError, refused.content[0].text],
-  asked: asked.content[0].text,
+  answered: answered.content[0].text,
   progress,
 }));

@@ -1,6 +1,6 @@
-"""What MCP's conformance suite asks of a server beside its own tools: the tools of its scenarios.
+"""The tools that the scenarios of MCP's conformance suite expect of a server.
 
-A tool that asks does so in both eras: the server makes a round, or a question on the stream, of the same `Ask`.
+A tool raises the same `Ask` for all protocol versions: the server makes a round, or a question on the stream, of it.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Prompted(BaseModel):
     prompt: str
 
 
-class Told(BaseModel):
+class Messaged(BaseModel):
     message: str
 
 
@@ -34,12 +34,12 @@ def content(*blocks: Json) -> Json:
     return {"content": [*blocks]}
 
 
-def text(said: str) -> Json:
-    return {"type": "text", "text": said}
+def text(content: str) -> Json:
+    return {"type": "text", "text": content}
 
 
-def resource(uri: str, kind: str, said: str) -> Json:
-    return {"type": "resource", "resource": {"uri": uri, "mimeType": kind, "text": said}}
+def resource(uri: str, kind: str, content: str) -> Json:
+    return {"type": "resource", "resource": {"uri": uri, "mimeType": kind, "text": content}}
 
 
 def schema(**properties: Json) -> Json:
@@ -63,7 +63,7 @@ ROOTS: Json = {"method": "roots/list", "params": {}}
 
 @tool()
 async def test_simple_text(arguments: Nothing, context: Context) -> str:
-    """Say something."""
+    """Return a text."""
     return "This is a simple text response for testing."
 
 
@@ -100,7 +100,7 @@ async def test_error_handling(arguments: Nothing, context: Context) -> str:
 
 @tool()
 async def test_tool_with_progress(arguments: Nothing, context: Context) -> str:
-    """Tell how far it is."""
+    """Report progress."""
     for done in (0, 50, 100):
         await context.progress(done, 100, None)
         await asyncio.sleep(0.02)
@@ -123,7 +123,7 @@ async def test_tool_with_logging(arguments: Nothing, context: Context) -> str:
 
 @tool()
 async def test_logging_tool(arguments: Nothing, context: Context) -> str:
-    """Log nothing, as nobody asked for a level."""
+    """Log nothing, as the client set no level."""
     return "done"
 
 
@@ -137,21 +137,21 @@ async def test_sampling(arguments: Prompted, context: Context) -> str:
 
 @tool()
 async def test_missing_capability(arguments: Nothing, context: Context) -> str:
-    """Need what the client has not."""
+    """Require a capability that the client lacks."""
     raise Ask({"answer": sampling("?")})
 
 
-async def _elicited(context: Context, message: str, asked: Json) -> str:
+async def _elicited(context: Context, message: str, fields: Json) -> str:
     if "user" not in context.answers:
-        raise Ask({"user": (message, asked)})
+        raise Ask({"user": (message, fields)})
     return f"Elicitation completed: action=accept, content={context.answers['user']}"
 
 
 @tool()
-async def test_elicitation(arguments: Told, context: Context) -> str:
+async def test_elicitation(arguments: Messaged, context: Context) -> str:
     """Ask the user."""
-    asked = schema(username={"type": "string"}, email={"type": "string"})
-    return await _elicited(context, arguments.message, asked)
+    questions = schema(username={"type": "string"}, email={"type": "string"})
+    return await _elicited(context, arguments.message, questions)
 
 
 @tool()
@@ -164,14 +164,14 @@ async def test_streaming_elicitation(arguments: Nothing, context: Context) -> st
 async def test_elicitation_sep1034_defaults(arguments: Nothing, context: Context) -> str:
     """Ask the user, with defaults."""
     states = ["active", "inactive", "pending"]
-    asked = schema(
+    questions = schema(
         name={"type": "string", "default": "John Doe"},
         age={"type": "integer", "default": 30},
         score={"type": "number", "default": 95.5},
         status={"type": "string", "enum": states, "default": "active"},
         verified={"type": "boolean", "default": True},
     )
-    return await _elicited(context, "Who are you?", asked)
+    return await _elicited(context, "Who are you?", questions)
 
 
 @tool()
@@ -179,14 +179,14 @@ async def test_elicitation_sep1330_enums(arguments: Nothing, context: Context) -
     """Ask the user for choices."""
     options = ["option1", "option2", "option3"]
     titled = [{"const": f"value{n}", "title": f"Choice {n}"} for n in (1, 2, 3)]
-    asked = schema(
+    questions = schema(
         untitledSingle={"type": "string", "enum": options},
         titledSingle={"type": "string", "oneOf": titled},
         legacyEnum={"type": "string", "enum": options, "enumNames": ["One", "Two", "Three"]},
         untitledMulti={"type": "array", "items": {"type": "string", "enum": options}},
         titledMulti={"type": "array", "items": {"anyOf": titled}},
     )
-    return await _elicited(context, "Which ones?", asked)
+    return await _elicited(context, "Which ones?", questions)
 
 
 @tool()
@@ -215,33 +215,33 @@ async def test_input_required_result_list_roots(arguments: Nothing, context: Con
 
 
 async def _confirmed(context: Context) -> str:
-    if context.state != {"asked": "confirm"} or "confirm" not in context.answers:
-        raise Ask({"confirm": ("Please confirm", OK)}, {"asked": "confirm"})
+    if context.state != {"requested": "confirm"} or "confirm" not in context.answers:
+        raise Ask({"confirm": ("Please confirm", OK)}, {"requested": "confirm"})
     return "state-ok"
 
 
 @tool()
 async def test_input_required_result_request_state(arguments: Nothing, context: Context) -> str:
-    """Keep something while the user is asked."""
+    """Keep a state while the user answers."""
     return await _confirmed(context)
 
 
 @tool()
 async def test_input_required_result_tampered_state(arguments: Nothing, context: Context) -> str:
-    """Keep something that nobody may change."""
+    """Keep a state that the client must not change."""
     return await _confirmed(context)
 
 
 @tool()
 async def test_input_required_result_multiple_inputs(arguments: Nothing, context: Context) -> str:
     """Ask for three things at once."""
-    asked: dict[str, Any] = {
+    questions: dict[str, Any] = {
         "user_name": ("What is your name?", NAME),
         "greeting": sampling("Generate a greeting", 50),
         "client_roots": ROOTS,
     }
-    if not asked.keys() <= context.answers.keys():
-        raise Ask(asked, {})
+    if not questions.keys() <= context.answers.keys():
+        raise Ask(questions, {})
     return "done"
 
 
@@ -259,10 +259,10 @@ async def test_input_required_result_multi_round(arguments: Nothing, context: Co
 
 @tool()
 async def test_input_required_result_capabilities(arguments: Nothing, context: Context) -> str:
-    """Ask for what the client can give."""
-    asked: dict[str, Any] = {"user": ("Who?", NAME), "model": sampling("Who?")}
+    """Ask only for what the client supports."""
+    questions: dict[str, Any] = {"user": ("Who?", NAME), "model": sampling("Who?")}
     needs = {"user": "elicitation", "model": "sampling"}
-    raise Ask({key: asked[key] for key in asked if needs[key] in context.capabilities})
+    raise Ask({key: questions[key] for key in questions if needs[key] in context.capabilities})
 
 
 class Contact(BaseModel):

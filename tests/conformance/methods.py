@@ -1,4 +1,4 @@
-"""Methods beside tools that the suite calls, and that no function of ours has: prompts, resources, completion."""
+"""Methods that the suite calls and our functions lack: prompts, resources, completion."""
 
 import json
 import re
@@ -49,12 +49,12 @@ async def _get_prompt(request: mcp.Request, caller: Caller, notify: Notify) -> J
         return mcp.input_required(
             {"user_context": {"method": "elicitation/create", "params": form}}, None
         )
-    said: list[Json] = [text(f"{name}: {json.dumps({**given, **(answers or {})})}")]
+    contents: list[Json] = [text(f"{name}: {json.dumps({**given, **(answers or {})})}")]
     if name == "test_prompt_with_embedded_resource":
-        said.insert(0, resource(given["resourceUri"], "text/plain", "Embedded."))
+        contents.insert(0, resource(given["resourceUri"], "text/plain", "Embedded."))
     if name == "test_prompt_with_image":
-        said.insert(0, IMAGE)
-    return {"messages": [{"role": "user", "content": each} for each in said]}
+        contents.insert(0, IMAGE)
+    return {"messages": [{"role": "user", "content": each} for each in contents]}
 
 
 async def _list_resources(request: mcp.Request, caller: Caller, notify: Notify) -> Json:

@@ -35,7 +35,7 @@ def _install(folder: Path) -> None:
     command = [npm, "install", "--prefix", str(draft), *options]
     with suppress(subprocess.SubprocessError):
         subprocess.run(command, capture_output=True, timeout=300, check=True)
-        # Of two who install at once, the first wins.
+        # Of two concurrent installations the first wins.
         with suppress(OSError):
             draft.rename(folder)
     shutil.rmtree(draft, ignore_errors=True)
@@ -53,8 +53,8 @@ def node(folder: Path) -> str:
 
 
 def _version(program: str) -> str:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return said.stdout.removeprefix("v").partition(".")[0]
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return version.stdout.removeprefix("v").partition(".")[0]
 
 
 async def run(script: str, *arguments: str, home: Path) -> tuple[int, str]:
@@ -72,5 +72,5 @@ async def run(script: str, *arguments: str, home: Path) -> tuple[int, str]:
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(120):
-        said, complained = await process.communicate()
-    return process.returncode or 0, said.decode() or complained.decode()
+        output, errors = await process.communicate()
+    return process.returncode or 0, output.decode() or errors.decode()

@@ -18,19 +18,19 @@ def token(server: Process) -> str:
 
 
 @pytest.mark.parametrize("which", ["sdk", "client", "client-modern"])
-async def test_the_javascript_clients_list_call_follow_and_are_asked(
+async def test_the_javascript_clients_list_and_call_tools_get_progress_and_answer_questions(
     everything: Process, folder: Path, tmp_path: Path, which: str
 ) -> None:
     arguments = (str(folder), which, f"{everything.base}/mcp", token(everything))
-    code, said = await run(str(HERE / "clients.mjs"), *arguments, home=tmp_path)
+    code, output = await run(str(HERE / "clients.mjs"), *arguments, home=tmp_path)
 
-    assert code == 0, said
-    told = json.loads(said)
-    assert {"add_note", "calculator", "get_weather"} <= set(told["names"])
-    assert told["value"] == "42"
-    assert told["refused"] == [True, "Division by zero."]
-    assert "Ada" in told["asked"]
-    assert told["progress"] == [0, 50, 100]
+    assert code == 0, output
+    result = json.loads(output)
+    assert {"add_note", "calculator", "get_weather"} <= set(result["names"])
+    assert result["value"] == "42"
+    assert result["refused"] == [True, "Division by zero."]
+    assert "Ada" in result["answered"]
+    assert result["progress"] == [0, 50, 100]
 
 
 async def test_the_inspector_lists_and_calls_and_finds_no_fault_in_schemas(

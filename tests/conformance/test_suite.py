@@ -18,17 +18,17 @@ async def test_no_required_scenario_fails(
 ) -> None:
     script = "@modelcontextprotocol/conformance/dist/index.js"
     url = f"{everything.base}/mcp"
-    code, said = await run(
+    code, output = await run(
         script, "server", "--url", url, "--requirements", revision, home=tmp_path
     )
 
-    unscored = set(_UNSCORED.findall(said))
+    unscored = set(_UNSCORED.findall(output))
     counts = {
-        name: (int(passed), int(failed)) for _, name, passed, failed in _SCENARIO.findall(said)
+        name: (int(passed), int(failed)) for _, name, passed, failed in _SCENARIO.findall(output)
     }
     scored = {name: count for name, count in counts.items() if name not in unscored}
     passed, failed = (sum(column) for column in zip(*scored.values(), strict=True))
     print(f"\nMCP {revision}: {len(scored)} scenarios, {passed} checks passed, {failed} failed")
     for name in sorted(unscored):
         print(f"  not scored: {name}: {counts[name][0]} passed, {counts[name][1]} failed")
-    assert (code, failed, len(scored)) == (0, 0, scenarios), said
+    assert (code, failed, len(scored)) == (0, 0, scenarios), output

@@ -1,4 +1,4 @@
-"""The terminal that talks: for scripts through pipes, for people on a real (pseudo) terminal."""
+"""The chat command: for scripts through pipes, for users on a (pseudo) terminal."""
 
 import json
 import os
@@ -31,14 +31,14 @@ def command(stack: Stack, *more: str, user: str = "ann") -> list[str]:
     return [sys.executable, "-m", "local", "chat", *where, *more]
 
 
-def script(stack: Stack, *more: str, said: str = "") -> "subprocess.CompletedProcess[str]":
+def script(stack: Stack, *more: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command(stack, *more), cwd=ROOT, input=said, capture_output=True, text=True, timeout=60
+        command(stack, *more), cwd=ROOT, input=typed, capture_output=True, text=True, timeout=60
     )
 
 
 class Terminal:
-    """A person's side of a pseudo terminal."""
+    """A user's side of a pseudo terminal."""
 
     def __init__(self, file: int, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
@@ -81,15 +81,15 @@ def terminal(stack: Stack, user: str, *more: str) -> Iterator[Terminal]:
         os.close(ours)
 
 
-def test_a_script_gets_the_answer_and_nothing_else(stack: Stack) -> None:
-    asked = script(stack, "say: Hel|lo")
-    piped = script(stack, said="say: from a pipe\n")
+def test_a_script_gets_only_the_answer(stack: Stack) -> None:
+    answered = script(stack, "say: Hel|lo")
+    piped = script(stack, typed="say: from a pipe\n")
 
-    assert (asked.returncode, asked.stdout, asked.stderr) == (0, "Hello\n", "")
+    assert (answered.returncode, answered.stdout, answered.stderr) == (0, "Hello\n", "")
     assert (piped.returncode, piped.stdout) == (0, "from a pipe\n")
 
 
-def test_events_come_one_a_line_and_a_thread_goes_on(stack: Stack) -> None:
+def test_events_come_one_a_line_and_a_thread_continues(stack: Stack) -> None:
     thread = str(uuid4())
     first = script(stack, "--json", "--thread", thread, "say: one")
     script(stack, "--thread", thread, "say: two")
@@ -102,7 +102,7 @@ def test_events_come_one_a_line_and_a_thread_goes_on(stack: Stack) -> None:
     assert contents[-3:] == ["say: one", "one", "say: two"]
 
 
-def test_exit_codes_are_for_scripts(stack: Stack) -> None:
+def test_scripts_get_an_exit_code_for_each_kind_of_ending(stack: Stack) -> None:
     waits = script(stack, f'call: delete_note {{"id": "{uuid4()}"}}')
     refused = subprocess.run(
         [*command(stack)[:-1], "not-a-token", "say: hi"], cwd=ROOT, capture_output=True, text=True
@@ -144,8 +144,8 @@ def test_a_person_approves_in_place_and_finds_threads_again(stack: Stack) -> Non
 def test_ctrl_c_stops_the_answer_and_not_the_program(stack: Stack) -> None:
     with terminal(stack, f"person-{uuid4()}") as person:
         person.until("/threads lists")
-        person.type("say: begun|" + "|".join(["more"] * 200) + "\n")
-        person.until("\nbegun|begunmore")
+        person.type("say: started|" + "|".join(["more"] * 200) + "\n")
+        person.until("\nstarted|startedmore")
         person.process.send_signal(signal.SIGINT)
         person.until("Stopping")
         person.until("> ")
@@ -153,7 +153,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(stack: Stack) -> None:
         person.until("[\r\n]still here")
 
 
-def test_a_mistyped_answer_is_asked_again_and_a_question_left_open_waits(stack: Stack) -> None:
+def test_a_question_is_repeated_after_a_typo_and_waits_when_left_open(stack: Stack) -> None:
     user = f"person-{uuid4()}"
     with terminal(stack, user) as person:
         person.until("/threads lists")
@@ -181,7 +181,7 @@ def test_a_mistyped_answer_is_asked_again_and_a_question_left_open_waits(stack: 
         person.until('it is {"deleted":false}')
 
 
-def test_a_thread_is_listed_by_what_it_began_with(stack: Stack) -> None:
+def test_a_thread_is_listed_by_its_first_message(stack: Stack) -> None:
     with terminal(stack, f"person-{uuid4()}") as person:
         person.until("/threads lists")
         person.type("/thread\n")
@@ -200,7 +200,7 @@ def test_a_thread_is_listed_by_what_it_began_with(stack: Stack) -> None:
         person.until("[\r\n]the first words")
 
 
-def test_what_a_wait_does_not_mend_is_told_at_once_in_its_own_words(
+def test_a_permanent_problem_is_shown_at_once_with_its_message(
     stack: Stack, tmp_path: Path
 ) -> None:
     with started(plan_of(tmp_path, stack.model, {"DAILY_TOKENS_PER_USER": "1"})) as running:
@@ -226,7 +226,7 @@ def test_what_a_wait_does_not_mend_is_told_at_once_in_its_own_words(
         (500, None, False),
     ],
 )
-def test_only_what_passes_in_a_moment_is_asked_again(
+def test_only_temporary_problems_are_retried(
     status: int, retry_after: str | None, passes: bool
 ) -> None:
     assert Refused(status, b"<html>", retry_after).is_transient is passes

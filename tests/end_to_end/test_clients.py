@@ -1,4 +1,4 @@
-"""Real clients against the whole bundle: what an app would use, through the gateway, with signed tokens."""
+"""Real clients against the whole bundle, as apps use them: through the gateway, with signed tokens."""
 
 import json
 import shutil
@@ -81,15 +81,15 @@ def test_the_official_client_answers_a_frontend_tool(stack: Stack) -> None:
 
 
 def test_the_official_client_approves_a_call_and_sees_only_its_result(stack: Stack) -> None:
-    asked, types, messages = http_agent(stack, "approval")
+    interrupts, types, messages = http_agent(stack, "approval")
 
-    assert [(a["reason"], a["message"]) for a in asked] == [
+    assert [(a["reason"], a["message"]) for a in interrupts] == [
         ("tool_call", "May delete_note be called?")
     ]
     assert "TOOL_CALL_START" not in types
     (result,) = [m for m in messages if m["role"] == "tool"]
     assert (result["toolCallId"], result["content"]) == (
-        asked[0]["toolCallId"],
+        interrupts[0]["toolCallId"],
         '{"deleted":false}',
     )
     assert messages[-1]["content"] == 'it is {"deleted":false}'
@@ -185,11 +185,11 @@ def test_a_tool_answers_a_user_through_the_whole_bundle(stack: Stack) -> None:
     (result,) = [frame for frame in frames if frame["type"] == "TOOL_CALL_RESULT"]
     weather = json.loads(result["content"])
     assert (weather["location"], weather["source"]) == ("Berlin", "mock")
-    said = "".join(f["delta"] for f in frames if f["type"] == "TEXT_MESSAGE_CONTENT")
-    assert said == f"it is {result['content']}"
+    answer = "".join(f["delta"] for f in frames if f["type"] == "TEXT_MESSAGE_CONTENT")
+    assert answer == f"it is {result['content']}"
 
 
-def test_two_users_do_not_see_each_other_through_the_gateway(stack: Stack) -> None:
+def test_two_users_do_not_see_each_others_runs_through_the_gateway(stack: Stack) -> None:
     body = run_input("say: mine")
     subprocess.run(curl(stack, "POST", "/runs", body), check=True, capture_output=True, timeout=60)
     theirs = stack.token("mallory")

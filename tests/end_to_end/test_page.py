@@ -1,4 +1,4 @@
-"""What the stack's port serves besides the gateway: the page, and what only that page may ask."""
+"""What the stack's port serves besides the gateway: the page, and addresses for that page alone."""
 
 import http.client
 import json
@@ -16,10 +16,10 @@ from tests.fixtures.stack import Stack
 OWN = {"x-playground": "1"}
 
 
-def ask(
+def request(
     stack: Stack, method: str, path: str, host: str = "", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """Ask as anything on this machine could: with any name, origin and header."""
+    """Send a request as any program of this machine could: with any host name, origin and header."""
     place = stack.project.removeprefix("http://")
     connection = http.client.HTTPConnection(place, timeout=20)
     connection.putrequest(method, path, skip_host=True)
@@ -38,7 +38,7 @@ def ours(stack: Stack) -> dict[str, str]:
 
 
 def test_the_page_runs_only_what_is_its_own(stack: Stack) -> None:
-    status, headers, body = ask(stack, "GET", "/")
+    status, headers, body = request(stack, "GET", "/")
 
     assert status == 200
     assert b"<script type=module" in body.replace(b'"', b"")
@@ -53,7 +53,7 @@ def test_the_page_runs_only_what_is_its_own(stack: Stack) -> None:
 
 
 def test_the_page_imports_the_client_that_apps_use(stack: Stack) -> None:
-    status, headers, body = ask(stack, "GET", "/client/agent.js")
+    status, headers, body = request(stack, "GET", "/client/agent.js")
 
     assert status == 200
     assert headers["content-type"].startswith("text/javascript")
@@ -62,26 +62,26 @@ def test_the_page_imports_the_client_that_apps_use(stack: Stack) -> None:
 
 @pytest.mark.parametrize("path", ["/../page.py", "/%2e%2e/page.py", "/client/../../../README.md"])
 def test_nothing_but_the_page_is_served(stack: Stack, path: str) -> None:
-    assert ask(stack, "GET", path)[0] in (400, 404)
+    assert request(stack, "GET", path)[0] in (400, 404)
 
 
-def test_a_made_up_user_gets_a_token_that_the_gateway_takes(stack: Stack) -> None:
-    status, _, body = ask(stack, "POST", "/local/token/alice", **ours(stack))
+def test_a_made_up_user_gets_a_token_that_the_gateway_accepts(stack: Stack) -> None:
+    status, _, body = request(stack, "POST", "/local/token/alice", **ours(stack))
 
     assert status == 200
     token = json.loads(body)["token"]
     path = "/functions/v1/auth-gateway/agent/runs/none"
-    status, _, body = ask(stack, "GET", path, authorization=f"Bearer {token}")
+    status, _, body = request(stack, "GET", path, authorization=f"Bearer {token}")
     assert (status, json.loads(body)["code"]) == (404, "run_not_found")
 
 
-def test_the_functions_are_told_with_their_health(stack: Stack) -> None:
-    status, _, body = ask(stack, "GET", "/local/functions", **OWN)
+def test_the_page_gets_the_functions_with_their_health(stack: Stack) -> None:
+    status, _, body = request(stack, "GET", "/local/functions", **OWN)
 
     assert status == 200
-    told: list[dict[str, Any]] = json.loads(body)["functions"]
-    assert {"agent", "runner", "tools"} <= {one["name"] for one in told}
-    assert all(one["isReady"] and one["starts"] >= 1 for one in told)
+    functions: list[dict[str, Any]] = json.loads(body)["functions"]
+    assert {"agent", "runner", "tools"} <= {one["name"] for one in functions}
+    assert all(one["isReady"] and one["starts"] >= 1 for one in functions)
 
 
 @pytest.mark.parametrize("path", ["/local/token/alice", "/local/functions/agent/kill"])
@@ -98,20 +98,22 @@ def test_the_functions_are_told_with_their_health(stack: Stack) -> None:
     ],
     ids=str,
 )
-def test_who_is_not_the_page_gets_nothing(stack: Stack, path: str, change: dict[str, str]) -> None:
-    status, headers, body = ask(stack, "POST", path, **{**ours(stack), **change})
+def test_a_request_that_is_not_of_the_page_is_refused(
+    stack: Stack, path: str, change: dict[str, str]
+) -> None:
+    status, headers, body = request(stack, "POST", path, **{**ours(stack), **change})
 
     assert (status, body) == (403, b"Only this page may send this request.\n")
     assert "access-control-allow-origin" not in headers
 
 
-def test_a_name_that_somebody_claims_to_have_been_called_by_counts_for_nothing(
+def test_a_forwarded_host_name_does_not_count(
     stack: Stack,
 ) -> None:
     place = stack.project.removeprefix("http://")
     claimed = {**ours(stack), "x-forwarded-host": place}
 
-    assert ask(stack, "POST", "/local/token/alice", host="evil.example", **claimed)[0] == 403
+    assert request(stack, "POST", "/local/token/alice", host="evil.example", **claimed)[0] == 403
 
 
 async def test_the_pages_own_port_answers_to_the_front_only(tmp_path: Path) -> None:
@@ -125,18 +127,18 @@ async def test_the_pages_own_port_answers_to_the_front_only(tmp_path: Path) -> N
 
 
 def test_a_page_elsewhere_does_not_read_the_functions_by_a_name_of_its_own(stack: Stack) -> None:
-    assert ask(stack, "GET", "/local/functions", host="evil.example:54321", **OWN)[0] == 403
-    assert ask(stack, "GET", "/local/functions")[0] == 403
+    assert request(stack, "GET", "/local/functions", host="evil.example:54321", **OWN)[0] == 403
+    assert request(stack, "GET", "/local/functions")[0] == 403
 
 
 def test_only_the_made_up_users_and_the_functions_are_known(stack: Stack) -> None:
-    assert ask(stack, "POST", "/local/token/root", **ours(stack))[0] == 404
-    assert ask(stack, "POST", "/local/functions/postgres/kill", **ours(stack))[0] == 404
+    assert request(stack, "POST", "/local/token/root", **ours(stack))[0] == 404
+    assert request(stack, "POST", "/local/functions/postgres/kill", **ours(stack))[0] == 404
 
 
-def test_the_page_knows_which_model_answers_and_who_has_which_runs(stack: Stack) -> None:
-    assert json.loads(ask(stack, "GET", "/local/model", **ours(stack))[2]) == {"isToy": False}
-    shown = json.loads(ask(stack, "GET", "/local/functions", **ours(stack))[2])["functions"]
+def test_the_page_gets_the_model_and_the_runs_of_each_function(stack: Stack) -> None:
+    assert json.loads(request(stack, "GET", "/local/model", **ours(stack))[2]) == {"isToy": False}
+    shown = json.loads(request(stack, "GET", "/local/functions", **ours(stack))[2])["functions"]
     assert {one["name"]: one["liveRuns"] for one in shown} == dict.fromkeys(
         ("agent", "runner", "threads", "tools"), 0
     )

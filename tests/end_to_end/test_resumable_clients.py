@@ -1,4 +1,4 @@
-"""The clients this repository brings, against the whole bundle, over connections that break."""
+"""The clients of this repository against the whole bundle, over connections that break."""
 
 import asyncio
 import json
@@ -35,10 +35,10 @@ def test_a_stream_that_breaks_anywhere_is_whole_to_its_reader(stack: Stack) -> N
 
 
 def test_a_call_is_approved_over_a_connection_that_breaks(stack: Stack) -> None:
-    asked, said = reports(stack, "approval")
+    interrupts, answer = reports(stack, "approval")
 
-    assert asked == [["tool_call", "May delete_note be called?"]]
-    assert said == 'it is {"deleted":false}'
+    assert interrupts == [["tool_call", "May delete_note be called?"]]
+    assert answer == 'it is {"deleted":false}'
 
 
 def test_a_run_is_cancelled(stack: Stack) -> None:
@@ -69,7 +69,7 @@ def test_the_python_example_prints_an_answer_whose_stream_broke(stack: Stack) ->
 
 @contextmanager
 def breaking(project: str, *, after: int) -> Iterator[tuple[str, list[int]]]:
-    """A way to the stack whose connections break after so many bytes of answers; and how many bytes each brought."""
+    """A proxy whose connections break after so many bytes of answers; and how many bytes each carried."""
     port = int(project.rpartition(":")[2])
     connections: list[int] = []
     ready: Future[str] = Future()
@@ -88,10 +88,10 @@ def breaking(project: str, *, after: int) -> Iterator[tuple[str, list[int]]]:
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        asking = asyncio.ensure_future(pipe(reader, back, sys.maxsize))
+        upstream = asyncio.ensure_future(pipe(reader, back, sys.maxsize))
         connections.append(await pipe(there, writer, after))
         back.close()
-        await asking
+        await upstream
 
     async def serve() -> None:
         server = await asyncio.start_server(connect, "127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""Tools as an app's user meets them: through the gateway, with a model that calls them, in processes of their own."""
+"""Tools for an app's user: through the gateway, with a model that calls them, in processes of their own."""
 
 import asyncio
 import json
@@ -45,14 +45,14 @@ def test_three_calls_of_one_turn_have_their_results(stack: Stack) -> None:
         'calculator {"expression": "6*7"}',
         'add_note {"text": "bring a coat"}',
     )
-    told = sorted(results(post(stack, says(f"call: {weather}|{sum_}|{note}"))))
+    found = sorted(results(post(stack, says(f"call: {weather}|{sum_}|{note}"))))
 
-    assert len(told) == 3
-    assert [json.loads(each).get("value") for each in told].count("42") == 1
-    assert any('"source":"mock"' in each for each in told)
+    assert len(found) == 3
+    assert [json.loads(each).get("value") for each in found].count("42") == 1
+    assert any('"source":"mock"' in each for each in found)
 
 
-def test_what_admins_may_is_denied_to_others(stack: Stack) -> None:
+def test_a_call_of_an_admins_tool_is_denied_to_other_users(stack: Stack) -> None:
     ask = says("call: admin_diagnostics {}")
     (denied,) = results(post(stack, ask, user="bob"))
     (allowed,) = results(post(stack, says("call: admin_diagnostics {}"), user="ann", role="admin"))
@@ -62,17 +62,17 @@ def test_what_admins_may_is_denied_to_others(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "expected"),
     [
         ("hang", "did not answer in time"),
         ("flood", "The server's answer is too large."),
         ("die", "broke off"),
     ],
 )
-def test_a_tool_that_fails_its_run_is_a_result(stack: Stack, how: str, told: str) -> None:
+def test_a_tool_that_fails_its_run_is_a_result(stack: Stack, how: str, expected: str) -> None:
     (result,) = results(post(stack, says(ODD + json.dumps({"how": how}))))
 
-    assert told in result
+    assert expected in result
 
 
 @pytest.fixture
@@ -82,14 +82,16 @@ def plan(tmp_path: Path) -> Iterator[Plan]:
         yield plan_of(tmp_path, model, {}, keeps_data=True)
 
 
-def test_an_approval_waits_while_every_process_is_gone(plan: Plan, stack: Stack) -> None:
+def test_an_interrupt_can_be_approved_after_a_restart_of_every_process(
+    plan: Plan, stack: Stack
+) -> None:
     thread = str(uuid4())
     with started(plan) as running:
         before = replace(stack, running=running, keys=plan.keys)
         (kept,) = results(post(before, says('call: add_note {"text": "old"}')))
         deletes = json.dumps({"id": json.loads(kept)["id"]})
-        asked = post(before, says(f"call: delete_note {deletes}", thread=thread))[-1]
-    (question,) = asked["outcome"]["interrupts"]
+        ending = post(before, says(f"call: delete_note {deletes}", thread=thread))[-1]
+    (question,) = ending["outcome"]["interrupts"]
 
     with started(plan) as running:
         after = replace(stack, running=running, keys=plan.keys)
@@ -118,8 +120,8 @@ async def all_rows(url: str) -> dict[str, str]:
         await connection.close()
 
 
-def test_what_is_secret_is_nowhere(stack: Stack) -> None:
-    """Credentials are in no row, log or answer; what was said in a call is in its own thread and in no other place."""
+def test_secrets_are_in_no_row_log_or_answer(stack: Stack) -> None:
+    """Credentials are in no row, log or answer; the arguments of a call are in its own thread and nowhere else."""
     canary = "canary-of-a-call"
     ask = says(f"{ODD}{json.dumps({'how': canary})}|get_weather {json.dumps({'location': canary})}")
     frames = post(stack, ask, user="ann")
@@ -148,5 +150,5 @@ def test_what_is_secret_is_nowhere(stack: Stack) -> None:
     others = {
         name for name, text in {**rows, **logs, "problems": problems}.items() if canary in text
     }
-    # The run with its request, its items and its log; and a place whose weather was asked for, which is nobody's.
+    # The run with its request, its items and its log; and the place in the cache of the weather, which has no owner.
     assert others <= {"run", "run_event", "item", "weather_cache"}

@@ -11,7 +11,7 @@ from tests.gateway.wire import Upstream, upstream
 
 @pytest.fixture(scope="session", params=["current", "edge"])
 def deno(request: pytest.FixtureRequest) -> str:
-    # The current one fetches what both need: the old one does not know every certificate.
+    # The current Deno fetches the dependencies of both: the old one does not know every certificate.
     entry = str(GATEWAY / "index.ts")
     command = [
         current_deno(),

@@ -1,4 +1,4 @@
-"""The gateway as a process on either Deno, and what callers say to it."""
+"""The gateway as a process on either Deno, and the requests of callers."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ FUNCTIONS = ROOT / "supabase" / "functions"
 GATEWAY = FUNCTIONS / "auth-gateway"
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "tokens.json").read_text())
 KEYRING = Keyring(GOLDEN["private_keys"])
-# What Supabase's edge runs, and what everybody runs locally.
+# The version of Supabase's edge, and the current version for local use.
 EDGE_DENO = "2.1.4"
 BASE = "/functions/v1/auth-gateway/agent"
 
@@ -127,7 +127,7 @@ def request(
 
 
 def verifier() -> Verifier:
-    """What the function `agent` verifies with that stands behind the door."""
+    """The verifier of the function `agent` behind the gateway."""
     return Verifier(
         function="agent",
         issuer=GOLDEN["issuer"],
@@ -138,8 +138,8 @@ def verifier() -> Verifier:
     )
 
 
-async def answer(port: int, said: bytes) -> int:
+async def answer(port: int, sent: bytes) -> int:
     async with caller(port) as client:
-        await client.say(said)
+        await client.say(sent)
         status, _ = await client.head()
         return status

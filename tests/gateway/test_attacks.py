@@ -33,7 +33,7 @@ async def test_a_request_of_two_lengths_is_never_two_requests(
         client.writer.write_eof()
         reply = await client.rest()
     if reply.startswith(b"HTTP/1.1 200"):
-        # The edge's Deno goes by the chunks where both are given, and ends the connection.
+        # The edge's Deno uses the chunks if both are given, and closes the connection.
         assert {"content-length: 5", "transfer-encoding: chunked"} == {*FRAMING[name]}
         assert reply.count(b"HTTP/1.1") == 1
         assert [(one.target, one.body) for one in function.received] == [("/runs", b"")]
@@ -76,9 +76,7 @@ async def test_no_odd_address_reaches_a_function(door: int, function: Upstream) 
     assert function.received == []
 
 
-async def test_an_absolute_address_decides_nothing_but_the_path(
-    door: int, function: Upstream
-) -> None:
+async def test_only_the_path_of_an_absolute_address_counts(door: int, function: Upstream) -> None:
     async with caller(door) as client:
         target = "http://attacker.example.com/functions/v1/auth-gateway/agent/runs/1"
         await client.say(request(target, "connection: close", method="GET"))
@@ -90,16 +88,14 @@ async def test_an_absolute_address_decides_nothing_but_the_path(
     )
 
 
-async def test_headers_of_a_caller_cannot_speak_for_the_gateway(
-    door: int, function: Upstream
-) -> None:
-    said = (
+async def test_a_caller_cannot_forge_the_gateways_headers(door: int, function: Upstream) -> None:
+    forged = (
         "x-supabase-user-id: admin",
         "x-forwarded-for: 10.0.0.1",
         "cookie: a=b",
         "connection: authorization",
     )
-    assert await answer(door, request(f"{BASE}/runs/1", *said, method="GET")) == 200
+    assert await answer(door, request(f"{BASE}/runs/1", *forged, method="GET")) == 200
     assert await answer(door, request(f"{BASE}/runs/1", bearer(), method="GET")) == 401
     [received] = function.received
     names = {name for name, _ in received.headers}
@@ -107,15 +103,15 @@ async def test_headers_of_a_caller_cannot_speak_for_the_gateway(
     assert received.values("accept-encoding") == ["identity"]
 
 
-async def test_a_header_without_end_goes_no_further(door: int, function: Upstream) -> None:
+async def test_a_header_that_is_too_long_is_refused(door: int, function: Upstream) -> None:
     async with caller(door) as client:
         endless = request(f"{BASE}/runs/1", f"x-a: {'a' * 70_000}", method="GET")
         await client.say(endless.replace(b"host:", b"connection: close\r\nhost:"))
         await client.rest()
     assert all(not received.values("x-a") for received in function.received)
     function.received.clear()
-    said = request(f"{BASE}/runs/1", method="GET", token=f"{'a' * 9000}.a.a")
-    assert await answer(door, said) == 401
+    attack = request(f"{BASE}/runs/1", method="GET", token=f"{'a' * 9000}.a.a")
+    assert await answer(door, attack) == 401
     assert function.received == []
 
 

@@ -80,13 +80,13 @@ async def test_the_function_can_verify_what_the_gateway_forwards(
 async def test_a_body_reaches_the_function_unchanged(door: int, function: Upstream) -> None:
     chunks = "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
     keyed = ("content-length: 11", "idempotency-key: k")
-    for said in (
+    for sent in (
         request(f"{BASE}/runs", "content-length: 11", body="hello world"),
         request(f"{BASE}/runs", *keyed, body="hello world"),
         request(f"{BASE}/runs", "transfer-encoding: chunked", body=chunks),
     ):
         async with caller(door) as client:
-            await client.say(said)
+            await client.say(sent)
             assert (await client.head())[0] == 200
     assert [received.body for received in function.received] == [b"hello world"] * 3
 
@@ -94,14 +94,14 @@ async def test_a_body_reaches_the_function_unchanged(door: int, function: Upstre
 async def test_a_stream_arrives_as_it_is_written_and_ends_when_the_caller_leaves(
     door: int, function: Upstream
 ) -> None:
-    go_on = asyncio.Event()
+    proceed = asyncio.Event()
 
     async def stream(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
         writer.write(b"transfer-encoding: chunked\r\n\r\n")
         writer.write(b"9\r\ndata: 1\n\n\r\n")
         await writer.drain()
-        await go_on.wait()
+        await proceed.wait()
         while not writer.is_closing():
             writer.write(b"8\r\n: ping\n\n\r\n")
             await writer.drain()
@@ -114,12 +114,12 @@ async def test_a_stream_arrives_as_it_is_written_and_ends_when_the_caller_leaves
         status, headers = await client.head()
         assert (status, headers["content-type"]) == (200, "text/event-stream")
         assert b"data: 1" in await client.reader.readuntil(b"data: 1\n\n")
-        go_on.set()
+        proceed.set()
         await client.reader.readuntil(b": ping\n\n")
     await asyncio.wait_for(function.failed.wait(), 10)
 
 
-async def test_a_function_that_is_not_there_is_unavailable(deno: str) -> None:
+async def test_a_function_that_cannot_be_reached_is_unavailable(deno: str) -> None:
     async with running(deno, FASTAPI_ORIGIN_URL_AGENT="http://127.0.0.1:9") as port:
         assert await answer(port, request(f"{BASE}/runs", "content-length: 0")) == 503
         assert await answer(port, request(f"{BASE}/runs/1", method="GET")) == 503
@@ -136,9 +136,9 @@ async def test_keys_are_fetched_where_none_are_given(deno: str, function: Upstre
     changes = {"SUPABASE_JWKS": "", "SUPABASE_URL": own, "FASTAPI_ORIGIN_URL_AGENT": own}
     now = int(time.time())
     token = mint(KEYRING, "user-ec", user(iss=f"{own}/auth/v1", iat=now, exp=now + 600))
-    said = request(f"{BASE}/runs/1", method="GET", token=token)
+    sent = request(f"{BASE}/runs/1", method="GET", token=token)
     async with running(deno, **changes) as port:
-        assert [await answer(port, said), await answer(port, said)] == [200, 200]
+        assert [await answer(port, sent), await answer(port, sent)] == [200, 200]
     targets = [received.target for received in function.received]
     assert targets == ["/auth/v1/.well-known/jwks.json", "/runs/1", "/runs/1"]
 

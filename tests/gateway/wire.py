@@ -1,4 +1,4 @@
-"""Both ends of the gateway on real sockets: a function that records, a caller without manners."""
+"""Both ends of the gateway on real sockets: a function that records, and a caller that sends any bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +26,7 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 async def ok(writer: asyncio.StreamWriter) -> None:
-    """The least a function can say."""
+    """The shortest answer of a function."""
     writer.write(
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
     )
@@ -34,7 +34,7 @@ async def ok(writer: asyncio.StreamWriter) -> None:
 
 @dataclass
 class Upstream:
-    """A function that keeps what it receives and answers as it is told."""
+    """A function that records its requests and answers as a test sets."""
 
     port: int = 0
     answer: Answer = ok
@@ -50,7 +50,7 @@ class Upstream:
                 await self.answer(writer)
                 await writer.drain()
         except (OSError, ValueError, asyncio.IncompleteReadError):
-            # The other side left in the middle of something.
+            # The other side disconnected in the middle of a request.
             self.failed.set()
         finally:
             writer.close()
@@ -84,7 +84,7 @@ async def _read_body(reader: asyncio.StreamReader, request: Received) -> None:
 
 
 class Caller:
-    """A connection on which anything can be said."""
+    """A connection on which a test can send any bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -103,7 +103,7 @@ class Caller:
         return int(line.split(" ")[1]), {name.lower(): value.strip() for name, value in pairs}
 
     async def rest(self) -> bytes:
-        """All that comes until the other side closes, which a refusal to talk is too."""
+        """All bytes until the other side closes; a reset counts as a close."""
         try:
             return await self.reader.read()
         except ConnectionError:

@@ -1,4 +1,4 @@
-"""The table of gateway assertions: what is accepted, and every way to lie that we know of."""
+"""The table of gateway assertions: valid ones, and all known forgeries."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -81,7 +81,7 @@ def _accepted(keyring: Keyring, token: str) -> Iterator[Case]:
 def _bad_claims(keyring: Keyring, token: str) -> Iterator[Case]:
     changes: dict[str, Claims] = {
         "iss missing": {"iss": GONE},
-        "iss of somebody else": {"iss": "auth-gateway.attacker"},
+        "another iss": {"iss": "auth-gateway.attacker"},
         "aud of another function": {"aud": "threads"},
         "aud in a list": {"aud": ["agent"]},
         "aud missing": {"aud": GONE},

@@ -17,7 +17,7 @@ from local.environment import ROOT
 
 _PREFIX = Path(sys.base_prefix)
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
-#: What of Debian the Dockerfile uses.
+#: The programs of Debian that the Dockerfile uses.
 _PROGRAMS = ("sh", "ls", "rm", "dirname")
 #: What wheels may take for granted on any Linux, besides what Python itself needs.
 _RUNTIMES = re.compile(r"lib(gcc_s|stdc\+\+|dl|rt|pthread|util|resolv|nss_\w+)\.so\.\d+")
@@ -65,7 +65,7 @@ class Builder:
 
 @dataclass(frozen=True)
 class Image:
-    """A built image: its root file system, and what it says of itself."""
+    """A built image: its root file system and its configuration."""
 
     root: Path
     config: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a cluster makes of an object: Kubernetes' and Knative's schemas, and the annotations they leave open."""
+"""The checks of a cluster: Kubernetes' and Knative's schemas, and a list of the annotations that they leave open."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ _MODELS = "cloudcoil.models"
 _OPEN = {".spec.delivery.timeout"}
 _SECONDS = re.compile(r"\d+s")
 _NUMBER = re.compile(r"-?\d+")
-#: Annotations are free text to a schema: a name that nobody reads is no error anywhere.
+#: Annotations are free text to a schema: a misspelled name is no error for the cluster.
 _ANNOTATIONS = {
     "autoscaling.knative.dev/class": re.compile(r"kpa\.autoscaling\.knative\.dev"),
     "autoscaling.knative.dev/metric": re.compile(r"concurrency|rps"),
@@ -34,7 +34,7 @@ _ANNOTATIONS = {
 
 
 def faults(manifest: Json) -> list[str]:
-    """What is wrong with an object: fields that do not exist, values of another type, annotations nobody reads."""
+    """The faults of an object: unknown fields, values of another type, unknown annotations."""
     try:
         kept = _model(manifest).model_validate_json(json.dumps(manifest), strict=True)
     except ValidationError as error:
@@ -78,6 +78,6 @@ def _annotations(manifest: Json) -> Iterator[str]:
     for holder in (manifest, template):
         for name, value in holder.get("metadata", {}).get("annotations", {}).items():
             if name not in _ANNOTATIONS:
-                yield f"{name}: nobody reads this annotation"
+                yield f"{name}: this annotation is unknown"
             elif not _ANNOTATIONS[name].fullmatch(value):
                 yield f"{name}: {value!r} is no value for it"

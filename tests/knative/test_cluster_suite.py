@@ -1,4 +1,4 @@
-"""What `make cluster-test` takes to a cluster, as far as it can be tried without one."""
+"""Parts of `make cluster-test` that can be tested without a cluster."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def bundle(tmp_path: Path) -> ClusterBundle:
     return made
 
 
-def test_all_that_is_applied_is_what_a_cluster_takes(bundle: ClusterBundle) -> None:
+def test_a_cluster_accepts_all_applied_objects(bundle: ClusterBundle) -> None:
     objects = [*render(bundle.world), *render(bundle.overlay)]
     assert not [fault for each in objects for fault in faults(each)]
     for service in services(objects).values():
@@ -53,7 +53,7 @@ def test_all_that_is_applied_is_what_a_cluster_takes(bundle: ClusterBundle) -> N
     assert sorted(images) == ["postgres:17", "python"]
 
 
-def test_all_that_is_applied_with_a_broker_is_what_a_cluster_takes(bundle: ClusterBundle) -> None:
+def test_a_cluster_accepts_all_applied_objects_with_a_broker(bundle: ClusterBundle) -> None:
     bundle.use("network-policy", "eventing")
     objects = render(bundle.overlay)
     assert not [fault for each in objects for fault in faults(each)]
@@ -140,7 +140,7 @@ async def test_a_second_request_for_a_run_fails_its_count(rehearsal: Rehearsal) 
         await assert_one_attempt(rehearsal, runs)
 
 
-def test_it_tells_containers_that_run_from_those_that_were_killed(tmp_path: Path) -> None:
+def test_it_distinguishes_running_containers_from_killed_ones(tmp_path: Path) -> None:
     killed, stopped = _ended("old", 137), _ended("done", 0)
     statuses = [
         _status("new", running={}) | {"lastState": killed},
@@ -160,7 +160,7 @@ def test_it_tells_containers_that_run_from_those_that_were_killed(tmp_path: Path
 
 @dataclass
 class Canned(ClusterBundle):
-    """A cluster that says the same to every question."""
+    """A cluster that gives the same answer to every command."""
 
     printed: str = ""
 

@@ -7,18 +7,18 @@ from tests.fixtures.kubernetes import FIRST, SECOND, SECRETS, FakeCluster, Run, 
 from tests.knative.rendering import copied
 
 
-def test_deploy_waits_for_every_function_and_says_where_they_are(
+def test_deploy_waits_for_every_function_and_prints_their_addresses(
     run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("deploy", "--image", FIRST) == 0
-    said = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert cluster.applied[0]["kind"] == "Namespace"
     for function in ("agent", "threads", "tools", "runner"):
-        assert f"{function:<10} -                  not seen by Knative yet" in said
-        assert f"{function:<10} {function + '-00001':<18} ready" in said
-    assert "agent      https://agent.agent-backend.example.com" in said
-    assert "runner     inside the cluster only" in said
-    assert said[-1] == "FASTAPI_ORIGIN_URL=https://{function}.agent-backend.example.com"
+        assert f"{function:<10} -                  not seen by Knative yet" in lines
+        assert f"{function:<10} {function + '-00001':<18} ready" in lines
+    assert "agent      https://agent.agent-backend.example.com" in lines
+    assert "runner     inside the cluster only" in lines
+    assert lines[-1] == "FASTAPI_ORIGIN_URL=https://{function}.agent-backend.example.com"
 
 
 def test_a_second_deploy_of_the_same_makes_no_revision(deployed: Run, cluster: FakeCluster) -> None:
@@ -50,14 +50,14 @@ def test_an_image_that_names_no_single_build_is_refused(
     assert not cluster.applied
 
 
-def test_a_bad_image_leaves_the_traffic_where_it_was_and_says_why(
+def test_a_bad_image_leaves_the_traffic_and_the_reason_is_printed(
     deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     why = 'Unable to fetch image: "manifest unknown"'
     cluster.controllers.bad_images[SECOND] = why
     assert deployed("deploy", "--image", SECOND) == 1
-    told = capsys.readouterr().err
-    assert f'agent: failed: Revision "agent-00002" failed with message: {why}.' in told
+    output = capsys.readouterr().err
+    assert f'agent: failed: Revision "agent-00002" failed with message: {why}.' in output
     old = {"revisionName": "agent-00001", "latestRevision": True, "percent": 100}
     assert cluster.service("agent")["status"]["traffic"] == [old]
     assert deployed("promote") == 1
@@ -65,7 +65,7 @@ def test_a_bad_image_leaves_the_traffic_where_it_was_and_says_why(
     assert traffic_of(cluster) == [{"latestRevision": True, "percent": 100}]
 
 
-def test_rollback_of_a_revision_that_failed_holds_what_serves(
+def test_rollback_of_a_failed_revision_keeps_the_serving_one(
     deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.controllers.bad_images[SECOND] = "cannot be pulled"
@@ -76,7 +76,7 @@ def test_rollback_of_a_revision_that_failed_holds_what_serves(
     assert traffic_of(cluster) == [{"revisionName": "agent-00001", "percent": 100}]
 
 
-def test_a_secret_that_is_missing_is_told_before_anything_is_applied(
+def test_a_missing_secret_is_reported_before_anything_is_applied(
     run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del cluster.objects[SECRETS]["data"]["OPENAI_API_KEY"]
@@ -96,7 +96,7 @@ def test_a_condition_that_is_false_for_a_moment_is_no_failure(
     assert "0/1 nodes are available" in capsys.readouterr().out
 
 
-def test_a_function_that_gets_nowhere_is_given_up_on_with_what_it_waits_for(
+def test_deploy_gives_up_on_a_stuck_function_and_prints_what_it_waits_for(
     run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.controllers.stuck.add("tools")
@@ -118,7 +118,7 @@ def test_a_canary_gets_its_share_and_the_rest_stays(deployed: Run, cluster: Fake
 
 
 @pytest.mark.parametrize("more", [(), ("--canary", "10")])
-def test_what_was_rolled_back_gets_no_traffic_from_the_next_deploy(
+def test_a_rolled_back_revision_gets_no_traffic_from_the_next_deploy(
     deployed: Run, cluster: FakeCluster, more: tuple[str, ...]
 ) -> None:
     deployed("deploy", "--image", SECOND)
@@ -133,7 +133,7 @@ def test_what_was_rolled_back_gets_no_traffic_from_the_next_deploy(
     assert "agent-00002" not in str(cluster.service("agent")["status"]["traffic"])
 
 
-def test_a_first_canary_is_all_there_is(run: Run, cluster: FakeCluster) -> None:
+def test_a_first_canary_gets_all_traffic(run: Run, cluster: FakeCluster) -> None:
     assert run("deploy", "--image", FIRST, "--canary", "10") == 0
     assert traffic_of(cluster) == [{"latestRevision": True, "percent": 100}]
 
@@ -148,7 +148,7 @@ def test_promote_gives_the_canary_everything(
 
 
 @pytest.mark.parametrize("canary", [(), ("--canary", "10")])
-def test_rollback_goes_to_what_served_before_the_last_deploy(
+def test_rollback_returns_to_the_revision_before_the_last_deploy(
     deployed: Run, cluster: FakeCluster, canary: tuple[str, ...]
 ) -> None:
     deployed("deploy", "--image", SECOND, *canary)
@@ -189,19 +189,21 @@ def test_an_object_that_the_cluster_refuses_is_named(
     assert "Service agent: " in capsys.readouterr().err
 
 
-def test_an_overlay_that_is_none_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_overlay_is_reported(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("deploy", "staging") == 1
     assert capsys.readouterr().err == (
         "'staging' is no overlay: local, production, or a folder of your own.\n"
     )
 
 
-def test_names_of_ones_own_are_the_origin(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_custom_host_names_are_printed_as_the_origin(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     with copied() as folder:
         path = folder / "overlays/production/kustomization.yaml"
         overlay = yaml.safe_load(path.read_text())
         overlay["components"].append("../../components/domain-mapping")
         path.write_text(yaml.safe_dump(overlay))
         assert run("deploy", str(path.parent)) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1] == "FASTAPI_ORIGIN_URL=https://{function}.functions.example.com"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "FASTAPI_ORIGIN_URL=https://{function}.functions.example.com"

@@ -1,4 +1,4 @@
-"""The image, built by buildah and started as Knative starts it: as nobody, on a file system it cannot write to."""
+"""The image, built by buildah and started as Knative starts it: as an unprivileged user, on a read-only file system."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     shutil.rmtree(folder)
 
 
-def test_it_says_what_it_is(image: Image) -> None:
+def test_it_has_labels_that_describe_it(image: Image) -> None:
     labels = {k.rpartition(".")[2]: v for k, v in image.config["Labels"].items()}
     assert labels["title"] == "agent-functions"
     assert labels["licenses"] == "Apache-2.0"
@@ -118,7 +118,7 @@ async def test_a_user_gets_an_answer_from_it(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-async def test_each_function_is_ready_in_it_and_ends_when_told(
+async def test_each_function_gets_ready_in_it_and_ends_at_sigterm(
     image: Image, database: TestDatabase, model: ModelServer, function: str
 ) -> None:
     async with _started(image, function, database, model) as person:

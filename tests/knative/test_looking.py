@@ -1,4 +1,4 @@
-"""What `python -m knative` shows of a cluster, what it never shows, and what it says when there is none."""
+"""What `python -m knative` shows of a cluster, what it never shows, and its errors without a cluster."""
 
 import base64
 import json
@@ -75,10 +75,10 @@ def test_diff_shows_what_deploy_would_change_and_changes_nothing(
     assert deployed("diff", "--image", FIRST, "--exit-code") == 0
     assert capsys.readouterr().out == ""
     assert deployed("diff", "--image", SECOND, "--exit-code") == 1
-    said = capsys.readouterr().out.splitlines()
-    assert f"-        image: {FIRST}" in said
-    assert f"+        image: {SECOND}" in said
-    assert not [line for line in said if "managedFields" in line or "resourceVersion" in line]
+    output = capsys.readouterr().out.splitlines()
+    assert f"-        image: {FIRST}" in output
+    assert f"+        image: {SECOND}" in output
+    assert not [line for line in output if "managedFields" in line or "resourceVersion" in line]
     assert json.dumps(cluster.objects) == before
 
 
@@ -86,9 +86,9 @@ def test_diff_of_an_empty_cluster_is_everything(
     run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("diff") == 0
-    said = capsys.readouterr().out
-    assert "Namespace agent-backend\n" in said
-    assert "Service runner\n" in said
+    output = capsys.readouterr().out
+    assert "Namespace agent-backend\n" in output
+    assert "Service runner\n" in output
     assert not cluster.applied
 
 
@@ -112,9 +112,9 @@ def test_the_values_of_a_secret_are_never_shown(
             assert deployed(command, str(overlay)) == 0
         cluster.controllers.bad_images[FIRST] = "no"
     assert deployed("status") == 0
-    said = "".join(capsys.readouterr())
-    assert "+  K: (hidden), changed" in said
-    assert not [word for word in (old, new, "plain", "yesterday", "today") if word in said]
+    output = "".join(capsys.readouterr())
+    assert "+  K: (hidden), changed" in output
+    assert not [word for word in (old, new, "plain", "yesterday", "today") if word in output]
 
 
 @pytest.fixture
@@ -133,12 +133,12 @@ def test_logs_are_of_the_functions_container_in_every_pod(
 ) -> None:
     cluster.pods_end.set()
     assert run("logs", "agent", *follow) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert sorted(said) == ["agent-1 one", "agent-1 two", "agent-2 one", "agent-2 two"]
+    output = capsys.readouterr().out.splitlines()
+    assert sorted(output) == ["agent-1 one", "agent-1 two", "agent-2 one", "agent-2 two"]
 
 
 @pytest.mark.usefixtures("pods")
-def test_logs_that_are_followed_come_from_all_pods_at_once_and_end_with_ctrl_c(
+def test_followed_logs_come_from_all_pods_at_once_and_end_with_ctrl_c(
     cluster: FakeCluster,
 ) -> None:
     command = [sys.executable, "-m", "knative", "--kubeconfig", str(cluster.kubeconfig)]
@@ -170,29 +170,29 @@ def test_invoke_goes_through_an_ingress_by_the_functions_name(
 ) -> None:
     address = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     assert deployed("invoke", "agent", f"{_SPACE}", "--address", address) == 0
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert cluster.hosts[-1] == "agent.agent-backend.example.com"
-    assert json.loads(said.out)["kind"] == "Namespace"
-    assert said.err == "200 OK\n"
+    assert json.loads(output.out)["kind"] == "Namespace"
+    assert output.err == "200 OK\n"
     assert deployed("invoke", "agent", "/nowhere", "--address", address) == 1
     assert deployed("invoke", "tools", "--address", address) == 1
     assert "tools has no address outside the cluster" in capsys.readouterr().err
 
 
-def test_without_a_kubeconfig_there_is_one_sentence(
+def test_without_a_kubeconfig_the_error_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     assert main(["status"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("There is no kubeconfig at ")
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("There is no kubeconfig at ")
+    assert output.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "a: [", "current-context: x\nclusters: []\ncontexts: []"]
 )
-def test_a_kubeconfig_that_is_none_is_told(
+def test_an_invalid_kubeconfig_is_reported(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config").write_text(text)
@@ -200,7 +200,7 @@ def test_a_kubeconfig_that_is_none_is_told(
     assert "cannot be used as a kubeconfig" in capsys.readouterr().err
 
 
-def test_a_cluster_without_knative_is_told(
+def test_a_cluster_without_knative_is_reported(
     run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.has_knative = False
@@ -208,7 +208,9 @@ def test_a_cluster_without_knative_is_told(
     assert "Is Knative installed?" in capsys.readouterr().err
 
 
-def test_a_cluster_that_is_gone_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_cluster_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with fake_cluster(tmp_path) as gone:
         pass
     assert main(["--kubeconfig", str(gone.kubeconfig), "status"]) == 1

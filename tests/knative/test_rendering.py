@@ -1,4 +1,4 @@
-"""Whatever a person puts together from `knative/` renders, and is what a cluster takes."""
+"""Every combination of the components in `knative/` renders, and a cluster accepts it."""
 
 import json
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def test_pods_get_no_token_and_no_variables_of_their_neighbours() -> None:
 
 
 @pytest.mark.parametrize("path", _EXAMPLES, ids=lambda path: path.name)
-def test_examples_are_what_a_cluster_takes(path: Path) -> None:
+def test_a_cluster_accepts_the_examples(path: Path) -> None:
     for each in yaml.safe_load_all(path.read_text()):
         # What a claim is made of is internal to Knative, and its models do not have it.
         assert each["kind"] == "ClusterDomainClaim" or not faults(each)
@@ -121,10 +121,10 @@ def test_examples_are_what_a_cluster_takes(path: Path) -> None:
         ("components/domain-mapping/domain-mappings.yaml", "ref:", "reference:"),
     ],
 )
-def test_a_slip_of_the_pen_is_told(file: str, right: str, wrong: str) -> None:
-    told = _faults_with(file, right, wrong)
+def test_a_misspelled_field_is_found(file: str, right: str, wrong: str) -> None:
+    found = _faults_with(file, right, wrong)
     # A schema names the field that is not there, or the one that is missing for it.
-    assert any(wrong.strip(":") in fault or f"{right.strip(':')}: " in fault for fault in told)
+    assert any(wrong.strip(":") in fault or f"{right.strip(':')}: " in fault for fault in found)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_slip_of_the_pen_is_told(file: str, right: str, wrong: str) -> None:
         ("components/eventing/trigger.yaml", "retry: 8", "retry: many", "retry"),
     ],
 )
-def test_a_value_of_another_type_is_told(file: str, right: str, wrong: str, field: str) -> None:
+def test_a_value_of_another_type_is_found(file: str, right: str, wrong: str, field: str) -> None:
     assert any(field in fault for fault in _faults_with(file, right, wrong))
 
 
@@ -180,7 +180,7 @@ def _settings_of(folder: Path) -> str:
     return str(container(agent)["envFrom"][0]["configMapRef"]["name"])
 
 
-def test_what_kustomize_says_is_the_error() -> None:
+def test_an_error_of_kustomize_is_passed_on() -> None:
     with copied() as folder:
         (folder / "base/agent.yaml").unlink()
         with pytest.raises(CannotRender, match=r"agent\.yaml"):

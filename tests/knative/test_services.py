@@ -1,4 +1,4 @@
-"""The manifests, the code and the gateway say the same of each function."""
+"""The manifests, the code and the gateway agree about each function."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ from tests.knative.rendering import FOLDER, container, overlays, render, scaling
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
 #: Those whose requests are runs.
 ANSWERING = ("agent", "runner")
-#: The most a cluster allows unless told otherwise (`max-revision-timeout-seconds`).
+#: The most a cluster allows by default (`max-revision-timeout-seconds`).
 _LONGEST_SECONDS = 600
 #: queue-proxy waits so long without a new request before SIGTERM (knative.dev/pkg/network/handlers/drain.go).
 _DRAIN_SECONDS = 30
@@ -90,7 +90,7 @@ def test_a_function_gets_what_it_requires(overlay: Overlay, function: str) -> No
     secrets = overlay.secrets(function)
     required = {name.upper() for name in app.requires}
     if function in ANSWERING:
-        # What TOOLS_URL, which they all get, asks of them.
+        # Required by TOOLS_URL, which all of them get.
         required.add("INTERNAL_SIGNING_KEY")
     certain = {name for name, key in secrets.items() if not key.get("optional")}
     assert required <= certain | {name for name, value in overlay.plain.items() if value}
@@ -113,11 +113,11 @@ def test_a_function_gets_no_secret_of_another(overlay: Overlay) -> None:
     assert len(set(signing)) == 3, "each signs with a key of its own"
 
 
-def test_the_example_has_the_keys_that_are_asked_for(overlay: Overlay) -> None:
+def test_the_example_has_exactly_the_required_keys(overlay: Overlay) -> None:
     example = yaml.safe_load((FOLDER / "secrets.example.yaml").read_text())
-    asked = [each for f in FUNCTIONS for each in overlay.secrets(f).values()]
-    assert {each["name"] for each in asked} == {example["metadata"]["name"]}
-    assert {each["key"] for each in asked} == example["stringData"].keys()
+    required = [each for f in FUNCTIONS for each in overlay.secrets(f).values()]
+    assert {each["name"] for each in required} == {example["metadata"]["name"]}
+    assert {each["key"] for each in required} == example["stringData"].keys()
     command = (ROOT / "docs/knative.md").read_text()
     assert all(f"--from-literal={key}=" in command for key in example["stringData"])
 
@@ -133,7 +133,7 @@ def test_deadlines_are_below_timeouts(overlay: Overlay) -> None:
     for function in ANSWERING:
         # A sender of a delivery waits for 30 s more than the run may take.
         assert deadline + 30 < overlay.spec(function)["timeoutSeconds"]
-        # A run that began just before SIGTERM ends by itself, or at its own deadline.
+        # A run that started just before SIGTERM ends by itself, or at its own deadline.
         assert deadline < _grace(overlay, function) - overlay.seconds("STOP_HANDOVER_SECONDS")
     assert overlay.seconds("MODEL_TURN_SECONDS") < deadline
     assert overlay.seconds("TOOL_SECONDS") < overlay.spec("tools")["responseStartTimeoutSeconds"]
@@ -193,7 +193,7 @@ def test_nothing_runs_while_nothing_happens(overlay: Overlay) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_key_is_law_or_the_functions_own(function: str) -> None:
+def test_a_setting_is_common_to_all_functions_or_of_one(function: str) -> None:
     law = _values("every-function")
     own = _values(function)
     assert not {key for key in law & own if not key.endswith((".kind", ".apiVersion", ".name"))}

@@ -1,4 +1,4 @@
-"""Who may import whom, who owns which vendor, and how large things may grow."""
+"""Rules of imports between packages, of vendors' owners, and of the size of code."""
 
 import ast
 import re
@@ -66,7 +66,7 @@ def test_shared_holds_packages_and_the_handler_of_lambda() -> None:
 
 
 @pytest.mark.parametrize("path", sources("shared"), ids=name)
-def test_shared_imports_only_what_is_below_it(path: Path) -> None:
+def test_a_package_of_shared_imports_only_packages_below_it(path: Path) -> None:
     own = package(path)
     for imported in imports(path):
         parts = imported.split(".")
@@ -78,7 +78,7 @@ def test_shared_imports_only_what_is_below_it(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", sources("shared", "functions", "local", "knative", "bench"), ids=name
 )
-def test_a_package_is_used_by_what_its_face_names(path: Path) -> None:
+def test_a_package_is_used_only_through_the_names_in_its_face(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert not [a.name for a in node.names if a.name.startswith("shared")], node.lineno
@@ -116,21 +116,21 @@ def test_a_function_imports_shared_and_itself(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sources("shared", "functions"), ids=name)
-def test_a_vendor_has_one_owner(path: Path) -> None:
+def test_a_vendors_library_is_imported_by_one_owner(path: Path) -> None:
     for imported in imports(path):
         owner = OWNERS.get(imported.partition(".")[0])
         assert owner in (None, name(path)), imported
 
 
 @pytest.mark.parametrize("package", NO_HTTP)
-def test_what_executes_runs_knows_no_http_framework(package: str) -> None:
+def test_packages_that_execute_runs_import_no_http_framework(package: str) -> None:
     for path in sources(f"shared/{package}"):
         vendors = {imported.partition(".")[0] for imported in imports(path)}
         assert not vendors & {"fastapi", "starlette", "uvicorn"}, path
 
 
 @pytest.mark.parametrize("path", sources("shared", "functions"), ids=name)
-def test_ag_ui_is_spoken_in_one_place(path: Path) -> None:
+def test_ag_ui_is_implemented_in_one_place(path: Path) -> None:
     if not name(path).startswith("functions/agent/"):
         code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL)
         assert not AG_UI.search(code)
@@ -148,10 +148,10 @@ def test_no_test_file_is_imported(path: Path) -> None:
 
 def test_nothing_happens_at_import_and_nothing_heavy_is_imported() -> None:
     modules = [name(path)[:-3].replace("/", ".") for path in sources("shared", "functions")]
-    # Lambda's module is imported by nobody but Lambda.
+    # Only Lambda imports Lambda's module.
     left_out = ("__main__", "shared.aws")
     wanted = [m.removesuffix(".__init__") for m in modules if not m.endswith(left_out)]
-    # Who reads the environment is ruff's to tell (TID251).
+    # Ruff checks which modules read the environment (TID251).
     script = f"""
 import socket, sys, threading
 socket.socket.connect = socket.socket.bind = None

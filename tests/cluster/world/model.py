@@ -1,7 +1,7 @@
-"""A model's server of the standard library alone, to be run in any Python image: what its user says is what it does.
+"""A model's server of the standard library alone, to be run in any Python image; the user's message is its command.
 
 `count 40 250` streams `1 2 ... 40`, a number every 250 ms; all else is answered at once. A name may follow, so that two
-users do not say the same: `GET /requests` has how often each text came.
+users' messages differ: `GET /requests` has how often each text came.
 """
 
 import json
@@ -32,20 +32,20 @@ class Model(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        said = [_text(each["content"]) for each in request["messages"] if each["role"] == "user"]
+        texts = [_text(each["content"]) for each in request["messages"] if each["role"] == "user"]
         with _counting:
-            _requests[said[-1]] += 1
+            _requests[texts[-1]] += 1
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         # The end of the connection is the end of the answer.
         self.send_header("connection", "close")
         self.end_headers()
-        for event in _events(said[-1]):
+        for event in _events(texts[-1]):
             self.wfile.write(b"data: " + event.encode() + b"\n\n")
             self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
-        """Nothing: thousands of answers say the same."""
+        """Nothing: thousands of lines would be the same."""
 
 
 def _text(content: object) -> str:
@@ -55,16 +55,16 @@ def _text(content: object) -> str:
     return str(content)
 
 
-def _events(said: str) -> Iterator[str]:
-    for word in _words(said):
+def _events(text: str) -> Iterator[str]:
+    for word in _words(text):
         yield _chunk({"content": word}, None)
     yield _chunk({}, "stop")
     yield json.dumps({**_HEAD, "choices": [], "usage": _USAGE})
     yield "[DONE]"
 
 
-def _words(said: str) -> Iterator[str]:
-    match said.split():
+def _words(text: str) -> Iterator[str]:
+    match text.split():
         case ["count", last, pause, *_]:
             for number in range(1, int(last) + 1):
                 yield str(number) if number == 1 else f" {number}"

@@ -61,16 +61,16 @@ const scenarios: Record<string, () => Promise<void>> = {
     agent.addMessage(
       user(`call: delete_note {"id": "${crypto.randomUUID()}"}`),
     );
-    let asked: { id: string; toolCallId?: string }[] = [];
+    let interrupts: { id: string; toolCallId?: string }[] = [];
     await agent.runAgent({ runId: crypto.randomUUID() }, {
       onRunFinishedEvent: ({ event }) => {
         if (event.outcome?.type === "interrupt") {
-          asked = event.outcome.interrupts;
+          interrupts = event.outcome.interrupts;
         }
       },
     });
-    report("asked", asked);
-    const resume = asked.map(({ id }) => ({
+    report("interrupts", interrupts);
+    const resume = interrupts.map(({ id }) => ({
       interruptId: id,
       status: "resolved",
       payload: { approved: true },

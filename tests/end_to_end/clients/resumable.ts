@@ -49,8 +49,8 @@ const scenarios: Record<string, () => Promise<void>> = {
     const threadId = crypto.randomUUID();
     const conversation = new Conversation();
     const note = crypto.randomUUID();
-    const asking = { threadId, messages: [user(`call: delete_note {"id": "${note}"}`)] };
-    for await (const received of agent.run(asking)) conversation.apply(received);
+    const input = { threadId, messages: [user(`call: delete_note {"id": "${note}"}`)] };
+    for await (const received of agent.run(input)) conversation.apply(received);
     report(conversation.interrupts.map(({ reason, message }) => [reason, message]));
     const resume = conversation.interrupts.map((interrupt) => approve(interrupt));
     for await (const received of agent.run({ threadId, resume })) conversation.apply(received);
