@@ -112,7 +112,7 @@ class LiveRun:
             self._task.cancel()
 
     def executed_by(self, task: "asyncio.Task[Any] | None") -> None:
-        """Set the task that `cancel` and a lost lease end; None while the run is released."""
+        """Set the task that `cancel` and a lost lease end; None while the run is released or its end committed."""
         self._task = task
 
     @property

@@ -198,3 +198,23 @@ async def test_a_cancel_while_the_ending_is_in_flight_changes_nothing(desk: Desk
 
     await desk.live.settle()
     assert (await desk.ending())["status"] == "completed"
+
+
+async def test_a_cancel_while_a_failure_is_on_its_way_changes_nothing(desk: Desk) -> None:
+    run = desk.live.leased.run_id
+
+    async def has_ending() -> bool:
+        return desk.live.has_ending
+
+    async with desk.database.owner() as owner:
+        async with owner.transaction():
+            # A locked row is busy: the ending waits for the next tick, and the next.
+            await owner.execute("select from agent.lease where run_id = $1 for update", run)
+            task = asyncio.ensure_future(desk.answer([ModelFailed("x", "x", retryable=False)]))
+            desk.live.executed_by(task)
+            await eventually(has_ending)
+            desk.live.cancel()
+        await task
+
+    assert desk.live.is_settled
+    assert (await desk.ending())["status"] == "failed"
