@@ -49,7 +49,10 @@ class Dispatcher:
         return bool(self._address)
 
     def send(self, run_id: str, *, is_marked: bool = False) -> None:
-        """Send a run in the background, unless it was sent within the last minute. A sweep repeats what fails."""
+        """Send a run in the background, unless it was sent within the last minute. A sweep repeats what fails.
+
+        While it is being sent, another call has it sent again afterwards, if it waits then.
+        """
         if run_id in self.sending:
             self._repeated.add(run_id)
             return
@@ -58,8 +61,13 @@ class Dispatcher:
 
     async def _send(self, run_id: str, *, is_marked: bool) -> None:
         with self._noted(run_id), suppress(Unavailable):
-            if is_marked or await self._mark(run_id):
+            while is_marked or await self._mark(run_id):
+                self._repeated.discard(run_id)
                 await self._deliver(run_id)
+                if run_id not in self._repeated:
+                    return
+                # Its attempt may have been here, and have released it.
+                is_marked = False
 
     async def _mark(self, run_id: str) -> bool:
         """Mark a run as sent. A refusal counts only if nothing happened meanwhile that made it wrong."""

@@ -103,6 +103,28 @@ async def test_a_run_that_becomes_free_while_its_mark_is_refused_is_still_sent(
     assert sent == ["run"]
 
 
+async def test_a_run_that_is_released_during_its_own_delivery_is_sent_again_after_it(
+    database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may execute what it sent: the attempt's end sends the run on while its delivery is still open."""
+
+    async def mark(_: WaitingRuns, run_id: str) -> bool:
+        return True
+
+    monkeypatch.setattr(WaitingRuns, "mark", mark)
+    async with (
+        silent_runner() as (address, deliveries),
+        dispatching(database, model, runner_url=address) as dispatcher,
+    ):
+        dispatcher.send("run")
+        await eventually(lambda: asyncio.sleep(0, len(deliveries) == 1))
+        dispatcher.send("run")
+        deliveries[0].write(b"HTTP/1.1 204 -\r\nconnection: close\r\n\r\n")
+        deliveries[0].close()
+
+        await eventually(lambda: asyncio.sleep(0, len(deliveries) == 2))
+
+
 async def test_a_delivery_ends_with_its_attempt_and_not_with_the_next_one(
     agent: Served, database: TestDatabase, model: ModelServer
 ) -> None:
