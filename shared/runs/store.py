@@ -13,13 +13,13 @@ from shared.core import (
     Answer,
     Item,
     Json,
-    RunEvent,
+    LogEvent,
     RunNotFound,
     Settings,
     Snapshot,
     ThreadBusy,
     Usage,
-    decode_known,
+    decode,
     problem_of,
 )
 from shared.database import Database, Refused
@@ -68,7 +68,7 @@ class Leased:
     claims: Json
     request: Json
     items: list[Item]
-    events: list[RunEvent]
+    events: Sequence[LogEvent]
     #: When the lease was requested (`time.monotonic`): it may be older than the answer.
     since: float
     #: Calls that were started and have no result: the id of the item that each one's result would be.
@@ -83,7 +83,7 @@ class Leased:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], since: float) -> Self:
-        events = [event for part in row["events"] or () for event in decode_known(part)]
+        events = [event for part in row["events"] or () for event in decode(part)]
         plain = {
             n: row[n]
             for n in ("run_id", "client_run_id", "client_thread_id", "token", "attempt", "base")

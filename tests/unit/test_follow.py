@@ -1,8 +1,10 @@
 """Which events of a log a reader may get without a snapshot."""
 
 from shared.core.events import EventType, RunEvent
+from shared.core.json import Json
 from shared.runs.feed import Feed
 from shared.runs.reader import _sound
+from shared.runs.store import Leased
 
 
 def event(attempt: int, seq: int, type_: EventType = "item.delta") -> RunEvent:
@@ -38,3 +40,32 @@ async def test_an_ending_closes_a_feed_and_nothing_else_does() -> None:
 
     assert feed.is_closed
     assert [[e.seq for e in news] async for news in feed.after(5, 60)] == [[6]]
+
+
+async def test_a_claim_s_event_of_a_newer_version_keeps_its_place_in_the_feed() -> None:
+    lease = {
+        "run_id": "r",
+        "client_run_id": "1",
+        "client_thread_id": "t",
+        "token": "x",
+        "attempt": 1,
+    }
+    types = enumerate(("run.placed", "run.started"), 2)
+    events: list[Json] = [
+        {"attempt": 1, "seq": n, "type": t, "item_id": None, "data": {}} for n, t in types
+    ]
+    more = {
+        "base": 1,
+        "last_seq": 3,
+        "claims": {},
+        "request": {},
+        "items": [],
+        "unfinished_calls": {},
+    }
+    leased = Leased.from_row({**lease, **more, "events": events}, since=0.0)
+    feed = Feed(base=leased.base)
+    feed.publish(leased.events)
+    feed.publish([event(1, 4)])
+    feed.close()
+
+    assert [[e.seq for e in news] async for news in feed.after(3, 60)] == [[4]]
