@@ -186,7 +186,11 @@ class RunStore:
     async def claim(self, run_id: str) -> "Leased | Suspected | Over | None":
         """Claim a run that waits. None: another process holds it, or it does not wait."""
         since = monotonic()
-        row = await self._call("claim_run", run_id, self._lease, self._limits)
+        try:
+            row = await self._call("claim_run", run_id, self._lease, self._limits)
+        except RunNotFound:
+            # Its thread was deleted in this moment: the next claim cancels the run.
+            return None
         if row is None or "token" in row:
             return row and Leased.from_row(row, since)
         return Suspected() if "suspected" in row else Over(row["next_run"])

@@ -188,7 +188,11 @@ begin
     return v_lease;
   end if;
   perform agent.act_as(v_lease -> 'claims');
-  select * into strict v_run from agent.run where id = p_run;
+  select * into v_run from agent.run where id = p_run;
+  if not found then
+    -- Its thread was deleted while this claim waited for it. The next claim cancels the run.
+    raise exception using errcode = 'AF001', message = 'run_not_found';
+  end if;
   select client_thread_id into strict v_client_thread_id from agent.thread where id = v_run.thread_id;
   if (v_lease ->> 'attempt')::integer = 1 then
     update agent.item set superseded_at = now()

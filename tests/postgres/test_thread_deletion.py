@@ -6,10 +6,13 @@ from datetime import timedelta
 import pytest
 
 from shared.core.json import Json
+from shared.core.settings import Settings
 from shared.database.pool import Database, Refused
+from shared.runs.store import Over, RunStore
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, run_input
+from tests.fixtures.waiting import until_true
 from tests.postgres.holders import LEASE, append, begin, entry, expire, message, row, run_request
 
 _LIMITS: Json = {"daily_tokens": 0, "max_hours": 24}
@@ -196,3 +199,20 @@ async def test_a_deletion_gives_no_new_tokens(
         await db.call(
             "start_run", user, run_request(run="x"), LEASE, {**_LIMITS, "daily_tokens": 70}
         )
+
+
+async def test_a_claim_that_waits_for_a_deletion_takes_no_run(
+    database: TestDatabase, db: Database, user: Json
+) -> None:
+    leased = await begin(db, user)
+    await expire(database, leased)
+    store = RunStore(db, Settings(takeover_grace_seconds=0.0))
+    async with database.owner() as owner, owner.transaction():
+        await owner.execute("update agent.thread set deleted_at = now()")
+        claim = asyncio.ensure_future(store.claim(leased["run_id"]))
+        await until_true(database, "exists (select from pg_locks where not granted)")
+    assert await claim is None
+
+    assert await store.claim(leased["run_id"]) == Over(None)
+    async with database.owner() as owner:
+        assert await owner.fetchval("select status from agent.run") == "cancelled"
