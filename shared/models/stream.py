@@ -51,7 +51,7 @@ class StreamReader(ABC):
                     self.read_data(line[5:].strip(), events)
         except ModelFailed as failed:
             self._failed, self.is_over = failed, True
-        except (AttributeError, TypeError):
+        except (AttributeError, TypeError, RecursionError):
             self._failed, self.is_over = _garbage(), True
         return events
 
