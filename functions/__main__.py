@@ -2,8 +2,10 @@
 
 import asyncio
 import importlib
+import logging
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -95,7 +97,12 @@ def main(arguments: list[str]) -> int:
         timeout_keep_alive=120,
     )
     server = Server(config, app)
-    server.run()
+    # One sentence reports a wrong setting; the traceback that uvicorn logs for it would hide that sentence.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: app.invalid_settings is None)
+    with suppress(SystemExit):
+        server.run()
+    if app.invalid_settings:
+        sys.stderr.write(f"{app.invalid_settings}\n")
     return 0 if server.started else 1
 
 

@@ -59,7 +59,7 @@ class Database:
         self._ready_until = 0.0
         self._url = url = settings.supabase_database_url
         # A transaction pooler may send each statement to another server, which has not prepared it.
-        self._cached = 0 if urlsplit(url).port == _TRANSACTION_POOLER_PORT else 256
+        self._cached = 0 if _port_of(url) == _TRANSACTION_POOLER_PORT else 256
         self._connections = settings.database_connections
         #: Opens the pool with the first use; its library is imported off the event loop.
         self._open: Once[tuple[Any, type]] = Once(self._opened)
@@ -206,6 +206,16 @@ class Database:
                 " ALLOW_BYPASSRLS_LOGIN=1 where a pooler admits no other."
             )
         self._checked = True
+
+
+def _port_of(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        # The error quotes what may be a part of the password.
+        raise InvalidSettings(
+            "SUPABASE_DATABASE_URL is not a URL: encode special characters of its password (%2F for /)."
+        ) from None
 
 
 def _import() -> tuple[type, type]:

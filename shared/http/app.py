@@ -11,7 +11,16 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.responses import JSONResponse
 
 from shared.auth import Principal
-from shared.core import METRICS, Grace, Settings, configure_logging, exporting, loading, logger
+from shared.core import (
+    METRICS,
+    Grace,
+    InvalidSettings,
+    Settings,
+    configure_logging,
+    exporting,
+    loading,
+    logger,
+)
 from shared.database import Database
 from shared.http.context import Context
 from shared.http.problems import HANDLERS, crashed
@@ -40,6 +49,8 @@ class Function(FastAPI):
         self.requires = requires
         self.process: Process | None = None
         self.services: Any = None
+        #: Why the function did not start, if a setting cannot be used.
+        self.invalid_settings: str | None = None
 
 
 def create_app(
@@ -63,13 +74,20 @@ def create_app(
         used.require(*requires)
         configure_logging(name, used.log_level)
         # Traces first, and so last at the end: they tell of all the others.
-        async with exporting(name, used, METRICS), _process(name, used, serves_users) as process:
-            process.after_ready.insert(0, partial(_build_routes, app))
-            async with build(process) as services, _loading(process.after_ready):
-                app.process, app.services = process, services
-                logger.info("function.ready")
-                yield
-                await process.finish()
+        try:
+            async with (
+                exporting(name, used, METRICS),
+                _process(name, used, serves_users) as process,
+            ):
+                process.after_ready.insert(0, partial(_build_routes, app))
+                async with build(process) as services, _loading(process.after_ready):
+                    app.process, app.services = process, services
+                    logger.info("function.ready")
+                    yield
+                    await process.finish()
+        except InvalidSettings as error:
+            app.invalid_settings = str(error)
+            raise
 
     app = Function(name, requires, lifespan=lifespan, telemetry=_NOT_FASTAPIS)
     app.include_router(_health)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.auth import Verifier, load_verification
-from shared.core import Grace, Once, Settings
+from shared.core import Grace, InvalidSettings, Once, Settings
 from shared.database import Database
 
 
@@ -39,16 +39,23 @@ class Process:
 
 
 def users_verifier(name: str, settings: Settings) -> Verifier:
-    """Verifies both proofs of a request: the user's token, and the gateway's assertion for this function."""
+    """Verifies both proofs of a request: the user's token, and the gateway's assertion for this function.
+
+    Raises:
+        InvalidSettings: a key or the secret cannot be used.
+    """
     issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
-    return Verifier(
-        function=name,
-        issuer=issuer,
-        gateway_keys=settings.gateway_public_keys,
-        jwks=settings.supabase_jwks or None,
-        jwks_url=f"{issuer}/.well-known/jwks.json",
-        legacy_secret=settings.legacy_jwt_secret or None,
-    )
+    try:
+        return Verifier(
+            function=name,
+            issuer=issuer,
+            gateway_keys=settings.gateway_public_keys,
+            jwks=settings.supabase_jwks or None,
+            jwks_url=f"{issuer}/.well-known/jwks.json",
+            legacy_secret=settings.legacy_jwt_secret or None,
+        )
+    except ValueError as error:
+        raise InvalidSettings(str(error)) from None
 
 
 async def load_signatures() -> None:
