@@ -7,7 +7,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TEXT = {".py", ".sql", ".md", ".ts", ".js", ".yaml", ".toml", ".css", ".html", ".svg", ".env", ""}
+#: Recorded streams (.sse) and golden data (.json) are not prose.
+TEXT = {
+    ".py",
+    ".sql",
+    ".md",
+    ".ts",
+    ".js",
+    ".mjs",
+    ".yaml",
+    ".toml",
+    ".css",
+    ".html",
+    ".svg",
+    ".env",
+    "",
+}
 #: Words of the first draft's dialect, and what to write instead.
 BANNED = {
     r"asked|asking": "request, query, question",
@@ -18,19 +33,13 @@ BANNED = {
     r"gives? back|given back|gave back": "release, return",
     r"takes? up|taken up|took up": "claim, execute",
 }
-#: Files that are not ours to word, or not yet: recorded streams, and the prose of tests.
-EXEMPT = ("tests/",)
 
 
 def texts() -> list[Path]:
     names = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    return [
-        ROOT / name
-        for name in names
-        if Path(name).suffix in TEXT and not name.startswith(EXEMPT) and (ROOT / name).is_file()
-    ]
+    return [ROOT / name for name in names if Path(name).suffix in TEXT and (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("path", texts(), ids=lambda path: path.relative_to(ROOT).as_posix())
