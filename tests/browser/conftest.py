@@ -30,10 +30,10 @@ def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="package")
 def browser(page_stack: Stack) -> Iterator[Browser]:
-    """Started last and ended first: while Playwright runs, no other event loop can in this thread."""
+    """Started last and ended first: while Playwright runs, no other event loop can run in this thread."""
     del page_stack
     chromium = shutil.which("chromium") or unavailable("chromium is not installed")
-    # Root has no sandbox, and nothing here is on the web.
+    # Chromium has no sandbox for root; these pages are local.
     options = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
     expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:

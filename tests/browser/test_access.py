@@ -27,7 +27,7 @@ print("a long line that has to be scrolled, because it does not fit a phone of 3
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    """The source of axe-core, as npm has it."""
+    """The source of axe-core, from npm."""
     script = 'import axe from "npm:axe-core@4.14.1"; console.log(axe.source)'
     command = [find_deno(), "eval", "--no-lock", "--quiet", script]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout

@@ -59,7 +59,7 @@ class Visitor:
         return self.page.url.rpartition("/")[2]
 
     def token(self, user: str) -> str:
-        """A token, as the page gets it."""
+        """A token, requested as the page does it."""
         options = {"headers": {"x-playground": "1"}, "method": "POST"}
         script = "([user, options]) => fetch(`/local/token/${user}`, options).then(a => a.json())"
         return str(self.page.evaluate(script, [user, options])["token"])
@@ -77,7 +77,7 @@ class Visitor:
 
     @property
     def complaints(self) -> list[str]:
-        """What was written to the console and not forgiven."""
+        """The messages of the console that no test ignored."""
         return [c for c in self._logged if not any(text in c for text in self._forgiven)]
 
     def _hear(self, message: ConsoleMessage) -> None:

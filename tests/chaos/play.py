@@ -38,12 +38,12 @@ _DATABASE = "chaos"
 
 @dataclass(frozen=True)
 class Play:
-    """The parameters of a play. `tell` gets progress lines."""
+    """The parameters of a play. `progress` gets lines for the user."""
 
     kills: int
     seed: int
     clients: int
-    tell: Callable[[str], None]
+    progress: Callable[[str], None]
 
 
 @dataclass
@@ -89,14 +89,14 @@ async def _play(what: Play, server: Server, folder: Path) -> Report:
             random.Random(f"{what.seed} saboteur"),  # noqa: S311  # it must be the same again
             LEASE,
             stage.owner,
-            what.tell,
+            what.progress,
         )
         stop = asyncio.Event()
         talking = [asyncio.ensure_future(client.talk(stop)) for client in clients]
         sweeping = asyncio.ensure_future(_sweep(stage.runner))
         await saboteur.work(what.kills)
         stop.set()
-        what.tell("waiting for all runs to end")
+        what.progress("waiting for all runs to end")
         await asyncio.gather(*talking)
         await _settle(stage.owner)
         sweeping.cancel()

@@ -48,7 +48,7 @@ class Saboteur:
     drawn: random.Random
     lease: float
     owner: "asyncpg.Pool[asyncpg.Record]"
-    tell: Callable[[str], None]
+    progress: Callable[[str], None]
     acts: Counter[str] = field(default_factory=Counter)
     victims: list[Victim] = field(default_factory=list)
     hit: set[tuple[str, int]] = field(default_factory=set)
@@ -61,7 +61,7 @@ class Saboteur:
                 await self.fleet.whole()
                 await asyncio.sleep(self.drawn.uniform(0.1, 1.2))
                 await self._act()
-                self.tell(f"{sum(self.acts.values())} of {kills} acts")
+                self.progress(f"{sum(self.acts.values())} of {kills} acts")
             await asyncio.sleep(self.lease * 3)
         finally:
             watching.cancel()

@@ -60,7 +60,7 @@ def _install_edge_deno(folder: Path) -> str:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skip, or fail where everything must run."""
+    """Skip the test, or fail it in CI, where no test may be skipped."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

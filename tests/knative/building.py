@@ -1,4 +1,4 @@
-"""The image, built without a registry: on a base that is made of this machine's own Python."""
+"""The image, built without a registry, on a base made of this machine's own Python."""
 
 import json
 import os
@@ -43,11 +43,11 @@ class Builder:
         return ["buildah", "--root", f"{self.folder}/images", "--runroot", f"{self.folder}/run"]
 
     def run(self, *arguments: str | Path, cwd: Path | None = None, given: str = "") -> str:
-        """One command of buildah; what it printed."""
+        """Run one command of buildah. Returns its output."""
         return _run(*self.command, *arguments, cwd=cwd, given=given)
 
     def make(self, checkout: Path, target: str, **variables: str) -> str:
-        """A target of a checkout's Makefile, with this builder."""
+        """Run a target of a checkout's Makefile with this builder."""
         given = {"BUILDER": " ".join(self.command), **variables}
         return _run("make", target, *(f"{k}={v}" for k, v in given.items()), cwd=checkout)
 
@@ -75,7 +75,7 @@ class Image:
         return dict(each.split("=", 1) for each in self.config["Env"])
 
     def command(self, *arguments: str, entry: list[str] | None = None) -> list[str]:
-        """A command that starts it as a container does that may not write: its user, its folder, its entry point."""
+        """The command that starts the image as a read-only container: with its user, folder and entry point."""
         entry = self.config["Entrypoint"] if entry is None else entry
         isolated = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
         inside = f'cd {self.config["WorkingDir"]} && exec "$@"'
@@ -87,7 +87,7 @@ class Image:
         ]
 
     def python(self, script: str) -> str:
-        """What a script prints inside."""
+        """The output of a script inside the image."""
         command = self.command(entry=["python", "-c", script])
         # The loader finds `chroot` by the machine's path, and `python` by the image's.
         return _run(*command, env={**self.environ, "PATH": f"{self.environ['PATH']}:/usr/sbin"})
@@ -98,7 +98,7 @@ def make_base(builder: Builder, name: str) -> None:
     root = builder.folder / "base"
     library = root / "usr/local/lib" / _PYTHON
     shutil.copytree(_PREFIX / "lib" / _PYTHON, library, ignore=_LEFT_OUT, symlinks=True)
-    # Of the environment the tests run in: a machine's own Python may have none.
+    # The pip of the tests' environment: a machine's own Python may have none.
     for each in Path(sysconfig.get_path("purelib")).glob("pip*"):
         shutil.copytree(each, library / "site-packages" / each.name)
     python = _copy(_PREFIX / "bin" / _PYTHON, root / "usr/local/bin" / _PYTHON)
@@ -110,7 +110,7 @@ def make_base(builder: Builder, name: str) -> None:
     certificates = "etc/ssl/certs/ca-certificates.crt"
     _copy(Path("/") / certificates, root / certificates)
     for needed in _libraries([_PREFIX / "bin" / _PYTHON, *programs, *library.rglob("*.so")]):
-        # A Python that is nowhere the loader looks brings its own library: beside the C library it is found.
+        # A Python outside the loader's paths has its own libpython: copied beside the C library it is found.
         own = needed.is_relative_to(_PREFIX)
         _copy(needed, root / (f"usr/lib/{needed.name}" if own else str(needed).lstrip("/")))
     (root / "tmp").mkdir()
@@ -119,7 +119,7 @@ def make_base(builder: Builder, name: str) -> None:
 
 
 def checkout(folder: Path) -> Path:
-    """A checkout with what an image is made of, and with what must not be in one."""
+    """A checkout with the files of an image, and with files that must not be in it."""
     for name in _CONTEXT:
         _copy(ROOT / name, folder / name)
     for name in ("functions", "shared"):

@@ -1,4 +1,4 @@
-"""A cluster of this machine's own, and `python -m knative` on it."""
+"""A fake cluster on this machine, and `python -m knative` for it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def run(cluster: FakeCluster) -> Run:
 
 @pytest.fixture
 def deployed(run: Run, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The same, on a cluster that has the bundle."""
+    """The same, with the bundle deployed."""
     assert run("deploy", "--image", FIRST) == 0
     capsys.readouterr()
     return run

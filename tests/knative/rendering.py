@@ -24,7 +24,7 @@ def components() -> list[str]:
 
 @contextmanager
 def copied() -> Iterator[Path]:
-    """A copy of `knative/`, to be changed."""
+    """A copy of `knative/` that a test may change."""
     with TemporaryDirectory() as parent:
         yield shutil.copytree(FOLDER, Path(parent) / "knative")
 

@@ -50,7 +50,7 @@ def _model(manifest: Json) -> type[BaseModel]:
     if group.endswith(".knative.dev"):
         package = "knative_serving" if name == "serving" else "knative_eventing"
     with warnings.catch_warnings():
-        # Their fields have names that their own base class has too.
+        # Names of their fields shadow names of their base class.
         warnings.simplefilter("ignore", UserWarning)
         module: Any = importlib.import_module(f"{_MODELS}.{package}.{name}.{version}")
     found: type[BaseModel] = getattr(module, manifest["kind"])
@@ -58,7 +58,7 @@ def _model(manifest: Json) -> type[BaseModel]:
 
 
 def _differences(place: str, written: object, known: object) -> Iterator[str]:
-    """What a schema did not take over as it was written."""
+    """The members that a schema dropped or changed."""
     match written, known:
         case dict(), dict():
             for name, value in written.items():

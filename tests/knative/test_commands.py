@@ -1,4 +1,4 @@
-"""`python -m knative` against a cluster of this machine's own: the commands, the client library and HTTP are real."""
+"""`python -m knative` against a fake cluster on this machine: the commands, the client library and HTTP are real."""
 
 import pytest
 import yaml
@@ -70,7 +70,7 @@ def test_rollback_of_a_failed_revision_keeps_the_serving_one(
 ) -> None:
     cluster.controllers.bad_images[SECOND] = "cannot be pulled"
     deployed("deploy", "--image", SECOND)
-    # Also should the image turn up.
+    # This holds even if the image appears later.
     assert deployed("rollback") == 0
     assert "agent: 100% agent-00001" in capsys.readouterr().out
     assert traffic_of(cluster) == [{"revisionName": "agent-00001", "percent": 100}]
@@ -112,7 +112,7 @@ def test_a_canary_gets_its_share_and_the_rest_stays(deployed: Run, cluster: Fake
     ]
     assert traffic_of(cluster) == split
     third = SECOND.replace("2" * 64, "3" * 64)
-    # The next canary stands against what serves, and not against the canary before it.
+    # The next canary is compared with the serving revision, not with the canary before it.
     assert deployed("deploy", "--image", third, "--canary", "25") == 0
     assert traffic_of(cluster)[0] == {"revisionName": "agent-00001", "percent": 75}
 

@@ -48,7 +48,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     builder.make(source, "image", PIP_CONFIG="pip.conf", **named)
     with builder.mounted(named["IMAGE"]) as built:
         yield built
-    # Hundreds of megabytes, which pytest would keep for three runs.
+    # Removed here: hundreds of megabytes, which pytest would keep for three runs.
     shutil.rmtree(folder)
 
 

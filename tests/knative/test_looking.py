@@ -23,7 +23,7 @@ _SPACE = "/api/v1/namespaces/agent-backend"
 
 
 def _concurrency(function: str) -> str:
-    """The target and the limit its manifest sets."""
+    """The target and the limit in its manifest."""
     template = yaml.safe_load((ROOT / f"knative/base/{function}.yaml").read_text())["spec"][
         "template"
     ]
@@ -119,7 +119,7 @@ def test_the_values_of_a_secret_are_never_shown(
 
 @pytest.fixture
 def pods(cluster: FakeCluster) -> None:
-    """Two of `agent`."""
+    """Two pods of `agent`."""
     for name in ("agent-1", "agent-2"):
         labels = {"serving.knative.dev/service": "agent"}
         cluster.put(f"{_SPACE}/pods/{name}", {"metadata": {"name": name, "labels": labels}})

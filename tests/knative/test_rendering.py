@@ -73,7 +73,7 @@ def _check_restricted(security: Json) -> None:
 
 
 def _containers(value: Any) -> Iterator[Json]:
-    """All containers, of whatever kind of object."""
+    """The containers of an object of any kind."""
     if isinstance(value, dict):
         yield from value.get("containers", [])
         value = list(value.values())
@@ -83,7 +83,7 @@ def _containers(value: Any) -> Iterator[Json]:
 
 @cache
 def _faults(manifest: str) -> tuple[str, ...]:
-    # The same object is in very many combinations.
+    # The same object occurs in very many combinations.
     return tuple(faults(json.loads(manifest)))
 
 
@@ -99,7 +99,7 @@ def test_pods_get_no_token_and_no_variables_of_their_neighbours() -> None:
 @pytest.mark.parametrize("path", _EXAMPLES, ids=lambda path: path.name)
 def test_a_cluster_accepts_the_examples(path: Path) -> None:
     for each in yaml.safe_load_all(path.read_text()):
-        # What a claim is made of is internal to Knative, and its models do not have it.
+        # The fields of a ClusterDomainClaim are internal to Knative, and its models lack them.
         assert each["kind"] == "ClusterDomainClaim" or not faults(each)
 
 
@@ -123,7 +123,7 @@ def test_a_cluster_accepts_the_examples(path: Path) -> None:
 )
 def test_a_misspelled_field_is_found(file: str, right: str, wrong: str) -> None:
     found = _faults_with(file, right, wrong)
-    # A schema names the field that is not there, or the one that is missing for it.
+    # A schema names the unknown field, or the required one that is missing.
     assert any(wrong.strip(":") in fault or f"{right.strip(':')}: " in fault for fault in found)
 
 

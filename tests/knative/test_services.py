@@ -43,7 +43,7 @@ class Overlay:
         return self.services[function]["spec"]["template"]["spec"]  # type: ignore[no-any-return]
 
     def secrets(self, function: str) -> dict[str, Json]:
-        """What a function gets of the Secret, by variable."""
+        """The keys of the Secret that a function gets, by variable."""
         return {
             each["name"]: each["valueFrom"]["secretKeyRef"]
             for each in container(self.services[function])["env"]
@@ -51,7 +51,7 @@ class Overlay:
         }
 
     def own(self, function: str) -> dict[str, str]:
-        """The settings that are a function's own, by variable."""
+        """The settings of this function alone, by variable."""
         env = container(self.services[function])["env"]
         return {each["name"]: each["value"] for each in env if "value" in each}
 
@@ -131,7 +131,7 @@ def test_the_configmap_has_settings_and_no_secret(overlay: Overlay) -> None:
 def test_deadlines_are_below_timeouts(overlay: Overlay) -> None:
     deadline = overlay.seconds("RUN_DEADLINE_SECONDS")
     for function in ANSWERING:
-        # A sender of a delivery waits for 30 s more than the run may take.
+        # The sender of a delivery waits 30 s longer than the run may take.
         assert deadline + 30 < overlay.spec(function)["timeoutSeconds"]
         # A run that started just before SIGTERM ends by itself, or at its own deadline.
         assert deadline < _grace(overlay, function) - overlay.seconds("STOP_HANDOVER_SECONDS")
@@ -159,7 +159,7 @@ def test_timeouts_are_in_order(overlay: Overlay, function: str) -> None:
     spec = overlay.spec(function)
     whole, idle = spec["timeoutSeconds"], spec["idleTimeoutSeconds"]
     start = spec["responseStartTimeoutSeconds"]
-    # Knative counts idleness from the request's arrival, when there was no byte yet.
+    # Before the first byte Knative counts idleness from the request's arrival.
     assert start <= idle <= whole <= _LONGEST_SECONDS
     assert start > overlay.seconds("DATABASE_SECONDS") * 2
     assert idle > overlay.seconds("KEEP_ALIVE_SECONDS") * 3
@@ -181,7 +181,7 @@ def test_concurrency_is_what_was_measured(overlay: Overlay, function: str) -> No
     assert limit["containerConcurrency"] == measured["concurrency"]
     assert measured["target"] < measured["concurrency"]
     if function in ANSWERING:
-        # Runs whose clients have left hold no request, and need room above those that do.
+        # Runs whose clients have left have no open request, and need room beyond the open ones.
         assert limit["containerConcurrency"] < overlay.seconds("MAX_LIVE_RUNS")
 
 

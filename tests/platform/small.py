@@ -24,7 +24,7 @@ def command(_: str) -> Sequence[str]:
 async def until(holds: Callable[[], object], *, seconds: float = 10) -> None:
     """Wait until a condition of another process or of the platform holds."""
     async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110  # nothing tells of it
+        while not holds():  # noqa: ASYNC110  # other processes have no event
             await asyncio.sleep(0.005)
 
 
