@@ -1,4 +1,4 @@
-"""What all tests share: a database each, a machine without a network, and a loop that nothing blocks."""
+"""Fixtures of all tests: a database for each, no network beyond this machine, and a check for blocking calls."""
 
 import signal
 import sys

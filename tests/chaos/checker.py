@@ -187,7 +187,7 @@ def _against_view(one: StartedRun, kept: Recorded) -> Iterable[str]:
 
 
 def _is_new(key: str, kept: Recorded) -> bool:
-    """Whether no run of the thread has this message: a snapshot shows those of earlier runs too."""
+    """Whether no run of the thread has this message: a snapshot also shows messages of earlier runs."""
     return not any(item["key"] == key for items in kept.items.values() for item in items)
 
 

@@ -43,7 +43,7 @@ class Fleet:
 
     @property
     def pods(self) -> list[Pod]:
-        """Those that take requests."""
+        """The pods that take requests."""
         return [
             pod for name in FUNCTIONS for pod in self.platform.pods(name) if pod.state == "ready"
         ]

@@ -54,7 +54,7 @@ class Saboteur:
     hit: set[tuple[str, int]] = field(default_factory=set)
 
     async def work(self, kills: int) -> None:
-        """All acts, each when there is something to break."""
+        """Perform all acts, each at a moment when there is something to break."""
         watching = asyncio.ensure_future(self._watch())
         try:
             while sum(self.acts.values()) < kills:

@@ -45,7 +45,7 @@ class ClusterBundle:
         return self.folder / "world"
 
     def write(self) -> None:
-        """All that is applied, except the Secrets."""
+        """All applied objects, except the Secrets."""
         shutil.copytree(ROOT / "knative", self.folder / "knative")
         shutil.copytree(_HERE / "world", self.world)
         shutil.copytree(_HERE / "overlay", self.overlay)
@@ -101,7 +101,7 @@ class ClusterBundle:
         self.kubectl("delete", "namespace", NAMESPACE, WORLD, "--ignore-not-found", "--wait")
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """What kubectl prints. It fails the test when kubectl fails."""
+        """Run kubectl and return its output. Fail the test when kubectl fails."""
         done = self._run_kubectl(*arguments, stdin=stdin)
         assert done.returncode == 0, f"kubectl {' '.join(arguments[:6])}: {done.stderr}"
         return done.stdout
@@ -118,7 +118,7 @@ class ClusterBundle:
         return self.kubectl("-n", WORLD, "exec", "deployment/postgres", "--", *psql).strip()
 
     def inside(self, script: str) -> str:
-        """What a Python script prints that runs in the cluster, in the other namespace."""
+        """Run a Python script in the cluster, in the other namespace. Returns its output."""
         return self.kubectl("-n", WORLD, "exec", "deployment/model", "--", *_PYTHON, script)
 
     def pods(self, function: str) -> list[Json]:

@@ -11,7 +11,7 @@ class Choice:
     """Each from an environment variable of this name with CLUSTER_ before it."""
 
     image: str
-    #: Of an ingress, where names do not resolve; requests then carry the name as Host.
+    #: The address of an ingress, if names do not resolve; requests then carry the name as Host.
     address: str = ""
     model_url: str = f"http://model.{WORLD}.svc.cluster.local:8080/v1"
     python_image: str = "python:3.12-slim"

@@ -43,7 +43,7 @@ def write_overlay(folder: Path, choice: Choice, components: Sequence[str]) -> No
 
 
 def _image(name: str, image: str) -> dict[str, str]:
-    # As a whole: the names that stand for images have no tag that kustomize would add.
+    # The whole reference is replaced: the names that stand for images have no tag that kustomize could set.
     return {"name": name, "newName": image}
 
 

@@ -19,7 +19,7 @@ class NewPerson(Protocol):
 
 @asynccontextmanager
 async def people_of(bundle: ClusterBundle) -> AsyncIterator[NewPerson]:
-    """What adds users, until the block ends."""
+    """A function that adds users, until the block ends."""
     clients: list[httpx.AsyncClient] = []
 
     async def new_person(function: str = "agent") -> Person:

@@ -107,7 +107,7 @@ def _environ(settings: Settings, made: Rehearsal, port: int) -> dict[str, str]:
 
 
 def is_there(address: str) -> bool:
-    """Whether a server answers there, and well."""
+    """Whether a server answers there without an error."""
     try:
         return httpx.get(address).is_success
     except httpx.TransportError:

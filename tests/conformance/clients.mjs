@@ -1,4 +1,5 @@
-// What an official JavaScript client makes of the server: `node clients.mjs <folder of node_modules> <which> <url> <token>`.
+// Calls the server with an official JavaScript client, and prints the results.
+// Usage: `node clients.mjs <folder of node_modules> <which> <url> <token>`.
 import { createRequire } from "node:module";
 
 const [folder, which, url, token] = process.argv.slice(2);

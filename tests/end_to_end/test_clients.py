@@ -25,7 +25,7 @@ def deno(script: str, *arguments: str) -> str:
 
 
 def http_agent(stack: Stack, scenario: str) -> list[Any]:
-    """What the official AG-UI client reports: types and messages, in turn."""
+    """Run a scenario with the official AG-UI client. Returns its reports (types, messages), in order."""
     output = deno("http_agent.ts", stack.gateway, stack.token(), scenario)
     return [next(iter(json.loads(line).values())) for line in output.splitlines()]
 

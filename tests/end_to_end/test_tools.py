@@ -106,7 +106,7 @@ def test_an_interrupt_can_be_approved_after_a_restart_of_every_process(
 
 
 async def all_rows(url: str) -> dict[str, str]:
-    """All that schema `agent` holds, by table."""
+    """All rows of schema `agent`, by table."""
     connection = await asyncpg.connect(url)
     try:
         tables = await connection.fetch(

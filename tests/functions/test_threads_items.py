@@ -1,4 +1,4 @@
-"""What is in a thread: pages of items in both directions, runs, and the log of a run."""
+"""The contents of a thread: pages of items in both directions, runs, and the log of a run."""
 
 import json
 from uuid import uuid4

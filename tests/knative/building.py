@@ -19,7 +19,7 @@ _PREFIX = Path(sys.base_prefix)
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 #: The programs of Debian that the Dockerfile uses.
 _PROGRAMS = ("sh", "ls", "rm", "dirname")
-#: What wheels may take for granted on any Linux, besides what Python itself needs.
+#: Libraries that wheels may expect on any Linux, besides those that Python itself needs.
 _RUNTIMES = re.compile(r"lib(gcc_s|stdc\+\+|dl|rt|pthread|util|resolv|nss_\w+)\.so\.\d+")
 _LEFT_OUT = shutil.ignore_patterns(
     "__pycache__", "site-packages", "test", "tests", "config-*", "*.a", "_tkinter.*", "_curses*"

@@ -16,13 +16,13 @@ from shared.core.settings import Settings
 from tests.knative.rendering import FOLDER, container, overlays, render, scaling, services
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
-#: Those whose requests are runs.
+#: The functions whose requests are runs.
 ANSWERING = ("agent", "runner")
 #: The most a cluster allows by default (`max-revision-timeout-seconds`).
 _LONGEST_SECONDS = 600
 #: queue-proxy waits so long without a new request before SIGTERM (knative.dev/pkg/network/handlers/drain.go).
 _DRAIN_SECONDS = 30
-#: What stays between the end of the grace and SIGKILL.
+#: Seconds between the end of the grace and SIGKILL.
 _EXIT_SECONDS = 15
 #: Clients of the smallest pooler.
 _POOLER_CLIENTS = 200

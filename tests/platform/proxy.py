@@ -12,7 +12,7 @@ from yarl import URL
 from tests.platform.rules import Rules
 
 LOOPBACK = "127.0.0.1"
-#: Of a header or a request line: Go's limit for all headers.
+#: Limit of a header or a request line in bytes: Go's limit for all headers.
 _HEADER_BYTES = 1 << 20
 #: Headers between the two ends of one connection, and headers that a proxy sets itself.
 _OWN_HEADERS = frozenset(

@@ -37,7 +37,7 @@ class Revision:
         self._turn = 0
 
     def pods(self) -> list[Pod]:
-        """Those that still have a process, or soon will."""
+        """The pods that have a process, or soon will."""
         return [pod for pod in self.every_pod if pod.state != "gone"]
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:

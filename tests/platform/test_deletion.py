@@ -13,7 +13,7 @@ from tests.platform.rules import Rules
 from tests.platform.small import LATE, ready_pod, streaming, until
 from tests.platform.stand_in import Platform
 
-#: It stays unless it is deleted, and stops within a test.
+#: The pod stays unless it is deleted, and stops within a test.
 RULES = replace(Rules(), window=60, quiet=0.4, grace=20, tick=0.02)
 
 

@@ -44,7 +44,7 @@ _SEEN = "select jsonb_build_object('uid', auth.uid(), 'role', current_user, 'jwt
 @pytest.fixture
 async def one(database: TestDatabase) -> AsyncIterator[Database]:
     async with database.owner() as owner:
-        # What `act_as` leaves for the rest of its transaction.
+        # The settings that `act_as` makes for the rest of its transaction.
         await owner.execute(
             "create function agent.acted_as(p jsonb) returns jsonb language plpgsql as"
             f" $$ begin perform agent.act_as(p); return ({_SEEN}); end $$"

@@ -47,7 +47,7 @@ def sources(*folders: str) -> list[Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """What a module imports, wherever in it, as dotted names."""
+    """The imports of a module, also those inside functions, as dotted names."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -123,7 +123,7 @@ def text_of(log: list[RunEvent], item: str | None) -> str:
 
 
 def snapshot_of(log: list[RunEvent]) -> Snapshot:
-    """What the database would show of a log's prefix."""
+    """The snapshot that the database returns for a log's prefix."""
     done = {e.item_id for e in log if e.type in ("item.completed", "item.aborted")}
     kept = [e for e in log if e.type == "item.completed" and e.data["kind"] == "message"]
     items = [

@@ -49,7 +49,7 @@ class Model(BaseHTTPRequestHandler):
 
 
 def _text(content: object) -> str:
-    """Of a message that is text, or a list of parts."""
+    """The text of a message whose content is a string or a list of parts."""
     if isinstance(content, list):
         return "".join(part.get("text", "") for part in content)
     return str(content)
