@@ -52,7 +52,7 @@ class Projection:
         self._open: dict[str, str] = {}
         self._has_written = False
         # A client that comes back with a cursor has seen the run start.
-        self._resumes = self._has_begun = resumes
+        self._resumes = self._has_started = resumes
 
     @property
     def can_restart(self) -> bool:
@@ -68,15 +68,15 @@ class Projection:
                 # A newer version wrote it. To end the run here would tell the client something untrue.
                 skip = 0
                 continue
-            if event.type == "run.started" and self._has_begun:
+            if event.type == "run.started" and self._has_started:
                 continue
-            if event.ends_run and not self._has_begun:
+            if event.ends_run and not self._has_started:
                 written.append(_sse(self._started()))
             # The same for all readers, so it is encoded once.
             event.wire = event.wire or self._encode(event)
             written += event.wire[skip:]
             skip = 0
-            self._has_begun = self._has_begun or event.type != "run.queued"
+            self._has_started = self._has_started or event.type != "run.queued"
             if event.type != "item.delta":
                 self._note(event)
         return b"".join(written)
@@ -84,7 +84,7 @@ class Projection:
     def write_snapshot(self, snapshot: Snapshot) -> bytes:
         """The thread as it stands, in the order that re-attaching needs; open items continue with the next deltas."""
         frames = [] if self._has_written else [self._started()]
-        self._has_written = self._has_begun = True
+        self._has_written = self._has_started = True
         for item_id, kind in self._open.items():
             frames += [_boundary(name, item_id, {}) for name in _CLOSES[kind]]
         self._open = {}

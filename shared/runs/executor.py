@@ -108,13 +108,13 @@ class Executor:
                 raise ReleaseDue
             await self._execute(live)
         except ReleaseDue:
-            await self._give_back(live)
+            await self._release(live)
             return "stop" if self._leaves_between_turns or self._is_cutting else "deadline"
         except LeaseLost:
             pass
         return None
 
-    async def _give_back(self, live: LiveRun) -> None:
+    async def _release(self, live: LiveRun) -> None:
         # A cancel that comes now is for the next holder.
         live.executed_by(None)
         self._releasing.add(live.leased.run_id)
