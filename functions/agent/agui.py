@@ -15,7 +15,7 @@ from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
 
-#: A cursor of an attempt that never exists: a client that comes back with it gets a snapshot.
+#: The cursor of a client that has no whole event yet: it gets a snapshot.
 _NOWHERE: Final = Cursor(0, 0)
 
 #: Kinds of items with frames of their own, and the frames that open and close them.

@@ -90,7 +90,7 @@ class Loop:
         self._model = model
         self._toolbox = toolbox
         self._tokens_left = tokens_left
-        self._left = leased.tokens_left
+        self._tokens_available = leased.tokens_left
         self._calls_left = agent.max_tool_calls - leased.calls_made
         self._items = [*leased.items]
         self._usage = leased.used
@@ -107,11 +107,11 @@ class Loop:
         """
         async for step in self._resume():
             yield step
-        if ending := self._waiting():
+        if ending := self._ending_if_blocked():
             yield ending
             return
         for _ in range(self._agent.max_turns):
-            if self._left is not None and self._left <= 0:
+            if self._tokens_available is not None and self._tokens_available <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
             turn = ModelTurn(self._model, self._client_tools, self._agent.attempts)
@@ -121,7 +121,7 @@ class Loop:
                 yield step
             if self._is_over:
                 return
-            self._left = await self._tokens_left()
+            self._tokens_available = await self._tokens_left()
         yield self._incomplete("max_turns")
 
     async def _resume(self) -> AsyncIterator[Step]:
@@ -152,18 +152,18 @@ class Loop:
         self._usage += turn.usage
         if spent:
             closing.append(Draft("turn.finished", None, {"usage": spent}))
-        mine = [call for call in turn.calls if call.executor == "server"]
-        if not mine or turn.finish_reason in _INCOMPLETE:
+        server_calls = [call for call in turn.calls if call.executor == "server"]
+        if not server_calls or turn.finish_reason in _INCOMPLETE:
             self._is_over = True
             yield Step([*closing, self._ending(turn)], commits=True, closes=True)
             return
         self._items += turn.items
-        started, results = self._start_calls(mine)
+        started, results = self._start_calls(server_calls)
         starts = (each.start() for each in started)
         yield Step([*closing, *map(completed, results), *starts], commits=True, closes=True)
         async for step in self._run_calls(started):
             yield step
-        if ending := self._waiting():
+        if ending := self._ending_if_blocked():
             self._is_over = True
             yield ending
 
@@ -196,7 +196,7 @@ class Loop:
         self._items.append(item)
         return result_step(item)
 
-    def _waiting(self) -> Step | None:
+    def _ending_if_blocked(self) -> Step | None:
         """The ending of a run whose calls wait for the user's answers or for the frontend's results, if any do."""
         waiting = last_calls(self._items)
         pending = [call.key for call in waiting if call.data["executor"] == "client"]

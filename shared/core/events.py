@@ -111,7 +111,7 @@ def _is_known(type_: str) -> TypeGuard[EventType]:
 
 
 class Cursor(NamedTuple):
-    """A reader's place in a run: all of (attempt, seq), or of its first `frame` + 1 frames, was received."""
+    """A reader's place in a run: it has all up to event (attempt, seq), or that event's first `frame` + 1 frames."""
 
     attempt: int
     seq: int

@@ -73,7 +73,7 @@ def create_app(
         used = settings or Settings.from_env()
         used.require(*requires)
         configure_logging(name, used.log_level)
-        # Traces first, and so last at the end: they tell of all the others.
+        # Tracing starts first and stops last, so that it covers everything else.
         try:
             async with (
                 exporting(name, used, METRICS),

@@ -49,7 +49,7 @@ async def run_services(
     settings, database = process.settings, process.database
     tools, model = McpTools(settings, database, _minter(process)), OpenAIModel(settings)
     store, writer = RunStore(database, settings), LogWriter(database, settings)
-    execute = _executes(_with_tools(agent(settings), tools), model, store, settings)
+    execute = _make_execute(_with_tools(agent(settings), tools), model, store, settings)
     worker = RunWorker(store, WaitingRuns(database, settings), writer, execute, settings)
     times = {"tick": settings.tick_seconds, "keep_alive": settings.keep_alive_seconds}
     reader = LogReader(store, database, writer.feed, worker.recover_later, **times)
@@ -73,15 +73,15 @@ def _with_tools(agent: Agent, tools: McpTools) -> Agent:
     return replace(agent, tools=tools) if isinstance(agent.tools, NoTools) else agent
 
 
-def _executes(
+def _make_execute(
     agent: Agent, model: ModelClient, store: RunStore, settings: Settings
 ) -> Callable[[LiveRun], Coroutine[Any, Any, None]]:
     """What drives a run of this agent to its ending."""
 
     async def execute(live: LiveRun) -> None:
-        left = partial(store.tokens_left, live.leased.claims)
+        tokens_left = partial(store.tokens_left, live.leased.claims)
         seconds = settings.run_deadline_seconds
-        await execute_run(live, agent, model, seconds=seconds, tokens_left=left)
+        await execute_run(live, agent, model, seconds=seconds, tokens_left=tokens_left)
 
     return execute
 

@@ -40,7 +40,7 @@ class Dispatcher:
         self._session: Once[Any] = Once(_open_session)
         #: The runs that this process is sending: from before they are marked until their delivery ends.
         self.sending: set[str] = set()
-        #: Those of which another send was requested meanwhile.
+        #: Runs for which `send` was called again while their first send was in progress.
         self._repeated: set[str] = set()
 
     @property
@@ -70,7 +70,7 @@ class Dispatcher:
                 is_marked = False
 
     async def _mark(self, run_id: str) -> bool:
-        """Mark a run as sent. A refusal counts only if nothing happened meanwhile that made it wrong."""
+        """Mark a run as sent. If `send` was called again since, a refusal may be out of date, and is tried again."""
         while not await self._waiting.mark(run_id):
             if run_id not in self._repeated:
                 return False
@@ -102,7 +102,7 @@ class Dispatcher:
         except Exception as error:
             return type(error).__name__
         if status == _FULL:
-            # Only after that is the mark cleared: readers of the run would have it sent every second.
+            # Keep the mark until then: otherwise each reader would have the run sent every second.
             await asyncio.sleep(retry_after)
         return None if status < 300 else f"HTTP {status}"
 

@@ -26,11 +26,11 @@ class Executor:
         self.is_stopping = False
         self._claims_under_way = 0
         self._attempts: dict[str, asyncio.Task[None]] = {}
-        #: Runs whose attempt here is giving its lease back.
+        #: Runs whose attempt here is being released.
         self._releasing: set[str] = set()
-        self._leaves_between_turns = False
+        self._releases_between_turns = False
         #: Attempts are cut wherever they are.
-        self._is_cutting = False
+        self._is_releasing_now = False
 
     @property
     def is_full(self) -> bool:
@@ -57,9 +57,9 @@ class Executor:
             self._claims_under_way -= 1
 
     def start(self, leased: Leased, on_end: Callable[[LiveRun], None]) -> "asyncio.Task[None]":
-        """Execute a run that was just leased. `on_end` is called when the attempt has ended by itself."""
+        """Execute a run that was just leased. `on_end` is called at the end, unless the task was cancelled."""
         live = self._writer.open(leased)
-        if self._leaves_between_turns:
+        if self._releases_between_turns:
             live.release_after_turn()
         task = self._attempts[leased.run_id] = asyncio.ensure_future(self._attempt(live, on_end))
         task.add_done_callback(partial(self._forget, leased.run_id))
@@ -72,7 +72,7 @@ class Executor:
             self._releasing.discard(run_id)
 
     async def attempt_of(self, run_id: str) -> "asyncio.Task[None] | None":
-        """The attempt at this run in progress here, once none is giving its lease back."""
+        """The attempt at this run in progress here, once none is being released."""
         task = self._attempts.get(run_id)
         if task and run_id in self._releasing:
             await asyncio.wait([task])
@@ -93,7 +93,7 @@ class Executor:
             try:
                 released = await self._drive(live)
             finally:
-                if not self._is_cutting:
+                if not self._is_releasing_now:
                     self._writer.close(live)
                 if live.is_lost:
                     span.fail("lease_lost")
@@ -103,13 +103,13 @@ class Executor:
     async def _drive(self, live: LiveRun) -> str | None:
         """Execute the run; None when it has ended or was lost, else why it was released."""
         try:
-            if self._is_cutting:
+            if self._is_releasing_now:
                 # Its claim was under way when the grace ended.
                 raise ReleaseDue
             await self._execute(live)
         except ReleaseDue:
             await self._release(live)
-            return "stop" if self._leaves_between_turns or self._is_cutting else "deadline"
+            return "stop" if self._releases_between_turns or self._is_releasing_now else "deadline"
         except LeaseLost:
             pass
         return None
@@ -124,13 +124,13 @@ class Executor:
 
     def release_between_turns(self) -> None:
         """Have every run released at the end of its turn."""
-        self._leaves_between_turns = True
+        self._releases_between_turns = True
         for live in self._writer.live_runs():
             live.release_after_turn()
 
     async def release_now(self, grace: Grace) -> list[LiveRun]:
         """Cut every attempt, commit what its run sent, and give the leases back. Returns what this process held."""
-        self._is_cutting = True
+        self._is_releasing_now = True
         attempts = list(self._attempts.values())
         for attempt in attempts:
             attempt.cancel()

@@ -21,13 +21,13 @@ class Handover:
         self._waiting = waiting
         self._dispatcher = dispatcher
         self._tick = settings.tick_seconds
-        #: Whether this process stops.
-        self.is_open = False
+        #: Runs are noted once the process stops.
+        self.is_stopping = False
         self._left: set[str] = set()
 
     def note(self, run_id: str) -> None:
         """Note a run that waits for a process, if this one stops."""
-        if self.is_open:
+        if self.is_stopping:
             self._left.add(run_id)
 
     @property
@@ -59,8 +59,8 @@ class Handover:
         """The runs that may still wait for a process."""
         return set(self._runs)
 
-    async def leave(self, run_ids: set[str]) -> None:
-        """Leave runs to the next sweep or reader: the mark of a lost delivery would stop it for a minute."""
+    async def clear_marks(self, run_ids: set[str]) -> None:
+        """Clear the marks of lost deliveries: the next sweep or reader need not wait a minute to send the runs."""
         if not run_ids:
             return
         with suppress(Unavailable, TimeoutError):

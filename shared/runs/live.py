@@ -22,8 +22,8 @@ class LeaseLost(Exception):
 class LiveRun:
     """One attempt at a run, in the process that holds its lease.
 
-    `send`, `commit`, `settle` and `release_if_due` are for what executes the run; `LogWriter` calls the methods of the
-    second half. `silence_seconds`: without a renewed lease for that long, nothing more is sent.
+    `send`, `commit`, `settle`, `close_items` and `release_if_due` are for what executes the run, the others for
+    `Executor` and `LogWriter`. `silence_seconds`: without a renewed lease for that long, nothing more is sent.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LiveRun:
         self._is_urgent = False
         self._is_renewing = False
         self._renewed_at = self._polled_at = leased.since
-        self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._append_answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # For what executes the run.
 
@@ -58,7 +58,7 @@ class LiveRun:
             LeaseLost: another process has the run.
         """
         while self.is_lost or self._must_wait():
-            await self._next_answer()
+            await self._next_append()
         if drafts:
             self._outbox.add(drafts, show_now=True)
 
@@ -76,7 +76,7 @@ class LiveRun:
         self._is_urgent = True
         self._commit_soon()
         while self._outbox.committed < last:
-            await self._next_answer()
+            await self._next_append()
 
     async def settle(self) -> None:
         """Wait until everything sent is in the log.
@@ -85,7 +85,7 @@ class LiveRun:
             LeaseLost: it is not, and never will be.
         """
         while not self.is_settled:
-            await self._next_answer()
+            await self._next_append()
 
     def close_items(self, reason: str) -> list[Draft]:
         """The events that finish the run's open items, before an ending with that reason."""
@@ -181,11 +181,11 @@ class LiveRun:
         return now - self._renewed_at > self._silence_seconds or self._outbox.is_behind(now)
 
     def _wake(self) -> None:
-        self._answered.set_result(None)
-        self._answered = asyncio.get_running_loop().create_future()
+        self._append_answered.set_result(None)
+        self._append_answered = asyncio.get_running_loop().create_future()
 
-    async def _next_answer(self) -> None:
+    async def _next_append(self) -> None:
         if not self.is_lost:
-            await asyncio.shield(self._answered)
+            await asyncio.shield(self._append_answered)
         if self.is_lost:
             raise LeaseLost

@@ -47,7 +47,7 @@ class Outbox:
         return self.committed >= self._last
 
     def is_behind(self, now: float) -> bool:
-        """Whether the database does not keep up with what this attempt says."""
+        """Whether the database does not keep up with this attempt's events."""
         is_waiting = bool(self._pending or self._in_flight)
         return is_waiting and now - self._behind_since > _BACKLOG_SECONDS
 

@@ -23,9 +23,9 @@ _RETRY_SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """This process executes the run; `attempt` ends when its attempt does."""
+    """This process executes the run; `task` ends when its attempt does."""
 
-    attempt: "asyncio.Task[None]"
+    task: "asyncio.Task[None]"
 
 
 #: What came of a claim. None: the run does not wait, or another process has it.
@@ -77,7 +77,7 @@ class Placement:
         claimed = await self._claim(run_id)
         if isinstance(claimed, Suspected):
             claimed = await self._claim_later(run_id)
-        return claimed.attempt if isinstance(claimed, Taken) else None
+        return claimed.task if isinstance(claimed, Taken) else None
 
     async def place(self, run_id: str) -> None:
         """Execute a run here, or send it to a process that can. Returns before a second look."""

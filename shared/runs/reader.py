@@ -24,6 +24,8 @@ _EXPIRED = "lease.expired"
 #: And for one that was deleted.
 _GONE = "run.gone"
 _TROUBLE_SECONDS = 0.5
+#: The cursor of a reader that has no whole event: it was cut off inside a snapshot.
+_NOTHING = Cursor(0, 0)
 
 
 class LogReader:
@@ -66,25 +68,25 @@ class LogReader:
         """
         view, place = (view, None) if afresh else await self._place(claims, view, cursor)
         # A cursor of attempt 0 comes from a snapshot: the run had not started.
-        has_thread = cursor is not None and cursor.attempt == 0 and cursor.seq > 0
+        has_snapshot = cursor is not None and cursor.attempt == 0 and cursor.seq > 0
         while not self._is_stopping:
             if place is None:
                 if (snapshot := await self._snapshot(claims, view.run_id)) is None:
                     yield []
                     continue
                 yield snapshot
-                has_thread = True
+                has_snapshot = True
                 place = Cursor(snapshot.attempt, snapshot.seq)
             if view.has_ended and place.seq >= view.last_seq:
                 return
             with self._feed(view.run_id, place) as feed:
                 async for news in feed.after(place.seq, self._keep_alive):
-                    sound = _sound(news, place.attempt, has_thread=has_thread)
-                    if sound or not news:
-                        yield sound
-                    if sound:
-                        place = Cursor(sound[-1].attempt, sound[-1].seq)
-                    if len(sound) < len(news):
+                    usable = _until_snapshot_needed(news, place.attempt, has_snapshot=has_snapshot)
+                    if usable or not news:
+                        yield usable
+                    if usable:
+                        place = Cursor(usable[-1].attempt, usable[-1].seq)
+                    if len(usable) < len(news):
                         place = None
                         break
                 if place is not None and feed.has_ended:
@@ -106,7 +108,7 @@ class LogReader:
         """The run, and the place to continue from; None if the reader needs a snapshot."""
         if cursor is None:
             return view, None if view.pruned else Cursor(0, 0)
-        if cursor.attempt != view.attempt:
+        if cursor.attempt != view.attempt or cursor == _NOTHING:
             return view, None
         if cursor.seq > self._known(view):
             # The holder showed it, and commits it with the next tick, or never.
@@ -121,16 +123,16 @@ class LogReader:
     def _known(self, view: RunView) -> int:
         # A run of this process may be ahead of its log, but not if its feed lost the run or is of another attempt.
         feed = self._local(view.run_id)
-        is_sound = feed and (feed.has_ended or not feed.is_closed) and feed.attempt == view.attempt
-        return max(view.last_seq, feed.last_seq) if feed and is_sound else view.last_seq
+        is_usable = feed and (feed.has_ended or not feed.is_closed) and feed.attempt == view.attempt
+        return max(view.last_seq, feed.last_seq) if feed and is_usable else view.last_seq
 
     @contextmanager
     def _feed(self, run_id: str, place: Cursor) -> Iterator[Feed]:
         local, seq = self._local(run_id), place.seq
         # A local feed that closed before an ending has lost the run. So has one of an older attempt than the reader's,
         # though its process may not know that yet. Another process has the events now.
-        is_sound = local and (local.has_ended or not local.is_closed)
-        if local and is_sound and local.base <= seq and not 0 < local.attempt < place.attempt:
+        is_usable = local and (local.has_ended or not local.is_closed)
+        if local and is_usable and local.base <= seq and not 0 < local.attempt < place.attempt:
             yield local
             return
         feed = self._remote.setdefault((run_id, seq), Feed(base=seq))
@@ -207,14 +209,16 @@ def _take(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:
         feed.close()
 
 
-def _sound(news: list[LogEvent], attempt: int, *, has_thread: bool) -> list[LogEvent]:
+def _until_snapshot_needed(
+    news: list[LogEvent], attempt: int, *, has_snapshot: bool
+) -> list[LogEvent]:
     """The events up to the first that needs a snapshot: one of another attempt, or an item that is taken back.
 
     A reader that got a snapshot while its run waited needs another one when the run starts: items of the run before it
     may have been taken back since.
     """
     for place, event in enumerate(news):
-        is_other = event.attempt != attempt and bool(attempt or has_thread)
+        is_other = event.attempt != attempt and bool(attempt or has_snapshot)
         if is_other or event.type == "item.aborted":
             return news[:place]
         attempt = event.attempt

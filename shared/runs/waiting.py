@@ -9,7 +9,7 @@ from shared.database import Database
 
 #: Runs of one sweep; the next one takes the rest.
 _SWEEP = 100
-#: A holder is late when its lease is so many times the renewal's period old.
+#: A holder is late when its last renewal is this many renewal periods old.
 _LATE = 1.5
 
 

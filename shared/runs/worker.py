@@ -140,7 +140,7 @@ class RunWorker:
         Returns whether all have left; if not, `release` must follow.
         """
         grace.start()
-        self._executor.is_stopping = self._handover.is_open = True
+        self._executor.is_stopping = self._handover.is_stopping = True
         logger.info("function.stopping", extra={"runs": self._executor.runs})
         if not await grace.wait(self._is_idle, until=grace.handover_at):
             self._executor.release_between_turns()
@@ -162,7 +162,7 @@ class RunWorker:
         await self._handover.until_taken(grace)
         remaining = self._handover.remaining()
         await self._background.cancel()
-        await self._handover.leave(remaining)
+        await self._handover.clear_marks(remaining)
         await self._dispatcher.close()
 
     def _is_idle(self) -> bool:

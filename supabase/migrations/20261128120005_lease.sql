@@ -101,7 +101,7 @@ begin
   end if;
   if held.unfinished_attempts >= p_max_attempts then
     perform agent.end_unheld_run(p_run, 'run.failed', jsonb_build_object(
-      'code', 'too_many_attempts', 'message', 'The run was interrupted too often.', 'retryable', true
+      'code', 'too_many_attempts', 'message', 'Too many processes stopped while they executed the run.', 'retryable', true
     ));
     return jsonb_build_object('next_run', agent.next_run(p_run));
   end if;

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.doubles import ModelServer, chunk, says
-from tests.fixtures.conversations import text, types, wait_for_status
+from tests.fixtures.conversations import body, text, types, user, wait_for_status
 from tests.fixtures.functions import Person, Served, run_input, serve
 from tests.fixtures.waiting import until_text_committed
 
@@ -205,14 +205,14 @@ async def test_two_users_never_see_each_others_runs(agent: Served, model: ModelS
     model.will(says("for alice"), says("for bob"))
     await alice.run(run_input("hi"))
 
-    for method, path, body in (
+    for method, path, sent in (
         ("GET", "/runs/run-1", None),
         ("GET", "/runs/run-1/events", None),
         ("POST", "/runs/run-1/cancel", None),
         ("POST", "/connect", {"threadId": "thread-1"}),
         ("POST", "/connect", {"threadId": "thread-1", "runId": "run-1"}),
     ):
-        answer = await bob.request(method, path, body)
+        answer = await bob.request(method, path, sent)
         assert (answer.status_code, answer.json()["code"]) == (404, "run_not_found"), path
 
     # The same ids are bob's own.
@@ -254,3 +254,23 @@ async def test_a_client_with_half_a_snapshot_gets_the_whole_one(
         seen = await frames.rest()
 
     assert types(seen) == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "STATE_SNAPSHOT", "RUN_FINISHED"]
+
+
+async def test_a_client_that_was_cut_off_inside_a_waiting_runs_snapshot_gets_it_again(
+    agent: Served, model: ModelServer
+) -> None:
+    person, proceed = await agent.person(), asyncio.Event()
+    model.will([chunk({"content": "first"}), proceed, *says()], says("second"))
+    async with person.stream("POST", "/runs", run_input("hi")) as frames:
+        await frames.until("TEXT_MESSAGE_CONTENT")
+        later = body("run-2", user("u2", "more"), busyPolicy="enqueue")
+        later["forwardedProps"]["background"] = True
+        await person.request("POST", "/runs", later)
+        async with person.stream("GET", "/runs/run-2/events?after=0.0") as waiting:
+            # It has only the first frames of the snapshot, which carry this cursor.
+            snapshot = await waiting.until("MESSAGES_SNAPSHOT")
+        proceed.set()
+        await frames.rest()
+
+    assert snapshot["messages"][0]["content"] == "hi"
+    await wait_for_status(person, "completed", "run-2")

@@ -3,7 +3,7 @@
 from shared.core.events import EventType, RunEvent
 from shared.core.json import Json
 from shared.runs.feed import Feed
-from shared.runs.reader import _sound
+from shared.runs.reader import _until_snapshot_needed
 from shared.runs.store import Leased
 
 
@@ -11,24 +11,24 @@ def event(attempt: int, seq: int, type_: EventType = "item.delta") -> RunEvent:
     return RunEvent(attempt, seq, type_, "i", {})
 
 
-def test_events_are_sound_up_to_another_attempt_or_an_aborted_item() -> None:
+def test_events_are_until_snapshot_needed_up_to_another_attempt_or_an_aborted_item() -> None:
     first, second = event(1, 1), event(1, 2)
 
-    assert _sound([first, second], 1, has_thread=True) == [first, second]
-    assert _sound([first, event(2, 2)], 1, has_thread=True) == [first]
-    assert _sound([event(2, 2)], 1, has_thread=True) == []
+    assert _until_snapshot_needed([first, second], 1, has_snapshot=True) == [first, second]
+    assert _until_snapshot_needed([first, event(2, 2)], 1, has_snapshot=True) == [first]
+    assert _until_snapshot_needed([event(2, 2)], 1, has_snapshot=True) == []
     aborted = event(1, 2, "item.aborted")
-    assert _sound([first, aborted, event(1, 3)], 1, has_thread=True) == [first]
+    assert _until_snapshot_needed([first, aborted, event(1, 3)], 1, has_snapshot=True) == [first]
 
 
 def test_a_reader_from_the_start_accepts_the_first_attempt_in_the_log() -> None:
     queued, started = event(0, 1, "run.queued"), event(1, 2, "run.started")
 
-    assert _sound([queued, started], 0, has_thread=False) == [queued, started]
+    assert _until_snapshot_needed([queued, started], 0, has_snapshot=False) == [queued, started]
 
 
 def test_a_reader_whose_snapshot_is_older_than_the_run_gets_another_one() -> None:
-    assert _sound([event(1, 2, "run.started")], 0, has_thread=True) == []
+    assert _until_snapshot_needed([event(1, 2, "run.started")], 0, has_snapshot=True) == []
 
 
 async def test_an_ending_closes_a_feed_and_nothing_else_does() -> None:
