@@ -5,15 +5,18 @@ reject.
 """
 
 from collections.abc import Iterable
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 import orjson
 
 from functions.agent.messages import messages
-from shared.core import Cursor, EventType, Json, LogEvent, RunEvent, Snapshot, UnknownEvent
+from shared.core import Cursor, Json, LogEvent, RunEvent, Snapshot, UnknownEvent
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
+
+#: The endings that AG-UI shows as `RUN_FINISHED`.
+FinishedType = Literal["run.completed", "run.interrupted", "run.incomplete", "run.cancelled"]
 
 #: The cursor of a client that has no whole event yet: it gets a snapshot.
 _NOWHERE: Final = Cursor(0, 0)
@@ -141,8 +144,8 @@ class Projection:
             case "run.failed":
                 failure = {"message": data["message"], "code": data["code"]}
                 return [{"type": "RUN_ERROR", **failure, **usage(data.get("usage"))}]
-            case "run.completed" | "run.interrupted" | "run.incomplete" | "run.cancelled":
-                return [self._finished(event)]
+            case "run.completed" | "run.interrupted" | "run.incomplete" | "run.cancelled" as ending:
+                return [self._finished(ending, data)]
             case "item.delta":
                 return []
             case "item.aborted" | "run.queued" | "turn.finished" | "interrupt.resolved":
@@ -151,10 +154,10 @@ class Projection:
             case _:
                 assert_never(event.type)
 
-    def _finished(self, event: RunEvent) -> Json:
+    def _finished(self, ending: FinishedType, data: Json) -> Json:
         ids = {"threadId": self._run.client_thread_id, "runId": self._run.client_run_id}
-        spent = usage(event.data.get("usage"))
-        return {"type": "RUN_FINISHED", **ids, **_outcome(event.type, event.data), **spent}
+        spent = usage(data.get("usage"))
+        return {"type": "RUN_FINISHED", **ids, **_outcome(ending, data), **spent}
 
 
 def leg_ended(cursor: Cursor) -> bytes:
@@ -191,8 +194,8 @@ def _tool_result(item_id: str, item: Json) -> Json:
     return {"type": "TOOL_CALL_RESULT", **result, "role": "tool"}
 
 
-def _outcome(type_: EventType, data: Json) -> Json:
-    match type_:
+def _outcome(ending: FinishedType, data: Json) -> Json:
+    match ending:
         case "run.cancelled":
             return {"outcome": {"type": "cancelled"}}
         case "run.interrupted":
@@ -202,8 +205,12 @@ def _outcome(type_: EventType, data: Json) -> Json:
                 "outcome": {"type": "success"},
                 "metadata": {"incompleteReason": data["reason"]},
             }
-    pending = data.get("pending_calls")
-    return {"outcome": {"type": "success", **({"pendingToolCallIds": pending} if pending else {})}}
+        case "run.completed":
+            pending = data.get("pending_calls")
+            more = {"pendingToolCallIds": pending} if pending else {}
+            return {"outcome": {"type": "success", **more}}
+        case _:
+            assert_never(ending)
 
 
 def interrupts(ending: Json) -> list[Json]:

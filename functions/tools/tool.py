@@ -94,7 +94,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A tool and its declared effects. The hints are MCP's: `destructive` calls need their user's approval."""
+    """A tool and its declared effects. The hints are MCP's: by default, `destructive` calls need approval."""
 
     name: str
     title: str

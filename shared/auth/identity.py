@@ -41,7 +41,7 @@ _REMEMBER_TOKENS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user whose token and gateway assertion were both verified."""
+    """A verified user: on whose behalf a request or a run acts."""
 
     sub: UUID
     session_id: UUID

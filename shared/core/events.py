@@ -52,7 +52,8 @@ class Step(NamedTuple):
 
 @dataclass(slots=True)
 class RunEvent:
-    """One entry of a run's log. `seq` is contiguous within the run, from 1; `attempt` is its holder's, from 1.
+    """One entry of a run's log. `seq` is contiguous within the run, from 1. `attempt` is its
+    holder's, from 1; it is 0 before the first claim.
 
     `wire` keeps its encoding, so that an event is encoded once for all readers.
     """

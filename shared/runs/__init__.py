@@ -3,7 +3,8 @@
 from shared.runs.dispatcher import EVENT_TYPE
 from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
 from shared.runs.reader import LogReader
-from shared.runs.store import Leased, RunStore, RunView, Waiting
+from shared.runs.results import Leased, RunView, Waiting
+from shared.runs.store import RunStore
 from shared.runs.waiting import WaitingRuns
 from shared.runs.worker import RunWorker
 from shared.runs.writer import LogWriter

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from shared.core import Grace, Json, RunSettings, bound, logger, run_span
 from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
-from shared.runs.store import Leased, ids_of
+from shared.runs.results import Leased, ids_of
 from shared.runs.writer import LogWriter
 
 #: Executes a run to its ending, or raises ReleaseDue if it may not continue in this process.
@@ -16,13 +16,13 @@ Execute: TypeAlias = Callable[[LiveRun], Awaitable[None]]
 
 
 class Executor:
-    """Keeps at most `max_live_runs` attempts in progress."""
+    """Executes attempts, one task each. Callers check `is_full` first, which keeps them below `max_live_runs`."""
 
     def __init__(self, writer: LogWriter, execute: Execute, settings: RunSettings) -> None:
         self._writer = writer
         self._execute = execute
         self._settings = settings
-        #: No run is started any more.
+        #: Set when the process stops: no more runs are claimed.
         self.is_stopping = False
         self._claims_under_way = 0
         self._attempts: dict[str, asyncio.Task[None]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 from shared.core import Draft, RunEvent
 from shared.runs.feed import Feed
 from shared.runs.outbox import Outbox
-from shared.runs.store import Leased
+from shared.runs.results import Leased
 
 
 class ReleaseDue(Exception):

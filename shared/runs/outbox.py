@@ -6,7 +6,7 @@ from time import monotonic
 
 from shared.core import Draft, Json, RunEvent
 from shared.runs.feed import Feed
-from shared.runs.store import Leased
+from shared.runs.results import Leased
 
 #: An attempt whose oldest unconfirmed event is older stops reading the model: a stalled database costs no memory.
 _BACKLOG_SECONDS = 2.0

@@ -11,12 +11,13 @@ from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Executor
 from shared.runs.handover import Handover
 from shared.runs.live import LiveRun
-from shared.runs.store import Leased, Over, RunStore, Suspected
+from shared.runs.results import Leased, Over, Suspected
+from shared.runs.store import RunStore
 from shared.runs.waiting import WaitingRuns
 
-#: Leases are judged by Postgres's clock; this much later it agrees that one has run out.
+#: Wait this much longer than a lease: Postgres's clock decides when it has expired.
 _MARGIN_SECONDS = 0.1
-#: A run that readers found without a holder is looked at again this long after its second look.
+#: How long after its second look a run that readers found without a holder is looked at again.
 _RECOVER_SECONDS = 0.5
 _RETRY_SECONDS = 2
 
@@ -52,9 +53,9 @@ class Placement:
         self._handover = handover
         self._background = background
         self._second_look_seconds = settings.takeover_grace_seconds + _MARGIN_SECONDS
-        #: Runs that readers found without a holder, while this process sees to them.
+        #: Runs that readers found without a holder and that this process is recovering.
         self._recovering: set[str] = set()
-        #: Runs whose late holder's lease this process watches run out.
+        #: Runs of late holders that this process sends when their lease expires.
         self._watched: set[str] = set()
 
     def check_room(self) -> None:
@@ -65,7 +66,7 @@ class Placement:
             raise TooManyRuns(retry_after=_RETRY_SECONDS)
 
     def execute(self, leased: Leased) -> "asyncio.Task[None]":
-        """Execute a run that this process was given; when the attempt ends, send what can be executed next."""
+        """Execute a run that this process was given; when the attempt ends, send the run that can be executed next."""
         return self._executor.start(leased, self._send_next)
 
     async def take(self, run_id: str) -> "asyncio.Task[None] | None":

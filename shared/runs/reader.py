@@ -15,7 +15,8 @@ import orjson
 from shared.core import Cursor, Json, LogEvent, Snapshot, Unavailable, decode, logger
 from shared.database import Database
 from shared.runs.feed import Feed
-from shared.runs.store import RunStore, RunView
+from shared.runs.results import RunView
+from shared.runs.store import RunStore
 
 #: Rows of one poll; while more wait, the next poll follows at once.
 _PAGE = 1000

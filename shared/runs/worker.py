@@ -8,7 +8,8 @@ from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Execute, Executor
 from shared.runs.handover import Handover
 from shared.runs.placement import Placement
-from shared.runs.store import Leased, RunStore, RunView, Waiting
+from shared.runs.results import Leased, RunView, Waiting
+from shared.runs.store import RunStore
 from shared.runs.waiting import WaitingRuns
 from shared.runs.writer import LogWriter
 

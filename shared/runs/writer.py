@@ -15,7 +15,7 @@ from shared.core import ENDINGS, RunEvent, RunSettings, Unavailable, logger, mea
 from shared.database import Database
 from shared.runs.feed import Feed
 from shared.runs.live import LiveRun
-from shared.runs.store import Leased, ids_of
+from shared.runs.results import Leased, ids_of
 
 #: A quiet run asks this often whether it was cancelled.
 _POLL_SECONDS = 1.0

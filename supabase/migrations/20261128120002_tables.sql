@@ -74,7 +74,7 @@ create table agent.run (
   check ((ended_at is null) = (status in ('queued', 'in_progress'))),
   check ((ended_at is null) = (ending is null))
 );
--- This index is the rule "one live run per thread".
+-- This index is the rule "one run of a thread is in progress at a time".
 create unique index run_one_live_per_thread on agent.run (thread_id) where status = 'in_progress';
 create index run_queue on agent.run (thread_id, created_at) where status = 'queued';
 create index run_unpruned on agent.run (ended_at) where pruned_at is null and ended_at is not null;

@@ -275,7 +275,7 @@ begin
 end $$;
 
 -- The events behind given positions, for all runs that a process follows. In addition, a row `lease.expired` for a
--- run that no process holds and that could continue now, so that the reader takes it over; and a row `run.gone` for a
+-- run that no process holds and that could continue now, so that the reader's process recovers it; and a row `run.gone` for a
 -- run that was deleted. The runs were read as their user when the reader attached.
 create function agent.poll_runs(p_reads jsonb)
 returns table (reader integer, seq integer, count integer, attempt integer, type text, item_id uuid, data jsonb)

@@ -15,7 +15,7 @@ from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
 from shared.runs.live import LeaseLost, LiveRun
-from shared.runs.store import Leased
+from shared.runs.results import Leased
 from tests.postgres.cursors import Client, Process, shown_by
 from tests.postgres.holders import run_request
 

@@ -14,7 +14,8 @@ from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
 from shared.models.events import TextDelta, ToolCallDelta, TurnEnded
-from shared.runs.store import Leased, RunStore
+from shared.runs.results import Leased
+from shared.runs.store import RunStore
 from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
 from tests.fixtures.database import TestDatabase

@@ -9,7 +9,8 @@ from shared.core.events import Cursor, Draft, Snapshot
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
-from shared.runs.store import Leased, RunStore
+from shared.runs.results import Leased
+from shared.runs.store import RunStore
 from shared.runs.writer import LogWriter
 from tests.fixtures.database import TestDatabase
 from tests.postgres.cursors import Client

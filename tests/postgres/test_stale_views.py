@@ -11,7 +11,8 @@ from shared.core.settings import Settings
 from shared.database.pool import Database
 from shared.runs.live import LiveRun
 from shared.runs.reader import LogReader
-from shared.runs.store import Leased, RunStore, RunView
+from shared.runs.results import Leased, RunView
+from shared.runs.store import RunStore
 from shared.runs.writer import LogWriter
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import expire, run_request

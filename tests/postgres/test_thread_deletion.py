@@ -8,7 +8,8 @@ import pytest
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database, Refused
-from shared.runs.store import Over, RunStore
+from shared.runs.results import Over
+from shared.runs.store import RunStore
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, run_input

@@ -11,7 +11,7 @@ from functions.agent.agui import Projection
 from shared.core.events import EventType, RunEvent, Snapshot, decode
 from shared.core.items import Item
 from shared.core.json import Json
-from shared.runs.store import RunView
+from shared.runs.results import RunView
 
 RUN = RunView(
     "id", "run-1", "thread-1", None, "in_progress", 1, 0, held=True, pruned=False, ending=None

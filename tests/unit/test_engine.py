@@ -18,7 +18,7 @@ from shared.models.events import (
     ToolCallDelta,
     TurnEnded,
 )
-from shared.runs.store import Leased
+from shared.runs.results import Leased
 from tests.doubles import CountingTools, ScriptedModel
 
 AGENT = Agent(instructions="be good", max_turns=3, attempts=2)

@@ -4,7 +4,7 @@ from shared.core.events import EventType, RunEvent
 from shared.core.json import Json
 from shared.runs.feed import Feed
 from shared.runs.reader import _until_snapshot_needed
-from shared.runs.store import Leased
+from shared.runs.results import Leased
 
 
 def event(attempt: int, seq: int, type_: EventType = "item.delta") -> RunEvent:
