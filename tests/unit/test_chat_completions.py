@@ -23,7 +23,8 @@ from shared.models.events import (
     TurnEnded,
 )
 from shared.models.history import fit_history
-from shared.models.requests import ModelRequest, ModelSettings, NamedTool, ToolSpecification
+from shared.models.requests import ModelRequest, ModelSettings
+from tests.fixtures.model_settings import EVERY_SETTING, LOOK, OUTPUT_SCHEMA
 
 _KEYS = st.sampled_from(
     [
@@ -37,7 +38,6 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
     max_leaves=12,
 )
-LOOK = ToolSpecification("look", "Looks.", {"type": "object", "properties": {}})
 
 
 def _line(data: object) -> bytes:
@@ -263,22 +263,14 @@ def test_images_are_shown_and_other_parts_named() -> None:
 
 
 def test_each_setting_has_its_member() -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     body = _body(
         _message("u", "user", "hi"),
         tools=[LOOK],
-        temperature=0.0,
-        top_p=0.5,
-        reasoning_effort="low",
-        verbosity="high",
-        max_output_tokens=9,
-        parallel_tool_calls=False,
-        tool_choice=NamedTool("look"),
-        output_schema=schema,
+        **EVERY_SETTING,
         extra_body={"seed": 3, "top_p": 0.6},
     )
     named = {"name": "look", "description": "Looks.", "parameters": LOOK.parameters}
-    output = {"name": "output", "schema": schema, "strict": False}
+    output = {"name": "output", "schema": OUTPUT_SCHEMA, "strict": False}
     for member in ("model", "messages", "stream", "stream_options"):
         del body[member]
     assert body == {

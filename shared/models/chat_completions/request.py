@@ -1,6 +1,5 @@
 """A model request as the body of a Chat Completion."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +11,8 @@ from shared.models.history import (
     text_of,
     visible_parts,
 )
-from shared.models.requests import ModelRequest, ModelSettings, NamedTool, ToolSpecification
+from shared.models.members import present, tool_members
+from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 
 
 def request_body(request: ModelRequest, model: str) -> Json:
@@ -23,7 +23,7 @@ def request_body(request: ModelRequest, model: str) -> Json:
         "messages": messages(request),
         "stream": True,
         "stream_options": {"include_usage": True},
-        **_tools(request.tools, settings),
+        **tool_members(request, _tool, _named_tool),
         **_parameters(settings),
         **(settings.extra_body or {}),
     }
@@ -82,35 +82,25 @@ def _provider_id(item: Item) -> str:
     return item.data.get("provider_id") or item.key
 
 
-def _tools(tools: Sequence[ToolSpecification], settings: ModelSettings) -> Json:
-    if not tools:
-        return {}
-    body: Json = {"tools": [_tool(tool) for tool in tools]}
-    if isinstance(choice := settings.tool_choice, NamedTool):
-        body["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
-    elif choice:
-        body["tool_choice"] = choice
-    if settings.parallel_tool_calls is not None:
-        body["parallel_tool_calls"] = settings.parallel_tool_calls
-    return body
-
-
 def _tool(tool: ToolSpecification) -> Json:
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": function}
 
 
+def _named_tool(name: str) -> Json:
+    return {"type": "function", "function": {"name": name}}
+
+
 def _parameters(settings: ModelSettings) -> Json:
     schema = settings.output_schema
-    parameters = {
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "reasoning_effort": settings.reasoning_effort,
-        "verbosity": settings.verbosity,
-        "max_completion_tokens": settings.max_output_tokens,
-        "response_format": schema and _response_format(schema),
-    }
-    return {name: value for name, value in parameters.items() if value is not None}
+    return present(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        reasoning_effort=settings.reasoning_effort,
+        verbosity=settings.verbosity,
+        max_completion_tokens=settings.max_output_tokens,
+        response_format=schema and _response_format(schema),
+    )
 
 
 def _response_format(schema: Json) -> Json:

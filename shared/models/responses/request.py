@@ -5,7 +5,8 @@ from typing import Any
 
 from shared.core import Item, Json
 from shared.models.history import Image, context_text, text_of, visible_parts
-from shared.models.requests import ModelRequest, ModelSettings, NamedTool, ToolSpecification
+from shared.models.members import present, tool_members
+from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 
 
 def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
@@ -18,7 +19,7 @@ def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
         "stream": True,
         "store": False,
         "include": ["reasoning.encrypted_content"],
-        **_tools(request.tools, settings),
+        **tool_members(request, _tool, _named_tool),
         **_parameters(settings),
         **(settings.extra_body or {}),
     }
@@ -82,19 +83,6 @@ def _result(item: Item, call_id: str) -> Json:
     return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
-def _tools(tools: Sequence[ToolSpecification], settings: ModelSettings) -> Json:
-    if not tools:
-        return {}
-    body: Json = {"tools": [_tool(tool) for tool in tools]}
-    if isinstance(choice := settings.tool_choice, NamedTool):
-        body["tool_choice"] = {"type": "function", "name": choice.name}
-    elif choice:
-        body["tool_choice"] = choice
-    if settings.parallel_tool_calls is not None:
-        body["parallel_tool_calls"] = settings.parallel_tool_calls
-    return body
-
-
 def _tool(tool: ToolSpecification) -> Json:
     # This API's default is strict, which refuses most schemas that were not written for it.
     return {
@@ -106,16 +94,19 @@ def _tool(tool: ToolSpecification) -> Json:
     }
 
 
+def _named_tool(name: str) -> Json:
+    return {"type": "function", "name": name}
+
+
 def _parameters(settings: ModelSettings) -> Json:
     effort = settings.reasoning_effort
-    parameters = {
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "max_output_tokens": settings.max_output_tokens,
-        "reasoning": effort and {"effort": effort, "summary": "auto"},
-        "text": _text(settings) or None,
-    }
-    return {name: value for name, value in parameters.items() if value is not None}
+    return present(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_output_tokens=settings.max_output_tokens,
+        reasoning=effort and {"effort": effort, "summary": "auto"},
+        text=_text(settings) or None,
+    )
 
 
 def _text(settings: ModelSettings) -> Json:

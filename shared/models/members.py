@@ -1,0 +1,32 @@
+"""Members of a request's body that OpenAI's APIs have in common."""
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.core import Json
+from shared.models.requests import ModelRequest, NamedTool, ToolSpecification
+
+
+def tool_members(
+    request: ModelRequest, tool: Callable[[ToolSpecification], Json], named: Callable[[str], Json]
+) -> Json:
+    """The tools and how the model may choose among them; no member without tools, which APIs refuse.
+
+    `tool` and `named` give an API's own form of a tool, and of the choice of one.
+    """
+    if not request.tools:
+        return {}
+    settings = request.settings
+    choice = settings.tool_choice
+    return {
+        "tools": [tool(each) for each in request.tools],
+        **present(
+            tool_choice=named(choice.name) if isinstance(choice, NamedTool) else choice,
+            parallel_tool_calls=settings.parallel_tool_calls,
+        ),
+    }
+
+
+def present(**members: Any) -> Json:
+    """The members that are not None: the provider's default applies to the others."""
+    return {name: value for name, value in members.items() if value is not None}
