@@ -31,7 +31,6 @@ from shared.core.events import (
     Step,
     UnknownEvent,
     decode,
-    decode_known,
 )
 from shared.core.finishing import Once, to_the_end
 from shared.core.garbage import loading
@@ -116,7 +115,6 @@ __all__ = [
     "configure_logging",
     "count_takeover",
     "decode",
-    "decode_known",
     "doing",
     "exporting",
     "failed",

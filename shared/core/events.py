@@ -102,11 +102,6 @@ def decode(row: Mapping[str, Any]) -> list[LogEvent]:
     ]
 
 
-def decode_known(row: Mapping[str, Any]) -> list[RunEvent]:
-    """As `decode`, without events of a newer version."""
-    return [event for event in decode(row) if isinstance(event, RunEvent)]
-
-
 def _is_known(type_: str) -> TypeGuard[EventType]:
     return type_ in _KNOWN
 
@@ -155,6 +150,6 @@ class Snapshot:
             row["attempt"],
             row["seq"],
             [Item.from_row(item) for item in row["items"]],
-            [event for part in row["open"] for event in decode_known(part)],
+            [e for part in row["open"] for e in decode(part) if isinstance(e, RunEvent)],
             row["state"],
         )

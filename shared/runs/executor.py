@@ -30,7 +30,7 @@ class Executor:
         self._releasing: set[str] = set()
         self._releases_between_turns = False
         #: Attempts are cut wherever they are.
-        self._is_releasing_now = False
+        self.is_releasing_now = False
 
     @property
     def is_full(self) -> bool:
@@ -93,7 +93,7 @@ class Executor:
             try:
                 released = await self._drive(live)
             finally:
-                if not self._is_releasing_now:
+                if not self.is_releasing_now:
                     self._writer.close(live)
                 if live.is_lost:
                     span.fail("lease_lost")
@@ -103,13 +103,13 @@ class Executor:
     async def _drive(self, live: LiveRun) -> str | None:
         """Execute the run; None when it has ended or was lost, else why it was released."""
         try:
-            if self._is_releasing_now:
+            if self.is_releasing_now:
                 # Its claim was under way when the grace ended.
                 raise ReleaseDue
             await self._execute(live)
         except ReleaseDue:
             await self._release(live)
-            return "stop" if self._releases_between_turns or self._is_releasing_now else "deadline"
+            return "stop" if self._releases_between_turns or self.is_releasing_now else "deadline"
         except LeaseLost:
             pass
         return None
@@ -130,7 +130,7 @@ class Executor:
 
     async def release_now(self, grace: Grace) -> list[LiveRun]:
         """Cut every attempt, commit what its run sent, and give the leases back. Returns what this process held."""
-        self._is_releasing_now = True
+        self.is_releasing_now = True
         attempts = list(self._attempts.values())
         for attempt in attempts:
             attempt.cancel()

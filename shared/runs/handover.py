@@ -21,14 +21,11 @@ class Handover:
         self._waiting = waiting
         self._dispatcher = dispatcher
         self._tick = settings.tick_seconds
-        #: Runs are noted once the process stops.
-        self.is_stopping = False
         self._left: set[str] = set()
 
     def note(self, run_id: str) -> None:
-        """Note a run that waits for a process, if this one stops."""
-        if self.is_stopping:
-            self._left.add(run_id)
+        """Note a run that waits for a process while this one stops."""
+        self._left.add(run_id)
 
     @property
     def _runs(self) -> set[str]:

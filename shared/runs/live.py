@@ -137,16 +137,12 @@ class LiveRun:
         return self._is_urgent
 
     @property
-    def has_pending(self) -> bool:
-        return self._outbox.has_pending
-
-    @property
     def pending_events(self) -> int:
         return self._outbox.pending_events
 
     def wants_tick(self, now: float, poll_seconds: float) -> bool:
         """Whether it has events to append, or has not looked for a cancel for that long."""
-        return self._outbox.has_pending or now - self._polled_at >= poll_seconds
+        return bool(self._outbox.pending_events) or now - self._polled_at >= poll_seconds
 
     def take_events(self, renew_seconds: float) -> "tuple[list[RunEvent], bool, bool]":
         """What the next append carries: events, whether it renews the lease, whether the events close a turn."""

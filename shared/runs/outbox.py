@@ -33,10 +33,6 @@ class Outbox:
         self._behind_since = 0.0
 
     @property
-    def has_pending(self) -> bool:
-        return bool(self._pending)
-
-    @property
     def pending_events(self) -> int:
         """How many events wait for the next append."""
         return len(self._pending)

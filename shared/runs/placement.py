@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from shared.core import RunSettings, TooManyRuns, Unavailable, count_takeover
@@ -22,15 +21,8 @@ _RECOVER_SECONDS = 0.5
 _RETRY_SECONDS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """This process executes the run; `task` ends when its attempt does."""
-
-    task: "asyncio.Task[None]"
-
-
-#: What came of a claim. None: the run does not wait, or another process has it.
-Claimed: TypeAlias = "Taken | Suspected | None"
+#: What came of a claim: the attempt in this process. None: the run does not wait, or another process has it.
+Claimed: TypeAlias = "asyncio.Task[None] | Suspected | None"
 
 
 class Placement:
@@ -78,7 +70,7 @@ class Placement:
         claimed = await self._claim(run_id)
         if isinstance(claimed, Suspected):
             claimed = await self._claim_later(run_id)
-        return claimed.task if isinstance(claimed, Taken) else None
+        return claimed if isinstance(claimed, asyncio.Task) else None
 
     async def place(self, run_id: str) -> None:
         """Execute a run here, or send it to a process that can. Returns before a second look."""
@@ -107,13 +99,13 @@ class Placement:
     async def _claim(self, run_id: str) -> Claimed:
         if attempt := await self._executor.attempt_of(run_id):
             # Its next tick renews the lease. A repeated delivery stays open as long as the first.
-            return Taken(attempt)
+            return attempt
         self.check_room()
         with self._executor.claiming():
             claimed = await self._store.claim(run_id)
             if isinstance(claimed, Leased):
                 count_takeover(claimed.attempt, claimed.request)
-                return Taken(self.execute(claimed))
+                return self.execute(claimed)
         if isinstance(claimed, Over):
             if claimed.next_run:
                 self.send(claimed.next_run)
@@ -152,7 +144,8 @@ class Placement:
 
     def _send_next(self, live: LiveRun) -> None:
         if live.next_run:
-            self._handover.note(live.next_run)
+            if self._executor.is_stopping:
+                self._handover.note(live.next_run)
             # Not awaited: the delivery that started this attempt ends with it, and not with the next one.
             self.send(live.next_run)
 

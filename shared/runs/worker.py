@@ -44,7 +44,6 @@ class RunWorker:
             self._background,
             settings,
         )
-        self._is_releasing = False
 
     async def start(
         self, claims: Json, request: Json, *, background: bool = False
@@ -112,7 +111,7 @@ class RunWorker:
 
     def cancel_abandoned(self, claims: Json, view: RunView, request_id: str) -> None:
         """Cancel a run whose client has gone, in the background; not where the stop of this process cut its stream."""
-        if not self._is_releasing:
+        if not self._executor.is_releasing_now:
             work = self.cancel(claims, view.client_run_id, request_id)
             self._background.start(work, is_brief=True)
 
@@ -141,7 +140,7 @@ class RunWorker:
         Returns whether all have left; if not, `release` must follow.
         """
         grace.start()
-        self._executor.is_stopping = self._handover.is_stopping = True
+        self._executor.is_stopping = True
         logger.info("function.stopping", extra={"runs": self._executor.runs})
         if not await grace.wait(self._is_idle, until=grace.handover_at):
             self._executor.release_between_turns()
@@ -149,7 +148,6 @@ class RunWorker:
 
     async def release(self, grace: Grace) -> None:
         """Release the runs that this process still holds, in the middle of their turns."""
-        self._is_releasing = True
         for live in await self._executor.release_now(grace):
             if live.next_run:
                 self._handover.note(live.next_run)

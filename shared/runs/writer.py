@@ -95,7 +95,7 @@ class LogWriter:
 
     async def _release(self, held: Sequence[LiveRun]) -> None:
         async with self._writing:
-            if pending := [live for live in held if live.has_pending and not live.is_lost]:
+            if pending := [live for live in held if live.pending_events and not live.is_lost]:
                 await self._flush(pending)
             unended = [live for live in held if not live.has_ending and not live.is_lost]
             names = [{"run_id": run.leased.run_id, "token": run.leased.token} for run in unended]
