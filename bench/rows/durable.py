@@ -23,7 +23,7 @@ from bench.site import Site
 _STATEMENTS, _COMMITS = 4, 3
 _WAL_BYTES = 9000
 _ADMIT = "select agent.start_run($1, $2, $3, '{}')"
-_LEASE = {"seconds": 30, "max_attempts": 3, "history": 1000}
+_LEASE = {"seconds": 30, "max_unfinished_attempts": 3, "history": 1000}
 #: By then, all writes of a run have ended.
 _SETTLE_SECONDS = 1.5
 

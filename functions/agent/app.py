@@ -25,7 +25,7 @@ from shared.http import (
     read_body,
     run_services,
 )
-from shared.runs import Leased, RunView, Waiting
+from shared.runs import Leased, NotLeased, RunView
 
 router = APIRouter()
 
@@ -50,10 +50,10 @@ async def start(request: Request, user: User, runs: Services, process: Running) 
         if props.background:
             return JSONResponse(_view(view), status_code=202)
         await runs.worker.recover(view)
-    is_known = isinstance(admitted, Waiting) and admitted.is_known
+    is_known = isinstance(admitted, NotLeased) and admitted.is_known
     leaves = props.on_disconnect == "cancel"
     stream = Stream(request, process, runs, user.claims, view, cancels_on_disconnect=leaves)
-    response = stream.respond(None, afresh=is_known, in_legs=props.resumable)
+    response = stream.respond(None, starts_with_snapshot=is_known, in_legs=props.resumable)
     if isinstance(admitted, Leased):
         response.headers.update(limits.headers(process.settings, admitted.tokens_left))
     return response
@@ -112,7 +112,9 @@ async def connect(request: Request, user: User, runs: Services, process: Running
         user.claims, client_run_id=wanted.run_id, client_thread_id=wanted.thread_id
     )
     await runs.worker.recover(view)
-    return Stream(request, process, runs, user.claims, view).respond(None, afresh=True)
+    return Stream(request, process, runs, user.claims, view).respond(
+        None, starts_with_snapshot=True
+    )
 
 
 class Stream:
@@ -136,19 +138,21 @@ class Stream:
         self._cancels_on_disconnect = cancels_on_disconnect
 
     def respond(
-        self, cursor: Cursor | None, *, afresh: bool = False, in_legs: bool = False
+        self, cursor: Cursor | None, *, starts_with_snapshot: bool = False, in_legs: bool = False
     ) -> Response:
         seconds = self._process.settings.stream_leg_seconds if in_legs else 0.0
-        return event_stream(self._frames(cursor, afresh, seconds), self._request)
+        return event_stream(self._frames(cursor, starts_with_snapshot, seconds), self._request)
 
     async def _frames(
-        self, cursor: Cursor | None, afresh: bool, leg_seconds: float
+        self, cursor: Cursor | None, starts_with_snapshot: bool, leg_seconds: float
     ) -> AsyncIterator[bytes]:
         ends_at = monotonic() + leg_seconds if leg_seconds else None
         has_written = False
         try:
             async with aclosing(
-                self._runs.reader.follow(self._claims, self._view, cursor, afresh=afresh)
+                self._runs.reader.follow(
+                    self._claims, self._view, cursor, starts_with_snapshot=starts_with_snapshot
+                )
             ) as parts:
                 async for frames, place in self._project(parts, cursor):
                     if has_written and ends_at and monotonic() >= ends_at:

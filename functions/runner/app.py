@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from functions.runner.cloudevents import CloudEvent, read_event
 from shared.core import InvalidEvent
 from shared.http import RunServices, create_app, provided, run_services
-from shared.runs import EVENT_TYPE
+from shared.runs import CLOUD_EVENT_TYPE
 
 router = APIRouter()
 
@@ -24,7 +24,7 @@ async def execute(request: Request, runs: Services) -> Response:
     decides. The response is never an event, because a Broker would send it on.
     """
     run_id = _run_of(read_event(request.headers, await request.body()))
-    await runs.worker.take(run_id)
+    await runs.worker.execute_delivered(run_id)
     return Response(status_code=204)
 
 
@@ -36,12 +36,12 @@ async def sweep(runs: Services) -> Response:
 
 def _run_of(event: CloudEvent) -> str:
     match event:
-        case CloudEvent(type=kind, data={"run_id": str(run_id)}) if kind == EVENT_TYPE:
+        case CloudEvent(type=kind, data={"run_id": str(run_id)}) if kind == CLOUD_EVENT_TYPE:
             try:
                 return str(UUID(run_id))
             except ValueError:
                 raise InvalidEvent("`run_id` is not a UUID.") from None
-    raise InvalidEvent(f"This function takes {EVENT_TYPE} with the data {{'run_id': …}}.")
+    raise InvalidEvent(f"This function takes {CLOUD_EVENT_TYPE} with the data {{'run_id': …}}.")
 
 
 app = create_app("runner", router, run_services, requires=("supabase_database_url",))

@@ -76,7 +76,7 @@ async def _drive(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:
 
 async def _end(live: LiveRun, ending: Draft) -> None:
     # A cancel that comes now must not cut the commit of this ending, or the run would stay without one.
-    live.executed_by(None)
+    live.set_cancellable_task(None)
     if live.has_ending:
         # Cancelled while its own ending was being committed: the first one counts.
         await live.settle()

@@ -91,7 +91,7 @@ class Loop:
         self._toolbox = toolbox
         self._tokens_left = tokens_left
         self._tokens_available = leased.tokens_left
-        self._calls_left = agent.max_tool_calls - leased.calls_made
+        self._calls_left = agent.max_tool_calls - leased.tool_calls_made
         self._items = [*leased.items]
         self._usage = leased.used
         self._client_tools = {tool["name"]: tool for tool in leased.request.get("tools") or ()}

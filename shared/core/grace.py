@@ -70,7 +70,7 @@ class Grace:
 
     @property
     def release_seconds(self) -> float:
-        """The limit for the last commits and for giving leases back; it also holds after `end`."""
+        """The limit for the last commits and for releasing leases; it also holds after `end`."""
         return max(self.handover_seconds / 2, _RELEASE_SECONDS)
 
     async def wait(self, is_done: Callable[[], bool], *, until: float) -> bool:

@@ -1,6 +1,6 @@
-"""Send a waiting run to a process that executes it: as an event to the Broker, or as a POST to the runner.
+"""Sends waiting runs to a process that executes them: as an event to the Broker, or as a POST to the runner.
 
-The event names a run and carries no authority: the row decides whether it may be claimed, and a second claim fails.
+The event names a run and gives no rights: the run's row decides whether it may be claimed, and a second claim fails.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from shared.core import Once, RunSettings, Unavailable, carried, doing, logger
 from shared.runs.background import BackgroundTasks
 from shared.runs.waiting import WaitingRuns
 
-EVENT_TYPE = "agent.run.waiting"
+#: The type of the CloudEvent that a delivery carries.
+CLOUD_EVENT_TYPE = "agent.run.waiting"
 #: A delivery may take this much longer than a run: its pod starts from zero, and it may queue.
 _MARGIN_SECONDS = 30
 #: The status of a full or stopping process, and how long its Retry-After may delay the next delivery.
@@ -24,10 +25,10 @@ _FULL, _LONGEST_SECONDS = 503, 5.0
 
 
 class Dispatcher:
-    """Sends runs, each at most once a minute: the mark in its row blocks other senders.
+    """Sends runs in the background, each at most once a minute: the mark in its row blocks other senders.
 
-    A delivery stays open until the attempt it started ends, so that the platform counts it as a request and scales the
-    runner by it. No run depends on it: when the sender goes, the run continues.
+    A delivery stays open until the attempt that it started ends: the platform counts it as a request, and scales the
+    runner by the number of requests. No run depends on its delivery: it continues after the sender has exited.
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class Dispatcher:
         self._address = settings.k_sink or settings.runner_url
         self._seconds = settings.run_deadline_seconds + _MARGIN_SECONDS
         self._session: Once[Any] = Once(_open_session)
-        #: The runs that this process is sending: from before they are marked until their delivery ends.
-        self.sending: set[str] = set()
+        #: The runs that this process is sending: from before each is marked until its delivery ends.
+        self.runs_being_sent: set[str] = set()
         #: Runs for which `send` was called again while their first send was in progress.
-        self._repeated: set[str] = set()
+        self._runs_to_repeat: set[str] = set()
 
     @property
     def has_address(self) -> bool:
@@ -49,60 +50,61 @@ class Dispatcher:
         return bool(self._address)
 
     def send(self, run_id: str, *, is_marked: bool = False) -> None:
-        """Send a run in the background, unless it was sent within the last minute. A sweep repeats what fails.
+        """Send a run, unless it was sent within the last minute. If that fails, a sweep sends it again.
 
-        While it is being sent, another call has it sent again afterwards, if it waits then.
+        A call while the run is being sent has effect when that delivery ends: if the run waits then, it is sent again.
+        `is_marked`: the caller has marked the run as sent.
         """
-        if run_id in self.sending:
-            self._repeated.add(run_id)
+        if run_id in self.runs_being_sent:
+            self._runs_to_repeat.add(run_id)
             return
-        self.sending.add(run_id)
+        self.runs_being_sent.add(run_id)
         self._background.start(self._send(run_id, is_marked=is_marked))
 
     async def _send(self, run_id: str, *, is_marked: bool) -> None:
-        with self._noted(run_id), suppress(Unavailable):
+        with self._forget_at_end(run_id), suppress(Unavailable):
             while is_marked or await self._mark(run_id):
-                self._repeated.discard(run_id)
+                self._runs_to_repeat.discard(run_id)
                 await self._deliver(run_id)
-                if run_id not in self._repeated:
+                if run_id not in self._runs_to_repeat:
                     return
-                # Its attempt may have been here, and have released it.
+                # The attempt may have been in this process, which has released the run since.
                 is_marked = False
 
     async def _mark(self, run_id: str) -> bool:
-        """Mark a run as sent. If `send` was called again since, a refusal may be out of date, and is tried again."""
+        """Mark a run as sent. A refusal is tried again if `send` was called meanwhile: it may be out of date."""
         while not await self._waiting.mark(run_id):
-            if run_id not in self._repeated:
+            if run_id not in self._runs_to_repeat:
                 return False
-            # The run before it in its thread may have ended since.
-            self._repeated.discard(run_id)
+            # The run before it in its thread may have ended meanwhile.
+            self._runs_to_repeat.discard(run_id)
         return True
 
     @contextmanager
-    def _noted(self, run_id: str) -> Iterator[None]:
+    def _forget_at_end(self, run_id: str) -> Iterator[None]:
         try:
             yield
         finally:
-            self.sending.discard(run_id)
-            self._repeated.discard(run_id)
+            self.runs_being_sent.discard(run_id)
+            self._runs_to_repeat.discard(run_id)
 
     async def _deliver(self, run_id: str) -> None:
-        """Wait until the attempt that this delivery starts has ended; where none starts, clear the mark."""
-        facts = {"cloudevents.event_type": EVENT_TYPE, "messaging.operation.type": "send"}
-        with doing(f"send {EVENT_TYPE}", facts, "PRODUCER") as span:
+        """Deliver the event, which takes as long as the attempt that it starts. After a failure, clear the mark."""
+        facts = {"cloudevents.event_type": CLOUD_EVENT_TYPE, "messaging.operation.type": "send"}
+        with doing(f"send {CLOUD_EVENT_TYPE}", facts, "PRODUCER") as span:
             if failure := await self._post(run_id):
                 span.fail(failure)
                 logger.warning("run.not_dispatched", extra={"run_id": run_id, "error": failure})
                 await self._waiting.clear([run_id])
 
     async def _post(self, run_id: str) -> str | None:
-        """POST the event. Returns what went wrong, if anything did."""
+        """POST the event. Returns the error, if there was one."""
         try:
             status, retry_after = await self._exchange(run_id)
         except Exception as error:
             return type(error).__name__
         if status == _FULL:
-            # Keep the mark until then: otherwise each reader would have the run sent every second.
+            # The mark stays until then: otherwise each reader would have the run sent every second.
             await asyncio.sleep(retry_after)
         return None if status < 300 else f"HTTP {status}"
 
@@ -131,7 +133,7 @@ def _retry_after(seconds: str) -> float:
 
 
 async def _open_session() -> Any:
-    """A session, made in a thread: a waking process imports the same there, and one import waits for another."""
+    """A session. On the event loop, the import would wait for those that a waking process makes in threads."""
     aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
     # One connection per delivery, for as long as a run takes: the library's own limit of 100 would queue the others.
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
@@ -140,7 +142,8 @@ async def _open_session() -> Any:
 def _headers() -> dict[str, str]:
     """A CloudEvent in binary mode (CloudEvents 1.0.2, HTTP protocol binding §3.1).
 
-    Its trace stands there twice (extension Distributed Tracing): a Broker may have traces of its own on the way.
+    It has the trace twice, as headers and as attributes of the event (extension Distributed Tracing): a Broker may
+    send its own trace in the headers.
     """
     trace = carried()
     return {
@@ -150,5 +153,5 @@ def _headers() -> dict[str, str]:
         "ce-specversion": "1.0",
         "ce-id": str(uuid4()),
         "ce-source": "/agent-functions",
-        "ce-type": EVENT_TYPE,
+        "ce-type": CLOUD_EVENT_TYPE,
     }

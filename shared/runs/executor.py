@@ -1,4 +1,4 @@
-"""The runs that this process executes, one task each: until they end, or must be released."""
+"""Executes the runs that this process holds, one task per attempt, until they end or must be released."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +16,10 @@ Execute: TypeAlias = Callable[[LiveRun], Awaitable[None]]
 
 
 class Executor:
-    """Executes attempts, one task each. Callers check `is_full` first, which keeps them below `max_live_runs`."""
+    """Starts the task of each attempt, counts the attempts, and ends them for a stop.
+
+    Before they claim a run, callers check `is_full`, which limits the attempts to `max_live_runs`.
+    """
 
     def __init__(self, writer: LogWriter, execute: Execute, settings: RunSettings) -> None:
         self._writer = writer
@@ -26,8 +29,8 @@ class Executor:
         self.is_stopping = False
         self._claims_under_way = 0
         self._attempts: dict[str, asyncio.Task[None]] = {}
-        #: Runs whose attempt here is being released.
-        self._releasing: set[str] = set()
+        #: The runs that are being released.
+        self._releases: set[str] = set()
         self._releases_between_turns = False
         #: Attempts are cut wherever they are.
         self.is_releasing_now = False
@@ -35,21 +38,22 @@ class Executor:
     @property
     def is_full(self) -> bool:
         """Whether another run must be executed elsewhere."""
-        held = len(self._writer.live_runs()) + self._claims_under_way
-        return self.is_stopping or held >= self._settings.max_live_runs
+        runs = len(self._writer.live_runs()) + self._claims_under_way
+        return self.is_stopping or runs >= self._settings.max_live_runs
 
     @property
     def is_idle(self) -> bool:
+        """Whether no attempt and no claim is in progress."""
         return not (self._attempts or self._claims_under_way)
 
     @property
-    def runs(self) -> int:
+    def attempt_count(self) -> int:
         """How many attempts are in progress."""
         return len(self._attempts)
 
     @contextmanager
-    def claiming(self) -> Iterator[None]:
-        """Count a run while its claim is under way, or any number of claims could pass the limit together."""
+    def count_claim(self) -> Iterator[None]:
+        """Count a run from the start of its claim. Otherwise, concurrent claims could exceed the limit together."""
         self._claims_under_way += 1
         try:
             yield
@@ -57,7 +61,7 @@ class Executor:
             self._claims_under_way -= 1
 
     def start(self, leased: Leased, on_end: Callable[[LiveRun], None]) -> "asyncio.Task[None]":
-        """Execute a run that was just leased. `on_end` is called at the end, unless the task was cancelled."""
+        """Execute a run that was just leased. `on_end` is called when the attempt ends, but not if it was cut."""
         live = self._writer.open(leased)
         if self._releases_between_turns:
             live.release_after_turn()
@@ -69,19 +73,19 @@ class Executor:
         # The run may be here again already, in another attempt.
         if self._attempts.get(run_id) is task:
             del self._attempts[run_id]
-            self._releasing.discard(run_id)
+            self._releases.discard(run_id)
 
     async def attempt_of(self, run_id: str) -> "asyncio.Task[None] | None":
-        """The attempt at this run in progress here, once none is being released."""
+        """The attempt at this run that is in progress here. Waits while one is being released."""
         task = self._attempts.get(run_id)
-        if task and run_id in self._releasing:
+        if task and run_id in self._releases:
             await asyncio.wait([task])
             return self._attempts.get(run_id)
         return task
 
     async def _attempt(self, live: LiveRun, on_end: Callable[[LiveRun], None]) -> None:
         leased = live.leased
-        live.executed_by(asyncio.current_task())
+        live.set_cancellable_task(asyncio.current_task())
         with (
             run_span(
                 leased.client_run_id, leased.client_thread_id, leased.attempt, leased.request
@@ -91,7 +95,7 @@ class Executor:
             logger.info("run.started", extra={"attempt": leased.attempt})
             released: str | None = "cut"
             try:
-                released = await self._drive(live)
+                released = await self._execute_or_release(live)
             finally:
                 if not self.is_releasing_now:
                     self._writer.close(live)
@@ -100,8 +104,8 @@ class Executor:
                 _log_outcome(live, released)
         on_end(live)
 
-    async def _drive(self, live: LiveRun) -> str | None:
-        """Execute the run; None when it has ended or was lost, else why it was released."""
+    async def _execute_or_release(self, live: LiveRun) -> str | None:
+        """Execute a run. Returns why it was released; None: it has ended, or its lease was lost."""
         try:
             if self.is_releasing_now:
                 # Its claim was under way when the grace ended.
@@ -115,9 +119,9 @@ class Executor:
         return None
 
     async def _release(self, live: LiveRun) -> None:
-        # A cancel that comes now is for the next holder.
-        live.executed_by(None)
-        self._releasing.add(live.leased.run_id)
+        # A cancel that comes from now on is for the next holder.
+        live.set_cancellable_task(None)
+        self._releases.add(live.leased.run_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.lease_seconds):
                 await self._writer.release([live])
@@ -129,7 +133,7 @@ class Executor:
             live.release_after_turn()
 
     async def release_now(self, grace: Grace) -> list[LiveRun]:
-        """Cut every attempt, commit what its run sent, and give the leases back. Returns what this process held."""
+        """Cut every attempt, commit what its run sent, and release the run. Returns the runs that were cut."""
         self.is_releasing_now = True
         attempts = list(self._attempts.values())
         for attempt in attempts:
@@ -138,15 +142,15 @@ class Executor:
             async with asyncio.timeout(grace.release_seconds):
                 await asyncio.gather(*attempts, return_exceptions=True)
                 await self._writer.release(self._writer.live_runs())
-        left = self._writer.live_runs()
-        for live in left:
+        runs = self._writer.live_runs()
+        for live in runs:
             self._writer.close(live)
-        return left
+        return runs
 
 
 def _log_outcome(live: LiveRun, released: str | None) -> None:
-    """Log what came of an attempt, once: ended, released and why, or lost to another process."""
-    facts: Json = {"attempt": live.leased.attempt, "events": live.committed}
+    """Log how an attempt ended: with its run, with a release (and why), or because another process has the lease."""
+    facts: Json = {"attempt": live.leased.attempt, "events": live.committed_seq}
     if live.is_lost:
         logger.info("run.lease_lost", extra=facts)
     elif released:

@@ -1,4 +1,4 @@
-"""The events of one run as a process learns of them, for any number of followers."""
+"""The events of one run in the memory of a process that holds or follows it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,7 +10,7 @@ _EARLY_SECONDS = 0.005
 
 
 class Feed:
-    """The events of one run behind `base`, as this process learns of them, for any number of followers."""
+    """The events of one run after position `base`, as this process learns of them. Any number of readers follow it."""
 
     def __init__(self, *, base: int) -> None:
         self.base = base
@@ -50,7 +50,7 @@ class Feed:
                 waiter.set_result(None)
 
     async def after(self, seq: int, keep_alive: float) -> AsyncIterator[list[LogEvent]]:
-        """The events behind `seq` as they come, and an empty list after each `keep_alive` seconds of silence."""
+        """The events after `seq` as they come, and an empty list after each `keep_alive` seconds without any."""
         loop = asyncio.get_running_loop()
         yielded_at = loop.time()
         timer: asyncio.Handle | None = None
@@ -67,8 +67,8 @@ class Feed:
                     yield []
                     yielded_at = loop.time()
                 else:
-                    # One timer per silence, not per event: while events come, it fires now and then for nothing. It may
-                    # fire a moment too early, and then another one must follow.
+                    # Not one timer per event: it fires once per `keep_alive` seconds, mostly while events come and for
+                    # nothing. It may fire a moment too early, and then another one must follow.
                     if wakes_at <= loop.time() + _EARLY_SECONDS:
                         wakes_at = yielded_at + keep_alive
                         timer = loop.call_at(wakes_at, self.wake)

@@ -1,4 +1,4 @@
-"""The runs that a stopping process leaves to others: sent, and watched until another process holds each of them."""
+"""Sends the runs that a stopping process leaves, and waits until other processes hold them."""
 
 import asyncio
 from contextlib import suppress
@@ -15,49 +15,46 @@ _LAST_SECONDS = 1.0
 
 
 class Handover:
-    """Sees released runs, and deliveries in progress, taken by another process before this one exits."""
+    """The runs that wait for another process when this one stops: those it released, and those it is sending."""
 
     def __init__(self, waiting: WaitingRuns, dispatcher: Dispatcher, settings: RunSettings) -> None:
         self._waiting = waiting
         self._dispatcher = dispatcher
         self._tick = settings.tick_seconds
-        self._left: set[str] = set()
+        self._run_ids: set[str] = set()
 
-    def note(self, run_id: str) -> None:
-        """Note a run that waits for a process while this one stops."""
-        self._left.add(run_id)
+    def add(self, run_id: str) -> None:
+        """Add a run that waits for another process."""
+        self._run_ids.add(run_id)
 
-    @property
-    def _runs(self) -> set[str]:
-        # A delivery that is given up before its runner has started is lost, so those count, too.
-        return self._left | self._dispatcher.sending
+    def remaining(self) -> set[str]:
+        """The runs that may still wait for another process."""
+        # A delivery is lost if this process exits before the runner has started, so runs that are being sent count.
+        return self._run_ids | self._dispatcher.runs_being_sent
 
-    async def until_taken(self, grace: Grace) -> None:
-        """Send the runs until other processes hold them, or the grace is over."""
+    async def send_until_claimed(self, grace: Grace) -> None:
+        """Send the runs, again and again, until other processes hold them or the grace is over."""
         if not self._dispatcher.has_address:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(grace.seconds_left):
                 for look in count():
-                    if await self._are_taken(sends=look % _LOOKS_PER_SEND == 0):
+                    if await self._are_claimed(sends=look % _LOOKS_PER_SEND == 0):
                         return
                     await asyncio.sleep(self._tick)
 
-    async def _are_taken(self, *, sends: bool) -> bool:
+    async def _are_claimed(self, *, sends: bool) -> bool:
         with suppress(Unavailable):
-            unheld = await self._waiting.unheld(self._runs) if self._runs else set()
+            run_ids = self.remaining()
+            unheld = await self._waiting.unheld(run_ids) if run_ids else set()
             if not unheld:
                 return True
             for run_id in unheld if sends else ():
                 self._dispatcher.send(run_id)
         return False
 
-    def remaining(self) -> set[str]:
-        """The runs that may still wait for a process."""
-        return set(self._runs)
-
     async def clear_marks(self, run_ids: set[str]) -> None:
-        """Clear the marks of lost deliveries: the next sweep or reader need not wait a minute to send the runs."""
+        """Clear the marks of runs that no process holds, so that the next sweep or reader can send them at once."""
         if not run_ids:
             return
         with suppress(Unavailable, TimeoutError):

@@ -1,4 +1,4 @@
-"""A run this process holds the lease of: what executes it speaks through here, and `LogWriter` commits it."""
+"""A run that this process holds: the agent engine sends its events through here, and `LogWriter` commits them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -12,33 +12,33 @@ from shared.runs.results import Leased
 
 
 class ReleaseDue(Exception):
-    """This process may not execute the run any longer: its time here is over, or the process stops."""
+    """This process must release the run: its time here is over, or the process stops."""
 
 
 class LeaseLost(Exception):
-    """Another process holds the run now; nothing more of it may be sent from here."""
+    """Another process holds the run now, so this one may send no more of its events."""
 
 
 class LiveRun:
     """One attempt at a run, in the process that holds its lease.
 
-    `send`, `commit`, `settle`, `close_items` and `release_if_due` are for what executes the run, the others for
-    `Executor` and `LogWriter`. `silence_seconds`: without a renewed lease for that long, nothing more is sent.
+    `send`, `commit`, `settle`, `close_items` and `release_if_due` are for the engine that executes the run, the other
+    methods for `Executor` and `LogWriter`. If the lease was not renewed for `max_unrenewed_seconds`, `send` waits.
     """
 
     def __init__(
-        self, leased: Leased, *, commit_soon: Callable[[], None], silence_seconds: float
+        self, leased: Leased, *, commit_soon: Callable[[], None], max_unrenewed_seconds: float
     ) -> None:
         self.leased = leased
         self.feed = Feed(base=leased.base)
         self.feed.publish(leased.events)
         self.is_lost = False
         self.is_cancelled = False
-        #: The run that can be executed next: the thread's next one, or this one where it was released.
-        self.next_run: str | None = None
+        #: The run that waits for a process after this attempt: this one if it was released, else the thread's next one.
+        self.waiting_run_id: str | None = None
         self._outbox = Outbox(leased, self.feed)
         self._commit_soon = commit_soon
-        self._silence_seconds = silence_seconds
+        self._max_unrenewed_seconds = max_unrenewed_seconds
         self._task: asyncio.Task[Any] | None = None
         self._release_at = float("inf")
         self._closes_at = 0
@@ -47,12 +47,12 @@ class LiveRun:
         self._renewed_at = self._polled_at = leased.since
         self._append_answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    # For what executes the run.
+    # For the engine.
 
     async def send(self, drafts: Sequence[Draft]) -> None:
-        """Show readers events that have no consequence, and commit them with the next tick.
+        """Show events without a consequence to readers at once, and commit them with the next tick.
 
-        Waits while the lease may be gone or the database does not keep up.
+        Waits while the lease may be lost or the database does not keep up.
 
         Raises:
             LeaseLost: another process has the run.
@@ -63,26 +63,26 @@ class LiveRun:
             self._outbox.add(drafts, show_now=True)
 
     async def commit(self, drafts: Sequence[Draft], *, closes_turn: bool = False) -> None:
-        """Commit events, and show readers them once they are in the log: at return they are.
+        """Commit events, and show them to readers when the log has them. Returns then.
 
-        `closes_turn`: a takeover resumes behind these events.
+        `closes_turn`: a takeover resumes after these events.
 
         Raises:
-            LeaseLost: they are not in the log, and never will be.
+            LeaseLost: the log does not have them, and never will.
         """
         last = self._outbox.add(drafts, show_now=False)
         if closes_turn:
             self._closes_at = last
         self._is_urgent = True
         self._commit_soon()
-        while self._outbox.committed < last:
+        while self._outbox.committed_seq < last:
             await self._next_append()
 
     async def settle(self) -> None:
-        """Wait until everything sent is in the log.
+        """Wait until the log has everything that was sent.
 
         Raises:
-            LeaseLost: it is not, and never will be.
+            LeaseLost: it does not, and never will.
         """
         while not self.is_settled:
             await self._next_append()
@@ -92,48 +92,54 @@ class LiveRun:
         return self._outbox.open_items.close(reason)
 
     def release_after_turn(self, at: float = 0.0) -> None:
-        """Have the run released between turns from a moment on (`time.monotonic`); the earliest one counts."""
+        """Have the run released at the end of a turn from `at` on (`time.monotonic`). The earliest `at` counts."""
         self._release_at = min(self._release_at, at)
 
     def release_if_due(self) -> None:
-        """Between turns: leave this process if it is time.
+        """Raise ReleaseDue if the run is to be released, and neither an ending nor a tool call is in progress.
+
+        The engine calls it after each commit.
 
         Raises:
-            ReleaseDue: it is, and neither an ending nor a tool call is under way.
+            ReleaseDue: this attempt must end here.
         """
         is_busy = self.has_ending or bool(self._outbox.open_items)
         if not is_busy and monotonic() > self._release_at:
             raise ReleaseDue
 
     def cancel(self) -> None:
-        """End what executes the run, whose user cancelled it. Without a task, the next holder ends it."""
+        """Cancel the task that executes the run, which then writes its ending. Without a task, the next holder does."""
         if self._task and not self.is_cancelled:
             self.is_cancelled = True
             self._task.cancel()
 
-    def executed_by(self, task: "asyncio.Task[Any] | None") -> None:
-        """Set the task that `cancel` and a lost lease end; None while the run is released or its end committed."""
+    def set_cancellable_task(self, task: "asyncio.Task[Any] | None") -> None:
+        """Set the task that `cancel` and a lost lease cancel.
+
+        None: there is nothing to cancel any more, because the run is being released or its ending committed.
+        """
         self._task = task
 
     @property
     def has_ending(self) -> bool:
+        """Whether the run's ending is in the log or on its way to it."""
         return self._outbox.has_ending
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything sent is in the log."""
+        """Whether the log has everything that was sent."""
         return self._outbox.is_settled
 
     @property
-    def committed(self) -> int:
+    def committed_seq(self) -> int:
         """Where the run's committed log ends."""
-        return self._outbox.committed
+        return self._outbox.committed_seq
 
     # For `LogWriter`.
 
     @property
     def is_urgent(self) -> bool:
-        """Whether something waits for its commit."""
+        """Whether a caller waits for a commit, so that the next append must not wait for the tick."""
         return self._is_urgent
 
     @property
@@ -141,19 +147,19 @@ class LiveRun:
         return self._outbox.pending_events
 
     def wants_tick(self, now: float, poll_seconds: float) -> bool:
-        """Whether it has events to append, or has not looked for a cancel for that long."""
+        """Whether the run has events to append, or has not checked for a cancel for `poll_seconds`."""
         return bool(self._outbox.pending_events) or now - self._polled_at >= poll_seconds
 
     def take_events(self, renew_seconds: float) -> "tuple[list[RunEvent], bool, bool]":
-        """What the next append carries: events, whether it renews the lease, whether the events close a turn."""
-        events = self._outbox.take()
+        """Take what the next append carries: events, whether it renews the lease, whether the events close a turn."""
+        events = self._outbox.take_pending()
         self._is_urgent = False
         self._is_renewing = bool(events) or monotonic() - self._renewed_at >= renew_seconds
         closes_turn = bool(events) and events[0].seq <= self._closes_at
         return events, self._is_renewing, closes_turn
 
     def put_back(self) -> None:
-        """Append the events in flight again with the next statement."""
+        """Have the next append repeat the events in flight."""
         self._outbox.put_back()
 
     def confirm(self, started_at: float) -> None:
@@ -165,7 +171,7 @@ class LiveRun:
         self._wake()
 
     def lose(self) -> None:
-        """Another process has the run: end what executes it here."""
+        """Note that another process has the run, and cancel the task that executes it here."""
         self.is_lost = True
         self.feed.close()
         self._wake()
@@ -174,7 +180,7 @@ class LiveRun:
 
     def _must_wait(self) -> bool:
         now = monotonic()
-        return now - self._renewed_at > self._silence_seconds or self._outbox.is_behind(now)
+        return now - self._renewed_at > self._max_unrenewed_seconds or self._outbox.has_backlog(now)
 
     def _wake(self) -> None:
         self._append_answered.set_result(None)

@@ -1,4 +1,4 @@
-"""The events of one attempt on their way to the log: numbered, shown to readers, appended, confirmed."""
+"""The events of one attempt until the log has them: numbered, shown to readers, appended, confirmed."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,29 +8,31 @@ from shared.core import Draft, Json, RunEvent
 from shared.runs.feed import Feed
 from shared.runs.results import Leased
 
-#: An attempt whose oldest unconfirmed event is older stops reading the model: a stalled database costs no memory.
+#: An attempt whose oldest unconfirmed event is older waits before it sends more, which bounds the memory that events
+#: take while the database does not answer.
 _BACKLOG_SECONDS = 2.0
 
 
 class Outbox:
-    """Numbers events, and publishes each when it may be seen: at once, or when the log has it.
+    """Numbers an attempt's events, queues them for the log, and publishes each one when readers may see it.
 
-    One append is in flight at a time; what it carried is either confirmed or put back.
+    Some events may be seen at once, others when the log has them. One append is in flight at a time; its events are
+    either confirmed or put back.
     """
 
     def __init__(self, leased: Leased, feed: Feed) -> None:
         self.open_items = OpenItems()
         self.has_ending = False
         #: Where the committed log ends.
-        self.committed = leased.last_seq
+        self.committed_seq = leased.last_seq
         self._attempt = leased.attempt
-        self._last = leased.last_seq
+        self._last_seq = leased.last_seq
         self._feed = feed
         self._pending: list[RunEvent] = []
         self._in_flight: list[RunEvent] = []
-        #: Events behind one that readers may not see yet, each with whether it may be seen uncommitted.
+        #: The first event that readers may not see yet and all after it, each with whether it may be seen uncommitted.
         self._unpublished: deque[tuple[RunEvent, bool]] = deque()
-        self._behind_since = 0.0
+        self._backlog_since = 0.0
 
     @property
     def pending_events(self) -> int:
@@ -40,12 +42,12 @@ class Outbox:
     @property
     def is_settled(self) -> bool:
         """Whether every event is in the log."""
-        return self.committed >= self._last
+        return self.committed_seq >= self._last_seq
 
-    def is_behind(self, now: float) -> bool:
+    def has_backlog(self, now: float) -> bool:
         """Whether the database does not keep up with this attempt's events."""
-        is_waiting = bool(self._pending or self._in_flight)
-        return is_waiting and now - self._behind_since > _BACKLOG_SECONDS
+        has_unconfirmed = bool(self._pending or self._in_flight)
+        return has_unconfirmed and now - self._backlog_since > _BACKLOG_SECONDS
 
     def add(self, drafts: Sequence[Draft], *, show_now: bool) -> int:
         """Number events and queue them for the log. Returns the last one's number.
@@ -53,10 +55,10 @@ class Outbox:
         `show_now`: readers may see them before they are committed.
         """
         if not self._pending and not self._in_flight:
-            self._behind_since = monotonic()
-        attempt, last = self._attempt, self._last
+            self._backlog_since = monotonic()
+        attempt, last = self._attempt, self._last_seq
         events = [RunEvent(attempt, last + nth, *draft) for nth, draft in enumerate(drafts, 1)]
-        self._last += len(events)
+        self._last_seq += len(events)
         self._pending += events
         self.has_ending = self.has_ending or any(event.ends_run for event in events)
         self.open_items.note(drafts)
@@ -65,30 +67,30 @@ class Outbox:
         else:
             self._unpublished += [(event, show_now) for event in events]
             self._publish()
-        return self._last
+        return self._last_seq
 
-    def take(self) -> list[RunEvent]:
-        """The pending events, which are in flight from now on."""
+    def take_pending(self) -> list[RunEvent]:
+        """Take the pending events for an append: they are in flight from now on."""
         self._in_flight, self._pending = self._pending, []
         return self._in_flight
 
     def put_back(self) -> None:
-        """Append what is in flight again: whether the log has it is not known, and its numbers make that harmless."""
+        """Have the next append repeat what is in flight. The log may have it already, and skips it then."""
         self._pending = self._in_flight + self._pending
         self._in_flight = []
 
     def confirm(self, started_at: float) -> None:
         """Note that the log has what was in flight; its statement began at `started_at`."""
         if self._in_flight:
-            self.committed = self._in_flight[-1].seq
+            self.committed_seq = self._in_flight[-1].seq
             self._in_flight = []
-            self._behind_since = started_at
+            self._backlog_since = started_at
         self._publish()
 
     def _publish(self) -> None:
         visible = []
         while self._unpublished and (
-            self._unpublished[0][1] or self._unpublished[0][0].seq <= self.committed
+            self._unpublished[0][1] or self._unpublished[0][0].seq <= self.committed_seq
         ):
             visible.append(self._unpublished.popleft()[0])
         if visible:
@@ -96,7 +98,7 @@ class Outbox:
 
 
 class OpenItems:
-    """The items an attempt has started and not finished, with the text they hold so far."""
+    """The items that an attempt has started and not finished, with their text so far."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[Json, list[str]]] = {}
@@ -116,8 +118,11 @@ class OpenItems:
         return bool(self._open)
 
     def close(self, reason: str) -> list[Draft]:
-        """The events that finish all of them: text stays, marked incomplete; a half-written call is taken back."""
-        return [_close(item_id, *held, reason) for item_id, held in self._open.items()]
+        """The events that finish all of them. Text stays, marked as incomplete; a call is taken back."""
+        return [
+            _close(item_id, started, deltas, reason)
+            for item_id, (started, deltas) in self._open.items()
+        ]
 
 
 def _close(item_id: str, started: Json, deltas: list[str], reason: str) -> Draft:

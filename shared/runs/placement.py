@@ -1,4 +1,4 @@
-"""Find a process for a run that no process holds: this one, or the one that a delivery reaches."""
+"""Decides where a run without a holder is executed: in this process, or in one that a delivery reaches."""
 
 import asyncio
 from contextlib import suppress
@@ -10,23 +10,32 @@ from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Executor
 from shared.runs.handover import Handover
 from shared.runs.live import LiveRun
-from shared.runs.results import Leased, Over, Suspected
+from shared.runs.results import EndedByClaim, Leased, Suspected
 from shared.runs.store import RunStore
 from shared.runs.waiting import WaitingRuns
 
 #: Wait this much longer than a lease: Postgres's clock decides when it has expired.
 _MARGIN_SECONDS = 0.1
-#: How long after its second look a run that readers found without a holder is looked at again.
+#: After its second look, a recovered run is left alone for this long before readers can have it recovered again.
 _RECOVER_SECONDS = 0.5
 _RETRY_SECONDS = 2
 
-
-#: What came of a claim: the attempt in this process. None: the run does not wait, or another process has it.
-Claimed: TypeAlias = "asyncio.Task[None] | Suspected | None"
+#: The result of a claim: the attempt in this process, or that a second look is needed. None: the run does not wait, or
+#: another process holds it.
+ClaimResult: TypeAlias = "asyncio.Task[None] | Suspected | None"
 
 
 class Placement:
-    """Claims runs for this process, and sends those it cannot take."""
+    """Places runs: claims them for this process, or dispatches them.
+
+    | for                                    | method                    | what happens                                |
+    |----------------------------------------|---------------------------|---------------------------------------------|
+    | a delivery                             | `claim_or_refuse`         | claimed; a full process refuses             |
+    | a request that finds an unheld run     | `claim_or_dispatch`       | claimed; a full process dispatches it       |
+    | a reader, with each tick               | `claim_or_dispatch_later` | the same, in the background                 |
+    | an admission, ending, cancel or sweep  | `dispatch_or_claim`       | dispatched; claimed if there is no runner   |
+    | a late holder that a sweep finds       | `dispatch_at_expiry`      | the same, when its lease expires            |
+    """
 
     def __init__(
         self,
@@ -45,10 +54,10 @@ class Placement:
         self._handover = handover
         self._background = background
         self._second_look_seconds = settings.takeover_grace_seconds + _MARGIN_SECONDS
-        #: Runs that readers found without a holder and that this process is recovering.
-        self._recovering: set[str] = set()
-        #: Runs of late holders that this process sends when their lease expires.
-        self._watched: set[str] = set()
+        #: Runs that this process is recovering for their readers.
+        self._recoveries: set[str] = set()
+        #: Runs of late holders, which this process dispatches when their leases expire.
+        self._late: set[str] = set()
 
     def check_room(self) -> None:
         """Raises:
@@ -58,107 +67,119 @@ class Placement:
             raise TooManyRuns(retry_after=_RETRY_SECONDS)
 
     def execute(self, leased: Leased) -> "asyncio.Task[None]":
-        """Execute a run that this process was given; when the attempt ends, send the run that can be executed next."""
-        return self._executor.start(leased, self._send_next)
+        """Execute a run that was leased to this process, then dispatch the run that can continue after this attempt."""
+        return self._executor.start(leased, self._dispatch_next)
 
-    async def take(self, run_id: str) -> "asyncio.Task[None] | None":
-        """Claim a run, with a second look where its holder may only be late. None: it does not wait here.
+    async def claim_or_refuse(self, run_id: str) -> "asyncio.Task[None] | None":
+        """For a delivery: claim the run that it names, if necessary with a second look, and return the attempt.
+
+        None: the run does not wait, or another process holds it.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
         """
-        claimed = await self._claim(run_id)
-        if isinstance(claimed, Suspected):
-            claimed = await self._claim_later(run_id)
-        return claimed if isinstance(claimed, asyncio.Task) else None
+        result = await self._claim(run_id)
+        if isinstance(result, Suspected):
+            result = await self._claim_at_second_look(run_id)
+        return result if isinstance(result, asyncio.Task) else None
 
-    async def place(self, run_id: str) -> None:
-        """Execute a run here, or send it to a process that can. Returns before a second look."""
-        if not await self._take_soon(run_id):
-            self._send_elsewhere(run_id)
+    async def claim_or_dispatch(self, run_id: str) -> None:
+        """For a request that found a run without a holder: claim it, or dispatch it if this process cannot.
 
-    def place_later(self, run_id: str) -> None:
-        """Place a run in the background. Repeated calls for one run within its second look do nothing."""
-        if run_id not in self._recovering:
-            self._recovering.add(run_id)
+        Returns before a second look.
+        """
+        if not await self._try_claim(run_id):
+            self._dispatch(run_id)
+
+    def claim_or_dispatch_later(self, run_id: str) -> None:
+        """For a reader that found a run without a holder: `claim_or_dispatch` in the background.
+
+        Further calls do nothing until the second look is over.
+        """
+        if run_id not in self._recoveries:
+            self._recoveries.add(run_id)
             self._background.start(self._recover(run_id))
 
-    def send(self, run_id: str, *, is_marked: bool = False) -> None:
-        """Send a run in the background. Without a Broker or a runner, this process takes it."""
+    def dispatch_or_claim(self, run_id: str, *, is_marked: bool = False) -> None:
+        """For an admission, an ending, a cancel or a sweep: dispatch a waiting run in the background.
+
+        Without a Broker or a runner, this process claims it instead.
+        """
         if self._dispatcher.has_address:
             self._dispatcher.send(run_id, is_marked=is_marked)
         else:
-            self._background.start(self._take_unsent(run_id))
+            self._background.start(self._claim_or_clear_mark(run_id))
 
-    def send_after(self, run_id: str, seconds: float) -> None:
-        """Send a run when its holder's lease has run out, that many seconds from now."""
-        if run_id not in self._watched:
-            self._watched.add(run_id)
-            self._background.start(self._send_after(run_id, seconds))
+    def dispatch_at_expiry(self, run_id: str, seconds: float) -> None:
+        """For a sweep: dispatch the run of a late holder when its lease expires, that many seconds from now."""
+        if run_id not in self._late:
+            self._late.add(run_id)
+            self._background.start(self._dispatch_at_expiry(run_id, seconds))
 
-    async def _claim(self, run_id: str) -> Claimed:
+    async def _claim(self, run_id: str) -> ClaimResult:
         if attempt := await self._executor.attempt_of(run_id):
-            # Its next tick renews the lease. A repeated delivery stays open as long as the first.
+            # The attempt continues, and a second delivery of its run stays open as long as the first.
             return attempt
         self.check_room()
-        with self._executor.claiming():
-            claimed = await self._store.claim(run_id)
-            if isinstance(claimed, Leased):
-                count_takeover(claimed.attempt, claimed.request)
-                return self.execute(claimed)
-        if isinstance(claimed, Over):
-            if claimed.next_run:
-                self.send(claimed.next_run)
+        with self._executor.count_claim():
+            result = await self._store.claim(run_id)
+            if isinstance(result, Leased):
+                count_takeover(result.attempt, result.request)
+                return self.execute(result)
+        if isinstance(result, EndedByClaim):
+            if result.next_queued_run:
+                self.dispatch_or_claim(result.next_queued_run)
             return None
-        return claimed
+        return result
 
-    async def _claim_later(self, run_id: str) -> Claimed:
+    async def _claim_at_second_look(self, run_id: str) -> ClaimResult:
         await asyncio.sleep(self._second_look_seconds)
         return await self._claim(run_id)
 
-    async def _take_soon(self, run_id: str) -> bool:
-        """Claim a run, the second look in the background. False: this process cannot take it now."""
+    async def _try_claim(self, run_id: str) -> bool:
+        """Claim a run; a second look happens in the background. False: this process cannot claim runs now."""
         try:
             if isinstance(await self._claim(run_id), Suspected):
-                self._background.start(self._second_look(run_id))
+                self._background.start(self._look_again(run_id))
         except (Unavailable, TooManyRuns):
             return False
         return True
 
-    async def _second_look(self, run_id: str) -> None:
+    async def _look_again(self, run_id: str) -> None:
         try:
-            await self._claim_later(run_id)
+            await self._claim_at_second_look(run_id)
         except Unavailable:
             return
         except TooManyRuns:
-            self._send_elsewhere(run_id)
+            self._dispatch(run_id)
 
-    def _send_elsewhere(self, run_id: str) -> None:
+    def _dispatch(self, run_id: str) -> None:
         if self._dispatcher.has_address:
             self._dispatcher.send(run_id)
 
-    async def _take_unsent(self, run_id: str) -> None:
-        if not await self._take_soon(run_id):
+    async def _claim_or_clear_mark(self, run_id: str) -> None:
+        if not await self._try_claim(run_id):
+            # No delivery is on its way, so the next sweep or reader need not wait for one.
             with suppress(Unavailable):
                 await self._waiting.clear([run_id])
 
-    def _send_next(self, live: LiveRun) -> None:
-        if live.next_run:
+    def _dispatch_next(self, live: LiveRun) -> None:
+        if live.waiting_run_id:
             if self._executor.is_stopping:
-                self._handover.note(live.next_run)
+                self._handover.add(live.waiting_run_id)
             # Not awaited: the delivery that started this attempt ends with it, and not with the next one.
-            self.send(live.next_run)
+            self.dispatch_or_claim(live.waiting_run_id)
 
     async def _recover(self, run_id: str) -> None:
         try:
-            await self.place(run_id)
+            await self.claim_or_dispatch(run_id)
             await asyncio.sleep(self._second_look_seconds + _RECOVER_SECONDS)
         finally:
-            self._recovering.discard(run_id)
+            self._recoveries.discard(run_id)
 
-    async def _send_after(self, run_id: str, seconds: float) -> None:
+    async def _dispatch_at_expiry(self, run_id: str, seconds: float) -> None:
         try:
             await asyncio.sleep(seconds + _MARGIN_SECONDS)
         finally:
-            self._watched.discard(run_id)
-        self.send(run_id)
+            self._late.discard(run_id)
+        self.dispatch_or_claim(run_id)

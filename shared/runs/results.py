@@ -9,7 +9,10 @@ from shared.core import Answer, Item, Json, LogEvent, Usage, decode
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as its owner sees it. `held`: a process has its lease. `last_seq`: where the committed log ends."""
+    """A run as its user sees it.
+
+    `last_seq`: where the committed log ends. `is_held`: a process has its lease. `is_pruned`: its deltas were deleted.
+    """
 
     run_id: str
     client_run_id: str
@@ -18,8 +21,8 @@ class RunView:
     status: str
     attempt: int
     last_seq: int
-    held: bool
-    pruned: bool
+    is_held: bool
+    is_pruned: bool
     ending: Json | None
     created_at: str | None = None
     started_at: str | None = None
@@ -34,7 +37,7 @@ class RunView:
 class Leased:
     """A run whose lease this process got, with everything that executing it takes.
 
-    `events` are those of the claim, which are in the log. `base`: where the log of earlier attempts ends.
+    `base`: where the log of earlier attempts ends. `events`: those that the claim itself appended after it.
     """
 
     run_id: str
@@ -56,7 +59,7 @@ class Leased:
     answers: Sequence[Answer] = ()
     #: The tokens and calls that earlier attempts used.
     used: Usage = Usage()  # noqa: RUF009  # a value
-    calls_made: int = 0
+    tool_calls_made: int = 0
     #: How many tokens the user has left today; None without a limit.
     tokens_left: int | None = None
 
@@ -78,12 +81,12 @@ class Leased:
             unfinished_calls=row["unfinished_calls"],
             answers=[Answer(**answer) for answer in row.get("answers") or ()],
             used=sum(map(Usage.from_json, (row.get("spent") or {}).get("usage", ())), Usage()),
-            calls_made=(row.get("spent") or {}).get("calls", 0),
+            tool_calls_made=(row.get("spent") or {}).get("calls", 0),
             tokens_left=row.get("tokens_left"),
         )
 
     def view(self) -> RunView:
-        """The run as its owner sees it, just claimed."""
+        """The run as its user sees it at this moment."""
         return RunView(
             run_id=self.run_id,
             client_run_id=self.client_run_id,
@@ -92,8 +95,8 @@ class Leased:
             status="in_progress",
             attempt=self.attempt,
             last_seq=self.last_seq,
-            held=True,
-            pruned=False,
+            is_held=True,
+            is_pruned=False,
             ending=None,
         )
 
@@ -110,24 +113,25 @@ def ids_of(leased: Leased) -> dict[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Suspected:
-    """A run whose lease has expired. Its holder may only be late, so a claim needs a second look."""
+    """A claim found that the run's lease has expired. The holder may only be late, so a second look is needed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
-    """A run that the claim ended: too old, tried or stalled too often, or its thread was deleted.
+class EndedByClaim:
+    """A claim ended the run: it was too old, it had too many attempts or stalls, or its thread was deleted.
 
-    `next_run`: the thread's next run.
+    `next_queued_run`: the run that its thread continues with.
     """
 
-    next_run: str | None
+    next_queued_run: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A run that another process executes, now or later.
+class NotLeased:
+    """A run that was admitted, but whose lease this process did not get: another process executes it, now or later.
 
-    `unheld_run_id`: the run it waits for, if no process holds that one.
+    `is_known`: an earlier request had the same client's id. `unheld_run_id`: the run of its thread that it waits for,
+    if no process holds that one.
     """
 
     run_id: str

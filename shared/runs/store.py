@@ -16,7 +16,7 @@ from shared.core import (
     problem_of,
 )
 from shared.database import Database, Refused
-from shared.runs.results import Leased, Over, RunView, Suspected, Waiting
+from shared.runs.results import EndedByClaim, Leased, NotLeased, RunView, Suspected
 
 #: How many of a thread's newest items a holder gets; the model gets those that fit its context.
 _HISTORY_ITEMS = 1000
@@ -29,7 +29,7 @@ class RunStore:
         self._database = database
         self._lease = {
             "seconds": settings.lease_seconds,
-            "max_attempts": settings.model_attempts,
+            "max_unfinished_attempts": settings.model_attempts,
             "max_stalled_attempts": settings.max_stalled_attempts,
             "history": _HISTORY_ITEMS,
             "grace": settings.takeover_grace_seconds,
@@ -39,8 +39,12 @@ class RunStore:
             "max_hours": settings.max_run_age_hours,
         }
 
-    async def start(self, claims: Json, request: Json, *, lease: bool = True) -> "Leased | Waiting":
-        """Admit a run: it is leased to this process, or waits in its thread's queue, or is known already.
+    async def start(
+        self, claims: Json, request: Json, *, lease: bool = True
+    ) -> "Leased | NotLeased":
+        """Admit a run: it is leased to this process, or waits for a process, or is known already.
+
+        `lease` false: it waits in any case.
 
         Raises:
             ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved,
@@ -50,19 +54,19 @@ class RunStore:
         row = await self._call("start_run", claims, request, wanted, self._limits)
         if row["outcome"] == "leased":
             return Leased.from_row(row, since)
-        return Waiting(row["run_id"], row["outcome"] == "attached", row.get("unheld_run_id"))
+        return NotLeased(row["run_id"], row["outcome"] == "attached", row.get("unheld_run_id"))
 
-    async def claim(self, run_id: str) -> "Leased | Suspected | Over | None":
-        """Claim a run that waits. None: another process holds it, or it does not wait."""
+    async def claim(self, run_id: str) -> "Leased | Suspected | EndedByClaim | None":
+        """Claim a waiting run. None: another process holds it, or it does not wait."""
         since = monotonic()
         try:
             row = await self._call("claim_run", run_id, self._lease, self._limits)
         except RunNotFound:
-            # Its thread was deleted in this moment: the next claim cancels the run.
+            # Its thread was deleted at this moment: the next claim cancels the run.
             return None
         if row is None or "token" in row:
             return row and Leased.from_row(row, since)
-        return Suspected() if "suspected" in row else Over(row["next_run"])
+        return Suspected() if "suspected" in row else EndedByClaim(row["next_queued_run"])
 
     async def tokens_left(self, claims: Json) -> int | None:
         """How many tokens the user has left today; None without a limit."""
@@ -107,7 +111,7 @@ class RunStore:
             RunNotFound: there is none, or it belongs to another user.
         """
         row = await self._call("cancel_run", claims, client_run_id, request_id)
-        return row["run_id"], row["status"], row["next_run"]
+        return row["run_id"], row["status"], row["next_queued_run"]
 
     async def _call(self, function: str, *arguments: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""The runs that wait for a process to execute them: found, marked as sent, watched until a process holds them."""
+"""The statements about waiting runs: find them, mark them as sent, see whether a process holds them by now."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -14,9 +14,9 @@ _LATE = 1.5
 
 
 class WaitingRuns:
-    """Runs without a holder. Every method is one statement, and raises Unavailable when Postgres is away.
+    """Finds and marks runs without a holder. Each method is one statement, and raises Unavailable if Postgres is away.
 
-    A mark blocks other senders for a minute; a claim clears it.
+    A mark blocks other senders for a minute. A claim clears it.
     """
 
     def __init__(self, database: Database, settings: RunSettings) -> None:
@@ -34,11 +34,11 @@ class WaitingRuns:
         return bool(await self._database.call("mark_dispatched", run_id))
 
     async def clear(self, run_ids: Iterable[str]) -> None:
-        """Let the next process that finds these runs send them at once, unless one holds them by now."""
+        """Clear the marks of these runs, unless a process holds them by now: the next sweep or reader sends them."""
         await self._database.call("clear_dispatches", _uuids(run_ids))
 
     async def unheld(self, run_ids: Iterable[str]) -> set[str]:
-        """Those of these runs that have not ended and that no process holds."""
+        """Those of these runs that no process holds and that have not ended."""
         rows = await self._database.rows("unheld_runs", _uuids(run_ids))
         return {str(row["unheld_runs"]) for row in rows}
 
@@ -47,12 +47,12 @@ class WaitingRuns:
         return [str(row["sweep_runs"]) for row in await self._database.rows("sweep_runs", _SWEEP)]
 
     async def late_leases(self) -> list[tuple[str, float]]:
-        """Runs whose holder is late to renew, and in how many seconds each one's lease runs out."""
+        """Runs whose holder is late to renew, and in how many seconds the lease of each expires."""
         rows = await self._database.rows("late_leases", self._late, _SWEEP)
         return [(str(row["run_id"]), row["due_in"]) for row in rows]
 
     async def prune(self) -> None:
-        """Delete what is kept no longer, of a limited number of runs and threads."""
+        """Delete what is kept no longer, for a limited number of runs and threads."""
         await self._database.call("prune", *self._keep, _SWEEP)
 
 

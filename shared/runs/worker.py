@@ -1,4 +1,4 @@
-"""What a process does with runs: admit them, execute those it can take, send the others to a process that can."""
+"""What a process does with runs: admit them, execute them if it can, otherwise send them to a process that can."""
 
 import asyncio
 
@@ -8,16 +8,16 @@ from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Execute, Executor
 from shared.runs.handover import Handover
 from shared.runs.placement import Placement
-from shared.runs.results import Leased, RunView, Waiting
+from shared.runs.results import Leased, NotLeased, RunView
 from shared.runs.store import RunStore
 from shared.runs.waiting import WaitingRuns
 from shared.runs.writer import LogWriter
 
 
 class RunWorker:
-    """Executes runs under their leases. It knows neither HTTP nor models: `execute` drives a run to its ending.
+    """The interface of this package to the functions. It knows neither HTTP nor models: `execute` executes a run.
 
-    A stop is `finish`, then `release` where runs are left, then `hand_over`; and `close` when no request is open.
+    A stop calls `finish`, then `release` if runs are left, then `hand_over`; and `close` when no request is open.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class RunWorker:
 
     async def start(
         self, claims: Json, request: Json, *, background: bool = False
-    ) -> Leased | Waiting:
-        """Admit a run and execute it, or let it wait: in its thread's queue, or, in the background, for the runner.
+    ) -> Leased | NotLeased:
+        """Admit a run and execute it, or let it wait: in its thread's queue, or for the runner if in the `background`.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
@@ -57,91 +57,93 @@ class RunWorker:
         if not background or self._executor.is_stopping:
             self._placement.check_room()
         try:
-            admitted = await self._admit(claims, {**request, **run_origin()}, background)
+            admission = await self._admit(claims, {**request, **run_origin()}, background)
         except ThreadBusy as busy:
             if busy.unheld_run_id:
-                await self._placement.place(busy.unheld_run_id)
+                await self._placement.claim_or_dispatch(busy.unheld_run_id)
             raise
-        if isinstance(admitted, Waiting):
-            if admitted.unheld_run_id:
-                await self._placement.place(admitted.unheld_run_id)
-            elif background and not admitted.is_known:
-                self._placement.send(admitted.run_id)
-        return admitted
+        if isinstance(admission, NotLeased):
+            if admission.unheld_run_id:
+                await self._placement.claim_or_dispatch(admission.unheld_run_id)
+            elif background and not admission.is_known:
+                self._placement.dispatch_or_claim(admission.run_id)
+        return admission
 
-    async def _admit(self, claims: Json, request: Json, background: bool) -> Leased | Waiting:
-        with self._executor.claiming():
-            admitted = await self._store.start(claims, request, lease=not background)
-            if isinstance(admitted, Leased):
-                _ = self._placement.execute(admitted)
-        return admitted
+    async def _admit(self, claims: Json, request: Json, background: bool) -> Leased | NotLeased:
+        with self._executor.count_claim():
+            admission = await self._store.start(claims, request, lease=not background)
+            if isinstance(admission, Leased):
+                _ = self._placement.execute(admission)
+        return admission
 
-    async def take(self, run_id: str) -> None:
-        """Execute a run that waits, and return when this attempt at it ends. The run does not depend on the caller.
+    async def execute_delivered(self, run_id: str) -> None:
+        """Execute the waiting run that a delivery names, and return when the attempt ends.
 
-        Returns at once where the run does not wait, or another process has it.
+        Returns at once if the run does not wait or another process holds it. The attempt does not depend on the caller.
 
         Raises:
             TooManyRuns: this process is full, or it stops.
         """
-        if attempt := await self._placement.take(run_id):
+        if attempt := await self._placement.claim_or_refuse(run_id):
             await asyncio.wait([attempt])
 
     async def recover(self, view: RunView) -> None:
-        """Place the run that a reader attaches to, if no process holds it: here, or at the runner."""
-        if not view.has_ended and not view.held:
-            await self._placement.place(view.run_id)
+        """Place the run that a reader attaches to, if no process holds it."""
+        if not view.has_ended and not view.is_held:
+            await self._placement.claim_or_dispatch(view.run_id)
 
     def recover_later(self, run_id: str) -> None:
-        """Place a followed run whose lease ran out, in the background; it may be called again and again."""
-        self._placement.place_later(run_id)
+        """Place a followed run that no process holds, in the background. The reader calls it with each tick."""
+        self._placement.claim_or_dispatch_later(run_id)
 
     async def cancel(self, claims: Json, client_run_id: str, request_id: str) -> str:
-        """End a run: at once where this process holds it, else with its holder's next tick. Returns its status.
+        """Cancel a run: at once if this process or none holds it, else with its holder's next tick. Returns its status.
 
         Raises:
             RunNotFound: there is none, or it belongs to another user.
         """
-        run_id, status, next_run = await self._store.cancel(claims, client_run_id, request_id)
+        run_id, status, next_queued_run = await self._store.cancel(
+            claims, client_run_id, request_id
+        )
         if live := self._writer.live_run(run_id):
             live.cancel()
-        if next_run:
-            self._placement.send(next_run)
+        if next_queued_run:
+            self._placement.dispatch_or_claim(next_queued_run)
         return status
 
     def cancel_abandoned(self, claims: Json, view: RunView, request_id: str) -> None:
-        """Cancel a run whose client has gone, in the background; not where the stop of this process cut its stream."""
+        """Cancel a run whose client has left, in the background. Not if the stop of this process cut the stream."""
         if not self._executor.is_releasing_now:
             work = self.cancel(claims, view.client_run_id, request_id)
             self._background.start(work, is_brief=True)
 
     async def sweep(self) -> int:
-        """Send every run that waits, and delete what is kept no longer. Returns how many runs were sent.
+        """Send every waiting run, and delete what is kept no longer. Returns how many runs were sent.
 
-        A run whose holder is late to renew is sent when its lease runs out, instead of by the sweep after that.
+        A run whose holder is late to renew is sent when its lease expires, instead of by the sweep after that.
 
         Raises:
             TooManyRuns: this process stops.
         """
         if self._executor.is_stopping:
             self._placement.check_room()
-        swept = await self._waiting.sweep()
-        for run_id in swept:
-            self._placement.send(run_id, is_marked=True)
+        run_ids = await self._waiting.sweep()
+        for run_id in run_ids:
+            self._placement.dispatch_or_claim(run_id, is_marked=True)
         for run_id, seconds in await self._waiting.late_leases():
             if not self._writer.live_run(run_id):
-                self._placement.send_after(run_id, seconds)
+                self._placement.dispatch_at_expiry(run_id, seconds)
         await self._waiting.prune()
-        return len(swept)
+        return len(run_ids)
 
     async def finish(self, grace: Grace) -> bool:
-        """Take no more runs and finish those this process holds; near the grace's end, only their open turns.
+        """Claim no more runs, and finish those that this process holds; near the grace's end, only their open turns.
 
-        Returns whether all have left; if not, `release` must follow.
+        Returns whether none is left. Otherwise `release` must follow.
         """
         grace.start()
         self._executor.is_stopping = True
-        logger.info("function.stopping", extra={"runs": self._executor.runs})
+        logger.info("function.stopping", extra={"runs": self._executor.attempt_count})
         if not await grace.wait(self._is_idle, until=grace.handover_at):
             self._executor.release_between_turns()
         return await grace.wait(self._is_idle, until=grace.release_at)
@@ -149,16 +151,16 @@ class RunWorker:
     async def release(self, grace: Grace) -> None:
         """Release the runs that this process still holds, in the middle of their turns."""
         for live in await self._executor.release_now(grace):
-            if live.next_run:
-                self._handover.note(live.next_run)
+            if live.waiting_run_id:
+                self._handover.add(live.waiting_run_id)
 
     async def hand_over(self, grace: Grace) -> None:
         """Send the runs that this process leaves, until other processes hold them or the grace is over."""
-        await self._handover.until_taken(grace)
+        await self._handover.send_until_claimed(grace)
 
     async def close(self, grace: Grace) -> None:
-        """End everything, once no request is open any more: until then, readers may have found a run to send."""
-        await self._handover.until_taken(grace)
+        """Hand over again, then end everything. No request is open any more: until then, readers may recover runs."""
+        await self._handover.send_until_claimed(grace)
         remaining = self._handover.remaining()
         await self._background.cancel()
         await self._handover.clear_marks(remaining)

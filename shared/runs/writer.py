@@ -1,8 +1,8 @@
-"""The writing end of the log: the events of many runs in one statement.
+"""Commits the events of all runs that this process holds: those of many runs in one statement.
 
-Write ahead for consequences, group commit for text: `LiveRun.send` shows events at once and commits them with the next
-tick, `LiveRun.commit` shows what Postgres has confirmed. Only the lease's holder appends. An append whose answer was
-lost is repeated, which the log's numbers make harmless.
+An event with a consequence is committed before anything follows from it (`LiveRun.commit`). Text is shown at once and
+committed with the next tick, for all runs together (`LiveRun.send`). Only a run's holder appends to its log. An append
+whose answer was lost is sent again: events have numbers, and Postgres skips those that the log has.
 """
 
 import asyncio
@@ -22,45 +22,48 @@ _POLL_SECONDS = 1.0
 
 
 class LogWriter:
-    """Commits the events of all runs this process holds: at most one statement per tick, and one in flight."""
+    """Appends events and renews leases, for all runs of this process: one statement at a time, and one per tick.
+
+    A commit that a run waits for does not wait for the tick.
+    """
 
     def __init__(self, database: Database, settings: RunSettings) -> None:
         self._database = database
         self._tick = settings.tick_seconds
         self._renew = settings.lease_renew_seconds
         self._lease = settings.lease_seconds
-        self._silence = settings.lease_seconds * 2 / 3
+        self._max_unrenewed = settings.lease_seconds * 2 / 3
         self._wake = asyncio.Event()
         self._ticked_at = monotonic()
         self._writing = asyncio.Lock()
         self._live: dict[str, LiveRun] = {}
 
     def open(self, leased: Leased) -> LiveRun:
-        """Start to commit, and renew the lease of, a run that this process was given."""
+        """Start to commit the events of a run that was leased to this process, and to renew its lease."""
         live = self._live[leased.run_id] = LiveRun(
-            leased, commit_soon=self._wake.set, silence_seconds=self._silence
+            leased, commit_soon=self._wake.set, max_unrenewed_seconds=self._max_unrenewed
         )
         measure("agent.run.live", 1)
         self._wake.set()
         return live
 
     def close(self, live: LiveRun) -> None:
-        """Stop: the run has ended, or this process does not hold it any more."""
+        """Stop that: the run has ended, or this process does not hold it any more."""
         live.feed.close()
         if self._live.get(live.leased.run_id) is live:
             del self._live[live.leased.run_id]
             measure("agent.run.live", -1)
 
     def live_run(self, run_id: str) -> LiveRun | None:
-        """The run, where this process holds it."""
+        """The run, if this process holds it."""
         return self._live.get(run_id)
 
     def live_runs(self) -> list[LiveRun]:
-        """All runs this process holds."""
+        """All runs that this process holds."""
         return list(self._live.values())
 
     def feed(self, run_id: str) -> Feed | None:
-        """The events of a run that this process holds."""
+        """The events of a run, if this process holds it."""
         live = self._live.get(run_id)
         return live.feed if live else None
 
@@ -72,37 +75,42 @@ class LogWriter:
                 try:
                     await self.flush(due)
                 except Exception:
-                    # One statement's trouble must not end all that come after it.
-                    logger.exception("log.write_failed")
+                    # The next statements must not depend on this one.
+                    logger.exception("run_log.write_failed")
 
     async def flush(self, due: Sequence[LiveRun]) -> None:
-        """Append what these runs have pending. One append per run is in flight, so one at a time."""
+        """Append the pending events of these runs, after any other append: one per run may be in flight."""
         async with self._writing:
             await self._flush(due)
 
     async def release(self, runs: Sequence[LiveRun]) -> None:
-        """Commit what runs sent and give their leases back, as often as it takes: their tokens make that harmless.
+        """Commit what runs sent and release their leases. Repeated until Postgres has done both.
 
-        Afterwards `next_run` of each names what can be executed next: itself, unless it ended.
+        A repeated release does nothing, because it names the lease's token. Afterwards, `waiting_run_id` of each run
+        is its own id, unless it ended.
         """
-        held = list(runs)
-        while held:
+        unreleased = list(runs)
+        while unreleased:
             with suppress(Unavailable):
-                await self._release(held)
-                held = [r for r in held if r.has_ending and not (r.is_settled or r.is_lost)]
-            if held:
+                await self._release(unreleased)
+                unreleased = [
+                    live
+                    for live in unreleased
+                    if live.has_ending and not (live.is_settled or live.is_lost)
+                ]
+            if unreleased:
                 await asyncio.sleep(self._tick)
 
-    async def _release(self, held: Sequence[LiveRun]) -> None:
+    async def _release(self, runs: Sequence[LiveRun]) -> None:
         async with self._writing:
-            if pending := [live for live in held if live.pending_events and not live.is_lost]:
+            if pending := [live for live in runs if live.pending_events and not live.is_lost]:
                 await self._flush(pending)
-            unended = [live for live in held if not live.has_ending and not live.is_lost]
-            names = [{"run_id": run.leased.run_id, "token": run.leased.token} for run in unended]
-            if names:
-                await self._database.call("release_runs", names)
+            unended = [live for live in runs if not live.has_ending and not live.is_lost]
+            leases = [{"run_id": run.leased.run_id, "token": run.leased.token} for run in unended]
+            if leases:
+                await self._database.call("release_runs", leases)
             for live in unended:
-                live.next_run = live.leased.run_id
+                live.waiting_run_id = live.leased.run_id
 
     async def _next_tick(self) -> None:
         if any(live.is_urgent for live in self._live.values()):
@@ -114,8 +122,7 @@ class LogWriter:
                 await self._wake.wait()
 
     def _take_due(self, now: float) -> list[LiveRun]:
-        # The tick is the process's and not the run's: all streams share it, so that the number of statements does not
-        # grow with the number of streams.
+        # All runs of the process share one tick, so that the number of statements does not grow with that of runs.
         is_tick = now - self._ticked_at >= self._tick
         if is_tick:
             self._ticked_at = now
@@ -135,14 +142,14 @@ class LogWriter:
             await asyncio.sleep(self._tick)
         except Exception:
             _put_back(due)
-            await self._flush_apart(due)
+            await self._flush_one_by_one(due)
         else:
             answers = {str(row["run_id"]): row for row in verdicts}
             for live in due:
-                _take_verdict(live, answers[live.leased.run_id], started_at)
+                _apply_verdict(live, answers[live.leased.run_id], started_at)
 
-    async def _flush_apart(self, due: Sequence[LiveRun]) -> None:
-        # One bad run must not fail the others: each gets a statement, and the one that fails again is given up.
+    async def _flush_one_by_one(self, due: Sequence[LiveRun]) -> None:
+        # One bad run must not fail the others: each gets its own statement, and this process drops the one that fails.
         if len(due) == 1:
             logger.exception("run.unwritable", extra=ids_of(due[0].leased))
             _lose(due[0])
@@ -168,15 +175,15 @@ def _put_back(due: Sequence[LiveRun]) -> None:
         live.put_back()
 
 
-def _take_verdict(live: LiveRun, answer: Any, started_at: float) -> None:
+def _apply_verdict(live: LiveRun, answer: Any, started_at: float) -> None:
     match answer["verdict"]:
         case "busy":
             live.put_back()
         case "lost":
             _lose(live)
         case verdict:
-            if answer["next_run"]:
-                live.next_run = str(answer["next_run"])
+            if answer["next_queued_run"]:
+                live.waiting_run_id = str(answer["next_queued_run"])
             live.confirm(started_at)
             if verdict == "cancel":
                 live.cancel()

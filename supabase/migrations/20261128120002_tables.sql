@@ -91,7 +91,7 @@ create table agent.lease (
   -- Where the log ends, and where its last closed turn does.
   last_seq integer not null default 0,
   closed_seq integer not null default 0,
-  -- Since the last closed turn: attempts that were not released, and attempts that were.
+  -- Both since the last closed turn: how many attempts were not released, and how many were.
   unfinished_attempts integer not null default 0,
   stalled_attempts integer not null default 0,
   -- When a process first saw that this lease had expired.

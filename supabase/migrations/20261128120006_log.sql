@@ -3,64 +3,74 @@
 -- Append a batch, one entry per run, and renew their leases: one statement per process and tick. An entry with
 -- neither rows nor `seconds` only reads the verdict.
 --
--- Entry: {run_id, token, seconds, rows: [{seq, count, type, item_id, data}], closes, ending}. The rows continue the
--- log; rows that are already in it are skipped, so a batch whose answer was lost can be sent again. `closes`: the
--- last row closes a turn. Verdict per run: `ok`, `cancel` (ok, and a cancellation was requested), `lost` (another
--- holder, or the run ended), `busy` (try again with the next tick). `next_run` names the thread's next queued run
--- after an ending.
+-- An entry is {run_id, token, seconds, rows, closes, ending}:
+--   rows: [{seq, count, type, item_id, data}], which continue the log. Rows that are already in it are skipped, so a
+--     batch whose answer was lost can be sent again;
+--   seconds: how long the lease is valid from now on; null: it is not renewed;
+--   closes: whether the last row closes a turn;
+--   ending: the type of the last row, if it ends the run.
+--
+-- The verdict about an entry:
+--   ok: its rows are in the log;
+--   cancel: they are, and a user has requested the cancellation of the run;
+--   busy: nothing was appended, because another transaction has locked the lease or the thread. Send it again;
+--   lost: nothing was appended, because another process holds the run or the run has ended.
+--
+-- `next_queued_run`: after an ending, the run that its thread continues with.
 create function agent.append_events(p_batch jsonb)
-returns table (run_id uuid, verdict text, last_seq integer, next_run uuid)
+returns table (run_id uuid, verdict text, last_seq integer, next_queued_run uuid)
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
-  entry jsonb;
-  held agent.lease;
-  v_is_locked boolean;
+  v_entry jsonb;
+  v_lease agent.lease;
+  v_thread_is_locked boolean;
 begin
-  for entry in select value from jsonb_array_elements(p_batch) loop
-    run_id := (entry ->> 'run_id')::uuid;
-    next_run := null;
-    -- An ending and an admission of the same thread must see each other, or neither wakes the run that waits.
-    if entry ->> 'ending' is not null then
+  for v_entry in select value from jsonb_array_elements(p_batch) loop
+    run_id := (v_entry ->> 'run_id')::uuid;
+    next_queued_run := null;
+    -- An ending and an admission of the same thread must see each other, or neither dispatches the run that waits.
+    if v_entry ->> 'ending' is not null then
       perform from agent.thread
-        where id = (select thread_id from agent.run where run.id = (entry ->> 'run_id')::uuid)
+        where id = (select thread_id from agent.run where run.id = (v_entry ->> 'run_id')::uuid)
         for no key update skip locked;
-      v_is_locked := not found;
+      v_thread_is_locked := not found;
     else
-      v_is_locked := false;
+      v_thread_is_locked := false;
     end if;
-    select * into held from agent.lease
-     where lease.run_id = (entry ->> 'run_id')::uuid and token = (entry ->> 'token')::uuid and not v_is_locked
+    select * into v_lease from agent.lease
+     where lease.run_id = (v_entry ->> 'run_id')::uuid and token = (v_entry ->> 'token')::uuid
+       and not v_thread_is_locked
        for update skip locked;
     if found then
-      perform agent.append_rows(held, entry -> 'rows');
+      perform agent.append_rows(v_lease, v_entry -> 'rows');
       -- A batch that arrives late changes nothing.
-      last_seq := greatest(held.last_seq, (
+      last_seq := greatest(v_lease.last_seq, (
         select max((fresh ->> 'seq')::integer + (fresh ->> 'count')::integer - 1)
-          from jsonb_array_elements(entry -> 'rows') fresh
+          from jsonb_array_elements(v_entry -> 'rows') fresh
       ));
-      verdict := case when held.cancel_requested_at is null then 'ok' else 'cancel' end;
-      if entry ->> 'ending' is not null then
-        next_run := agent.end_leased_run(held, append_events.last_seq, entry ->> 'ending');
-      elsif entry ->> 'seconds' is not null then
+      verdict := case when v_lease.cancel_requested_at is null then 'ok' else 'cancel' end;
+      if v_entry ->> 'ending' is not null then
+        next_queued_run := agent.end_leased_run(v_lease, append_events.last_seq, v_entry ->> 'ending');
+      elsif v_entry ->> 'seconds' is not null then
         update agent.lease
            set last_seq = append_events.last_seq,
-               until = clock_timestamp() + make_interval(secs => (entry ->> 'seconds')::numeric),
+               until = clock_timestamp() + make_interval(secs => (v_entry ->> 'seconds')::numeric),
                suspected_at = null,
-               closed_seq = case when (entry ->> 'closes')::boolean then append_events.last_seq else closed_seq end,
-               unfinished_attempts = case when (entry ->> 'closes')::boolean then 0 else unfinished_attempts end,
-               stalled_attempts = case when (entry ->> 'closes')::boolean then 0 else stalled_attempts end
-         where lease.run_id = held.run_id;
+               closed_seq = case when (v_entry ->> 'closes')::boolean then append_events.last_seq else closed_seq end,
+               unfinished_attempts = case when (v_entry ->> 'closes')::boolean then 0 else unfinished_attempts end,
+               stalled_attempts = case when (v_entry ->> 'closes')::boolean then 0 else stalled_attempts end
+         where lease.run_id = v_lease.run_id;
       end if;
-    elsif exists (select from agent.lease where lease.run_id = (entry ->> 'run_id')::uuid
-                                            and token = (entry ->> 'token')::uuid) then
+    elsif exists (select from agent.lease where lease.run_id = (v_entry ->> 'run_id')::uuid
+                                            and token = (v_entry ->> 'token')::uuid) then
       verdict := 'busy';
-    elsif exists (select from agent.run where run.id = (entry ->> 'run_id')::uuid
-                                          and ended_by = sha256(uuid_send((entry ->> 'token')::uuid))) then
+    elsif exists (select from agent.run where run.id = (v_entry ->> 'run_id')::uuid
+                                          and ended_by = sha256(uuid_send((v_entry ->> 'token')::uuid))) then
       -- The caller's own ending, whose answer was lost on the way.
       verdict := 'ok';
-      last_seq := (select run.last_seq from agent.run where run.id = (entry ->> 'run_id')::uuid);
-      next_run := agent.next_run((entry ->> 'run_id')::uuid);
+      last_seq := (select run.last_seq from agent.run where run.id = (v_entry ->> 'run_id')::uuid);
+      next_queued_run := agent.next_queued_run((v_entry ->> 'run_id')::uuid);
     else
       verdict := 'lost';
     end if;
@@ -68,62 +78,63 @@ begin
   end loop;
 end $$;
 
--- Append the new rows of one entry, and store the items they complete. A row of deltas that has grown since it was
--- first sent is written from the end of the log on.
-create function agent.append_rows(held agent.lease, p_rows jsonb) returns void
+-- Append the new rows of one entry, and store the items that they complete. A row of deltas may have been sent before,
+-- with fewer deltas: then only those that the log lacks are appended.
+create function agent.append_rows(p_lease agent.lease, p_rows jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
   v_missing integer;
 begin
-  select max(seq + count - 1) - held.last_seq - sum(least(count, seq + count - 1 - held.last_seq)) into v_missing
-    from jsonb_to_recordset(p_rows) as fresh (seq integer, count integer) where seq + count - 1 > held.last_seq;
+  select max(seq + count - 1) - p_lease.last_seq - sum(least(count, seq + count - 1 - p_lease.last_seq)) into v_missing
+    from jsonb_to_recordset(p_rows) as fresh (seq integer, count integer) where seq + count - 1 > p_lease.last_seq;
   if v_missing <> 0 then
-    raise exception 'the log of run % ends at %, and % events behind it are missing',
-      held.run_id, held.last_seq, v_missing;
+    raise exception 'the log of run % ends at %, and the % events after it are missing',
+      p_lease.run_id, p_lease.last_seq, v_missing;
   end if;
   with fresh as (
     insert into agent.run_event (run_id, seq, count, attempt, type, item_id, data)
-    select held.run_id, greatest(seq, held.last_seq + 1), least(count, seq + count - 1 - held.last_seq), held.attempt,
-           type, item_id,
-           case when seq > held.last_seq then data else jsonb_set(data, '{deltas}', (
+    select p_lease.run_id, greatest(seq, p_lease.last_seq + 1), least(count, seq + count - 1 - p_lease.last_seq),
+           p_lease.attempt, type, item_id,
+           case when seq > p_lease.last_seq then data else jsonb_set(data, '{deltas}', (
              select jsonb_agg(delta order by nth)
                from jsonb_array_elements(data -> 'deltas') with ordinality as part (delta, nth)
-              where nth > held.last_seq + 1 - seq
+              where nth > p_lease.last_seq + 1 - seq
            )) end
       from jsonb_to_recordset(p_rows) as sent (seq integer, count integer, type text, item_id uuid, data jsonb)
-     where seq + count - 1 > held.last_seq
+     where seq + count - 1 > p_lease.last_seq
     returning seq, type, item_id, data
   ), taken_back as (
     update agent.item set superseded_at = now()
-     where run_id = held.run_id and id in (select item_id from fresh where type = 'item.aborted')
+     where run_id = p_lease.run_id and id in (select item_id from fresh where type = 'item.aborted')
   )
   insert into agent.item (id, thread_id, run_id, owner, key, kind, data)
   select item_id, run.thread_id, run.id, run.owner, item_id::text, fresh.data ->> 'kind', fresh.data -> 'item'
-    from fresh join agent.run on run.id = held.run_id
+    from fresh join agent.run on run.id = p_lease.run_id
    where fresh.type = 'item.completed'
      and not exists (select from fresh aborted where aborted.item_id = fresh.item_id and aborted.type = 'item.aborted')
    order by fresh.seq;
 end $$;
 
--- End a run for its holder, in the statement that appended the ending. Returns the next queued run of the thread.
-create function agent.end_leased_run(held agent.lease, p_last_seq integer, p_type text) returns uuid
+-- End a run for its holder, in the statement that appended the ending. Returns the run that its thread continues with.
+create function agent.end_leased_run(p_lease agent.lease, p_last_seq integer, p_type text) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
   v_run agent.run;
 begin
-  delete from agent.lease where run_id = held.run_id;
-  delete from agent.run_secret where run_id = held.run_id;
+  delete from agent.lease where run_id = p_lease.run_id;
+  delete from agent.run_secret where run_id = p_lease.run_id;
   update agent.run
-     set status = substr(p_type, 5), attempt = held.attempt, last_seq = p_last_seq, ended_at = clock_timestamp(),
-         ended_by = sha256(uuid_send(held.token)),
-         ending = (select data from agent.run_event where run_id = held.run_id and seq = p_last_seq and type = p_type)
-   where id = held.run_id
+     set status = substr(p_type, 5), attempt = p_lease.attempt, last_seq = p_last_seq, ended_at = clock_timestamp(),
+         ended_by = sha256(uuid_send(p_lease.token)),
+         ending = (select data from agent.run_event
+                    where run_id = p_lease.run_id and seq = p_last_seq and type = p_type)
+   where id = p_lease.run_id
    returning * into strict v_run;
   insert into agent.interrupt (id, run_id, thread_id, owner, call_id, reason, message, response_schema, expires_at)
   select (entry ->> 'id')::uuid, v_run.id, v_run.thread_id, v_run.owner, (entry ->> 'call_id')::uuid,
          entry ->> 'reason', entry ->> 'message', entry -> 'response_schema', (entry ->> 'expires_at')::timestamptz
     from jsonb_array_elements(coalesce(v_run.ending -> 'interrupts', '[]')) entry;
-  return agent.next_run(v_run.id);
+  return agent.next_queued_run(v_run.id);
 end $$;
 
 -- Finish the items that a run without a holder left open, for the reason it ended: text stays, marked as incomplete,
@@ -169,19 +180,19 @@ begin
   return coalesce(v_last, p_last_seq);
 end $$;
 
--- End a run that no process holds. The caller has locked its lease. The last holder may have sent more than it
--- committed, so the ending has an attempt of its own: a reader's cursor must not mistake it for an event it has seen.
+-- End a run that no process holds. The caller has locked its lease. The last holder may have shown readers events that
+-- it did not commit. So the ending has an attempt of its own, and no cursor can take it for one of these events.
 create function agent.end_unheld_run(p_run uuid, p_type text, p_data jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
-  held agent.lease;
+  v_lease agent.lease;
   v_attempt integer;
   v_last integer;
 begin
-  delete from agent.lease where run_id = p_run returning * into held;
+  delete from agent.lease where run_id = p_run returning * into v_lease;
   delete from agent.run_secret where run_id = p_run;
-  v_attempt := held.attempt + (held.attempt > 0)::integer;
-  v_last := agent.close_items(p_run, v_attempt, held.last_seq, substr(p_type, 5)) + 1;
+  v_attempt := v_lease.attempt + (v_lease.attempt > 0)::integer;
+  v_last := agent.close_items(p_run, v_attempt, v_lease.last_seq, substr(p_type, 5)) + 1;
   insert into agent.run_event (run_id, seq, attempt, type, data) values (p_run, v_last, v_attempt, p_type, p_data);
   update agent.run
      set status = substr(p_type, 5), ending = p_data, ended_at = clock_timestamp(), attempt = v_attempt,
@@ -194,16 +205,16 @@ end $$;
 create function agent.request_cancel(p_run uuid, p_request_id text) returns text
 language plpgsql security definer set search_path = '' as $$
 declare
-  held agent.lease;
+  v_lease agent.lease;
   v_run agent.run;
 begin
-  select * into held from agent.lease where run_id = p_run for update;
+  select * into v_lease from agent.lease where run_id = p_run for update;
   select * into v_run from agent.run where id = p_run;
   if v_run.ended_at is not null then
     return v_run.status;
   end if;
   perform agent.audit(v_run.owner, 'run.cancel', 'accepted', p_run, null, p_request_id);
-  if not agent.lease_is_expired(held.until) then
+  if not agent.lease_is_expired(v_lease.until) then
     update agent.lease set cancel_requested_at = coalesce(cancel_requested_at, now()) where run_id = p_run;
     return v_run.status;
   end if;
@@ -234,9 +245,9 @@ begin
     'run_id', v_run.id, 'client_run_id', v_run.client_run_id, 'client_thread_id', v_thread,
     'client_parent_run_id', v_run.request -> 'client_parent_run_id', 'status', v_run.status, 'ending', v_run.ending,
     'created_at', v_run.created_at,
-    'started_at', v_run.started_at, 'ended_at', v_run.ended_at, 'pruned', v_run.pruned_at is not null,
+    'started_at', v_run.started_at, 'ended_at', v_run.ended_at, 'is_pruned', v_run.pruned_at is not null,
     'attempt', coalesce(v_position.attempt, v_run.attempt),
-    'last_seq', coalesce(v_position.last_seq, v_run.last_seq), 'held', coalesce(v_position.held, false)
+    'last_seq', coalesce(v_position.last_seq, v_run.last_seq), 'is_held', coalesce(v_position.is_held, false)
   );
 end $$;
 
@@ -269,14 +280,15 @@ begin
   return jsonb_build_object(
     'items', coalesce(v_items, '[]'), 'open', coalesce(v_open, '[]'), 'state', v_run.request -> 'state',
     'attempt', coalesce(v_position.attempt, v_run.attempt),
-    -- An ended run's snapshot stands before its ending, which the reader still gets.
+    -- The snapshot of an ended run shows the position before the ending, so that the reader still gets the ending.
     'seq', coalesce(v_position.last_seq, v_run.last_seq - 1)
   );
 end $$;
 
--- The events behind given positions, for all runs that a process follows. In addition, a row `lease.expired` for a
--- run that no process holds and that could continue now, so that the reader's process recovers it; and a row `run.gone` for a
--- run that was deleted. The runs were read as their user when the reader attached.
+-- The events after given positions, for all runs that a process follows, and rows of two more types:
+--   lease.expired: no process holds the run and it could continue now, so the reader's process recovers it;
+--   run.gone: the run was deleted.
+-- The user's right to these runs was checked when the reader attached.
 create function agent.poll_runs(p_reads jsonb)
 returns table (reader integer, seq integer, count integer, attempt integer, type text, item_id uuid, data jsonb)
 language sql stable security definer set search_path = '' as $$

@@ -46,8 +46,8 @@ end $$;
 create trigger audit_answer after update of status on agent.interrupt
   for each row when (old.status = 'open' and new.status <> 'open') execute function agent.audit_answer();
 
--- Resolve the thread's open interrupts: each of them, once. Unknown ids are ignored. An expired one is cancelled by
--- whichever run comes next, and may not be answered any more.
+-- Resolve the thread's open interrupts with the answers that a run brings. Each interrupt must be answered, and only
+-- once. Unknown ids are ignored. An expired interrupt cannot be answered any more: the next run cancels it.
 create function agent.resolve_interrupts(p_claims jsonb, p_thread uuid, p_run uuid, p_resume jsonb)
 returns void
 language plpgsql set search_path = '' as $$

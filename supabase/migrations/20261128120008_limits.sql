@@ -59,7 +59,7 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- Take one of a user's slots for a call of a run, under a token that frees it again. False: all are in use, or another
--- call was faster; ask again.
+-- call was faster; the caller tries again.
 create function agent.take_call_slot(p_run uuid, p_call text, p_token uuid, p_slots integer, p_seconds numeric)
 returns boolean
 language plpgsql security definer set search_path = '' as $$
@@ -70,7 +70,7 @@ begin
          cross join generate_series(1, p_slots) free
    where run.id = p_run
      and not exists (
-       select from agent.call_slot held where held.owner = run.owner and slot = free and agent.is_in_use(held)
+       select from agent.call_slot other where other.owner = run.owner and slot = free and agent.is_in_use(other)
      )
    order by free limit 1
   on conflict (owner, slot) do update

@@ -1,17 +1,19 @@
--- Admission, everything before the first byte of a stream, and claims. Each is one statement for its caller.
+-- Admission and claims of runs. Each is one statement for its caller.
 
--- What the client's messages mean for the stored thread: which of them are new, which position they follow (null: the
--- last one), and the role or kind of the item at that position.
+-- What the client's messages mean for the stored thread:
+--   new_items: those of them that are new;
+--   rewind: the position of the item that they follow; null: the thread's last item;
+--   previous_role: the role of that item if it is a message, otherwise its kind.
 --
--- The stored history is the truth. A history that ends in a known message rewinds to it; a known user message with
--- other content replaces itself and all that follows; new messages follow the last item unless `rewind_to` names
--- their parent.
+-- The stored history counts, and the client's is compared with it. A history that ends in a known message rewinds to
+-- that message. A known user message with other content replaces the stored one and all that follows it. New messages
+-- follow the last item, unless `rewind_to` names the one they follow.
 --
 -- The cost does not depend on the length of the thread: an item is found by its key, and a message that is no item of
 -- its own (a turn of tool calls only) among the newest items, which are those the model gets too. The plans do not
 -- depend on their parameters, and planning them in each call took three quarters of its time.
 create function agent.plan_request(
-  p_claims jsonb, p_thread uuid, p_request jsonb, out new_items jsonb, out rewind bigint, out tail text
+  p_claims jsonb, p_thread uuid, p_request jsonb, out new_items jsonb, out rewind bigint, out previous_role text
 )
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -71,7 +73,7 @@ begin
 
   -- A variable: under row-level security no index serves a condition with a function that might leak other rows.
   v_until := coalesce(rewind, 9223372036854775807);
-  select case when kind = 'message' then data ->> 'role' else kind end into tail
+  select case when kind = 'message' then data ->> 'role' else kind end into previous_role
     from agent.item where thread_id = p_thread and superseded_at is null
      and position <= v_until
    order by position desc limit 1;
@@ -98,8 +100,9 @@ begin
   return v_run;
 end $$;
 
--- Write what only the holder of a run may know, for a run that was just inserted.
-create function agent.admit_run(p_run uuid, p_claims jsonb, p_waits boolean) returns void
+-- Insert the lease of a new run that no process holds yet, and the claims with which the run acts. `p_waits`: another
+-- run of its thread comes first, or it starts in the background, so its log begins with `run.queued`.
+create function agent.insert_unheld_lease(p_run uuid, p_claims jsonb, p_waits boolean) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   insert into agent.run_secret (run_id, claims) values (p_run, p_claims);
@@ -120,17 +123,20 @@ language sql stable security definer set search_path = '' as $$
    )
 $$;
 
--- End a run that no process holds and that must not be executed any more: its thread was deleted while its holder was
--- dead, it waited longer than `max_hours`, or it was released `max_stalled_attempts` times without closing a turn.
--- Null: it may be executed, or it is not free.
-create function agent.end_unfit_run(p_run uuid, p_max_hours numeric, p_max_stalled_attempts integer) returns jsonb
+-- End a run that no process holds, if it must not be executed any more:
+--   its thread was deleted after its holder had died;
+--   it is older than `p_max_hours`;
+--   it was released `p_max_stalled_attempts` times without closing a turn.
+-- Returns {next_queued_run} if it ended the run; null if the run may be executed, or if a process holds or claims it.
+create function agent.end_unexecutable_run(p_run uuid, p_max_hours numeric, p_max_stalled_attempts integer)
+returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_is_deleted boolean;
   v_is_too_old boolean;
   v_is_stalled boolean;
 begin
-  -- A look without locks first: nearly every run is fit.
+  -- A look without locks first: nearly every run may be executed.
   select deleted_at is not null, coalesce(run.created_at < now() - make_interval(secs => p_max_hours * 3600), false),
          coalesce(stalled_attempts >= p_max_stalled_attempts, false)
     into v_is_deleted, v_is_too_old, v_is_stalled
@@ -160,16 +166,16 @@ begin
       'retryable', true
     ));
   end if;
-  return jsonb_build_object('next_run', agent.next_run(p_run));
+  return jsonb_build_object('next_queued_run', agent.next_queued_run(p_run));
 end $$;
 
--- Take a run and become its user: apply to the thread what the request asks for (once), and return the history and
--- all else its holder needs. p_limits: {daily_tokens, max_hours}. An answer without a token is that of `take_lease`,
--- or names the thread's `next_run` because this run was ended here.
+-- Claim a run: take its lease, and return the history and all else that executing it takes. The first claim also
+-- changes the thread as the run's request says, with the rights of the run's user. An answer without a token is that
+-- of `take_lease`, or that of `end_unexecutable_run`. p_limits: {daily_tokens, max_hours}.
 create function agent.claim_run(p_run uuid, p_lease jsonb, p_limits jsonb default '{}') returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  v_lease jsonb := agent.end_unfit_run(
+  v_lease jsonb := agent.end_unexecutable_run(
     p_run, (p_limits ->> 'max_hours')::numeric, (p_lease ->> 'max_stalled_attempts')::integer
   );
   v_run agent.run;
@@ -181,7 +187,7 @@ begin
     return v_lease;
   end if;
   v_lease := agent.take_lease(
-    p_run, (p_lease ->> 'seconds')::numeric, (p_lease ->> 'max_attempts')::integer,
+    p_run, (p_lease ->> 'seconds')::numeric, (p_lease ->> 'max_unfinished_attempts')::integer,
     coalesce((p_lease ->> 'grace')::numeric, 0)
   );
   if v_lease ->> 'token' is null then
@@ -235,7 +241,7 @@ declare
 begin
   select * into v_plan from agent.plan_request(p_claims, p_thread, p_request);
   if v_plan.new_items = '[]' and v_resume = '[]'
-     and coalesce(v_plan.tail, 'assistant') not in ('user', 'tool_result') then
+     and coalesce(v_plan.previous_role, 'assistant') not in ('user', 'tool_result') then
     raise exception using errcode = 'AF001', message = 'nothing_to_answer';
   end if;
   v_run := agent.insert_run(p_claims, p_thread, p_request || jsonb_build_object('resume', v_resume), v_plan);
@@ -255,16 +261,16 @@ begin
     end loop;
     v_others := agent.unended_runs(p_thread, v_run);
   end if;
-  perform agent.admit_run(v_run, p_claims, p_lease is null or v_others <> '{}');
+  perform agent.insert_unheld_lease(v_run, p_claims, p_lease is null or v_others <> '{}');
   return coalesce(
     case when p_lease is not null and v_others = '{}' then agent.claim_run(v_run, p_lease) end,
     jsonb_build_object('outcome', 'queued', 'run_id', v_run, 'unheld_run_id', agent.unheld_run(v_others))
   );
 end $$;
 
--- Write what only the holder of a run may know, for a run that was inserted as started, and the first event of its
--- log.
-create function agent.hold_new_run(p_run uuid, p_token uuid, p_claims jsonb, p_seconds numeric) returns void
+-- Insert the lease of a new run that the caller holds from the start, the claims with which the run acts, and the first
+-- event of its log, `run.started`.
+create function agent.insert_held_lease(p_run uuid, p_token uuid, p_claims jsonb, p_seconds numeric) returns void
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 begin
   with lease as (
@@ -276,15 +282,17 @@ begin
   insert into agent.run_event (run_id, seq, attempt, type) values (p_run, 1, 1, 'run.started');
 end $$;
 
--- Admit a run, within the limits of its user: {daily_tokens, max_hours}. Returns `outcome`: `leased` (with all its
--- holder needs), `queued`, or `attached` (this client_run_id is known already). p_lease null: leave the run in the
--- queue.
+-- Admit a run, within the limits of its user: {daily_tokens, max_hours}. p_lease null: the run stays queued, for
+-- another process. Returns `outcome`:
+--   leased: the caller holds the run; the answer has all that executing it takes;
+--   queued: the run waits;
+--   attached: this client_run_id is known already, and nothing changed.
 --
 -- Admission is half of the time to the first token, so the plain case has a short way: new messages at the end of a
--- thread that is new, or in which nothing runs, waits or is open. It is four statements: lock the thread; create it,
--- or look at it; insert the run and its items as the user; insert lease, claims and first event as the owner of the
--- schema. Any other case takes the general way in `admit_request`. Assignments and `if` are cheap here, because they
--- do not start the executor. The body is long because a user may execute no function of this schema.
+-- thread that is new, or that has no run in progress, no queued run and no open interrupt. It is four statements: lock
+-- the thread; create it, or look at it; insert the run and its items as the user; insert lease, claims and first event
+-- as the owner of the schema. Any other case takes the general way in `admit_request`. Assignments and `if` are cheap
+-- here, because they do not start the executor. The body is long because a user may execute no function of this schema.
 create function agent.start_run(p_claims jsonb, p_request jsonb, p_lease jsonb, p_limits jsonb) returns jsonb
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -389,7 +397,7 @@ begin
       -- The same client_run_id was admitted a moment ago, in another thread.
       raise exception using errcode = 'AF001', message = 'run_id_reused';
     end if;
-    v_unused := agent.hold_new_run(v_run, v_token, p_claims, (p_lease ->> 'seconds')::numeric);
+    v_unused := agent.insert_held_lease(v_run, v_token, p_claims, (p_lease ->> 'seconds')::numeric);
     v_answer := jsonb_build_object(
       'outcome', 'leased', 'run_id', v_run, 'client_run_id', v_client_run_id, 'client_thread_id', v_client_thread_id,
       'token', v_token, 'attempt', 1, 'base', 0, 'last_seq', 1, 'claims', p_claims, 'request', v_stored,
@@ -434,5 +442,5 @@ begin
   perform set_config('role', 'none', true);
   -- A separate statement, because a stable function sees the state before the statement that calls it.
   v_status := agent.request_cancel(v_run, p_request_id);
-  return jsonb_build_object('run_id', v_run, 'status', v_status, 'next_run', agent.next_run(v_run));
+  return jsonb_build_object('run_id', v_run, 'status', v_status, 'next_queued_run', agent.next_queued_run(v_run));
 end $$;

@@ -145,7 +145,7 @@ begin
   perform agent.audit(v_thread.owner, 'thread.delete', 'ok', null, p_client_thread_id, p_request_id);
 end $$;
 
--- The ids of a user's threads after a place, newest activity first: one scan of each index, and none that is not
+-- The ids of a user's threads after a position, newest activity first: one scan of each index, and none that is not
 -- needed.
 create function agent.find_threads(p_owner uuid, p_archived boolean, p_at timestamptz, p_id uuid, p_limit integer)
 returns uuid[]
@@ -194,7 +194,7 @@ begin
   );
 end $$;
 
--- A page of a user's threads. `p_after` is the place of the last one on the page before: {at, id}.
+-- A page of a user's threads. `p_after` is the position of the last one on the page before: {at, id}.
 create function agent.list_threads(
   p_claims jsonb, p_metadata jsonb, p_archived boolean, p_after jsonb, p_limit integer
 ) returns jsonb
@@ -332,7 +332,7 @@ language sql stable set search_path = '' as $$
     from (select p_runs[nth] as run, nth from generate_subscripts(p_runs, 1) nth) shown
 $$;
 
--- A page of a thread's runs, newest first, after a place: {at, id}.
+-- A page of a thread's runs, newest first, after a position: {at, id}.
 create function agent.list_runs(p_claims jsonb, p_client_thread_id text, p_after jsonb, p_limit integer) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare

@@ -82,7 +82,7 @@ begin
   v_owner := auth.uid();
   select coalesce(array_agg(id), '{}') into v_threads from (
     select id from agent.thread where owner = v_owner order by id for no key update
-  ) mine;
+  ) locked;
   -- A separate statement after the locks, so that it sees the note of a call they waited for.
   delete from agent.note where owner = v_owner;
   perform set_config('role', 'none', true);

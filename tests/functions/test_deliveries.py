@@ -45,7 +45,7 @@ async def test_open_deliveries_do_not_make_other_deliveries_wait(
             dispatcher.send(str(uuid4()), is_marked=True)
 
         await eventually(lambda: asyncio.sleep(0, len(deliveries) == many))
-        assert len(dispatcher.sending) == many
+        assert len(dispatcher.runs_being_sent) == many
 
 
 async def test_a_delivery_to_a_broker_stays_open_for_a_run_s_time_and_a_margin(
@@ -61,8 +61,8 @@ async def test_a_delivery_to_a_broker_stays_open_for_a_run_s_time_and_a_margin(
             dispatcher.send(str(uuid4()), is_marked=True)
         await eventually(lambda: asyncio.sleep(0, len(deliveries) == 2))
 
-        await eventually(lambda: asyncio.sleep(0, not short.sending))
-        assert long.sending
+        await eventually(lambda: asyncio.sleep(0, not short.runs_being_sent))
+        assert long.runs_being_sent
 
 
 async def test_a_run_has_one_delivery_at_a_time(database: TestDatabase, model: ModelServer) -> None:
@@ -73,7 +73,7 @@ async def test_a_run_has_one_delivery_at_a_time(database: TestDatabase, model: M
         run_id = str(uuid4())
         for _ in range(3):
             dispatcher.send(run_id, is_marked=True)
-        await eventually(lambda: asyncio.sleep(0, not dispatcher.sending))
+        await eventually(lambda: asyncio.sleep(0, not dispatcher.runs_being_sent))
     assert sent == [run_id]
 
 
@@ -99,7 +99,7 @@ async def test_a_run_that_becomes_free_while_its_mark_is_refused_is_still_sent(
         # The run before it ends, and its holder dispatches the thread's next one.
         dispatcher.send("run")
         proceed.set()
-        await eventually(lambda: asyncio.sleep(0, not dispatcher.sending))
+        await eventually(lambda: asyncio.sleep(0, not dispatcher.runs_being_sent))
     assert sent == ["run"]
 
 

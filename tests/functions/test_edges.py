@@ -112,7 +112,7 @@ async def test_a_failed_poll_does_not_end_a_readers_stream(
     has_failed = asyncio.Event()
 
     def note(record: logging.LogRecord) -> bool:
-        if record.msg == "log.poll_failed":
+        if record.msg == "run_log.poll_failed":
             has_failed.set()
         return False
 

@@ -144,7 +144,7 @@ async def test_a_delivery_during_the_release_of_its_run_does_not_succeed(
             run_id = str(await owner.fetchval("select id from agent.run"))
             # A sweep of another process marks it, and its delivery comes here.
             assert len(await owner.fetch("select agent.sweep_runs(100)")) == 1
-            delivery = asyncio.ensure_future(agent.runs.worker.take(run_id))
+            delivery = asyncio.ensure_future(agent.runs.worker.execute_delivered(run_id))
             await until_true(
                 database, "(select token is not null or dispatched_at is null from agent.lease)"
             )

@@ -65,7 +65,11 @@ async def test_superseded_items_are_shown_on_request(threads: Library, person: P
     runs = (await person.request("GET", "/threads/t/runs")).json()["data"]
     edit["messages"][0]["key"] = f"message-of-{runs[0]['runId']}"
     leased = await threads.db.call(
-        "start_run", person.claims, edit, {"seconds": 30, "max_attempts": 3, "history": 9}, {}
+        "start_run",
+        person.claims,
+        edit,
+        {"seconds": 30, "max_unfinished_attempts": 3, "history": 9},
+        {},
     )
     assert leased["outcome"] == "leased"
 

@@ -12,7 +12,7 @@ from shared.core.settings import Settings
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
 
-LEASE: Json = {"seconds": 30, "max_attempts": 3, "history": 1000}
+LEASE: Json = {"seconds": 30, "max_unfinished_attempts": 3, "history": 1000}
 
 
 @asynccontextmanager

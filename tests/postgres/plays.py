@@ -122,7 +122,7 @@ class Play:
         """Send drafts that need no commit."""
         assert process.live
         # The time between two steps of a play does not count.
-        process.live._outbox._behind_since = monotonic()
+        process.live._outbox._backlog_since = monotonic()
         await process.live.send(drafts)
         self._record(process, drafts)
 
@@ -222,10 +222,17 @@ class Play:
         self.is_pruned = True
 
     async def attach(
-        self, client: Client, process: Process, cursor: Cursor | None, *, afresh: bool = False
+        self,
+        client: Client,
+        process: Process,
+        cursor: Cursor | None,
+        *,
+        starts_with_snapshot: bool = False,
     ) -> None:
         """Start a leg of a client."""
-        await client.attach(process, self._claims, self.name, cursor, afresh=afresh)
+        await client.attach(
+            process, self._claims, self.name, cursor, starts_with_snapshot=starts_with_snapshot
+        )
 
 
 def _completed(name: str, text: str) -> Draft:

@@ -110,8 +110,8 @@ async def test_a_second_takeover_does_not_abort_an_item_twice(
 async def test_attempts_at_one_turn_are_limited_and_a_closed_turn_resets_the_count(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
-    leased = await begin(db, user, max_attempts=2)
-    lease = {**LEASE, "max_attempts": 2}
+    leased = await begin(db, user, max_unfinished_attempts=2)
+    lease = {**LEASE, "max_unfinished_attempts": 2}
     await expire(database, leased)
     second = await db.call("claim_run", leased["run_id"], lease)
     await append(db, entry(second, *message(2, str(uuid4()), "x"), closes=True))
@@ -120,7 +120,7 @@ async def test_attempts_at_one_turn_are_limited_and_a_closed_turn_resets_the_cou
         assert await db.call("claim_run", leased["run_id"], lease) or True
 
     await expire(database, leased)
-    assert await db.call("claim_run", leased["run_id"], lease) == {"next_run": None}
+    assert await db.call("claim_run", leased["run_id"], lease) == {"next_queued_run": None}
     found = await db.call("find_run", user, "run-1", None)
     assert (found["status"], found["ending"]["code"]) == ("failed", "too_many_attempts")
     assert found["attempt"] == 5, "two attempts at each of the two turns, and one for the ending"

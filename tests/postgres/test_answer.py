@@ -109,7 +109,7 @@ async def test_a_cancel_while_a_tool_runs_stops_it_and_ends_the_run_once(desk: D
         return "never"
 
     task = asyncio.ensure_future(desk.answer([CALL, CALLS], look=look))
-    desk.live.executed_by(task)
+    desk.live.set_cancellable_task(task)
     async with asyncio.timeout(5):
         await runs.wait()
         await desk.db.call("cancel_run", desk.user, "run-1", "request-1")
@@ -150,7 +150,7 @@ async def test_execution_stops_when_another_process_took_the_run(desk: Desk) -> 
         return "seen"
 
     task = asyncio.ensure_future(desk.answer([CALL, CALLS], look=look))
-    desk.live.executed_by(task)
+    desk.live.set_cancellable_task(task)
     async with asyncio.timeout(5):
         await asyncio.gather(task, return_exceptions=True)
 
@@ -189,7 +189,7 @@ async def test_a_cancel_while_the_ending_is_in_flight_changes_nothing(desk: Desk
             await owner.execute("select from agent.lease where run_id = $1 for update", run)
             task = asyncio.ensure_future(desk.answer([TextDelta("hi"), STOP]))
             await eventually(has_ending)
-            desk.live.executed_by(task)
+            desk.live.set_cancellable_task(task)
             desk.live.cancel()
             for _ in range(3):
                 task.cancel()
@@ -212,7 +212,7 @@ async def test_a_cancel_while_a_failure_is_on_its_way_changes_nothing(desk: Desk
             # A locked row is busy: the ending waits for the next tick, and the next.
             await owner.execute("select from agent.lease where run_id = $1 for update", run)
             task = asyncio.ensure_future(desk.answer([ModelFailed("x", "x", retryable=False)]))
-            desk.live.executed_by(task)
+            desk.live.set_cancellable_task(task)
             await eventually(has_ending)
             desk.live.cancel()
         await task

@@ -155,7 +155,7 @@ async def test_tokens_of_earlier_holders_are_counted(database: TestDatabase) -> 
         assert isinstance(first, Leased)
         await ours.answer(first, [ToolCallDelta(0, "a", "look", "{}"), CALLS], steps=2)
         again = await claimed(ours.runs, database, first)
-        assert (again.used.total, again.calls_made) == (7, 1)
+        assert (again.used.total, again.tool_calls_made) == (7, 1)
         await ours.answer(again, [TextDelta("ok"), STOP])
         view = await ours.runs.find(ours.user, client_run_id="run-1")
 

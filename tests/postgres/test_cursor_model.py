@@ -133,13 +133,17 @@ class Machine(RuleBasedStateMachine):
     def prune(self, empties: bool) -> None:
         self.wait(self.play.prune(empties=empties))
 
-    @rule(at=nth, afresh=st.booleans())
-    def arrive(self, at: int, afresh: bool) -> None:
+    @rule(at=nth, starts_with_snapshot=st.booleans())
+    def arrive(self, at: int, starts_with_snapshot: bool) -> None:
         """A client without a cursor."""
         client = Client(self.play.holder_logs)
         self._admit(client)
-        self.wait(self.play.attach(client, self.process(at), None, afresh=afresh))
-        if afresh or self.play.is_pruned:
+        self.wait(
+            self.play.attach(
+                client, self.process(at), None, starts_with_snapshot=starts_with_snapshot
+            )
+        )
+        if starts_with_snapshot or self.play.is_pruned:
             assert isinstance(self._loop.run(client.next()), Snapshot)
 
     @rule(at=nth, attempts=st.sampled_from([-1, 0, 0, 0, 1]), events=st.integers(-8, 8))

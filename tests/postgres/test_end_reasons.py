@@ -34,7 +34,7 @@ async def stall(db: Database, user: Json, run_id: str, database: TestDatabase) -
 
 
 async def crash(db: Database, user: Json, run_id: str, database: TestDatabase) -> None:
-    await db.call("claim_run", run_id, {**LEASE, "max_attempts": 1}, {})
+    await db.call("claim_run", run_id, {**LEASE, "max_unfinished_attempts": 1}, {})
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ async def test_an_ending_returns_the_waiting_run(db: Database, user: Json) -> No
 
     verdict = await ended(db, first)
 
-    assert (verdict["verdict"], str(verdict["next_run"])) == ("ok", second)
+    assert (verdict["verdict"], str(verdict["next_queued_run"])) == ("ok", second)
 
 
 async def test_an_ending_whose_answer_was_lost_returns_the_waiting_run_again(
@@ -38,8 +38,10 @@ async def test_an_ending_whose_answer_was_lost_returns_the_waiting_run_again(
 
     again = await ended(db, first)
 
-    assert (again["verdict"], str(again["next_run"])) == ("ok", second)
-    assert await db.call("claim_run", second, {"seconds": 30, "max_attempts": 3, "history": 10})
+    assert (again["verdict"], str(again["next_queued_run"])) == ("ok", second)
+    assert await db.call(
+        "claim_run", second, {"seconds": 30, "max_unfinished_attempts": 3, "history": 10}
+    )
     stale = await ended(db, {**first, "token": "00000000-0000-0000-0000-000000000000"})
     assert stale["verdict"] == "lost", "only the holder that ended it gets the waiting run"
 

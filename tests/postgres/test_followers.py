@@ -155,7 +155,9 @@ async def test_a_reader_waits_for_a_database_that_is_away(database: TestDatabase
 
         async def first_parts(reader: RunStore, count: int) -> list[object]:
             follow = LogReader(reader, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
-            async with aclosing(follow.follow(user, view, None, afresh=True)) as parts:
+            async with aclosing(
+                follow.follow(user, view, None, starts_with_snapshot=True)
+            ) as parts:
                 return [await anext(parts) for _ in range(count)]
 
         failing = Failing(runs, times=2)
@@ -174,7 +176,7 @@ async def test_a_reader_of_a_deleted_run_gets_an_error(database: TestDatabase) -
         async with database.owner() as owner:
             await owner.execute("delete from agent.run")
         follow = LogReader(runs, db, lambda _: None, lambda _: None, tick=0.1, keep_alive=60)
-        async with aclosing(follow.follow(user, view, None, afresh=True)) as parts:
+        async with aclosing(follow.follow(user, view, None, starts_with_snapshot=True)) as parts:
             with pytest.raises(RunNotFound):
                 await anext(parts)
 

@@ -144,7 +144,7 @@ async def test_an_ending_is_the_runs_status(
     await append(db, entry(leased, row(2, f"run.{status}", code="c")))
 
     found = await db.call("find_run", user, "run-1", None)
-    assert (found["status"], found["ending"], found["held"]) == (status, {"code": "c"}, False)
+    assert (found["status"], found["ending"], found["is_held"]) == (status, {"code": "c"}, False)
 
 
 async def test_a_completed_item_is_in_the_thread_and_an_aborted_one_is_not(
@@ -220,7 +220,7 @@ async def test_the_next_queued_run_of_the_thread_comes_with_the_ending(
 
     (verdict,) = await db.rows("append_events", [entry(leased, row(2, "run.completed"))])
 
-    assert str(verdict["next_run"]) == queued[0]["run_id"]
+    assert str(verdict["next_queued_run"]) == queued[0]["run_id"]
     assert (await db.call("claim_run", queued[0]["run_id"], LEASE))["outcome"] == "leased"
     assert await db.call("claim_run", queued[1]["run_id"], LEASE) is None
 

@@ -56,7 +56,7 @@ async def test_a_run_that_is_only_released_fails_as_stalled(
         held = await take(db, run)
     await release(db, held)
 
-    assert await take(db, run) == {"next_run": None}
+    assert await take(db, run) == {"next_queued_run": None}
 
     async with database.owner() as owner:
         ended = await owner.fetchrow("select status, ending ->> 'code' as code from agent.run")

@@ -8,7 +8,7 @@ import pytest
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database, Refused
-from shared.runs.results import Over
+from shared.runs.results import EndedByClaim
 from shared.runs.store import RunStore
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
@@ -69,7 +69,7 @@ async def test_a_run_whose_holder_died_in_a_deleted_thread_ends_at_the_next_clai
     await expire(database, leased)
 
     assert (await db.rows("sweep_runs", 10))[0]["sweep_runs"]
-    assert await db.call("claim_run", leased["run_id"], LEASE, _LIMITS) == {"next_run": None}
+    assert await db.call("claim_run", leased["run_id"], LEASE, _LIMITS) == {"next_queued_run": None}
 
     async with database.owner() as owner:
         assert await owner.fetchval("select status from agent.run") == "cancelled"
@@ -214,6 +214,6 @@ async def test_a_claim_that_waits_for_a_deletion_takes_no_run(
         await until_true(database, "exists (select from pg_locks where not granted)")
     assert await claim is None
 
-    assert await store.claim(leased["run_id"]) == Over(None)
+    assert await store.claim(leased["run_id"]) == EndedByClaim(None)
     async with database.owner() as owner:
         assert await owner.fetchval("select status from agent.run") == "cancelled"

@@ -14,7 +14,7 @@ from shared.core.json import Json
 from shared.runs.results import RunView
 
 RUN = RunView(
-    "id", "run-1", "thread-1", None, "in_progress", 1, 0, held=True, pruned=False, ending=None
+    "id", "run-1", "thread-1", None, "in_progress", 1, 0, is_held=True, is_pruned=False, ending=None
 )
 KINDS = {"message": "text", "reasoning": "reasoning", "tool_call": "arguments"}
 
