@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import IntEnum
 from functools import partial
 from typing import TypeAlias
 
@@ -15,6 +16,18 @@ from shared.runs.writer import LogWriter
 Execute: TypeAlias = Callable[[LiveRun], Awaitable[None]]
 
 
+class StopPhase(IntEnum):
+    """How far the stop of this process has come; `Grace` has the times. A phase includes those before it."""
+
+    RUNNING = 0
+    #: No run is claimed any more. Those in progress continue.
+    FINISHING = 1
+    #: A run is released when its turn ends.
+    RELEASING_BETWEEN_TURNS = 2
+    #: Attempts are cut wherever they are, and their runs released.
+    RELEASING_NOW = 3
+
+
 class Executor:
     """Starts the task of each attempt, counts the attempts, and ends them for a stop.
 
@@ -25,15 +38,21 @@ class Executor:
         self._writer = writer
         self._execute = execute
         self._settings = settings
-        #: Set when the process stops: no more runs are claimed.
-        self.is_stopping = False
+        self._phase = StopPhase.RUNNING
         self._claims_under_way = 0
         self._attempts: dict[str, asyncio.Task[None]] = {}
         #: The runs that are being released.
         self._releases: set[str] = set()
-        self._releases_between_turns = False
-        #: Attempts are cut wherever they are.
-        self.is_releasing_now = False
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process stops, so that no more runs are claimed."""
+        return self._phase > StopPhase.RUNNING
+
+    @property
+    def is_releasing_now(self) -> bool:
+        """Whether attempts are cut wherever they are."""
+        return self._phase is StopPhase.RELEASING_NOW
 
     @property
     def is_full(self) -> bool:
@@ -63,7 +82,7 @@ class Executor:
     def start(self, leased: Leased, on_end: Callable[[LiveRun], None]) -> "asyncio.Task[None]":
         """Execute a run that was just leased. `on_end` is called when the attempt ends, but not if it was cut."""
         live = self._writer.open(leased)
-        if self._releases_between_turns:
+        if self._phase >= StopPhase.RELEASING_BETWEEN_TURNS:
             live.release_after_turn()
         task = self._attempts[leased.run_id] = asyncio.ensure_future(self._attempt(live, on_end))
         task.add_done_callback(partial(self._forget, leased.run_id))
@@ -113,7 +132,7 @@ class Executor:
             await self._execute(live)
         except ReleaseDue:
             await self._release(live)
-            return "stop" if self._releases_between_turns or self.is_releasing_now else "deadline"
+            return "stop" if self._phase >= StopPhase.RELEASING_BETWEEN_TURNS else "deadline"
         except LeaseLost:
             pass
         return None
@@ -126,15 +145,19 @@ class Executor:
             async with asyncio.timeout(self._settings.lease_seconds):
                 await self._writer.release([live])
 
+    def stop_claiming(self) -> None:
+        """Claim no more runs: the first phase of a stop."""
+        self._enter(StopPhase.FINISHING)
+
     def release_between_turns(self) -> None:
         """Have every run released at the end of its turn."""
-        self._releases_between_turns = True
+        self._enter(StopPhase.RELEASING_BETWEEN_TURNS)
         for live in self._writer.live_runs():
             live.release_after_turn()
 
     async def release_now(self, grace: Grace) -> list[LiveRun]:
         """Cut every attempt, commit what its run sent, and release the run. Returns the runs that were cut."""
-        self.is_releasing_now = True
+        self._enter(StopPhase.RELEASING_NOW)
         attempts = list(self._attempts.values())
         for attempt in attempts:
             attempt.cancel()
@@ -146,6 +169,9 @@ class Executor:
         for live in runs:
             self._writer.close(live)
         return runs
+
+    def _enter(self, phase: StopPhase) -> None:
+        self._phase = max(self._phase, phase)
 
 
 def _log_outcome(live: LiveRun, released: str | None) -> None:

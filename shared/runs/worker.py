@@ -142,7 +142,7 @@ class RunWorker:
         Returns whether none is left. Otherwise `release` must follow.
         """
         grace.start()
-        self._executor.is_stopping = True
+        self._executor.stop_claiming()
         logger.info("function.stopping", extra={"runs": self._executor.attempt_count})
         if not await grace.wait(self._is_idle, until=grace.handover_at):
             self._executor.release_between_turns()
