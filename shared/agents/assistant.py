@@ -13,7 +13,7 @@ def assistant(settings: Settings) -> Agent:
     return Agent(
         instructions=_INSTRUCTIONS,
         max_tool_calls=settings.max_tool_calls,
-        attempts=settings.model_attempts,
+        max_turn_tries=settings.max_turn_tries,
         context_tokens=settings.model_context_tokens,
         approval_hours=settings.approval_hours,
     )

@@ -1,4 +1,4 @@
-"""Drives a run to its ending: sends or commits each step of its loop, and writes exactly one ending."""
+"""Executes a run to its ending: sends or commits each step of its loop, and writes exactly one ending."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -22,19 +22,19 @@ async def execute_run(
     seconds: float,
     tokens_left: TokensLeft = unlimited,
 ) -> None:
-    """Drive a run to its ending, which is written exactly once: also after an error, as failed, or a cancel.
+    """Execute a run to its ending, which is written exactly once, also after an error or a cancel.
 
-    `seconds`: how long this process may execute the run. A run whose lease is lost just stops here. If the task is
-    cancelled otherwise, because the process stops, the run is left to be released.
+    `seconds`: how long this process may execute the run. If the lease is lost, the attempt ends without an ending. If
+    the task is cancelled because the process stops, `CancelledError` is raised, and the caller releases the run.
 
     Raises:
-        ReleaseDue: the time is over; between turns where that is possible, else in the middle of one.
+        ReleaseDue: the time is over: between turns if one ends in time, otherwise within one.
     """
     live.release_after_turn(monotonic() + seconds * _RELEASE_AFTER)
     try:
         async with asyncio.timeout(seconds):
-            steps = await _open(live.leased, agent, model, tokens_left)
-            await _drive(live, steps)
+            steps = await _open_steps(live.leased, agent, model, tokens_left)
+            await _write_steps(live, steps)
         return
     except LeaseLost:
         return
@@ -49,14 +49,14 @@ async def execute_run(
     except ReleaseDue:
         raise
     except ModelFailed as error:
-        ending = _failed(error.code, error.message, retryable=error.retryable)
+        ending = _failure(error.code, error.message, retryable=error.retryable)
     except Exception:
         logger.exception("run.crashed")
-        ending = _failed("internal_error", "Something went wrong on our side.", retryable=False)
-    await _end(live, ending)
+        ending = _failure("internal_error", "Something went wrong on our side.", retryable=False)
+    await _commit_ending(live, ending)
 
 
-async def _open(
+async def _open_steps(
     leased: Leased, agent: Agent, model: ModelClient, tokens_left: TokensLeft
 ) -> AsyncGenerator[Step, None]:
     request_id = leased.request.get("request_id")
@@ -64,7 +64,7 @@ async def _open(
     return Loop(agent, leased, model, toolbox, tokens_left).steps()
 
 
-async def _drive(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:
+async def _write_steps(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:
     async with aclosing(steps):
         async for step in steps:
             if not step.commits:
@@ -74,11 +74,11 @@ async def _drive(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:
             live.release_if_due()
 
 
-async def _end(live: LiveRun, ending: Draft) -> None:
+async def _commit_ending(live: LiveRun, ending: Draft) -> None:
     # A cancel that comes now must not cut the commit of this ending, or the run would stay without one.
     live.set_cancellable_task(None)
     if live.has_ending:
-        # Cancelled while its own ending was being committed: the first one counts.
+        # The run was cancelled while its own ending was being committed: the first ending counts.
         await live.settle()
         return
     if ending.type == "run.failed":
@@ -87,5 +87,5 @@ async def _end(live: LiveRun, ending: Draft) -> None:
     await live.commit([*live.close_items(reason), ending])
 
 
-def _failed(code: str, message: str, *, retryable: bool) -> Draft:
+def _failure(code: str, message: str, *, retryable: bool) -> Draft:
     return Draft("run.failed", None, {"code": code, "message": message, "retryable": retryable})

@@ -44,12 +44,14 @@ _INCOMPLETE: dict[FinishReason, str] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }
-_UNKNOWN = Result(
+_OUTCOME_UNKNOWN = Result(
     "The outcome of this call is unknown: it was started, and the process that made it stopped before it had a result."
     " It may or may not have had its effect; it was not made again.",
     "unknown",
 )
-_TOO_MANY = Result("This run has made all the calls it may make. Answer without more.", "denied")
+_TOO_MANY_CALLS = Result(
+    "This run has made all the calls it may make. Answer without more.", "denied"
+)
 
 #: How many tokens the user has left today; None without a limit.
 TokensLeft = Callable[[], Awaitable[int | None]]
@@ -57,14 +59,14 @@ TokensLeft = Callable[[], Awaitable[int | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """What answers runs: instructions, model, tools, limits. A run fails after this many `attempts` at one turn."""
+    """What answers runs: instructions, model, tools, limits. A run fails after `max_turn_tries` tries of one turn."""
 
     instructions: str
     model: ModelSettings = ModelSettings()  # noqa: RUF009  # frozen
     tools: Tools = NoTools()  # noqa: RUF009  # it holds nothing
     max_turns: int = 12
     max_tool_calls: int = 64
-    attempts: int = 3
+    max_turn_tries: int = 3
     context_tokens: int = 128_000
     approval_hours: float = 168.0
 
@@ -91,19 +93,20 @@ class Loop:
         self._toolbox = toolbox
         self._tokens_left = tokens_left
         self._tokens_available = leased.tokens_left
-        self._calls_left = agent.max_tool_calls - leased.tool_calls_made
+        self._tool_calls_left = agent.max_tool_calls - leased.tool_calls_made
         self._items = [*leased.items]
         self._usage = leased.used
         self._client_tools = {tool["name"]: tool for tool in leased.request.get("tools") or ()}
         self._questions: list[Json] = []
-        self._taken_back: list[Draft] = []
-        self._is_over = False
+        #: The events that take back the calls of these questions.
+        self._aborts: list[Draft] = []
+        self._has_ended = False
 
     async def steps(self) -> AsyncGenerator[Step, None]:
-        """The steps of the run; the last one holds its ending.
+        """The steps of the run. The last one has its ending.
 
         Raises:
-            ModelFailed: after the last attempt at a turn.
+            ModelFailed: after the last try of a turn.
         """
         async for step in self._resume():
             yield step
@@ -114,29 +117,29 @@ class Loop:
             if self._tokens_available is not None and self._tokens_available <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
-            turn = ModelTurn(self._model, self._client_tools, self._agent.attempts)
+            turn = ModelTurn(self._model, self._client_tools, self._agent.max_turn_tries)
             async for step in turn.steps(self._request()):
                 yield step
             async for step in self._close_turn(turn.recorder):
                 yield step
-            if self._is_over:
+            if self._has_ended:
                 return
             self._tokens_available = await self._tokens_left()
         yield self._incomplete("max_turns")
 
     async def _resume(self) -> AsyncIterator[Step]:
-        """Continue the calls that an earlier attempt started, and those that the user has answered."""
+        """Finish the calls that an earlier attempt started, and make those that the user has approved or answered."""
         answers = {answer.call_id: answer for answer in self._leased.answers}
         unfinished_calls, tools = self._leased.unfinished_calls, self._toolbox.tools
-        again = []
+        repeatable = []
         for item in [item for item in self._items if item.key in unfinished_calls]:
             started = resume_call(item, unfinished_calls[item.key], answers.get(item.key), tools)
             tool = tools.get(item.data["name"])
             if tool and tool.is_repeatable:
-                again.append(started)
+                repeatable.append(started)
             else:
-                yield self._record(started, _UNKNOWN)
-        async for step in self._run_calls(again):
+                yield self._record(started, _OUTCOME_UNKNOWN)
+        async for step in self._run_calls(repeatable):
             yield step
         waiting = {c.key: c for c in unanswered(self._items) if c.key not in unfinished_calls}
         answered = take_answers(self._leased.answers, waiting, tools)
@@ -147,14 +150,14 @@ class Loop:
                 yield step
 
     async def _close_turn(self, turn: TurnRecorder) -> AsyncIterator[Step]:
-        """Close a turn in one commit that also starts its calls, then run them. `_is_over` tells if the run ended."""
-        closing, spent = turn.close(), turn.usage.to_json()
+        """Close a turn in one commit that also starts its calls, then run them. Sets `_has_ended` if the run ended."""
+        closing, usage = turn.close(), turn.usage.to_json()
         self._usage += turn.usage
-        if spent:
-            closing.append(Draft("turn.finished", None, {"usage": spent}))
+        if usage:
+            closing.append(Draft("turn.finished", None, {"usage": usage}))
         server_calls = [call for call in turn.calls if call.executor == "server"]
         if not server_calls or turn.finish_reason in _INCOMPLETE:
-            self._is_over = True
+            self._has_ended = True
             yield Step([*closing, self._ending(turn)], commits=True, closes=True)
             return
         self._items += turn.items
@@ -164,19 +167,21 @@ class Loop:
         async for step in self._run_calls(started):
             yield step
         if ending := self._ending_if_blocked():
-            self._is_over = True
+            self._has_ended = True
             yield ending
 
     def _start_calls(self, calls: Sequence[Call]) -> tuple[list[StartedCall], list[Item]]:
-        """The calls to run now, and results for the calls that cannot run. The rest needs the user's approval."""
+        """The calls to make now, and results for those that cannot be made. All others need the user's approval."""
         started: list[StartedCall] = []
         results: list[Item] = []
         for call in calls:
             tool, each = self._toolbox.tools.get(call.name), StartedCall.new(call)
-            if wrong := fault_of(call, tool) or (_TOO_MANY if self._calls_left <= 0 else None):
+            if wrong := fault_of(call, tool) or (
+                _TOO_MANY_CALLS if self._tool_calls_left <= 0 else None
+            ):
                 results.append(each.finish(wrong))
                 continue
-            self._calls_left -= 1
+            self._tool_calls_left -= 1
             if tool and tool.approval == "never":
                 started.append(each)
         self._items += results
@@ -189,7 +194,7 @@ class Loop:
                 continue
             hours = self._agent.approval_hours
             self._questions.append(ask_input(each.call, outcome, hours))
-            self._taken_back.append(each.take_back())
+            self._aborts.append(each.take_back())
 
     def _record(self, started: StartedCall, result: Result) -> Step:
         item = started.finish(result)
@@ -197,7 +202,7 @@ class Loop:
         return result_step(item)
 
     def _ending_if_blocked(self) -> Step | None:
-        """The ending of a run whose calls wait for the user's answers or for the frontend's results, if any do."""
+        """The ending, if a call waits for the user's answer or for a result of the frontend."""
         waiting = last_calls(self._items)
         pending = [call.key for call in waiting if call.data["executor"] == "client"]
         has_question = {question["call_id"] for question in self._questions}
@@ -209,20 +214,20 @@ class Loop:
                 questions.append(ask_approval(made, tool, self._agent.approval_hours))
         if questions:
             data = {"interrupts": questions, "pending_calls": pending}
-            return self._end_with([*self._taken_back], "run.interrupted", data)
+            return self._end_with([*self._aborts], "run.interrupted", data)
         return self._end_with([], "run.completed", {"pending_calls": pending}) if pending else None
 
     def _needs_approval(self, call: Item) -> Tool | None:
         tool = self._toolbox.tools.get(call.data["name"])
-        is_ours = call.data["executor"] == "server"
-        return tool if is_ours and tool and tool.approval != "never" else None
+        is_server_call = call.data["executor"] == "server"
+        return tool if is_server_call and tool and tool.approval != "never" else None
 
     def _ending(self, turn: TurnRecorder) -> Draft:
-        spent = {"usage": self._usage.to_json()}
+        usage = {"usage": self._usage.to_json()}
         if reason := _INCOMPLETE.get(turn.finish_reason):
-            return Draft("run.incomplete", None, {"reason": reason, **spent})
+            return Draft("run.incomplete", None, {"reason": reason, **usage})
         pending = [call.id for call in turn.calls if call.executor == "client"]
-        return Draft("run.completed", None, {**spent, "pending_calls": pending})
+        return Draft("run.completed", None, {**usage, "pending_calls": pending})
 
     def _incomplete(self, reason: str) -> Step:
         return self._end_with([], "run.incomplete", {"reason": reason})

@@ -1,4 +1,4 @@
-"""One model turn, repeated when the stream breaks off."""
+"""One model turn, requested again if its stream breaks off."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ _NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 def specifications(
     tools: Mapping[str, Tool], client_tools: Mapping[str, Json]
 ) -> list[ToolSpecification]:
-    """The tools of a turn: the server's, and the app's own, which replace those of the same name."""
+    """The tools of a turn: those of the server, and those of the app, which replace the server's of the same name."""
     ours = [
         ToolSpecification(tool.name, tool.description, tool.parameters or _NO_PARAMETERS)
         for tool in tools.values()
@@ -31,24 +31,24 @@ def specifications(
 
 
 class ModelTurn:
-    """One turn of a model. A stream that breaks off is aborted in the log, and the request repeated.
+    """One turn of a model. If a stream breaks off, its items are aborted in the log and the turn is tried again.
 
-    `recorder` holds the last attempt: what it wrote counts once `steps` has ended.
+    `recorder` has the items of the last try. They are the turn's when `steps` has ended.
     """
 
-    def __init__(self, model: ModelClient, client_tools: Container[str], attempts: int) -> None:
+    def __init__(self, model: ModelClient, client_tools: Container[str], max_tries: int) -> None:
         self.recorder = TurnRecorder(client_tools)
         self._model = model
         self._client_tools = client_tools
-        self._attempts = attempts
+        self._max_tries = max_tries
 
     async def steps(self, request: ModelRequest) -> AsyncIterator[Step]:
         """What the model writes, as it arrives.
 
         Raises:
-            ModelFailed: the last attempt failed, or repeating it cannot help.
+            ModelFailed: the last try failed, or another one cannot help.
         """
-        for attempt in range(1, self._attempts + 1):
+        for try_number in range(1, self._max_tries + 1):
             self.recorder = recorder = TurnRecorder(self._client_tools)
             try:
                 async with aclosing(self._model.stream(request)) as batches:
@@ -56,9 +56,9 @@ class ModelTurn:
                         yield Step([draft for event in events for draft in recorder.record(event)])
                 return
             except ModelFailed as failed:
-                logger.warning("model.failed", extra={"code": failed.code, "attempt": attempt})
-                if attempt == self._attempts or not failed.retryable:
+                logger.warning("model.failed", extra={"code": failed.code, "try": try_number})
+                if try_number == self._max_tries or not failed.retryable:
                     raise
             if aborted := recorder.abort("model_broke_off"):
                 yield Step(aborted, commits=True)
-            await asyncio.sleep(random.uniform(0.2, 0.4) * 2**attempt)  # noqa: S311  # jitter
+            await asyncio.sleep(random.uniform(0.2, 0.4) * 2**try_number)  # noqa: S311  # jitter

@@ -18,7 +18,7 @@ from shared.models import (
 
 @dataclass(slots=True)
 class Call:
-    """A tool call of the turn. `id` is ours and on the wire; the provider's is only sent back to it."""
+    """A tool call of the turn. Clients see our `id`. `provider_id` is only sent back to the provider."""
 
     id: str
     provider_id: str | None
@@ -31,8 +31,8 @@ class Call:
 class TurnRecorder:
     """The items of one turn: at most one message, one piece of reasoning at a time, any number of calls.
 
-    `message_id` names the assistant's message on the wire, also where the turn holds only calls. `items` are complete
-    once `close` was called.
+    `message_id` is the id of the assistant's message, also for a turn that has only calls. `items` has all of the
+    turn's items when `close` has returned.
     """
 
     def __init__(self, client_tools: Container[str]) -> None:
@@ -55,7 +55,7 @@ class TurnRecorder:
         return self._started
 
     def record(self, event: ModelEvent) -> list[Draft]:
-        """The native events of one event of the stream; they have no consequence yet."""
+        """The native events for one event of the model's stream. They have no consequence yet."""
         match event:
             case TextDelta():
                 return self._add_text(event.text)
@@ -71,7 +71,7 @@ class TurnRecorder:
         return []
 
     def close(self) -> list[Draft]:
-        """Complete what is open, at the end of the turn. `items` holds what the thread gains."""
+        """Complete the open items, at the end of the turn."""
         drafts = self._end_reasoning()
         if self._text:
             message: Json = {"role": "assistant", "content": "".join(self._text)}
@@ -79,7 +79,7 @@ class TurnRecorder:
             drafts.append(self._complete(self.message_id, "message", message))
         for call in self._started:
             if not any(call.arguments):
-                # Clients parse what the deltas add up to.
+                # Clients parse the text that all deltas make together.
                 call.arguments.append("{}")
                 written = {"channel": "arguments", "delta": "{}"}
                 drafts.append(Draft("item.delta", call.id, written))
@@ -132,7 +132,7 @@ class TurnRecorder:
         written = delta.arguments
         if delta.name and not call.name:
             drafts.append(self._start(call, delta.name))
-            # What came before the name could not be written to a call that had not started.
+            # The arguments that came before the name were kept, because the call had not started.
             written = "".join(call.arguments)
         if call.name and written:
             drafts.append(Draft("item.delta", call.id, {"channel": "arguments", "delta": written}))
@@ -165,5 +165,5 @@ class TurnRecorder:
 
 
 def _provider_member(data: Sequence[ProviderData]) -> Json:
-    """The member `provider` {api, base_url?, items} of an item; a turn has one origin."""
+    """The member `provider` {api, base_url?, items} of an item. All data of a turn has one origin."""
     return {"provider": {**data[0].origin, "items": [each.item for each in data]}} if data else {}

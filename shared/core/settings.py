@@ -93,7 +93,7 @@ class ModelAccessSettings:
     #: A model that sends nothing for this long has failed, seconds.
     model_silence_seconds: Seconds = 60.0
     #: How often one turn is tried, by this process or by ones that die during it, before the run fails.
-    model_attempts: Annotated[int, Range(1, 1000)] = 3
+    max_turn_tries: Annotated[int, Range(1, 1000)] = 3
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)

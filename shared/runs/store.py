@@ -29,7 +29,7 @@ class RunStore:
         self._database = database
         self._lease = {
             "seconds": settings.lease_seconds,
-            "max_unfinished_attempts": settings.model_attempts,
+            "max_unfinished_attempts": settings.max_turn_tries,
             "max_stalled_attempts": settings.max_stalled_attempts,
             "history": _HISTORY_ITEMS,
             "grace": settings.takeover_grace_seconds,

@@ -155,7 +155,7 @@ def _settings(
         "TICK_SECONDS": "0.1",
         "KEEP_ALIVE_SECONDS": "1",
         "DATABASE_SECONDS": "1.5",
-        "MODEL_ATTEMPTS": "100",
+        "MAX_TURN_TRIES": "100",
         "STREAM_LEG_SECONDS": "5",
     }
 

@@ -20,7 +20,7 @@ from tests.postgres.cursors import Client, Process, shown_by
 from tests.postgres.holders import run_request
 
 _SETTINGS = Settings(
-    tick_seconds=0.001, lease_seconds=3600, takeover_grace_seconds=0, model_attempts=99
+    tick_seconds=0.001, lease_seconds=3600, takeover_grace_seconds=0, max_turn_tries=99
 )
 _names = count(1)
 

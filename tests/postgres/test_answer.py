@@ -23,7 +23,7 @@ from tests.fixtures.database import TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import LEASE, admit, expire, log_of, run_request
 
-AGENT = Agent(instructions="be good", max_turns=3, attempts=1)
+AGENT = Agent(instructions="be good", max_turns=3, max_turn_tries=1)
 STOP = TurnEnded("stop", Usage())
 CALLS = TurnEnded("tool_calls", Usage())
 CALL = ToolCallDelta(0, "call_0", "look", "{}")

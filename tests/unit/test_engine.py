@@ -21,7 +21,7 @@ from shared.models.events import (
 from shared.runs.results import Leased
 from tests.doubles import CountingTools, ScriptedModel
 
-AGENT = Agent(instructions="be good", max_turns=3, attempts=2)
+AGENT = Agent(instructions="be good", max_turns=3, max_turn_tries=2)
 HISTORY = [Item("u1", "message", {"role": "user", "content": "hi"})]
 STOP = TurnEnded("stop", Usage(5, 2))
 CALLS = TurnEnded("tool_calls", Usage(5, 2))
