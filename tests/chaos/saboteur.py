@@ -68,11 +68,11 @@ class Saboteur:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _act(self) -> None:
-        ways = ("kill", "delete", "freeze", "stall")
+        ways = ("kill", "delete", "freeze", "pause")
         how = self.drawn.choices(ways, (50, 30, 16, 4))[0]
-        if how == "stall":
+        if how == "pause":
             self.acts[how] += 1
-            await self._stall()
+            await self._pause()
             return
         pods = [pod for pod in self.fleet.pods if not pod.is_frozen and pod.holds()]
         if not pods:
@@ -107,10 +107,10 @@ class Saboteur:
         pod.thaw()
         self.hit |= pod.holds()
 
-    async def _stall(self) -> None:
+    async def _pause(self) -> None:
         self._hit_twice()
         self.hit |= await self._live()
-        await self.cable.stall(self.lease * self.drawn.uniform(0.2, 1.5))
+        await self.cable.pause(self.lease * self.drawn.uniform(0.2, 1.5))
         self.hit |= await self._live()
 
     def _hit_twice(self) -> None:

@@ -1,4 +1,4 @@
-"""A connection between the functions and Postgres that can stall."""
+"""A connection between the functions and Postgres that can pause."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ class Cable:
         there = await asyncio.open_connection("127.0.0.1", self.upstream)
         await _join((reader, writer), there, self.open)
 
-    async def stall(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Pass nothing on for so long."""
         self.open.clear()
         await asyncio.sleep(seconds)

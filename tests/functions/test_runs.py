@@ -259,7 +259,7 @@ async def test_a_turn_that_falls_silent_is_repeated(
     never.set()
 
 
-async def test_a_turn_whose_time_is_over_while_the_database_stalls_is_repeated_and_not_lost(
+async def test_a_turn_whose_time_is_over_while_the_database_pauses_is_repeated_and_not_lost(
     database: TestDatabase, model: ModelServer
 ) -> None:
     slow = [piece for _ in range(20) for piece in (chunk({"content": "."}), 0.25)]
@@ -268,7 +268,7 @@ async def test_a_turn_whose_time_is_over_while_the_database_stalls_is_repeated_a
         person = await agent.person()
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
-            # After two seconds of a stall the process stops reading from the model; meanwhile the turn's limit passes.
+            # After a pause of two seconds, the process stops reading from the model; meanwhile the turn's limit passes.
             async with owner.transaction():
                 await owner.execute("lock table agent.lease")
                 await asyncio.sleep(3.5)

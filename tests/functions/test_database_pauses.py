@@ -1,4 +1,4 @@
-"""Postgres stalls or fails over under live runs: they wait and continue, keep their holder, and buffer little."""
+"""Postgres pauses or fails over under live runs: they wait and continue, keep their holder, and buffer little."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ _LEASE = 1.0
 async def behind_a_cable(
     database: TestDatabase, model: ModelServer
 ) -> AsyncIterator[tuple[Served, Served, Cable]]:
-    """Two processes of the function, whose connection to Postgres can stall."""
+    """Two processes of the function, whose connection to Postgres can pause."""
     port = urlsplit(database.url).port or 0
     cable = Cable(port)
     cable.open.set()
@@ -45,7 +45,7 @@ async def read(person: Person, nth: int) -> list[str]:
     return [types(seen)[-1], text(seen)]
 
 
-async def test_a_stall_longer_than_a_lease_moves_no_run_and_buffers_little(
+async def test_a_pause_longer_than_a_lease_moves_no_run_and_buffers_little(
     database: TestDatabase, model: ModelServer
 ) -> None:
     words = [f"{nth} " for nth in range(400)]
@@ -56,13 +56,13 @@ async def test_a_stall_longer_than_a_lease_moves_no_run_and_buffers_little(
         reading = [asyncio.ensure_future(read(person, nth)) for nth in range(50)]
         started = "(select count(*) from agent.run where status = 'in_progress') = 50"
         await until_true(database, started)
-        stalling = asyncio.ensure_future(cable.stall(_LEASE * 3))
+        pause = asyncio.ensure_future(cable.pause(_LEASE * 3))
         await until_true(database, "not exists (select from agent.lease where until > now())")
         # Another process looks as soon as Postgres is back: all leases have expired, and no holder has renewed one yet.
         sweeping = asyncio.ensure_future(other.runs.worker.sweep())
         await asyncio.sleep(_LEASE)
         held_back = [live.pending_events for live in agent.runs.writer.live_runs()]
-        await stalling
+        await pause
         await sweeping
         seen = await asyncio.gather(*reading)
 
