@@ -64,7 +64,7 @@ class Projection:
 
     def write(self, events: Iterable[LogEvent], *, skip: int = 0) -> bytes:
         """The frames of these events, without the first `skip` frames of the first event."""
-        written: list[bytes] = []
+        frames: list[bytes] = []
         for event in events:
             self._has_written = True
             if isinstance(event, UnknownEvent):
@@ -74,19 +74,19 @@ class Projection:
             if event.type == "run.started" and self._has_started:
                 continue
             if event.ends_run and not self._has_started:
-                written.append(_sse(self._started()))
+                frames.append(_sse(self._run_started()))
             # The same for all readers, so it is encoded once.
-            event.wire = event.wire or self._encode(event)
-            written += event.wire[skip:]
+            event.frames = event.frames or self._encode(event)
+            frames += event.frames[skip:]
             skip = 0
             self._has_started = self._has_started or event.type != "run.queued"
             if event.type != "item.delta":
                 self._note(event)
-        return b"".join(written)
+        return b"".join(frames)
 
     def write_snapshot(self, snapshot: Snapshot) -> bytes:
         """The thread as it stands, in the order that re-attaching needs; open items continue with the next deltas."""
-        frames = [] if self._has_written else [self._started()]
+        frames = [] if self._has_written else [self._run_started()]
         self._has_written = self._has_started = True
         for item_id, kind in self._open.items():
             frames += [_boundary(name, item_id, {}) for name in _CLOSES[kind]]
@@ -120,7 +120,7 @@ class Projection:
             case "item.completed" | "item.aborted" if event.item_id:
                 self._open.pop(event.item_id, None)
 
-    def _started(self) -> Json:
+    def _run_started(self) -> Json:
         parent = self._run.client_parent_run_id
         return {
             "type": "RUN_STARTED",
@@ -134,7 +134,7 @@ class Projection:
         data, item_id = event.data, event.item_id or ""
         match event.type:
             case "run.started":
-                return [self._started()]
+                return [self._run_started()]
             case "item.started":
                 return [_boundary(name, item_id, data) for name in _OPENS.get(data["kind"], ())]
             case "item.completed" if data["kind"] == "tool_result":
@@ -145,7 +145,7 @@ class Projection:
                 failure = {"message": data["message"], "code": data["code"]}
                 return [{"type": "RUN_ERROR", **failure, **usage(data.get("usage"))}]
             case "run.completed" | "run.interrupted" | "run.incomplete" | "run.cancelled" as ending:
-                return [self._finished(ending, data)]
+                return [self._run_finished(ending, data)]
             case "item.delta":
                 return []
             case "item.aborted" | "run.queued" | "turn.finished" | "interrupt.resolved":
@@ -154,10 +154,10 @@ class Projection:
             case _:
                 assert_never(event.type)
 
-    def _finished(self, ending: FinishedType, data: Json) -> Json:
+    def _run_finished(self, ending: FinishedType, data: Json) -> Json:
         ids = {"threadId": self._run.client_thread_id, "runId": self._run.client_run_id}
-        spent = usage(data.get("usage"))
-        return {"type": "RUN_FINISHED", **ids, **_outcome(ending, data), **spent}
+        usage_member = usage(data.get("usage"))
+        return {"type": "RUN_FINISHED", **ids, **_outcome(ending, data), **usage_member}
 
 
 def leg_ended(cursor: Cursor) -> bytes:
@@ -227,10 +227,14 @@ def _interrupt(stored: Json) -> Json:
         "response_schema": "responseSchema",
         "expires_at": "expiresAt",
     }
-    return {wire: stored[name] for name, wire in names.items() if stored.get(name) is not None}
+    return {member: stored[name] for name, member in names.items() if stored.get(name) is not None}
 
 
-def usage(spent: Json | None) -> Json:
+def usage(stored: Json | None) -> Json:
     """The member `usage`, with what the provider reported; no member if it reported nothing."""
-    counted = {wire: spent[name] for name, wire in _USAGE.items() if name in spent} if spent else {}
-    return {"usage": [counted]} if counted.keys() - {"model"} else {}
+    counts = (
+        {member: stored[name] for name, member in _USAGE.items() if name in stored}
+        if stored
+        else {}
+    )
+    return {"usage": [counts]} if counts.keys() - {"model"} else {}

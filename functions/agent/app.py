@@ -12,47 +12,55 @@ from starlette.responses import JSONResponse, Response
 from functions.agent import limits
 from functions.agent.agui import Projection, interrupts, leg_ended, usage
 from functions.agent.run_input import ConnectInput, RunAgentInput
-from shared.core import WIRE_ID, Cursor, Json, LogEvent, RunNotFound, Snapshot, Unauthorized
+from shared.core import (
+    CLIENT_ID_PATTERN,
+    Cursor,
+    Json,
+    LogEvent,
+    RunNotFound,
+    Snapshot,
+    Unauthorized,
+)
 from shared.http import (
     KEEP_ALIVE,
+    CurrentProcess,
     Process,
-    Running,
     RunServices,
     User,
     create_app,
     event_stream,
-    provided,
     read_body,
     run_services,
+    services_of,
 )
 from shared.runs import Leased, NotLeased, RunView
 
 router = APIRouter()
 
-RunId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
-Services = Annotated[RunServices, Depends(provided(RunServices))]
+RunId = Annotated[str, Path(pattern=CLIENT_ID_PATTERN, max_length=128)]
+Services = Annotated[RunServices, Depends(services_of(RunServices))]
 
 
 @router.post("/runs")
-async def start(request: Request, user: User, runs: Services, process: Running) -> Response:
+async def start(request: Request, user: User, runs: Services, process: CurrentProcess) -> Response:
     """Start a run and stream it, or, in the background, only start it. The same body again re-attaches to it."""
-    wanted, body = await read_body(request, RunAgentInput)
-    props = wanted.forwarded_props
+    run_input, body = await read_body(request, RunAgentInput)
+    props = run_input.forwarded_props
     admitted = await runs.worker.start(
         user.claims,
-        wanted.to_request(body, request.scope["request_id"]),
+        run_input.to_request(body, request.scope["request_id"]),
         background=props.background,
     )
     if isinstance(admitted, Leased):
         view = admitted.view()
     else:
-        view = await runs.store.find(user.claims, client_run_id=wanted.run_id)
+        view = await runs.store.find(user.claims, client_run_id=run_input.run_id)
         if props.background:
             return JSONResponse(_view(view), status_code=202)
         await runs.worker.recover(view)
     is_known = isinstance(admitted, NotLeased) and admitted.is_known
-    leaves = props.on_disconnect == "cancel"
-    stream = Stream(request, process, runs, user.claims, view, cancels_on_disconnect=leaves)
+    cancels = props.on_disconnect == "cancel"
+    stream = Stream(request, process, runs, user.claims, view, cancels_on_disconnect=cancels)
     response = stream.respond(None, starts_with_snapshot=is_known, in_legs=props.resumable)
     if isinstance(admitted, Leased):
         response.headers.update(limits.headers(process.settings, admitted.tokens_left))
@@ -60,12 +68,14 @@ async def start(request: Request, user: User, runs: Services, process: Running) 
 
 
 @router.get("/runs/{run_id}")
-async def read(run_id: RunId, user: User, runs: Services, process: Running) -> Response:
-    """A run: its status, its place in the log, what it ended with, and what is left of its limits."""
+async def read(run_id: RunId, user: User, runs: Services, process: CurrentProcess) -> Response:
+    """A run: its status, cursor and ending, and what is left of its limits."""
     view = await runs.store.find(user.claims, client_run_id=run_id)
-    used = await runs.store.limits(user.claims, view.run_id)
-    shown = limits.shown(process.settings, used["tool_calls"], used["tokens_left"])
-    return JSONResponse({**_view(view), "limits": shown})
+    usage_so_far = await runs.store.limits(user.claims, view.run_id)
+    limits_left = limits.describe(
+        process.settings, usage_so_far["tool_calls"], usage_so_far["tokens_left"]
+    )
+    return JSONResponse({**_view(view), "limits": limits_left})
 
 
 @router.get("/runs/{run_id}/events")
@@ -74,13 +84,13 @@ async def events(
     request: Request,
     user: User,
     runs: Services,
-    process: Running,
+    process: CurrentProcess,
     after: Annotated[str | None, Query(max_length=64)] = None,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Response:
-    """A run's events behind a cursor (`Last-Event-ID`, or `?after=`), or from its start, and then as they come."""
-    given = last_event_id or after
-    cursor = Cursor.parse(given) if given else None
+    """A run's events after a cursor (`Last-Event-ID` or `?after=`), or all its events, and then new ones."""
+    cursor_text = last_event_id or after
+    cursor = Cursor.parse(cursor_text) if cursor_text else None
     view = await runs.store.find(user.claims, client_run_id=run_id)
     await runs.worker.recover(view)
     return Stream(request, process, runs, user.claims, view).respond(cursor, in_legs=True)
@@ -95,8 +105,8 @@ async def cancel(run_id: RunId, request: Request, user: User, runs: Services) ->
 
 
 @router.post("/sweep")
-async def sweep(request: Request, runs: Services, process: Running) -> Response:
-    """Send all runs that wait: for the schedule, which the gateway admits by its secret."""
+async def sweep(request: Request, runs: Services, process: CurrentProcess) -> Response:
+    """Dispatch all waiting runs. Only the schedule may request it; the gateway checks its secret."""
     if process.verifier is None:
         raise Unauthorized
     assertion = request.headers.getlist("x-gateway-assertion")
@@ -105,11 +115,13 @@ async def sweep(request: Request, runs: Services, process: Running) -> Response:
 
 
 @router.post("/connect")
-async def connect(request: Request, user: User, runs: Services, process: Running) -> Response:
-    """Attach to a thread's latest run, or to a given one: the thread as it stands, and then what comes."""
-    wanted, _ = await read_body(request, ConnectInput)
+async def connect(
+    request: Request, user: User, runs: Services, process: CurrentProcess
+) -> Response:
+    """Attach to a thread's latest run, or to a given one: the thread as it is now, and then new events."""
+    connect_input, _ = await read_body(request, ConnectInput)
     view = await runs.store.find(
-        user.claims, client_run_id=wanted.run_id, client_thread_id=wanted.thread_id
+        user.claims, client_run_id=connect_input.run_id, client_thread_id=connect_input.thread_id
     )
     await runs.worker.recover(view)
     return Stream(request, process, runs, user.claims, view).respond(
@@ -198,7 +210,7 @@ class Stream:
 
 def _view(view: RunView) -> Json:
     ending = view.ending or {}
-    shown = {
+    members = {
         "runId": view.client_run_id,
         "threadId": view.client_thread_id,
         "parentRunId": view.client_parent_run_id,
@@ -214,7 +226,7 @@ def _view(view: RunView) -> Json:
         if "code" in ending
         else None,
     }
-    return {name: value for name, value in shown.items() if value is not None}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 app = create_app(

@@ -15,11 +15,11 @@ def headers(settings: Settings, tokens_left: int | None) -> Mapping[str, str]:
     }
 
 
-def shown(settings: Settings, tool_calls: int, tokens_left: int | None) -> Json:
+def describe(settings: Settings, tool_calls: int, tokens_left: int | None) -> Json:
     """A run's member `limits`: each limit with what is left of it, which may be less than one more turn takes."""
     calls = settings.max_tool_calls
-    left: Json = {"toolCalls": {"limit": calls, "left": max(0, calls - tool_calls)}}
+    limits: Json = {"toolCalls": {"limit": calls, "left": max(0, calls - tool_calls)}}
     if tokens_left is not None:
         daily = settings.daily_tokens_per_user
-        left["dailyTokens"] = {"limit": daily, "left": max(0, tokens_left)}
-    return left
+        limits["dailyTokens"] = {"limit": daily, "left": max(0, tokens_left)}
+    return limits

@@ -10,35 +10,35 @@ _TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}
 
 def messages(snapshot: Snapshot) -> list[Json]:
     """A thread's items as AG-UI messages: calls belong to the assistant message of their turn."""
-    listed: list[Json] = []
+    history: list[Json] = []
     for item in [*snapshot.items, *_partial(snapshot.open)]:
         match item.kind:
             case "message":
-                listed.append({"id": item.key, **_plain(item.data, "role", "content", "name")})
+                history.append({"id": item.key, **_plain(item.data, "role", "content", "name")})
             case "reasoning":
-                listed.append({"id": item.key, "role": "reasoning", "content": item.data["text"]})
+                history.append({"id": item.key, "role": "reasoning", "content": item.data["text"]})
             case "tool_call":
-                _assistant(listed, item).setdefault("toolCalls", []).append(_call(item))
+                _assistant(history, item).setdefault("toolCalls", []).append(_call(item))
             case "tool_result":
                 result = {
                     "toolCallId": item.data["call_id"],
                     **_plain(item.data, "content", "error"),
                 }
-                listed.append({"id": item.key, "role": "tool", **result})
-    return listed
+                history.append({"id": item.key, "role": "tool", **result})
+    return history
 
 
 def _plain(data: Json, *names: str) -> Json:
     return {name: data[name] for name in names if data.get(name) is not None}
 
 
-def _assistant(listed: list[Json], call: Item) -> Json:
+def _assistant(history: list[Json], call: Item) -> Json:
     message_id = call.data["message_id"]
-    for message in reversed(listed):
+    for message in reversed(history):
         if message["id"] == message_id:
             return message
-    listed.append({"id": message_id, "role": "assistant"})
-    return listed[-1]
+    history.append({"id": message_id, "role": "assistant"})
+    return history[-1]
 
 
 def _call(item: Item) -> Json:

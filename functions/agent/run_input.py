@@ -13,13 +13,13 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared.core import WIRE_ID, Json, canonical, clean_json, logger
+from shared.core import CLIENT_ID_PATTERN, Json, canonical, clean_json, logger
 
 MessageId = Annotated[
     str, StringConstraints(min_length=1, max_length=128), BeforeValidator(clean_json)
 ]
 WireId = Annotated[
-    str, StringConstraints(pattern=WIRE_ID, max_length=128), BeforeValidator(clean_json)
+    str, StringConstraints(pattern=CLIENT_ID_PATTERN, max_length=128), BeforeValidator(clean_json)
 ]
 #: Clients send a thread's whole history; a model reads far less.
 _MAX_MESSAGES = 10_000

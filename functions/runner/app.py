@@ -8,12 +8,12 @@ from starlette.responses import JSONResponse, Response
 
 from functions.runner.cloudevents import CloudEvent, read_event
 from shared.core import InvalidEvent
-from shared.http import RunServices, create_app, provided, run_services
+from shared.http import RunServices, create_app, run_services, services_of
 from shared.runs import CLOUD_EVENT_TYPE
 
 router = APIRouter()
 
-Services = Annotated[RunServices, Depends(provided(RunServices))]
+Services = Annotated[RunServices, Depends(services_of(RunServices))]
 
 
 @router.post("/")

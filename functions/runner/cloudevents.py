@@ -11,7 +11,7 @@ import orjson
 
 from shared.core import InvalidEvent, Json, UnsupportedMediaType
 
-_REQUIRED = ("id", "source", "specversion", "type")
+_REQUIRED_ATTRIBUTES = ("id", "source", "specversion", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ def read_event(headers: Mapping[str, str], body: bytes) -> CloudEvent:
     """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/cloudevents+json":
-        return _structured(body)
+        return _structured_event(body)
     if media_type.startswith("application/cloudevents"):
         raise UnsupportedMediaType
-    attributes = {name: unquote(headers.get(f"ce-{name}", "")) for name in _REQUIRED}
+    attributes = {name: unquote(headers.get(f"ce-{name}", "")) for name in _REQUIRED_ATTRIBUTES}
     # The binding's JSON types: application/json, and what ends in +json.
     is_json = not media_type or media_type.endswith(("/json", "+json"))
     return _event(attributes, _json(body) if is_json and body else None)
 
 
-def _structured(body: bytes) -> CloudEvent:
+def _structured_event(body: bytes) -> CloudEvent:
     envelope = _json(body)
     if not isinstance(envelope, dict):
         raise InvalidEvent
@@ -55,8 +55,12 @@ def _structured(body: bytes) -> CloudEvent:
 
 
 def _event(attributes: Json, data: Any) -> CloudEvent:
-    if not all(isinstance(attributes.get(name), str) and attributes[name] for name in _REQUIRED):
-        raise InvalidEvent(f"A CloudEvent has {', '.join(_REQUIRED)}, none of them empty.")
+    if not all(
+        isinstance(attributes.get(name), str) and attributes[name] for name in _REQUIRED_ATTRIBUTES
+    ):
+        raise InvalidEvent(
+            f"A CloudEvent has {', '.join(_REQUIRED_ATTRIBUTES)}, none of them empty."
+        )
     if attributes["specversion"] != "1.0":
         raise InvalidEvent("Events are of specversion 1.0.")
     return CloudEvent(attributes["id"], attributes["source"], attributes["type"], data)

@@ -11,7 +11,7 @@ from uuid import uuid4
 from fastapi import Header, Query, Request, Response
 
 from functions.threads import export, reading
-from functions.threads.openapi import body, describe, problems, streamed, tagged
+from functions.threads.openapi import body, describe, file_response, problems, thread_response
 from functions.threads.parameters import (
     PRIVATE,
     After,
@@ -23,8 +23,8 @@ from functions.threads.parameters import (
     read_object,
     tags_of,
 )
-from functions.threads.threads import Tagged, Threads
-from functions.threads.wire import NewThread, Thread, ThreadChanges, ThreadPage
+from functions.threads.shapes import NewThread, Thread, ThreadChanges, ThreadPage
+from functions.threads.threads import TaggedThread, Threads
 from shared.core import canonical, clean, clean_json
 from shared.http import Process, User, create_app, read_body
 
@@ -49,10 +49,10 @@ async def list_threads(
     ] = None,
 ) -> ThreadPage:
     """A page of the user's threads, newest activity first."""
-    wanted = None if metadata is None else read_object(metadata)
+    metadata_filter = None if metadata is None else read_object(metadata)
     which = None if archived == "all" else archived == "true"
     return await threads.threads(
-        user.claims, metadata=wanted, archived=which, after=after, limit=limit
+        user.claims, metadata=metadata_filter, archived=which, after=after, limit=limit
     )
 
 
@@ -65,7 +65,7 @@ async def list_threads(
     openapi_extra=body(NewThread),
     responses={
         **problems("thread_exists", "thread_deleted", "idempotency_key_reused", "body_too_large"),
-        **tagged(201, "ETag", "Location"),
+        **thread_response(201, "ETag", "Location"),
         200: {
             "model": Thread,
             "description": "An earlier request with this Idempotency-Key created it.",
@@ -80,18 +80,18 @@ async def create_thread(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> Thread:
     """Create a thread. The same `Idempotency-Key` and body again creates no other."""
-    new, sent = await read_body(request, NewThread)
-    named = {
+    new, body_json = await read_body(request, NewThread)
+    members = {
         **clean_json(new.model_dump(by_alias=False)),
         "thread_id": new.thread_id or str(uuid4()),
     }
     key = None if idempotency_key is None else clean(idempotency_key)
-    digest = hashlib.sha256(canonical(sent)).hexdigest()
-    tagged_ = await threads.create(user.claims, named, key, digest)
-    response.status_code = 201 if tagged_.created else 200
+    digest = hashlib.sha256(canonical(body_json)).hexdigest()
+    result = await threads.create(user.claims, members, key, digest)
+    response.status_code = 201 if result.created else 200
     # Relative, because clients see the gateway's address.
-    response.headers["location"] = f"threads/{quote(tagged_.thread.thread_id, safe='')}"
-    return _shown(tagged_, response)
+    response.headers["location"] = f"threads/{quote(result.thread.thread_id, safe='')}"
+    return _with_etag(result, response)
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def create_thread(
     response_model=Thread,
     responses={
         **problems("thread_not_found", "not_found"),
-        **tagged(200, "ETag"),
+        **thread_response(200, "ETag"),
         304: {"description": "It still has the version that `If-None-Match` names."},
     },
 )
@@ -113,10 +113,10 @@ async def read_thread(
     if_none_match: Tags = None,
 ) -> Thread | Response:
     """A thread."""
-    found = await threads.read(user.claims, thread_id)
-    if names(if_none_match, found.etag):
-        return Response(status_code=304, headers={**PRIVATE, "etag": f'"{found.etag}"'})
-    return _shown(found, response)
+    result = await threads.read(user.claims, thread_id)
+    if names(if_none_match, result.etag):
+        return Response(status_code=304, headers={**PRIVATE, "etag": f'"{result.etag}"'})
+    return _with_etag(result, response)
 
 
 @router.patch(
@@ -126,7 +126,7 @@ async def read_thread(
     openapi_extra=body(ThreadChanges),
     responses={
         **problems("thread_not_found", "not_found", "precondition_failed", "body_too_large"),
-        **tagged(200, "ETag"),
+        **thread_response(200, "ETag"),
     },
 )
 async def update_thread(
@@ -139,8 +139,10 @@ async def update_thread(
 ) -> Thread:
     """Rename a thread, replace its metadata, archive it or take it back."""
     changes, _ = await read_body(request, ThreadChanges)
-    wanted = clean_json(changes.model_dump(by_alias=False, exclude_unset=True))
-    return _shown(await threads.update(user.claims, thread_id, wanted, tags_of(if_match)), response)
+    members = clean_json(changes.model_dump(by_alias=False, exclude_unset=True))
+    return _with_etag(
+        await threads.update(user.claims, thread_id, members, tags_of(if_match)), response
+    )
 
 
 @router.delete(
@@ -164,7 +166,7 @@ async def delete_thread(
     operation_id="exportMine",
     tags=["export"],
     response_class=Response,
-    responses={**problems(), **streamed("application/x-ndjson")},
+    responses={**problems(), **file_response("application/x-ndjson")},
 )
 async def export_mine(request: Request, user: User, threads: Store) -> Response:
     """All data of the user as JSON Lines; each line's member `type` names its kind."""
@@ -185,14 +187,14 @@ async def delete_mine(request: Request, user: User, threads: Store) -> Response:
     return Response(status_code=204)
 
 
-def _shown(found: Tagged, response: Response) -> Thread:
-    response.headers["etag"] = f'"{found.etag}"'
-    return found.thread
+def _with_etag(result: TaggedThread, response: Response) -> Thread:
+    response.headers["etag"] = f'"{result.etag}"'
+    return result.thread
 
 
 @asynccontextmanager
 async def thread_services(process: Process) -> AsyncIterator[Threads]:
-    """What this function's routes are handed."""
+    """The services of this function's routes."""
     yield Threads(process.database)
 
 

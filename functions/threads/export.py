@@ -9,8 +9,8 @@ from pydantic.alias_generators import to_camel
 from starlette.responses import StreamingResponse
 
 from functions.threads import pages
+from functions.threads.shapes import Item, Thread
 from functions.threads.threads import Threads, Window
-from functions.threads.wire import Item, Thread
 from shared.core import Json
 
 _ITEMS = 200
@@ -93,11 +93,9 @@ def _section(item: Item) -> str:
                 f"\n## {str(data.get('role', '')).capitalize()}\n\n{_text(data.get('content'))}\n"
             )
         case "tool_call":
-            return (
-                f"\n### Call of {data.get('name')}\n\n{_fenced(str(data.get('arguments', '')))}\n"
-            )
+            return f"\n### Call of {data.get('name')}\n\n{_code_block(str(data.get('arguments', '')))}\n"
         case "tool_result":
-            return f"\n### Result\n\n{_fenced(_text(data.get('content')))}\n"
+            return f"\n### Result\n\n{_code_block(_text(data.get('content')))}\n"
     return ""
 
 
@@ -112,7 +110,7 @@ def _text(content: object) -> str:
     )
 
 
-def _fenced(text: str) -> str:
+def _code_block(text: str) -> str:
     """A code block whose fence does not occur in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

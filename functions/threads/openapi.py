@@ -1,4 +1,4 @@
-"""What this function's OpenAPI has beyond what FastAPI generates: problems, bodies, security."""
+"""Adds to the OpenAPI that FastAPI generates: problems, bodies, security."""
 
 from collections import defaultdict
 from typing import Any, Final
@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from functions.threads.wire import NewThread, ProblemBody, ThreadChanges
+from functions.threads.shapes import NewThread, ProblemBody, ThreadChanges
 from shared.core import Json, meanings
 from shared.http import STATUS
 
@@ -35,14 +35,16 @@ def problems(*codes: str) -> Responses:
     }
 
 
-def tagged(status: int, *headers: str) -> Responses:
+def thread_response(status: int, *headers: str) -> Responses:
     """A success with an entity tag."""
-    described: Json = {"ETag": "The version of this representation.", "Location": "Its address."}
-    shown = {n: {"description": described[n], "schema": {"type": "string"}} for n in headers}
-    return {status: {"headers": shown}}
+    descriptions: Json = {"ETag": "The version of this representation.", "Location": "Its address."}
+    described_headers = {
+        n: {"description": descriptions[n], "schema": {"type": "string"}} for n in headers
+    }
+    return {status: {"headers": described_headers}}
 
 
-def streamed(*kinds: str) -> Responses:
+def file_response(*kinds: str) -> Responses:
     """A success that is a file of one of these media types."""
     header = {"description": "A name for the file.", "schema": {"type": "string"}}
     return {
@@ -65,31 +67,33 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> Json:
         if not app.openapi_schema:
-            app.openapi_schema = _whole(app)
+            app.openapi_schema = _schema(app)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
 
 
-def _whole(app: FastAPI) -> Json:
-    written = get_openapi(
+def _schema(app: FastAPI) -> Json:
+    schema = get_openapi(
         title="Threads",
         version="1",
         summary="A user's threads: list, read, rename, archive, search, export, delete.",
         routes=app.routes,
         servers=[{"url": _SERVER, "variables": {"project": {"default": "project"}}}],
     )
-    components = written.setdefault("components", {})
+    components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for model in _BODIES:
         schemas[_name(model)] = model.model_json_schema(by_alias=True)
     scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     components["securitySchemes"] = {"supabase": scheme}
-    written["security"] = [{"supabase": []}]
-    for operation in (found for path in written["paths"].values() for found in path.values()):
+    schema["security"] = [{"supabase": []}]
+    for operation in (
+        operation for path in schema["paths"].values() for operation in path.values()
+    ):
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = _present(parameter["schema"])
-    return written
+    return schema
 
 
 def _present(schema: Json) -> Json:

@@ -32,7 +32,7 @@ def _is_utc(at: datetime) -> datetime:
 
 
 class Moment(_Place):
-    """The place behind a row of a list in the order of time."""
+    """The place after a row of a list in the order of time."""
 
     at: Annotated[AwareDatetime, AfterValidator(_is_utc)]
     id: UUID

@@ -1,4 +1,4 @@
-"""What requests carry besides bodies: ids, cursors, entity tags."""
+"""The parameters of requests: ids, cursors, entity tags."""
 
 import re
 from typing import Annotated, Final
@@ -6,10 +6,10 @@ from typing import Annotated, Final
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
+from functions.threads.shapes import Cursor
 from functions.threads.threads import Threads
-from functions.threads.wire import Cursor
-from shared.core import WIRE_ID, InvalidRequest, Json, clean_json
-from shared.http import provided
+from shared.core import CLIENT_ID_PATTERN, InvalidRequest, Json, clean_json
+from shared.http import services_of
 
 #: An entity tag (RFC 9110 §8.8.3).
 _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -26,9 +26,9 @@ def private_router() -> APIRouter:
     return APIRouter(dependencies=[Depends(_is_private)])
 
 
-Store = Annotated[Threads, Depends(provided(Threads))]
-ThreadId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
-RunId = Annotated[str, Path(pattern=WIRE_ID, max_length=128)]
+Store = Annotated[Threads, Depends(services_of(Threads))]
+ThreadId = Annotated[str, Path(pattern=CLIENT_ID_PATTERN, max_length=128)]
+RunId = Annotated[str, Path(pattern=CLIENT_ID_PATTERN, max_length=128)]
 After = Annotated[Cursor | None, Query(max_length=512)]
 Tags = Annotated[str | None, Header(max_length=1000)]
 
@@ -42,8 +42,8 @@ def tags_of(if_match: str | None) -> list[str] | None:
 
 def names(if_none_match: str | None, etag: str) -> bool:
     """Whether If-None-Match has this tag, compared weakly (RFC 9110 §13.1.2)."""
-    given = if_none_match or ""
-    return given.strip() == "*" or etag in [tag for _, tag in _ETAG.findall(given)]
+    header = if_none_match or ""
+    return header.strip() == "*" or etag in [tag for _, tag in _ETAG.findall(header)]
 
 
 def read_object(text: str) -> Json:

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from fastapi import Query, Request, Response
 
 from functions.threads import export, pages
-from functions.threads.openapi import problems, streamed
+from functions.threads.openapi import file_response, problems
 from functions.threads.parameters import After, RunId, Store, ThreadId, private_router
+from functions.threads.shapes import HitPage, ItemPage, LogPage, RunPage
 from functions.threads.threads import Window
-from functions.threads.wire import HitPage, ItemPage, LogPage, RunPage
 from shared.core import clean
 from shared.http import User
 
@@ -67,7 +67,7 @@ async def read_log(
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> LogPage:
-    """The stored part of a run's native log behind a `seq`."""
+    """The stored part of a run's native log after a `seq`."""
     return await threads.log(user.claims, thread_id, run_id, after, limit)
 
 
@@ -92,7 +92,7 @@ async def search(
     response_class=Response,
     responses={
         **problems("thread_not_found", "not_found"),
-        **streamed("application/x-ndjson", "text/markdown"),
+        **file_response("application/x-ndjson", "text/markdown"),
     },
 )
 async def export_thread(

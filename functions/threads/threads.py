@@ -1,4 +1,4 @@
-"""A user's threads in Postgres: one statement each, as that user. Returns the shapes of `wire`."""
+"""A user's threads in Postgres: one statement each, as that user. Returns the shapes of `shapes.py`."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from functions.threads import pages
-from functions.threads.wire import (
+from functions.threads.shapes import (
     HitPage,
     Item,
     ItemPage,
@@ -21,12 +21,12 @@ from functions.threads.wire import (
 from shared.core import Json, problem_of, public_data
 from shared.database import Database, Refused
 
-Paged = TypeVar("Paged", bound=Page[Any])
+PageType = TypeVar("PageType", bound=Page[Any])
 _MATCH = re.compile("\ue000([^\ue001]*)\ue001")
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class TaggedThread:
     """A thread and its entity tag, unquoted. `created`: this request created it."""
 
     thread: Thread
@@ -34,13 +34,13 @@ class Tagged:
     created: bool = False
 
     @classmethod
-    def from_row(cls, row: Json) -> "Tagged":
+    def from_row(cls, row: Json) -> "TaggedThread":
         return cls(Thread.model_validate(row["thread"]), row["etag"], row.get("created", False))
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which items of a thread: those behind or before a position, in an order."""
+    """Which items of a thread: those after or before a position, in an order."""
 
     after: int | None = None
     before: int | None = None
@@ -80,28 +80,28 @@ class Threads:
 
     async def create(
         self, claims: Json, new: Json, request_key: str | None, request_hash: str
-    ) -> Tagged:
+    ) -> TaggedThread:
         """Create a thread; the same request key and hash again gives the same one.
 
         Raises:
             ThreadExists, ThreadDeleted, IdempotencyKeyReused: see each.
         """
-        named = (new["thread_id"], new["title"], new["metadata"])
-        row = await self._call("create_thread", claims, *named, request_key, request_hash)
-        return Tagged.from_row(row)
+        members = (new["thread_id"], new["title"], new["metadata"])
+        row = await self._call("create_thread", claims, *members, request_key, request_hash)
+        return TaggedThread.from_row(row)
 
-    async def read(self, claims: Json, key: str) -> Tagged:
-        return Tagged.from_row(await self._call("read_thread", claims, key))
+    async def read(self, claims: Json, key: str) -> TaggedThread:
+        return TaggedThread.from_row(await self._call("read_thread", claims, key))
 
     async def update(
         self, claims: Json, key: str, changes: Json, tags: Sequence[str] | None
-    ) -> Tagged:
+    ) -> TaggedThread:
         """Change the members in `changes`, if the thread still has one of these tags (None: any tag).
 
         Raises:
             PreconditionFailed: it has another tag.
         """
-        return Tagged.from_row(await self._call("update_thread", claims, key, changes, tags))
+        return TaggedThread.from_row(await self._call("update_thread", claims, key, changes, tags))
 
     async def delete(
         self, claims: Json, key: str, tags: Sequence[str] | None, request_id: str
@@ -113,15 +113,15 @@ class Threads:
         """A page of a thread's items."""
         row = await self._call("list_items", claims, key, *window.arguments(), limit)
         items = row["items"]
-        more = {"next": row["has_higher"], "previous": row["has_lower"]}
+        has_more = {"next": row["has_higher"], "previous": row["has_lower"]}
         if window.descends:
             items.reverse()
-            more = {"next": row["has_lower"], "previous": row["has_higher"]}
+            has_more = {"next": row["has_lower"], "previous": row["has_higher"]}
         ends = {"next": items[-1:], "previous": items[:1]}
         return ItemPage(
             data=[Item.model_validate(item) for item in items],
             **{
-                end: pages.to_cursor(ends[end][0], "position") if more[end] else None
+                end: pages.to_cursor(ends[end][0], "position") if has_more[end] else None
                 for end in ends
             },
         )
@@ -134,27 +134,29 @@ class Threads:
     async def log(
         self, claims: Json, key: str, client_run_id: str, after: int, limit: int
     ) -> LogPage:
-        """Rows of a run's log behind `after`.
+        """Rows of a run's log after `after`, a `seq`.
 
         Raises:
             RunNotFound: the thread has no such run.
         """
         rows = await self._call("list_events", claims, key, client_run_id, after, limit + 1)
-        shown = [LogRow.model_validate(row) for row in rows[:limit]]
-        return LogPage(data=shown, next=shown[-1].seq if len(rows) > limit else None)
+        page = [LogRow.model_validate(row) for row in rows[:limit]]
+        return LogPage(data=page, next=page[-1].seq if len(rows) > limit else None)
 
     async def search(self, claims: Json, words: str, after: str | None, limit: int) -> HitPage:
         """Titles and messages that contain the words, titles first, newest first."""
-        found = await self._call("search_threads", claims, words, pages.hit(after), limit + 1)
-        threads = {row["id"]: row for row in found["threads"]}
-        for row in found["hits"]:
+        matches = await self._call("search_threads", claims, words, pages.hit(after), limit + 1)
+        threads = {row["id"]: row for row in matches["threads"]}
+        for row in matches["hits"]:
             row["thread"] = threads[row["thread"]]
             row["snippet"] = _parts(row["snippet"])
-        return _page(HitPage, found["hits"], limit)
+        return _page(HitPage, matches["hits"], limit)
 
     async def begin_export(self, claims: Json, key: str, request_id: str) -> Thread:
         """The thread to export, after an audit entry of the export."""
-        return Tagged.from_row(await self._call("export_thread", claims, key, request_id)).thread
+        return TaggedThread.from_row(
+            await self._call("export_thread", claims, key, request_id)
+        ).thread
 
     async def begin_export_of_all(self, claims: Json, request_id: str) -> None:
         """The same for all the user has.
@@ -187,13 +189,13 @@ class Threads:
             raise problem_of(refused.code) from None
 
 
-def _page(kind: type[Paged], rows: list[Json], limit: int) -> Paged:
+def _page(kind: type[PageType], rows: list[Json], limit: int) -> PageType:
     """The first `limit` of rows, and the cursor of the last of them if there are more."""
-    shown, cursor = rows[:limit], None
+    page, cursor = rows[:limit], None
     if len(rows) > limit:
-        members = ("at", "id") if shown[-1].get("position") is None else ("position",)
-        cursor = pages.to_cursor(shown[-1], *members)
-    return kind.model_validate({"data": shown, "next": cursor})
+        members = ("at", "id") if page[-1].get("position") is None else ("position",)
+        cursor = pages.to_cursor(page[-1], *members)
+    return kind.model_validate({"data": page, "next": cursor})
 
 
 def _parts(snippet: str) -> list[Part]:

@@ -29,10 +29,10 @@ async def admin_diagnostics(arguments: Nothing, context: Context) -> Diagnosis:
     """Report the state of the backend: runs by status, the oldest queued run, tokens used today, and the database's
     latency and sizes."""
     del arguments
-    started = perf_counter()
+    started_at = perf_counter()
     try:
-        found = await context.database.call("diagnose", dict(context.caller.claims))
+        figures = await context.database.call("diagnose", dict(context.caller.claims))
     except Refused:
         # Postgres decides who is an admin.
         raise Denied("This tool is for the role admin only.") from None
-    return Diagnosis(**found, database_ms=round((perf_counter() - started) * 1000, 2))
+    return Diagnosis(**figures, database_ms=round((perf_counter() - started_at) * 1000, 2))

@@ -1,4 +1,4 @@
-"""Tools over MCP: Streamable HTTP at /mcp, without sessions, for our own functions and other holders of a token."""
+"""Tools over MCP: Streamable HTTP at /mcp, without sessions, for our own functions and other clients with a token."""
 
 import asyncio
 import importlib
@@ -29,7 +29,15 @@ from shared.core import (
     Unauthorized,
     Unavailable,
 )
-from shared.http import KEEP_ALIVE, Process, Running, create_app, event_stream, problem, provided
+from shared.http import (
+    KEEP_ALIVE,
+    CurrentProcess,
+    Process,
+    create_app,
+    event_stream,
+    problem,
+    services_of,
+)
 
 router = APIRouter()
 
@@ -42,23 +50,23 @@ class ToolServices:
     server: Server
 
 
-Services = Annotated[ToolServices, Depends(provided(ToolServices))]
+Services = Annotated[ToolServices, Depends(services_of(ToolServices))]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CHALLENGE = {"www-authenticate": 'Bearer error="invalid_token"'}
 
 
 @router.post("/mcp")
-async def post(request: Request, services: Services, process: Running) -> Response:
+async def post(request: Request, services: Services, process: CurrentProcess) -> Response:
     """One JSON-RPC message of MCP. The response is JSON, or a stream if the tool reports progress."""
     if not _is_allowed(request, process.settings):
         raise Forbidden
     try:
         caller = _caller(request, services.callers)
     except Unauthorized as error:
-        refused = problem(request, error.code, error.detail)
-        refused.headers.update(_CHALLENGE)
-        return refused
+        response = problem(request, error.code, error.detail)
+        response.headers.update(_CHALLENGE)
+        return response
     server = services.server
     try:
         message = mcp.read(await request.body(), request.headers)
@@ -73,11 +81,11 @@ async def post(request: Request, services: Services, process: Running) -> Respon
         return Response(status_code=202)
     except mcp.Fault as fault:
         return JSONResponse(fault.body, fault.status)
-    except _Gone:
+    except _ClientDisconnected:
         return Response(status_code=499)
 
 
-class _Gone(Exception):
+class _ClientDisconnected(Exception):
     """The client closed the connection."""
 
 
@@ -97,12 +105,12 @@ class Exchange:
         Raises:
             mcp.Fault: the result is an error.
             Unavailable: this process stops.
-            _Gone: the client closed the connection before the response.
+            _ClientDisconnected: the client closed the connection before the response.
         """
         work = server.handle(message, caller, self._notify)
         work.add_done_callback(lambda _: self._messages.put_nowait(None))
         try:
-            first = await self._first()
+            first = await self._first_message()
         except BaseException:
             work.cancel()
             raise
@@ -117,19 +125,20 @@ class Exchange:
         if self._takes_stream:
             self._messages.put_nowait(message)
 
-    async def _first(self) -> Json | None:
+    async def _first_message(self) -> Json | None:
+        """The first message before the result; None if the result comes first."""
         message = asyncio.ensure_future(self._messages.get())
-        left = asyncio.ensure_future(self._left())
+        disconnect = asyncio.ensure_future(self._wait_for_disconnect())
         try:
-            await asyncio.wait([message, left], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([message, disconnect], return_when=asyncio.FIRST_COMPLETED)
             if not message.done():
-                raise _Gone
+                raise _ClientDisconnected
             return message.result()
         finally:
             message.cancel()
-            left.cancel()
+            disconnect.cancel()
 
-    async def _left(self) -> None:
+    async def _wait_for_disconnect(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
 
@@ -193,7 +202,7 @@ async def tool_services(process: Process) -> AsyncIterator[ToolServices]:
     settings = process.settings
     try:
         callers = CallerVerifier(function="tools", keys=settings.internal_public_keys)
-        server = Server(found_tools(), Calls(process.database, settings))
+        server = Server(find_tools(), Calls(process.database, settings))
     except ValueError as error:
         raise InvalidSettings(str(error)) from None
     process.finish_with(partial(_finish_calls, server, process.grace))
@@ -206,9 +215,9 @@ async def _finish_calls(server: Server, grace: Grace) -> None:
     await server.close()
 
 
-def found_tools() -> dict[str, Tool]:
+def find_tools() -> dict[str, Tool]:
     """The tools of all modules beside this one."""
-    names = [found.name for found in pkgutil.iter_modules(functions.tools.__path__)]
+    names = [module.name for module in pkgutil.iter_modules(functions.tools.__path__)]
     modules: list[Any] = [
         importlib.import_module(f"functions.tools.{name}") for name in names if name != "app"
     ]

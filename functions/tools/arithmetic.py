@@ -73,7 +73,7 @@ def evaluate(expression: str) -> Value:
     if len(expression) > LENGTH:
         raise ToolError(f"The expression is longer than {LENGTH} characters.")
     try:
-        return _Parser(expression).whole()
+        return _Parser(expression).parse()
     except ZeroDivisionError:
         raise ToolError("Division by zero.") from None
     except (OverflowError, ValueError):
@@ -88,14 +88,14 @@ class _Parser:
         self._at = 0
         self._depth = 0
 
-    def whole(self) -> Value:
+    def parse(self) -> Value:
         value = self._sum()
         if self._at < len(self._tokens):
             raise ToolError(f"Unexpected {self._tokens[self._at]!r}.")
         return value
 
-    def _take(self, *wanted: str) -> str | None:
-        if self._at < len(self._tokens) and self._tokens[self._at] in wanted:
+    def _take(self, *symbols: str) -> str | None:
+        if self._at < len(self._tokens) and self._tokens[self._at] in symbols:
             self._at += 1
             return self._tokens[self._at - 1]
         return None
@@ -107,14 +107,14 @@ class _Parser:
         value = self._product()
         while sign := self._take("+", "-"):
             other = self._product()
-            value = _sized(_add(value, other if sign == "+" else -other))
+            value = _check_size(_add(value, other if sign == "+" else -other))
         self._depth -= 1
         return value
 
     def _product(self) -> Value:
         value = self._sign()
         while sign := self._take("*", "/", "//", "%"):
-            value = _sized(_PRODUCTS[sign](value, self._sign()))
+            value = _check_size(_PRODUCTS[sign](value, self._sign()))
         return value
 
     def _sign(self) -> Value:
@@ -140,7 +140,7 @@ class _Parser:
         while self._take("!"):
             if value != int(value) or not 0 <= value <= 300:
                 raise ToolError("A factorial takes a whole number from 0 to 300.")
-            value = _sized(Fraction(math.factorial(int(value))))
+            value = _check_size(Fraction(math.factorial(int(value))))
         return value
 
     def _atom(self) -> Value:
@@ -157,10 +157,10 @@ class _Parser:
         if symbol in _CONSTANTS:
             return _CONSTANTS[symbol]
         if symbol in _FUNCTIONS and self._take("("):
-            return self._called(symbol)
+            return self._call_function(symbol)
         raise ToolError(f"Unexpected {symbol!r}.")
 
-    def _called(self, name: str) -> Value:
+    def _call_function(self, name: str) -> Value:
         values = [self._sum()]
         while self._take(","):
             values.append(self._sum())
@@ -168,7 +168,7 @@ class _Parser:
         run, counts = _FUNCTIONS[name]
         if len(values) not in counts:
             raise ToolError(f"{name} takes another number of values.")
-        return _sized(run(*values))
+        return _check_size(run(*values))
 
     def _close(self) -> None:
         if not self._take(")"):
@@ -176,16 +176,16 @@ class _Parser:
 
 
 def _tokens(text: str) -> list[str]:
-    found: list[str] = []
+    tokens: list[str] = []
     at = 0
     text = text.strip().lower().translate(_SIGNS)
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
             raise ToolError(f"Unexpected {text[at : at + 10].strip()!r}.")
-        found.append(match[0].strip())
+        tokens.append(match[0].strip())
         at = match.end()
-    return found
+    return tokens
 
 
 def _number(symbol: str) -> Fraction:
@@ -209,7 +209,7 @@ def _power(base: Value, exponent: Value) -> Value:
     value = float(base) ** float(exponent)
     if isinstance(value, complex):
         raise ToolError("The result is not a real number.")
-    return _sized(value)
+    return _check_size(value)
 
 
 _PRODUCTS: Final[dict[str, Callable[[Value, Value], Value]]] = {
@@ -220,7 +220,7 @@ _PRODUCTS: Final[dict[str, Callable[[Value, Value], Value]]] = {
 }
 
 
-def _sized(value: Value) -> Value:
+def _check_size(value: Value) -> Value:
     if isinstance(value, int):
         value = Fraction(value)
     if isinstance(value, float):

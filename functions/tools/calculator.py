@@ -25,10 +25,10 @@ async def calculator(arguments: Expression, context: Context) -> Number:
     """Compute an arithmetic expression: + - * / // % ^ ! and parentheses, pi, e, tau, and abs, ceil, floor, round,
     min, max, sqrt, exp, ln, log, log2, log10, sin, cos, tan, asin, acos, atan (in radians)."""
     del context
-    return formatted(evaluate(arguments.expression))
+    return to_number(evaluate(arguments.expression))
 
 
-def formatted(value: Value) -> Number:
+def to_number(value: Value) -> Number:
     """The value in decimal notation: exact if it is whole or has at most 28 digits, else rounded to 28."""
     if isinstance(value, float):
         if not math.isfinite(value):

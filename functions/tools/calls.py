@@ -11,7 +11,7 @@ from uuid import uuid4
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from functions.tools.tool import Ask, Caller, Context, Denied, Progress, Tool, ToolError
+from functions.tools.tool import Caller, Context, Denied, InputRequired, Progress, Tool, ToolError
 from shared.core import (
     OUTCOME,
     Json,
@@ -53,11 +53,11 @@ class Calls:
     database: Database
     settings: Settings
 
-    async def run(self, call: Call) -> Json | Ask:
-        """The result of a call, which may be an error; or the questions that the tool has first."""
+    async def run(self, call: Call) -> Json | InputRequired:
+        """The result of a call, which may be an error, or the questions that the tool asks first."""
         try:
             result, outcome = await self._result(call), "ok"
-        except Ask as questions:
+        except InputRequired as questions:
             await self.audit(call.caller, call.tool.name, call.arguments, "input_required")
             return questions
         except asyncio.CancelledError:
@@ -65,7 +65,7 @@ class Calls:
             await self.audit(call.caller, call.tool.name, call.arguments, "unknown")
             raise
         except Exception as error:
-            result, outcome = _failed(call.tool, error)
+            result, outcome = _failure(call.tool, error)
         await self.audit(call.caller, call.tool.name, call.arguments, outcome)
         return result
 
@@ -91,10 +91,10 @@ class Calls:
 
     def _settings_of(self, tool: Tool) -> dict[str, str]:
         names = (*tool.required_credentials, *tool.optional_settings)
-        found = {name: self._setting(name) for name in names}
-        if missing := [_variable(name) for name in tool.required_credentials if not found[name]]:
+        settings = {name: self._setting(name) for name in names}
+        if missing := [_variable(name) for name in tool.required_credentials if not settings[name]]:
             raise ToolError(f"This tool is not set up here: {', '.join(missing)} is not set.")
-        return found
+        return settings
 
     def _setting(self, name: str) -> str:
         if name in _FIELDS:
@@ -108,9 +108,9 @@ class Calls:
         """
         if caller.run_id is not None and outcome != "denied":
             return
-        hashed = canonical(arguments).decode()
-        named = clean(tool)[:128], outcome, caller.run_id, caller.request_id
-        await to_the_end(self._write(dict(caller.claims), *named, hashed))
+        arguments_json = canonical(arguments).decode()
+        row = clean(tool)[:128], outcome, caller.run_id, caller.request_id
+        await to_the_end(self._write(dict(caller.claims), *row, arguments_json))
 
     async def _write(self, *row: Any) -> None:
         try:
@@ -124,7 +124,7 @@ def _variable(name: str) -> str:
     return name.upper() if name in _FIELDS else f"TOOL_SECRET_{name.upper()}"
 
 
-def _failed(tool: Tool, error: Exception) -> tuple[Json, str]:
+def _failure(tool: Tool, error: Exception) -> tuple[Json, str]:
     """The result and the outcome of a call that failed."""
     match error:
         case Denied():
@@ -157,13 +157,13 @@ def _read(tool: Tool, arguments: Json) -> BaseModel:
 
 
 def _result_of(tool: Tool, value: Any) -> Json:
-    result = _shaped(tool, value)
+    result = _content(tool, value)
     if len(orjson.dumps(result)) > _MAX_BYTES:
         raise ToolError("The result is too large. Ask for less.")
     return result
 
 
-def _shaped(tool: Tool, value: Any) -> Json:
+def _content(tool: Tool, value: Any) -> Json:
     if tool.result is None:
         return value if isinstance(value, dict) else _text(str(value))
     structured = tool.result.dump_python(value, mode="json")

@@ -17,8 +17,8 @@ _SECONDS = 300.0
 
 
 def answers_of(responses: Mapping[str, Any]) -> dict[str, Json] | None:
-    """The answers by key; None if the user declined one. A response that is no object is left out, and the tool can ask
-    again."""
+    """The answers by key; None if the user declined one. Responses that are not objects are ignored, and the tool
+    may ask again."""
     valid = {key: each for key, each in responses.items() if isinstance(each, dict)}
     if any(each.get("action") in ("decline", "cancel") for each in valid.values()):
         return None
@@ -60,8 +60,8 @@ class Questions:
         finally:
             for id_ in ids.values():
                 self._open.pop(id_, None)
-        answered = {key: reply for key, reply in replies.items() if reply is not None}
-        return answers_of(answered) if answered.keys() == ids.keys() else None
+        results = {key: reply for key, reply in replies.items() if reply is not None}
+        return answers_of(results) if results.keys() == ids.keys() else None
 
     def take(self, reply: mcp.Reply, caller: Caller) -> None:
         """Pass a reply to the call that waits for it. Drop it if no call waits for it, or if another user sent it."""

@@ -31,7 +31,7 @@ _NEEDS = {
     "roots/list": "roots",
 }
 #: Methods whose target is repeated in a header, and the parameter that holds it.
-_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAME_PARAMETERS = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
 HEADER_MISMATCH, MISSING_CAPABILITY, UNKNOWN_VERSION = -32020, -32021, -32022
@@ -115,15 +115,15 @@ def read(body: bytes, headers: Mapping[str, str]) -> Request | Reply:
         Fault: the body is no message, or the headers do not match it.
     """
     message = _load(body)
-    named = headers.get("mcp-protocol-version")
+    version = headers.get("mcp-protocol-version")
     id_, method, params = message.get("id"), message.get("method"), message.get("params", {})
     if method is None and isinstance(id_, str) and {"result", "error"} & message.keys():
-        return _reply(id_, message, named)
+        return _reply(id_, message, version)
     if not isinstance(method, str) or not (_is_id(id_) or "id" not in message):
         raise Fault(400, INVALID_REQUEST, "The body is not a JSON-RPC request.")
     if not isinstance(params, dict):
         raise Fault(400, INVALID_PARAMS, "`params` is an object.", id_=id_)
-    is_older = named is None or named in LEGACY
+    is_older = version is None or version in LEGACY
     takes_stream = "text/event-stream" in headers.get("accept", "")
     request = Request(id_, method, params, not is_older, takes_stream)
     if _VERSION in request.meta:
@@ -148,8 +148,8 @@ def _load(body: bytes) -> Json:
     return message
 
 
-def _reply(id_: str, message: Json, named: str | None) -> Reply:
-    if named == MODERN:
+def _reply(id_: str, message: Json, version: str | None) -> Reply:
+    if version == MODERN:
         raise Fault(400, INVALID_REQUEST, "The body is not a JSON-RPC request.")
     result = message.get("result")
     return Reply(id_, result if isinstance(result, dict) else None)
@@ -161,20 +161,21 @@ def _is_id(value: object) -> TypeGuard[str | int]:
 
 def _check(request: Request, headers: Mapping[str, str]) -> None:
     """Check what 2026-07-28 requires: the version, the capabilities, and headers that match the body."""
-    given, wanted = _header(headers, "mcp-protocol-version"), request.meta.get(_VERSION)
-    if wanted is None or not isinstance(request.meta.get(_CAPABILITIES), dict):
+    header_version = _header(headers, "mcp-protocol-version")
+    body_version = request.meta.get(_VERSION)
+    if body_version is None or not isinstance(request.meta.get(_CAPABILITIES), dict):
         raise Fault(
             400, INVALID_PARAMS, f"`_meta` has {_VERSION} and {_CAPABILITIES}.", None, request.id
         )
-    if given != wanted:
+    if header_version != body_version:
         raise _mismatch(request, "MCP-Protocol-Version")
-    if wanted != MODERN:
-        data = {"supported": [MODERN, *LEGACY], "requested": wanted}
+    if body_version != MODERN:
+        data = {"supported": [MODERN, *LEGACY], "requested": body_version}
         raise Fault(400, UNKNOWN_VERSION, "Unsupported protocol version.", data, request.id)
     if _header(headers, "mcp-method") != request.method:
         raise _mismatch(request, "Mcp-Method")
-    if name := _NAMED.get(request.method):
-        target = _decoded(_header(headers, "mcp-name"))
+    if name := _NAME_PARAMETERS.get(request.method):
+        target = _decode(_header(headers, "mcp-name"))
         if target is None or target != request.params.get(name):
             raise _mismatch(request, "Mcp-Name")
 
@@ -190,7 +191,7 @@ def _header(headers: Mapping[str, str], name: str) -> str | None:
     return None if value is None else value.strip(" \t")
 
 
-def _decoded(value: str | None) -> str | None:
+def _decode(value: str | None) -> str | None:
     if value is None or not (value.startswith("=?base64?") and value.endswith("?=")):
         return value
     try:
@@ -209,11 +210,11 @@ def answer(request: Request, result: Json) -> Json:
 
 def progress(request: Request, done: float, total: float | None, message: str | None) -> Json:
     """A notification of a call's progress."""
-    more = {"total": total, "message": message}
+    optional = {"total": total, "message": message}
     params = {
         "progressToken": request.progress_token,
         "progress": done,
-        **{name: value for name, value in more.items() if value is not None},
+        **{name: value for name, value in optional.items() if value is not None},
     }
     return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
 
@@ -229,21 +230,21 @@ def question(id_: str, question: Json) -> Json:
     return {"jsonrpc": "2.0", "id": id_, **question}
 
 
-def cached(request: Request, result: Json, *, seconds: int = 0) -> Json:
-    """A list's result, with its lifetime in caches. It depends on the caller, so caches must be private."""
+def cacheable(request: Request, result: Json, *, seconds: int = 0) -> Json:
+    """A result with its lifetime in caches. It depends on the caller, so caches must be private."""
     if request.is_modern:
         return {**result, "ttlMs": seconds * 1000, "cacheScope": "private"}
     return result
 
 
-def initialized(request: Request, capabilities: Json) -> Json:
+def initialize_result(request: Request, capabilities: Json) -> Json:
     """The result of `initialize`, the handshake before 2026-07-28. It starts no session."""
     requested = request.params.get("protocolVersion")
     version = requested if requested in LEGACY else LEGACY[0]
     return {"protocolVersion": version, "capabilities": capabilities, "serverInfo": _SERVER}
 
 
-def discovered(request: Request, capabilities: Json) -> Json:
+def discover_result(request: Request, capabilities: Json) -> Json:
     """The result of `server/discover`."""
     versions = [MODERN, *LEGACY]
-    return cached(request, {"supportedVersions": versions, "capabilities": capabilities})
+    return cacheable(request, {"supportedVersions": versions, "capabilities": capabilities})

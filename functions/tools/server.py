@@ -10,14 +10,14 @@ from functions.tools import mcp
 from functions.tools.calls import Call, Calls, error_result
 from functions.tools.elicitation import Notify, Questions, answers_of
 from functions.tools.state import States
-from functions.tools.tool import Ask, Caller, Progress, Tool
+from functions.tools.tool import Caller, InputRequired, Progress, Tool
 from shared.core import APPROVAL, CALL_ID, Json, Unauthorized, clean
 
-#: Answers one method: its result.
+#: Returns the result of one method.
 Method = Callable[[mcp.Request, Caller, Notify], Awaitable[Json]]
 
 _LIST_SECONDS = 30
-#: How often a tool can ask questions in one call on a stream.
+#: How often a tool can ask questions in one call, if its client gets them on the call's stream.
 _ROUNDS = 8
 
 
@@ -47,9 +47,9 @@ class Server:
         }
 
     def handle(self, request: mcp.Request, caller: Caller, notify: Notify) -> asyncio.Task[Json]:
-        """Start to answer a request: a task for the message, or for an `mcp.Fault`. Cancel it to end the call."""
+        """Start a request. The task returns the response, or raises `mcp.Fault`; cancel it to end the call."""
         task = asyncio.ensure_future(self._respond(request, caller, notify))
-        # A call whose client left runs until it has handled its cancellation.
+        # If its client disconnects, a call runs until it has handled its cancellation.
         self._running.add(task)
         task.add_done_callback(self._forget)
         return task
@@ -84,7 +84,7 @@ class Server:
 
     async def _initialize(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
         del caller, notify
-        return mcp.initialized(request, self._capabilities)
+        return mcp.initialize_result(request, self._capabilities)
 
     async def _ping(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
         del request, caller, notify
@@ -92,19 +92,19 @@ class Server:
 
     async def _discover(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
         del caller, notify
-        return mcp.discovered(request, self._capabilities)
+        return mcp.discover_result(request, self._capabilities)
 
     async def _list(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
         del notify
-        # In a fixed order, so that a client's cache and a model's prompt stay the same.
-        mine = [_described(tool) for _, tool in sorted(self._tools.items()) if tool.is_for(caller)]
-        return mcp.cached(request, {"tools": mine}, seconds=_LIST_SECONDS)
+        # Sorted, so that a client's cache and a model's prompt stay the same.
+        tools = [_describe(tool) for _, tool in sorted(self._tools.items()) if tool.is_for(caller)]
+        return mcp.cacheable(request, {"tools": tools}, seconds=_LIST_SECONDS)
 
     async def _call(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
         call = await self._read_call(request, caller, notify)
         for _ in range(_ROUNDS):
             outcome = await self._calls.run(call)
-            if not isinstance(outcome, Ask):
+            if not isinstance(outcome, InputRequired):
                 return outcome
             if request.is_modern:
                 return self._input_required(request, call, outcome)
@@ -142,27 +142,27 @@ class Server:
             message = "`requestState` does not belong to this call, or it has expired."
             raise request.fault(mcp.INVALID_PARAMS, message) from None
 
-    def _input_required(self, request: mcp.Request, call: Call, ask: Ask) -> Json:
-        """The result with the tool's questions; the client makes the call again, with the answers."""
-        if missing := request.lacks(ask.questions):
+    def _input_required(self, request: mcp.Request, call: Call, outcome: InputRequired) -> Json:
+        """The result that contains the tool's questions. The client repeats the call with the answers."""
+        if missing := request.lacks(outcome.questions):
             data: Json = {"requiredCapabilities": {name: {} for name in sorted(missing)}}
             message = "The tool has a question that the client cannot answer."
             raise request.fault(mcp.MISSING_CAPABILITY, message, data)
-        if ask.state is None:
-            return mcp.input_required(ask.questions, None)
+        if outcome.state is None:
+            return mcp.input_required(outcome.questions, None)
         if not self._states.can_sign:
             return error_result("This tool is not set up here: INTERNAL_SIGNING_KEY is not set.")
-        state = self._states.seal(ask.state, call.caller.user, call.tool.name, call.arguments)
-        return mcp.input_required(ask.questions, state)
+        state = self._states.seal(outcome.state, call.caller.user, call.tool.name, call.arguments)
+        return mcp.input_required(outcome.questions, state)
 
     async def _ask_on_stream(
-        self, request: mcp.Request, call: Call, ask: Ask, notify: Notify
+        self, request: mcp.Request, call: Call, outcome: InputRequired, notify: Notify
     ) -> Call:
-        """Ask the client on its stream; the call with its answers."""
+        """Send the tool's questions on the client's stream. Returns the call with the answers."""
         answers = None
-        if not request.lacks(ask.questions):
-            answers = await self._questions.ask(ask.questions, call.caller, notify)
-        return replace(call, answers=answers, state=ask.state)
+        if not request.lacks(outcome.questions):
+            answers = await self._questions.ask(outcome.questions, call.caller, notify)
+        return replace(call, answers=answers, state=outcome.state)
 
 
 def _progress(request: mcp.Request, notify: Notify) -> Progress:
@@ -183,8 +183,8 @@ def _key(request: mcp.Request) -> str | None:
     return clean(key)[:128] if isinstance(key, str) and key else None
 
 
-def _described(tool: Tool) -> Json:
-    described: Json = {
+def _describe(tool: Tool) -> Json:
+    description: Json = {
         "name": tool.name,
         "title": tool.title,
         "description": tool.description,
@@ -197,7 +197,7 @@ def _described(tool: Tool) -> Json:
         },
     }
     if schema := tool.output_schema:
-        described["outputSchema"] = schema
+        description["outputSchema"] = schema
     if tool.approval:
-        described["_meta"] = {APPROVAL: tool.approval}
-    return described
+        description["_meta"] = {APPROVAL: tool.approval}
+    return description

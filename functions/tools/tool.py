@@ -1,4 +1,4 @@
-"""Tools: async functions with typed arguments and declared effects. Each module of this package is searched for them.
+"""Tools: async functions with typed arguments and declared effects. The server searches each module of this package.
 
 @tool(read_only=True)
 async def shout(arguments: Shout, context: Context) -> str:
@@ -22,19 +22,20 @@ Progress = Callable[[float, float | None, str | None], Awaitable[None]]
 
 
 class ToolError(Exception):
-    """A failure, with a sentence for the model, which may say what to do instead. It must not contain secrets."""
+    """A failure, as a sentence for the model that may suggest what to do instead. It must not contain secrets."""
 
 
 class Denied(ToolError):
     """The caller may not use this tool."""
 
 
-class Ask(Exception):
-    """The tool has questions first: for its user, {key: (message, JSON Schema of an object)}, or for the client,
-    {key: an MCP request (method, params)}.
+class InputRequired(Exception):
+    """The tool needs answers before it can continue.
 
-    The tool then runs again from its start, with the answers and the state in its context. Meanwhile the client stores
-    the state, which it can read and cannot change. The call ends if the user declines.
+    `questions` for its user are {key: (message, JSON Schema of an object)}; those for the client are {key: an MCP
+    request (method, params)}. After the answers, the tool runs again from its start, with the answers and the state in
+    its context. Meanwhile the client stores the state, which it can read but not change. The call ends if the user
+    declines.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Context:
     """The inputs of a call beside its arguments. `key` is its idempotency key: a repeated call has the same key.
 
     `settings` are those the tool declared, and no others. `answers` are the client's answers to its questions, not
-    validated; `state` is that of its last `Ask`; `capabilities` are the kinds of questions that the client can answer.
+    validated; `state` is that of its last `InputRequired`; `capabilities` are the kinds of questions that the client
+    can answer.
     """
 
     caller: Caller
@@ -128,17 +130,18 @@ class Tool:
         return self.required_role is None or caller.role == self.required_role
 
 
-Run = Callable[[Any, Context], Awaitable[Any]]
+#: A tool's implementation.
+ToolFunction = Callable[[Any, Context], Awaitable[Any]]
 
 
-def tool(**more: Any) -> Callable[[Run], Tool]:
+def tool(**declarations: Any) -> Callable[[ToolFunction], Tool]:
     """Make a tool of `async def name(arguments: Model, context: Context) -> result`.
 
     The name is the function's, the description its docstring, the schemas come from its types: a result that is a model
-    becomes structured content, a str becomes text. `more` are members of `Tool`.
+    becomes structured content, a str becomes text. `declarations` are members of `Tool`.
     """
 
-    def make(run: Run) -> Tool:
+    def make(run: ToolFunction) -> Tool:
         hints = get_type_hints(run)
         result = hints.get("return", str)
         is_structured = isinstance(result, type) and issubclass(result, BaseModel)
@@ -150,7 +153,7 @@ def tool(**more: Any) -> Callable[[Run], Tool]:
             "arguments": hints["arguments"],
             "result": TypeAdapter(result) if is_structured else None,
         }
-        return Tool(**{**facts, "run": run, **more})
+        return Tool(**{**facts, "run": run, **declarations})
 
     return make
 
@@ -161,9 +164,9 @@ def tools_of(*modules: ModuleType) -> dict[str, Tool]:
     Raises:
         ValueError: two tools have the same name.
     """
-    found: dict[str, Tool] = {}
+    tools: dict[str, Tool] = {}
     for module in modules:
         for value in vars(module).values():
-            if isinstance(value, Tool) and found.setdefault(value.name, value) is not value:
+            if isinstance(value, Tool) and tools.setdefault(value.name, value) is not value:
                 raise ValueError(f"two tools are named {value.name}")
-    return found
+    return tools

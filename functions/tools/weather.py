@@ -62,13 +62,13 @@ async def get_weather(arguments: Where, context: Context) -> Weather:
     place = " ".join(arguments.location.lower().split())
     # The cache is optional: it saves requests. A row of a later release may have another shape.
     with suppress(Unavailable, ValidationError):
-        if cached := await context.database.call("cached_weather", place, unit, _CACHED_FOR):
-            return Weather(**cached)
+        if row := await context.database.call("cached_weather", place, unit, _CACHED_FOR):
+            return Weather(**row)
     source = OpenMeteo(settings["open_meteo_geocoding_url"], settings["open_meteo_url"])
-    found = await source.weather(arguments.location, unit)
+    weather = await source.weather(arguments.location, unit)
     with suppress(Unavailable):
-        await context.database.call("cache_weather", place, unit, found.model_dump(mode="json"))
-    return found
+        await context.database.call("cache_weather", place, unit, weather.model_dump(mode="json"))
+    return weather
 
 
 class MockWeather:
@@ -80,16 +80,16 @@ class MockWeather:
     def weather(self, location: str, unit: Unit, *, key: str) -> Weather:
         if not compare_digest(key.encode(), self._accepts):
             raise ToolError("The weather service refused its key.")
-        drawn = hashlib.sha256(location.strip().lower().encode()).digest()
-        celsius = drawn[0] % 45 - 10
+        digest = hashlib.sha256(location.strip().lower().encode()).digest()
+        celsius = digest[0] % 45 - 10
         skies = [*_SKIES.values()]
         return Weather(
             location=location.strip(),
             temperature=celsius if unit == "celsius" else celsius * 9 / 5 + 32,
             unit=unit,
-            sky=skies[drawn[1] % len(skies)],
-            humidity_percent=drawn[2] % 101,
-            wind_kmh=drawn[3] % 60,
+            sky=skies[digest[1] % len(skies)],
+            humidity_percent=digest[2] % 101,
+            wind_kmh=digest[3] % 60,
             source="mock",
         )
 
@@ -105,9 +105,9 @@ class OpenMeteo:
     async def weather(self, location: str, unit: Unit) -> Weather:
         name, _, region = (part.strip() for part in location.partition(","))
         query: Json = {"name": name, "count": _PLACES, "language": "en", "format": "json"}
-        found = await _get(f"{self._geocoding}/v1/search", query, self._seconds)
+        search = await _get(f"{self._geocoding}/v1/search", query, self._seconds)
         try:
-            place = _chosen(found.get("results") or [], region.lower())
+            place = _choose_place(search.get("results") or [], region.lower())
             if place is None:
                 raise ToolError(f"There is no place named {location!r}.")
             current = (await self._current(place, unit))["current"]
@@ -134,7 +134,7 @@ class OpenMeteo:
         return await _get(f"{self._forecast}/v1/forecast", query, self._seconds)
 
 
-def _chosen(places: list[Json], region: str) -> Json | None:
+def _choose_place(places: list[Json], region: str) -> Json | None:
     """The best known place in a region (a country, its code, a state); without a region, of all places."""
     names = ("country", "country_code", "admin1")
     inside = (p for p in places if region in {str(p.get(name, "")).lower() for name in names})

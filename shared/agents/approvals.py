@@ -64,7 +64,7 @@ def take_answers(
     `waiting` are the calls without a result, by id. An answer to another call was applied earlier, perhaps by a holder
     that died.
     """
-    resolved: list[Draft] = []
+    resolutions: list[Draft] = []
     started: list[StartedCall] = []
     results: list[Item] = []
     for answer in answers:
@@ -72,12 +72,12 @@ def take_answers(
         if item is None:
             continue
         each = resume_call(item, str(uuid4()), answer, tools)
-        resolved.append(_resolved(answer, each))
+        resolutions.append(_resolution(answer, each))
         if answer.allows:
             started.append(each)
         else:
             results.append(each.finish(Result(_why_not(answer), "refused")))
-    drafts = [*resolved, *map(completed, results), *(each.start() for each in started)]
+    drafts = [*resolutions, *map(completed, results), *(each.start() for each in started)]
     return Answered(drafts, started, results)
 
 
@@ -86,7 +86,7 @@ def resume_call(
 ) -> StartedCall:
     """A call of the thread, with its user's answer and edited arguments."""
     name, arguments = item.data["name"], item.data["arguments"]
-    edited = _edited(answer, tools.get(name)) if answer and answer.allows else None
+    edited = _edited_arguments(answer, tools.get(name)) if answer and answer.allows else None
     call = Call(item.key, None, name, "server", [edited or arguments])
     reply = None
     if answer and answer.reason == "input_required":
@@ -94,14 +94,14 @@ def resume_call(
     return StartedCall(call, result_id, edited is not None, reply)
 
 
-def _edited(answer: Answer, tool: Tool | None) -> str | None:
+def _edited_arguments(answer: Answer, tool: Tool | None) -> str | None:
     if tool is None or tool.approval != "edit" or answer.reason != "tool_call":
         return None
     arguments = answer.payload.get("arguments")
     return orjson.dumps(arguments).decode() if isinstance(arguments, dict) else None
 
 
-def _resolved(answer: Answer, started: StartedCall) -> Draft:
+def _resolution(answer: Answer, started: StartedCall) -> Draft:
     data = {
         "interrupt_id": answer.interrupt_id,
         "call_id": answer.call_id,
@@ -125,8 +125,8 @@ def _why_not(answer: Answer) -> str:
 
 def unanswered(items: Sequence[Item]) -> list[Item]:
     """The calls that have no result."""
-    answered = {item.data["call_id"] for item in items if item.kind == "tool_result"}
-    return [item for item in items if item.kind == "tool_call" and item.key not in answered]
+    answered_ids = {item.data["call_id"] for item in items if item.kind == "tool_result"}
+    return [item for item in items if item.kind == "tool_call" and item.key not in answered_ids]
 
 
 def last_calls(items: Sequence[Item]) -> list[Item]:

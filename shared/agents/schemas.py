@@ -1,4 +1,4 @@
-"""JSON Schema: whether a value is what a tool takes. The only `jsonschema_rs`, imported with the first call."""
+"""Checks arguments against a tool's JSON Schema. The only user of `jsonschema_rs`, which the first call imports."""
 
 from functools import lru_cache
 from itertools import islice

@@ -46,11 +46,11 @@ class Minter:
     def mint(self, function: str, claims: Mapping[str, object], run_id: str | None) -> str:
         """A token for one function with these claims, valid for two minutes."""
         now = int(self._clock())
-        named = {"iss": self._name, "aud": function, "jti": str(uuid4())}
+        names = {"iss": self._name, "aud": function, "jti": str(uuid4())}
         times = {"iat": now, "exp": now + _LIFETIME}
         run = {"run_id": run_id} if run_id else {}
         header = {"typ": _TYPE, "kid": self._kid}
-        return sign({**claims, **named, **times, **run}, self._key, header)
+        return sign({**claims, **names, **times, **run}, self._key, header)
 
 
 class CallerVerifier:

@@ -86,9 +86,9 @@ class Verifier:
         self._clock = clock
         self._gateway_keys = statement_keys("GATEWAY_PUBLIC_KEYS", gateway_keys)
         self._keys = None if jwks is None else inline_keys("SUPABASE_JWKS", jwks)
-        self._remote = RemoteKeys(jwks_url, parse_keys, clock=clock)
+        self._remote_keys = RemoteKeys(jwks_url, parse_keys, clock=clock)
         self._secret = None if legacy_secret is None else secret_key(legacy_secret)
-        self._known: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+        self._verified_tokens: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
 
     async def verify(
         self, *, authorization: Sequence[str], assertion: Sequence[str], method: str, path: str
@@ -150,20 +150,20 @@ class Verifier:
         if alg not in ("ES256", "RS256"):
             raise Unauthorized
         name = (alg, text_of(header.get("kid")))
-        return await self._remote.find(name) if self._keys is None else self._keys.get(name)
+        return await self._remote_keys.find(name) if self._keys is None else self._keys.get(name)
 
     def _recall(self, token_hash: str) -> Principal | None:
-        principal, until = self._known.get(token_hash, (None, -math.inf))
+        principal, until = self._verified_tokens.get(token_hash, (None, -math.inf))
         if self._clock() < until:
             return principal
-        self._known.pop(token_hash, None)
+        self._verified_tokens.pop(token_hash, None)
         return None
 
     def _remember(self, token_hash: str, principal: Principal, expires_at: float) -> None:
         until = min(self._clock() + _REMEMBER_SECONDS, expires_at)
-        self._known[token_hash] = (principal, until)
-        if len(self._known) > _REMEMBER_TOKENS:
-            self._known.popitem(last=False)
+        self._verified_tokens[token_hash] = (principal, until)
+        if len(self._verified_tokens) > _REMEMBER_TOKENS:
+            self._verified_tokens.popitem(last=False)
 
 
 def principal_of(claims: Mapping[str, Any]) -> Principal:

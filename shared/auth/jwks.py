@@ -95,9 +95,9 @@ def public_keys(text: str) -> dict[tuple[str, str], dict[str, Any]]:
     """
     match json.loads(text):
         case {"keys": [*jwks]}:
-            named = [(_name(jwk), jwk) for jwk in jwks if isinstance(jwk, dict)]
+            pairs = [(_name(jwk), jwk) for jwk in jwks if isinstance(jwk, dict)]
             # Of two keys with one name, the first counts.
-            return {name: jwk for name, jwk in reversed(named) if name is not None}
+            return {name: jwk for name, jwk in reversed(pairs) if name is not None}
         case _:
             raise ValueError("a JWKS has a list of keys")
 

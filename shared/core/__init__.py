@@ -44,7 +44,7 @@ from shared.core.genai import (
     tool_call,
 )
 from shared.core.grace import Grace
-from shared.core.ids import APPROVAL, CALL_ID, OUTCOME, WIRE_ID
+from shared.core.ids import APPROVAL, CALL_ID, CLIENT_ID_PATTERN, OUTCOME
 from shared.core.items import Answer, Item, Kind, Usage, public_data
 from shared.core.json import Json, canonical, clean, clean_json
 from shared.core.log import bound, configure_logging, logger
@@ -63,11 +63,11 @@ from shared.core.telemetry import Span, carried, doing, exporting, failed, measu
 __all__ = [
     "APPROVAL",
     "CALL_ID",
+    "CLIENT_ID_PATTERN",
     "DAY_SECONDS",
     "ENDINGS",
     "METRICS",
     "OUTCOME",
-    "WIRE_ID",
     "Answer",
     "BodyTooLarge",
     "Cursor",

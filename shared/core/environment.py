@@ -72,6 +72,6 @@ def _read(name: str, kind: Any, text: str) -> object:
 
 
 def _word(name: str, words: tuple[str, ...], text: str) -> str:
-    if found := next((word for word in words if word.lower() == text.lower()), None):
-        return found
+    if match := next((word for word in words if word.lower() == text.lower()), None):
+        return match
     raise InvalidSettings(f"{name} must be one of {', '.join(words)}.")

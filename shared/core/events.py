@@ -55,7 +55,7 @@ class RunEvent:
     """One entry of a run's log. `seq` is contiguous within the run, from 1. `attempt` is its
     holder's, from 1; it is 0 before the first claim.
 
-    `wire` keeps its encoding, so that an event is encoded once for all readers.
+    `frames` caches its encoding for clients, so that an event is encoded once for all readers.
     """
 
     attempt: int
@@ -63,7 +63,7 @@ class RunEvent:
     type: EventType
     item_id: str | None
     data: Json
-    wire: Any = None
+    frames: Any = None
 
     @property
     def ends_run(self) -> bool:

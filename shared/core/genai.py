@@ -1,6 +1,7 @@
 """Traces and metrics of runs, model turns and tool calls, named by OpenTelemetry's GenAI conventions.
 
-The conventions are in development (github.com/open-telemetry/semantic-conventions-genai); `agent.*` is what they lack.
+The conventions are in development (github.com/open-telemetry/semantic-conventions-genai). Names that begin with
+`agent.` are our own.
 """
 
 from collections.abc import Iterator
@@ -65,9 +66,9 @@ def count_takeover(attempt: int, request: Json) -> None:
 @contextmanager
 def tool_call(name: str, call_id: str) -> Iterator[Span]:
     """A span around one tool call."""
-    known = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
+    attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
     started_at, kind = monotonic(), None
-    with doing(f"execute_tool {name}", {**known, "gen_ai.tool.call.id": call_id}) as span:
+    with doing(f"execute_tool {name}", {**attributes, "gen_ai.tool.call.id": call_id}) as span:
         try:
             yield span
         except BaseException as error:
@@ -98,11 +99,11 @@ class ModelCall:
         self._started_at = monotonic()
         self._is_over = False
         #: Whether the first chunk has arrived. Without an exporter that need not be noted.
-        self.is_heard = not is_exporting()
+        self.has_first_chunk = not is_exporting()
 
-    def hear(self) -> None:
+    def record_first_chunk(self) -> None:
         """Record the first chunk."""
-        self.is_heard = True
+        self.has_first_chunk = True
         seconds = monotonic() - self._started_at
         self._span.tell({"gen_ai.response.time_to_first_chunk": seconds})
         measure(_FIRST, seconds, self._facts)

@@ -13,7 +13,7 @@ Kind = Literal["message", "reasoning", "tool_call", "tool_result"]
 class Item:
     """An entry of a thread: a message, a piece of reasoning, a tool call or its result.
 
-    `key` is its id on the wire. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
+    `key` is its id for clients. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
     tool_call {name, arguments, message_id, provider_id, executor: client | server},
     tool_result {call_id, content, status?: error | denied | refused | unknown, arguments? as the user changed them}.
     The model's messages and tool calls may have `provider` {api, base_url?, items}: what only that API can read, and
@@ -38,7 +38,7 @@ def public_data(data: Json) -> Json:
 class Answer:
     """A user's answer to an interrupt of an earlier run. `reason`: tool_call (an approval) or input_required.
 
-    `payload` is the user's; `state` is what the questioning tool gets back with it.
+    `payload` is the user's; `state` is the state that the tool stored with its question.
     """
 
     interrupt_id: str
@@ -68,8 +68,8 @@ class Usage:
     model: str | None = None
 
     def __add__(self, other: "Usage") -> "Usage":
-        def total(mine: int | None, theirs: int | None) -> int | None:
-            return theirs if mine is None else mine + (theirs or 0)
+        def total(ours: int | None, theirs: int | None) -> int | None:
+            return theirs if ours is None else ours + (theirs or 0)
 
         return Usage(
             total(self.input_tokens, other.input_tokens),
@@ -81,7 +81,7 @@ class Usage:
 
     @classmethod
     def from_json(cls, stored: Json) -> Self:
-        """What `to_json` gave, without members that a newer version added."""
+        """The usage that `to_json` returned, without members that a newer version added."""
         return cls(**{name: stored[name] for name in cls.__slots__ if name in stored})
 
     @property

@@ -25,7 +25,7 @@ _W3C: Final = (b"traceparent", b"tracestate")
 #: Metrics by name: kind (counter, up_down_counter, histogram), unit, bounds of a histogram's buckets.
 Metrics = Mapping[str, tuple[str, str, Sequence[float] | None]]
 #: The trace headers of the request, unchanged.
-_given: ContextVar[Mapping[str, str]] = ContextVar("given", default={})  # noqa: B039  # never written to
+_request_trace: ContextVar[Mapping[str, str]] = ContextVar("request_trace", default={})  # noqa: B039  # never written to
 
 
 class _Exporter:
@@ -54,9 +54,9 @@ class _Exporter:
         self.measure = _instruments(meters.get_meter("agent_functions"), metrics)
         self._shutdowns: list[Callable[[], object]] = [spans.shutdown, meters.shutdown]
 
-    def begin(self, name: str, attributes: Json, kind: str, **more: Any) -> Any:
+    def begin(self, name: str, attributes: Json, kind: str, **options: Any) -> Any:
         kinds: Any = self.trace.SpanKind
-        return self.tracer.start_span(name, kind=kinds[kind], attributes=attributes, **more)
+        return self.tracer.start_span(name, kind=kinds[kind], attributes=attributes, **options)
 
     async def close(self) -> None:
         """Send what is queued, for a second at most."""
@@ -66,17 +66,17 @@ class _Exporter:
 
 
 def _instruments(meter: Any, metrics: Metrics) -> dict[str, Callable[..., None]]:
-    made: dict[str, Callable[..., None]] = {}
+    recorders: dict[str, Callable[..., None]] = {}
     for name, (kind, unit, bounds) in metrics.items():
-        more = {"explicit_bucket_boundaries_advisory": bounds} if bounds else {}
-        instrument = getattr(meter, f"create_{kind}")(name, unit=unit, **more)
-        made[name] = instrument.record if bounds else instrument.add
-    return made
+        options = {"explicit_bucket_boundaries_advisory": bounds} if bounds else {}
+        instrument = getattr(meter, f"create_{kind}")(name, unit=unit, **options)
+        recorders[name] = instrument.record if bounds else instrument.add
+    return recorders
 
 
 async def _aside(work: Callable[[], object]) -> None:
     """Run blocking work in a thread that does not delay the process's exit."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    loop, end = asyncio.get_running_loop(), asyncio.Event()
 
     def run() -> None:
         try:
@@ -84,10 +84,10 @@ async def _aside(work: Callable[[], object]) -> None:
         finally:
             # Once the loop is closed, nothing waits for it.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(done.set)
+                loop.call_soon_threadsafe(end.set)
 
     Thread(target=run, daemon=True).start()
-    await done.wait()
+    await end.wait()
 
 
 _exporter: _Exporter | None = None
@@ -138,7 +138,7 @@ class Span:
             self._real.set_attribute("error.type", kind)
             self._real.set_status(_exporter.trace.StatusCode.ERROR)
 
-    def answered(self, method: str, route: str | None, status: int) -> None:
+    def record_response(self, method: str, route: str | None, status: int) -> None:
         """Add a request's route and status."""
         if self._real is not None and route:
             self._real.update_name(f"{method} {route}")
@@ -197,8 +197,8 @@ def failed(kind: str) -> None:
 def measure(name: str, value: float, attributes: Mapping[str, Any] | None = None) -> None:
     """Add to, or record in, one of the metrics. Attributes that are None are left out."""
     if _exporter:
-        known = {k: v for k, v in (attributes or {}).items() if v is not None}
-        _exporter.measure[name](value, known)
+        labels = {k: v for k, v in (attributes or {}).items() if v is not None}
+        _exporter.measure[name](value, labels)
 
 
 def is_exporting() -> bool:
@@ -208,13 +208,13 @@ def is_exporting() -> bool:
 @contextmanager
 def serving(method: str, headers: Mapping[bytes, bytes]) -> Iterator[Span]:
     """A span for a request, in its sender's trace: that of its headers, or else of its CloudEvent."""
-    token = _given.set(_trace_of(headers, b"") or _trace_of(headers, b"ce-"))
+    token = _request_trace.set(_trace_of(headers, b"") or _trace_of(headers, b"ce-"))
     try:
-        parent = _exporter and _exporter.w3c.extract(_given.get())
+        parent = _exporter and _exporter.w3c.extract(_request_trace.get())
         with doing(method, {"http.request.method": method}, "SERVER", parent=parent) as span:
             yield span
     finally:
-        _given.reset(token)
+        _request_trace.reset(token)
 
 
 def _trace_of(headers: Mapping[bytes, bytes], prefix: bytes) -> dict[str, str]:
@@ -227,7 +227,7 @@ def _trace_of(headers: Mapping[bytes, bytes], prefix: bytes) -> dict[str, str]:
 def carried() -> dict[str, str]:
     """The headers with which an outgoing request continues this trace."""
     if _exporter is None:
-        return dict(_given.get())
+        return dict(_request_trace.get())
     carrier: dict[str, str] = {}
     _exporter.w3c.inject(carrier)
     return carrier
@@ -236,7 +236,7 @@ def carried() -> dict[str, str]:
 def ids() -> dict[str, str]:
     """{trace_id, span_id} of the current span, as far as they exist."""
     if _exporter is None:
-        match = _TRACEPARENT.match(_given.get().get("traceparent", ""))
+        match = _TRACEPARENT.match(_request_trace.get().get("traceparent", ""))
         return {"trace_id": match[1]} if match else {}
     context = _exporter.trace.get_current_span().get_span_context()
     if not context.is_valid:

@@ -19,16 +19,16 @@ import asyncpg
 import orjson
 
 from shared.core import DatabaseSettings, InvalidSettings, Once, Unavailable, logger, to_the_end
-from shared.database.statements import call_of, session_of, written
+from shared.database.statements import call_of, session_of, to_driver
 
 _READY_SECONDS = 2.0
 #: How long a stopping process waits for a Postgres that does not answer.
 _CLOSE_SECONDS = 1.0
 _TRANSACTION_POOLER_PORT = 6543
-_REFUSED = "AF001"
+_REFUSAL_STATE = "AF001"
 
 #: Postgres is away, starting, stopping, full, too slow, or read-only: not the caller's fault, and temporary.
-_AWAY = (
+_UNAVAILABLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
@@ -55,14 +55,14 @@ class Database:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._seconds = settings.database_seconds
         self._may_bypass = settings.allow_bypassrls_login
-        self._checked = False
+        self._is_checked = False
         self._ready_until = 0.0
         self._url = url = settings.supabase_database_url
         # A transaction pooler may send each statement to another server, which has not prepared it.
-        self._cached = 0 if _port_of(url) == _TRANSACTION_POOLER_PORT else 256
+        self._statement_cache_size = 0 if _port_of(url) == _TRANSACTION_POOLER_PORT else 256
         self._connections = settings.database_connections
         #: Opens the pool with the first use; its library is imported off the event loop.
-        self._open: Once[tuple[Any, type]] = Once(self._opened)
+        self._open: Once[tuple[Any, type]] = Once(self._open_pool)
 
     async def connect(self) -> None:
         """Check the login. A Postgres that is away is only logged; `is_ready` reports it.
@@ -84,7 +84,7 @@ class Database:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await pool.disconnect()
 
-    async def _opened(self) -> tuple[Any, type]:
+    async def _open_pool(self) -> tuple[Any, type]:
         pool_type, connection_type = await asyncio.to_thread(_import)
         # asyncpg gets the whole URL: `databases` silently drops sslmode and most other options.
         pool = pool_type(
@@ -95,7 +95,7 @@ class Database:
             timeout=self._seconds,
             command_timeout=self._seconds,
             max_inactive_connection_lifetime=45.0,
-            statement_cache_size=self._cached,
+            statement_cache_size=self._statement_cache_size,
             # Every setting is local to its transaction, so nothing needs a reset, which would double the round trips.
             reset=_keep,
             init=self._check_login,
@@ -112,7 +112,7 @@ class Database:
         """
         async with self._connection() as connection:
             value = await connection.fetchval(
-                f"select {call_of(function, arguments)}", *written(arguments)
+                f"select {call_of(function, arguments)}", *to_driver(arguments)
             )
         return orjson.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
 
@@ -120,7 +120,7 @@ class Database:
         """Call `agent.<function>` for its rows; raises as `call` does."""
         sql = "select * from " + call_of(function, arguments)  # noqa: S608  # the name is checked
         async with self._connection() as connection:
-            rows = await connection.fetch(sql, *written(arguments))
+            rows = await connection.fetch(sql, *to_driver(arguments))
         return list(rows)
 
     @asynccontextmanager
@@ -158,7 +158,7 @@ class Database:
 
     async def _look(self) -> None:
         """Check that Postgres answers, without a pool."""
-        with self._translated():
+        with self._translate_errors():
             async with asyncio.timeout(self._seconds):
                 connection = await asyncpg.connect(self._url, statement_cache_size=0)
                 try:
@@ -171,7 +171,7 @@ class Database:
         pool, connection_type = await self._open()
         # An explicit Connection: the one that `databases` returns is bound to the calling task.
         connection = connection_type(pool, pool._backend)
-        with self._translated():
+        with self._translate_errors():
             async with asyncio.timeout(self._seconds):
                 await connection.__aenter__()
             try:
@@ -180,11 +180,11 @@ class Database:
                 await to_the_end(connection.__aexit__())
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Raise Refused or Unavailable for what Postgres and the connection raise."""
         try:
             yield
-        except _AWAY as error:
+        except _UNAVAILABLE as error:
             self._ready_until = 0.0
             logger.warning("database.unavailable", extra={"error": type(error).__name__})
             raise Unavailable(retry_after=2) from error
@@ -196,7 +196,7 @@ class Database:
             raise
 
     async def _check_login(self, connection: Any) -> None:
-        if self._checked or self._may_bypass:
+        if self._is_checked or self._may_bypass:
             return
         if await connection.fetchval(
             "select rolsuper or rolbypassrls from pg_roles where rolname = session_user"
@@ -205,7 +205,7 @@ class Database:
                 "SUPABASE_DATABASE_URL names a login that bypasses row-level security: use agent_api, or set"
                 " ALLOW_BYPASSRLS_LOGIN=1 where a pooler admits no other."
             )
-        self._checked = True
+        self._is_checked = True
 
 
 def _port_of(url: str) -> int | None:
@@ -227,7 +227,7 @@ def _import() -> tuple[type, type]:
 
 def _refusal(error: asyncpg.PostgresError) -> str | None:
     """The code of a refusal, if the error is one."""
-    if error.sqlstate == _REFUSED:
+    if error.sqlstate == _REFUSAL_STATE:
         # Not str(error): that has the detail too.
         return str(error.args[0])
     # A token may outlive its user, whose new rows then violate a foreign key.
@@ -245,6 +245,6 @@ async def _roll_back(connection: Any) -> None:
     try:
         async with asyncio.timeout(2):
             await connection.execute("rollback")
-    except (*_AWAY, asyncpg.PostgresError):
+    except (*_UNAVAILABLE, asyncpg.PostgresError):
         # The connection's state is unknown, so it is closed; the pool opens another.
         connection.terminate()

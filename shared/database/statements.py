@@ -17,7 +17,7 @@ def call_of(function: str, arguments: tuple[Any, ...]) -> str:
     return f"agent.{function}({', '.join(f'${n}' for n in range(1, len(arguments) + 1))})"
 
 
-def written(arguments: tuple[Any, ...]) -> list[Any]:
+def to_driver(arguments: tuple[Any, ...]) -> list[Any]:
     """Arguments as the driver takes them: JSON as text."""
     return [orjson.dumps(a).decode() if isinstance(a, dict | list) else a for a in arguments]
 

@@ -1,8 +1,8 @@
-"""What every function has on the wire: an app, its health, problems, bodies, server-sent events."""
+"""The HTTP side of every function: its app, health, problems, bodies and server-sent events."""
 
 from typing import TYPE_CHECKING, Any
 
-from shared.http.app import Function, Running, User, create_app, provided
+from shared.http.app import CurrentProcess, Function, User, create_app, services_of
 from shared.http.exchange import KEEP_ALIVE, event_stream, read_body
 from shared.http.problems import STATUS, problem
 from shared.http.process import Process
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 __all__ = [
     "KEEP_ALIVE",
     "STATUS",
+    "CurrentProcess",
     "Function",
     "Process",
     "RunServices",
-    "Running",
     "User",
     "create_app",
     "event_stream",
     "problem",
-    "provided",
     "read_body",
     "run_services",
+    "services_of",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what executes runs when a function asks for it: half of the functions execute none."""
+    """Import the code that executes runs only on use: half of the functions execute none."""
     if name in ("RunServices", "run_services"):
         from shared.http import services
 

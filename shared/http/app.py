@@ -23,16 +23,17 @@ from shared.core import (
 )
 from shared.database import Database
 from shared.http.context import Context
-from shared.http.problems import HANDLERS, crashed
+from shared.http.problems import HANDLERS, crash_response
 from shared.http.process import Process, load_signatures, users_verifier
 
 Services = TypeVar("Services")
-#: Builds what a function's routes are handed. Entered before requests come, left after the last one.
+#: Builds the services of a function's routes. It is entered before the first request, and exited after the last one.
 Build = Callable[[Process], AbstractAsyncContextManager[Any]]
 
 _WARM_SECONDS: Final = 0.05
-#: FastAPI's own telemetry records exceptions' messages, and a variable could turn it on. Ours is in `shared.core`.
-_NOT_FASTAPIS: Final[TelemetryConfig] = {
+#: Turns off FastAPI's own telemetry, which exports the messages of exceptions and could be enabled by an environment
+#: variable. Our telemetry is in `shared.core`.
+_NO_FASTAPI_TELEMETRY: Final[TelemetryConfig] = {
     "tracing": False,
     "metrics": False,
     "logs": False,
@@ -42,7 +43,7 @@ _NOT_FASTAPIS: Final[TelemetryConfig] = {
 
 
 class Function(FastAPI):
-    """The app of one function. While it runs it has a `process`, and the `services` that its routes are handed."""
+    """The app of one function. While it runs, it has a `process` and the `services` of its routes."""
 
     def __init__(self, name: str, requires: Sequence[str], **options: Any) -> None:
         super().__init__(title=name, docs_url=None, redoc_url=None, **options)
@@ -62,22 +63,22 @@ def create_app(
     requires: Sequence[str] = (),
     settings: Settings | None = None,
 ) -> Function:
-    """A function: its routes, with health, problems and logs around them.
+    """The app of a function: its routes, with health checks, problems and log lines.
 
-    `build` makes its services. `serves_users`: routes may ask for a `User`. `requires` names settings it cannot do
-    without. Nothing happens here: the lifespan reads the settings, if none are given, and starts everything.
+    `build` makes the services of its routes. `serves_users`: its routes may depend on `User`. `requires` names the
+    settings that must be set. The lifespan starts everything, and reads the settings if none are passed.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        used = settings or Settings.from_env()
-        used.require(*requires)
-        configure_logging(name, used.log_level)
+        active_settings = settings or Settings.from_env()
+        active_settings.require(*requires)
+        configure_logging(name, active_settings.log_level)
         # Tracing starts first and stops last, so that it covers everything else.
         try:
             async with (
-                exporting(name, used, METRICS),
-                _process(name, used, serves_users) as process,
+                exporting(name, active_settings, METRICS),
+                _process(name, active_settings, serves_users) as process,
             ):
                 process.after_ready.insert(0, partial(_build_routes, app))
                 async with build(process) as services, _loading(process.after_ready):
@@ -89,10 +90,10 @@ def create_app(
             app.invalid_settings = str(error)
             raise
 
-    app = Function(name, requires, lifespan=lifespan, telemetry=_NOT_FASTAPIS)
+    app = Function(name, requires, lifespan=lifespan, telemetry=_NO_FASTAPI_TELEMETRY)
     app.include_router(_health)
     app.include_router(router)
-    app.add_middleware(Context, crashed=crashed)
+    app.add_middleware(Context, crash_response=crash_response)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return app
@@ -113,23 +114,23 @@ async def _process(name: str, settings: Settings, serves_users: bool) -> AsyncIt
         await database.close()
 
 
-def provided(kind: type[Services]) -> Callable[[Request], Awaitable[Services]]:
-    """The dependency that hands a route its function's services: `Annotated[Mine, Depends(provided(Mine))]`."""
+def services_of(kind: type[Services]) -> Callable[[Request], Awaitable[Services]]:
+    """The dependency that passes its function's services to a route: `Annotated[Kind, Depends(services_of(Kind))]`."""
 
-    async def services_of(request: Request) -> Services:
+    async def read_services(request: Request) -> Services:
         services: Services = request.app.services
         return services
 
-    return services_of
+    return read_services
 
 
-async def _running(request: Request) -> Process:
+async def _current_process(request: Request) -> Process:
     process: Process = request.app.process
     return process
 
 
 #: The process that answers the request.
-Running = Annotated[Process, Depends(_running)]
+CurrentProcess = Annotated[Process, Depends(_current_process)]
 
 
 async def _principal(request: Request) -> Principal:
@@ -143,21 +144,21 @@ async def _principal(request: Request) -> Principal:
     )
 
 
-#: The user who sends the request, proved twice: by their token and by the gateway's assertion.
+#: The user who sends the request, verified by their token and by the gateway's assertion.
 User = Annotated[Principal, Depends(_principal)]
 
 
 async def _build_routes(app: FastAPI) -> None:
-    # FastAPI builds its routes when the first request has them looked at one by one.
+    # FastAPI builds each route when a request is first compared with it.
     nowhere = {"type": "http", "method": "GET", "path": "/-", "headers": []}
     for route in app.router.routes:
         route.matches(nowhere)
 
 
 @asynccontextmanager
-async def _loading(works: Sequence[Callable[[], Awaitable[object]]]) -> AsyncIterator[None]:
-    """Load, once the server listens, what being ready does not wait for."""
-    task = asyncio.ensure_future(_load(works))
+async def _loading(steps: Sequence[Callable[[], Awaitable[object]]]) -> AsyncIterator[None]:
+    """Run the steps of the start for which readiness does not wait."""
+    task = asyncio.ensure_future(_load(steps))
     try:
         yield
     finally:
@@ -165,13 +166,13 @@ async def _loading(works: Sequence[Callable[[], Awaitable[object]]]) -> AsyncIte
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _load(works: Sequence[Callable[[], Awaitable[object]]]) -> None:
-    # Being ready must not wait for imports, nor share the interpreter with them.
+async def _load(steps: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    # Imports would delay the readiness of the process, even in a thread.
     await asyncio.sleep(_WARM_SECONDS)
     with loading():
-        for work in works:
+        for step in steps:
             try:
-                await work()
+                await step()
             except Exception as error:
                 # The request that needs it tries again, and reports what is wrong.
                 logger.warning("function.not_warm", extra={"error": type(error).__name__})
@@ -187,7 +188,7 @@ async def health() -> JSONResponse:
 
 
 @_health.get("/readiness")
-async def readiness(process: Running) -> JSONResponse:
+async def readiness(process: CurrentProcess) -> JSONResponse:
     """Postgres answers, and the process is not stopping."""
     has_database = await process.database.is_ready()
     is_ready = has_database and not process.grace.has_started

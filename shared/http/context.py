@@ -19,13 +19,13 @@ _QUIET = frozenset(("/health", "/readiness"))
 class Context:
     """Gives a request its id, binds ids to its log lines, and refuses a body over the limit while it is read.
 
-    A crash before the response starts is answered with `crashed`. (A handler for Exception would have the server close
-    the connection, which the gateway keeps for its next request.)
+    A crash before the response starts is answered with `crash_response`. (With a handler of Exception, the server would
+    close the connection, which the gateway keeps for its next request.)
     """
 
-    def __init__(self, app: ASGIApp, crashed: Callable[[Scope], ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, crash_response: Callable[[Scope], ASGIApp]) -> None:
         self._app = app
-        self._crashed = crashed
+        self._crash_response = crash_response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,27 +35,29 @@ class Context:
         scope["request_id"] = request_id = _request_id(headers)
         status, started = 0, perf_counter()
 
-        async def sent(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        with _traced(scope, headers) as span, bound(request_id=request_id):
+        with _request_span(scope, headers) as span, bound(request_id=request_id):
             try:
                 await self._app(
-                    scope, _limited(receive, scope["app"].process.settings.max_body_bytes), sent
+                    scope,
+                    _limit_body(receive, scope["app"].process.settings.max_body_bytes),
+                    send_and_note_status,
                 )
             except Exception:
                 logger.exception("request.crashed")
                 if status:
                     # Half a response must not look complete.
                     raise
-                await self._crashed(scope)(scope, receive, sent)
+                await self._crash_response(scope)(scope, receive, send_and_note_status)
             finally:
                 if scope["path"] not in _QUIET:
                     _log(scope, status, perf_counter() - started)
-                span.answered(scope["method"], _route(scope), status)
+                span.record_response(scope["method"], _route(scope), status)
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
@@ -64,11 +66,11 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    return given if _REQUEST_ID.match(given) else str(uuid4())
+    header = headers.get(b"x-request-id", b"").decode("latin-1")
+    return header if _REQUEST_ID.match(header) else str(uuid4())
 
 
-def _traced(scope: Scope, headers: dict[bytes, bytes]) -> AbstractContextManager[Span]:
+def _request_span(scope: Scope, headers: dict[bytes, bytes]) -> AbstractContextManager[Span]:
     is_quiet = scope["path"] in _QUIET
     return nullcontext(Span()) if is_quiet else serving(scope["method"], headers)
 
@@ -77,16 +79,16 @@ def _route(scope: Scope) -> str | None:
     return getattr(scope.get("route"), "path", None)
 
 
-def _limited(receive: Receive, most: int) -> Receive:
-    left = most
+def _limit_body(receive: Receive, max_bytes: int) -> Receive:
+    bytes_left = max_bytes
 
-    async def limited() -> Message:
-        nonlocal left
+    async def receive_within_limit() -> Message:
+        nonlocal bytes_left
         message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
+        bytes_left -= len(message.get("body", b""))
+        if bytes_left < 0:
             # Not a Problem: while FastAPI reads a body, it turns exceptions it does not know into a 400.
             raise HTTPException(413, BodyTooLarge().detail)
         return message
 
-    return limited
+    return receive_within_limit

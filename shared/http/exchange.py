@@ -28,8 +28,8 @@ async def read_body(request: Request, kind: type[Body]) -> tuple[Body, Json]:
         body = _loads(await request.body())
         return kind.model_validate(body), body
     except ValidationError as error:
-        found = [{**e, "loc": ("body", *e["loc"])} for e in error.errors(include_input=False)]
-        raise RequestValidationError(found) from None
+        errors = [{**e, "loc": ("body", *e["loc"])} for e in error.errors(include_input=False)]
+        raise RequestValidationError(errors) from None
     except (ValueError, TypeError, RecursionError):
         raise InvalidRequest(
             "The request's body is not JSON that this function can store."

@@ -66,8 +66,8 @@ async def _on_problem(request: Request, error: Problem) -> Response:
 async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
     # The place and the reason, but never the value, which may be private.
     errors = [
-        {"at": ".".join(map(str, found["loc"][1:])), "error": found["msg"]}
-        for found in error.errors()
+        {"at": ".".join(map(str, fault["loc"][1:])), "error": fault["msg"]}
+        for fault in error.errors()
     ]
     return problem(request, InvalidRequest.code, InvalidRequest().detail, errors=errors[:20])
 
@@ -80,7 +80,7 @@ async def _on_http(request: Request, error: HTTPException) -> Response:
     return response
 
 
-def crashed(scope: Scope) -> JSONResponse:
+def crash_response(scope: Scope) -> JSONResponse:
     """The response to a request that hit a bug."""
     return problem(Request(scope), "internal_error", "Something went wrong on our side.")
 

@@ -16,7 +16,7 @@ async def _nothing() -> None:
 
 @dataclass(slots=True)
 class Process:
-    """Made by the app's lifespan; routes and services are handed what they need of it."""
+    """The parts of one process. The app's lifespan makes it, and passes its parts to routes and services."""
 
     name: str
     settings: Settings

@@ -18,7 +18,7 @@ _META = "io.modelcontextprotocol/"
 #: A longer response is not read: it would be cut for the model anyway.
 _MAX_BYTES = 4 * 1024 * 1024
 _PAGES = 20
-#: How older servers refuse a request without a session: by these JSON-RPC codes, or these statuses without a code.
+#: How older servers reject a request without a session: with these JSON-RPC codes, or these statuses without a code.
 _NOT_MODERN = frozenset((-32022, -32600, -32601, -32602, -32000))
 _EMPTY_REFUSALS = frozenset((400, 404, 405, 406))
 
@@ -27,7 +27,7 @@ class ServerFailed(Exception):
     """A server did not respond, or not as MCP says. The message is safe for logs and for models."""
 
 
-class _Refused(Exception):
+class _Refusal(Exception):
     """The server answered with a JSON-RPC error, or with no JSON-RPC at all."""
 
     def __init__(self, status: int, code: int | None, message: str) -> None:
@@ -76,43 +76,43 @@ class Client:
         try:
             if not self._is_legacy:
                 try:
-                    result = await self._modern(method, params, headers)
+                    result = await self._request_modern(method, params, headers)
                     self._is_modern = True
                     return result
-                except _Refused as refused:
-                    # A request that is refused so was not executed: it can be repeated in the older way.
-                    if self._is_modern or not _may_be_older(refused):
+                except _Refusal as refusal:
+                    # This rejection means that the request was not executed, so it can be sent in the older protocol.
+                    if self._is_modern or not _may_be_older(refusal):
                         raise
                     self._is_legacy = True
-            return await self._older(method, params, headers)
-        except _Refused as refused:
-            raise ServerFailed(str(refused)) from None
+            return await self._request_legacy(method, params, headers)
+        except _Refusal as refusal:
+            raise ServerFailed(str(refusal)) from None
 
-    async def _modern(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
-        # Users can only be shown forms here.
+    async def _request_modern(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
+        # Of a server's questions, only forms are supported.
         meta = {
             f"{_META}protocolVersion": MODERN,
             f"{_META}clientCapabilities": {"elicitation": {"form": {}}},
             f"{_META}clientInfo": {"name": "agent-functions", "version": "1"},
             **(params.get("_meta") or {}),
         }
-        mine = {"mcp-protocol-version": MODERN, "mcp-method": method}
+        mcp_headers = {"mcp-protocol-version": MODERN, "mcp-method": method}
         if name := params.get("name"):
-            mine["mcp-name"] = name if name.isascii() else _encoded(name)
-        result, _ = await self._post(method, {**params, "_meta": meta}, {**headers, **mine})
+            mcp_headers["mcp-name"] = name if name.isascii() else _encode(name)
+        result, _ = await self._post(method, {**params, "_meta": meta}, {**headers, **mcp_headers})
         return result
 
-    async def _older(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
+    async def _request_legacy(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
         if self._session_id is None:
             await self._initialize(headers)
         try:
-            result, _ = await self._post(method, params, {**headers, **self._mine()})
-        except _Refused as refused:
-            if refused.status != 404 or not self._session_id:
+            result, _ = await self._post(method, params, {**headers, **self._session_headers()})
+        except _Refusal as refusal:
+            if refusal.status != 404 or not self._session_id:
                 raise
             # The session has expired.
             await self._initialize(headers)
-            result, _ = await self._post(method, params, {**headers, **self._mine()})
+            result, _ = await self._post(method, params, {**headers, **self._session_headers()})
         return result
 
     async def _initialize(self, headers: Mapping[str, str]) -> None:
@@ -121,13 +121,13 @@ class Client:
             "capabilities": {},
             "clientInfo": {"name": "agent-functions", "version": "1"},
         }
-        _, answered = await self._post("initialize", params, headers)
-        self._session_id = answered.get("mcp-session-id", "")
-        note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        async with self._send(note, {**headers, **self._mine()}):
+        _, response_headers = await self._post("initialize", params, headers)
+        self._session_id = response_headers.get("mcp-session-id", "")
+        notification = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        async with self._send(notification, {**headers, **self._session_headers()}):
             pass
 
-    def _mine(self) -> dict[str, str]:
+    def _session_headers(self) -> dict[str, str]:
         session = {"mcp-session-id": self._session_id} if self._session_id else {}
         return {"mcp-protocol-version": LEGACY, **session}
 
@@ -142,35 +142,35 @@ class Client:
                 # A proxy may have forwarded the request before it answered, so treat it as a broken connection.
                 response.raise_for_status()
             if answer is None:
-                raise _Refused(response.status, None, f"The server answered {response.status}.")
+                raise _Refusal(response.status, None, f"The server answered {response.status}.")
             if error := answer.get("error"):
                 code = error.get("code") if isinstance(error, dict) else None
-                raise _Refused(response.status, code, f"The server answered the error {code}.")
+                raise _Refusal(response.status, code, f"The server answered the error {code}.")
             result = answer.get("result")
             if not isinstance(result, dict):
                 raise ServerFailed("The server's answer is not one of MCP.")
             return result, response.headers
 
     def _send(self, body: Json, headers: Mapping[str, str]) -> Any:
-        kinds = {
+        media_types = {
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
         }
         return self._http().post(
             self._url,
             data=orjson.dumps(body),
-            headers={**headers, **kinds},
+            headers={**headers, **media_types},
             allow_redirects=False,
         )
 
 
-def _may_be_older(refused: _Refused) -> bool:
-    if refused.code is None:
-        return refused.status in _EMPTY_REFUSALS
-    return refused.code in _NOT_MODERN
+def _may_be_older(refusal: _Refusal) -> bool:
+    if refusal.code is None:
+        return refusal.status in _EMPTY_REFUSALS
+    return refusal.code in _NOT_MODERN
 
 
-def _encoded(name: str) -> str:
+def _encode(name: str) -> str:
     return f"=?base64?{b64encode(name.encode()).decode()}?="
 
 

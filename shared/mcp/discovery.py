@@ -1,4 +1,4 @@
-"""Lists the tools of each server. Lists are kept in memory and in Postgres, and refreshed while the model thinks.
+"""Lists the tools of each server. The lists are stored in memory and in Postgres, and refreshed while the model thinks.
 
 A new process starts with the stored lists, so its first run does not wait for other functions to start. Refreshing a
 list is what starts them, in time for a call.
@@ -21,21 +21,21 @@ from shared.database import Database
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server, servers_of
 from shared.mcp.slots import Slots
-from shared.mcp.toolbox import Headers, McpToolbox
+from shared.mcp.toolbox import MakeHeaders, McpToolbox
 
-#: The age at which a list is refreshed, and how long a failed server is left alone.
+#: The age at which a list is refreshed, and how long no list is requested from a server that failed.
 _FRESH_SECONDS = 30.0
 _FAILED_SECONDS = 5.0
 
 
-class Mint(Protocol):
-    """Signs on whose behalf a request to one of our functions acts."""
+class TokenMinter(Protocol):
+    """Makes the signed tokens of requests to our functions, which name the user for whom a request acts."""
 
     def mint(self, function: str, claims: Mapping[str, object], run_id: str | None) -> str: ...
 
 
 @dataclass(slots=True)
-class _Listed:
+class _ToolList:
     tools: Sequence[Json]
     listed_at: float
     seconds: float
@@ -52,13 +52,15 @@ class McpTools:
         InvalidSettings: a server's settings cannot be used.
     """
 
-    def __init__(self, settings: ToolSettings, database: Database, mint: Mint | None) -> None:
+    def __init__(
+        self, settings: ToolSettings, database: Database, minter: TokenMinter | None
+    ) -> None:
         self._settings = settings
         self._database = database
-        self._mint = mint
+        self._minter = minter
         self._servers = servers_of(settings)
         self._clients = {server.name: Client(server.url, self._http) for server in self._servers}
-        self._lists: dict[tuple[str, str], _Listed] = {}
+        self._lists: dict[tuple[str, str], _ToolList] = {}
         self._refreshing: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._slots = Slots(database, settings)
         self._load_stored = Once(self._read_stored)
@@ -76,34 +78,34 @@ class McpTools:
         names = {server.url: server.name for server in self._servers}
         for row in await self._database.rows("read_tool_lists", [*names]):
             key = (names[row["server"]], row["role"])
-            self._lists.setdefault(key, _Listed(orjson.loads(row["tools"]), 0.0, 0.0))
+            self._lists.setdefault(key, _ToolList(orjson.loads(row["tools"]), 0.0, 0.0))
 
     async def open(self, claims: Json, run_id: str, request_id: str | None) -> McpToolbox:
         """The tools of a run that acts with these claims, without those of servers that do not respond."""
         await self.warm()
 
-        def headers(server: Server) -> Mapping[str, str]:
+        def make_headers(server: Server) -> Mapping[str, str]:
             return self._headers(server, claims, run_id, request_id)
 
         role = role_of(claims) or ""
         lists = await asyncio.gather(
-            *(self._list(server, role, headers) for server in self._servers)
+            *(self._list(server, role, make_headers) for server in self._servers)
         )
-        listed = [
+        tool_lists = [
             (server, self._clients[server.name], tools)
             for server, tools in zip(self._servers, lists, strict=True)
         ]
         slot = partial(self._slots.hold, str(UUID(claims["sub"])), run_id)
-        return McpToolbox(listed, headers, slot, self._settings)
+        return McpToolbox(tool_lists, make_headers, slot, self._settings)
 
-    async def _list(self, server: Server, role: str, headers: Headers) -> Sequence[Json]:
+    async def _list(self, server: Server, role: str, make_headers: MakeHeaders) -> Sequence[Json]:
         key = (server.name, role if server.is_ours else "")
-        known = self._lists.get(key)
-        if known is None or not known.is_fresh:
+        tool_list = self._lists.get(key)
+        if tool_list is None or not tool_list.is_fresh:
             refreshing = self._refreshing.get(key) or self._refresh_soon(
-                key, self._refresh(server, key, headers)
+                key, self._refresh(server, key, make_headers)
             )
-            if known is None:
+            if tool_list is None:
                 # If one waiting run is cancelled, the others still need the list.
                 await asyncio.shield(refreshing)
         return self._lists[key].tools
@@ -115,32 +117,34 @@ class McpTools:
         refreshing.add_done_callback(lambda _: self._refreshing.pop(key, None))
         return refreshing
 
-    async def _refresh(self, server: Server, key: tuple[str, str], headers: Headers) -> None:
+    async def _refresh(
+        self, server: Server, key: tuple[str, str], make_headers: MakeHeaders
+    ) -> None:
         import aiohttp
 
-        known = self._lists.get(key)
+        previous = self._lists.get(key)
         try:
             async with asyncio.timeout(self._settings.tool_list_seconds):
-                tools = await self._clients[server.name].list_tools(headers(server))
+                tools = await self._clients[server.name].list_tools(make_headers(server))
         except (ServerFailed, aiohttp.ClientError, OSError) as error:
             name = type(error).__name__
             logger.warning("tools.not_listed", extra={"server": server.name, "error": name})
-            before = known.tools if known else ()
-            self._lists[key] = _Listed(before, monotonic(), _FAILED_SECONDS)
+            previous_tools = previous.tools if previous else ()
+            self._lists[key] = _ToolList(previous_tools, monotonic(), _FAILED_SECONDS)
             return
-        self._lists[key] = _Listed(tools, monotonic(), _FRESH_SECONDS)
-        if known is None or list(known.tools) != tools:
+        self._lists[key] = _ToolList(tools, monotonic(), _FRESH_SECONDS)
+        if previous is None or list(previous.tools) != tools:
             with suppress(Unavailable):
                 await self._database.call("store_tool_list", server.url, key[1], tools)
 
     def _headers(
         self, server: Server, claims: Json, run_id: str, request_id: str | None
     ) -> Mapping[str, str]:
-        named = {**({"x-request-id": request_id} if request_id else {}), **carried()}
-        if server.is_ours and self._mint:
+        trace = {**({"x-request-id": request_id} if request_id else {}), **carried()}
+        if server.is_ours and self._minter:
             return {
-                "authorization": f"Bearer {self._mint.mint(server.name, claims, run_id)}",
-                **named,
+                "authorization": f"Bearer {self._minter.mint(server.name, claims, run_id)}",
+                **trace,
             }
         return {**server.headers}
 

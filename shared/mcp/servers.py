@@ -53,15 +53,15 @@ def servers_of(settings: ToolSettings) -> list[Server]:
         InvalidSettings: MCP_SERVERS is not as docs/configuration.md describes it.
     """
     try:
-        named = orjson.loads(settings.mcp_servers or "{}")
+        configured = orjson.loads(settings.mcp_servers or "{}")
     except orjson.JSONDecodeError:
         raise InvalidSettings("MCP_SERVERS is not JSON.") from None
-    if not isinstance(named, dict):
+    if not isinstance(configured, dict):
         raise InvalidSettings("MCP_SERVERS must be an object: a name and its server.")
-    policy = named.pop(OURS, {})
+    policy = configured.pop(OURS, {})
     _check_members(OURS, policy, _OUR_MEMBERS)
     ours = _server(OURS, {**policy, "url": settings.tools_url}, {}) if settings.tools_url else None
-    others = [_server(name, value, settings.mcp_secrets) for name, value in named.items()]
+    others = [_server(name, value, settings.mcp_secrets) for name, value in configured.items()]
     return [ours, *others] if ours else others
 
 

@@ -26,25 +26,25 @@ class Slots:
         self._database = database
         self._at_once = max(1, settings.tool_calls_at_once)
         self._seconds = settings.tool_seconds + _MARGIN_SECONDS
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(self, user: str, run_id: str, call_id: str) -> AsyncIterator[None]:
         """Wait for a slot and hold it until the block ends. If Postgres is away, only this process's calls count."""
-        turn = self._turns.get(user)
-        if turn is None:
-            turn = self._turns[user] = asyncio.Semaphore(self._at_once)
+        semaphore = self._semaphores.get(user)
+        if semaphore is None:
+            semaphore = self._semaphores[user] = asyncio.Semaphore(self._at_once)
         # Chosen here, so that a slot can be freed even if the answer that granted it was lost.
         token = uuid4()
-        async with turn:
+        async with semaphore:
             try:
-                await self._take(run_id, call_id, token)
+                await self._take_slot(run_id, call_id, token)
                 yield
             finally:
                 with suppress(Unavailable):
                     await self._database.call("free_call_slot", run_id, token)
 
-    async def _take(self, run_id: str, call_id: str, token: UUID) -> None:
+    async def _take_slot(self, run_id: str, call_id: str, token: UUID) -> None:
         wait = _FIRST_WAIT_SECONDS
         with suppress(Unavailable):
             while not await self._database.call(

@@ -13,17 +13,17 @@ from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger, 
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server
 
-#: What models' APIs refuse in a tool's name.
-_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+#: A character that models' APIs reject in a tool's name.
+_INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_LENGTH = 64
 _ATTEMPTS = 3
-_AGAIN_SECONDS = 0.3
-_LOST = "The tool's server broke off; the call may or may not have had its effect. It was not made again."
-_SLOW = "The tool did not answer in time; the call may or may not have had its effect."
-#: The headers of a request to this server on behalf of the run's user.
-Headers = Callable[[Server], Mapping[str, str]]
-#: Held during a call: it limits a user's concurrent calls.
-Slot = Callable[[str], AbstractAsyncContextManager[None]]
+_RETRY_SECONDS = 0.3
+_CONNECTION_LOST = "The tool's server broke off; the call may or may not have had its effect. It was not made again."
+_TIMED_OUT = "The tool did not answer in time; the call may or may not have had its effect."
+#: Makes the headers of a request to this server on behalf of the run's user.
+MakeHeaders = Callable[[Server], Mapping[str, str]]
+#: Holds a slot for the call with this id, which limits a user's concurrent calls.
+HoldSlot = Callable[[str], AbstractAsyncContextManager[None]]
 
 
 class McpToolbox:
@@ -31,33 +31,35 @@ class McpToolbox:
 
     def __init__(
         self,
-        listed: Sequence[tuple[Server, Client, Sequence[Json]]],
-        headers: Headers,
-        slot: Slot,
+        tool_lists: Sequence[tuple[Server, Client, Sequence[Json]]],
+        make_headers: MakeHeaders,
+        hold_slot: HoldSlot,
         settings: ToolSettings,
     ) -> None:
         self.tools: dict[str, Tool] = {}
         self._routes: dict[str, tuple[Server, Client, str]] = {}
-        self._headers = headers
-        self._slot = slot
+        self._make_headers = make_headers
+        self._hold_slot = hold_slot
         self._seconds = settings.tool_seconds
         self._characters = settings.tool_result_characters
-        for server, client, tools in listed:
+        for server, client, tools in tool_lists:
             for tool in tools:
                 self._add(server, client, tool)
 
-    def _add(self, server: Server, client: Client, found: Json) -> None:
-        remote = found.get("name")
-        if not isinstance(remote, str) or not (server.tools is None or remote in server.tools):
+    def _add(self, server: Server, client: Client, definition: Json) -> None:
+        server_tool = definition.get("name")
+        if not isinstance(server_tool, str) or not (
+            server.tools is None or server_tool in server.tools
+        ):
             return
-        short = _NOT_IN_NAMES.sub("_", remote)[:_NAME_LENGTH]
-        names = (short, f"{server.name}_{short}"[:_NAME_LENGTH])
-        name = next((name for name in names if name not in self.tools), None)
+        valid_name = _INVALID_CHARACTER.sub("_", server_tool)[:_NAME_LENGTH]
+        candidates = (valid_name, f"{server.name}_{valid_name}"[:_NAME_LENGTH])
+        name = next((name for name in candidates if name not in self.tools), None)
         if name is None:
-            logger.warning("tool.left_out", extra={"server": server.name, "tool": remote[:80]})
+            logger.warning("tool.left_out", extra={"server": server.name, "tool": server_tool[:80]})
             return
-        self.tools[name] = _tool(server, name, remote, found)
-        self._routes[name] = (server, client, remote)
+        self.tools[name] = _tool(server, name, server_tool, definition)
+        self._routes[name] = (server, client, server_tool)
 
     async def call(
         self, name: str, arguments: Json, call_id: str, answer: Json | None = None
@@ -71,33 +73,33 @@ class McpToolbox:
     async def _call(
         self, name: str, arguments: Json, call_id: str, answer: Json | None
     ) -> Result | Question:
-        server, client, remote = self._routes[name]
-        params: Json = {"name": remote, "arguments": arguments, "_meta": {CALL_ID: call_id}}
+        server, client, server_tool = self._routes[name]
+        params: Json = {"name": server_tool, "arguments": arguments, "_meta": {CALL_ID: call_id}}
         if answer:
             params.update(_response(answer))
         is_repeatable = self.tools[name].is_repeatable
         try:
-            async with self._slot(call_id), asyncio.timeout(self._seconds):
-                result = await self._call_server(server, client, params, again=is_repeatable)
+            async with self._hold_slot(call_id), asyncio.timeout(self._seconds):
+                result = await self._call_server(server, client, params, may_repeat=is_repeatable)
         except TimeoutError:
-            return Result(_SLOW, "error" if is_repeatable else "unknown")
-        except ServerFailed as failed:
-            return Result(str(failed), "error")
+            return Result(_TIMED_OUT, "error" if is_repeatable else "unknown")
+        except ServerFailed as error:
+            return Result(str(error), "error")
         if result is None:
-            return Result(_LOST, "error" if is_repeatable else "unknown")
+            return Result(_CONNECTION_LOST, "error" if is_repeatable else "unknown")
         if result.get("resultType") == "input_required":
             return _question(result)
         return _result(result, self._characters, is_ours=server.is_ours)
 
     async def _call_server(
-        self, server: Server, client: Client, params: Json, *, again: bool
+        self, server: Server, client: Client, params: Json, *, may_repeat: bool
     ) -> Json | None:
         """The result; None if the connection broke and the call's outcome is unknown."""
         import aiohttp
 
         for attempt in range(1, _ATTEMPTS + 1):
             # Minted for each attempt: a token may expire before a retry.
-            headers = self._headers(server)
+            headers = self._make_headers(server)
             try:
                 return await client.call_tool(params, headers)
             except aiohttp.ClientConnectorError:
@@ -105,45 +107,45 @@ class McpToolbox:
                 if attempt == _ATTEMPTS:
                     raise ServerFailed("The tool's server cannot be reached.") from None
             except (aiohttp.ClientError, OSError):
-                if not again or attempt == _ATTEMPTS:
+                if not may_repeat or attempt == _ATTEMPTS:
                     return None
-            await asyncio.sleep(_AGAIN_SECONDS * attempt)
+            await asyncio.sleep(_RETRY_SECONDS * attempt)
         return None
 
 
-def _tool(server: Server, name: str, remote: str, found: Json) -> Tool:
-    description, schema = found.get("description"), found.get("inputSchema")
+def _tool(server: Server, name: str, server_tool: str, definition: Json) -> Tool:
+    description, schema = definition.get("description"), definition.get("inputSchema")
     return Tool(
         name=name,
         description=description if isinstance(description, str) else "",
         parameters=schema if isinstance(schema, dict) else {"type": "object", "properties": {}},
-        is_repeatable=_is_repeatable(server, remote, found),
-        approval=_approval(server, remote, found),
+        is_repeatable=_is_repeatable(server, server_tool, definition),
+        approval=_approval(server, server_tool, definition),
     )
 
 
-def _is_repeatable(server: Server, remote: str, found: Json) -> bool:
+def _is_repeatable(server: Server, server_tool: str, definition: Json) -> bool:
     if not server.is_ours:
-        return remote in server.repeatable
-    hints = found.get("annotations") or {}
+        return server_tool in server.repeatable
+    hints = definition.get("annotations") or {}
     return bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
 
 
-def _approval(server: Server, remote: str, found: Json) -> Approval:
+def _approval(server: Server, server_tool: str, definition: Json) -> Approval:
     if not server.is_ours:
-        return server.approval_of(remote)
-    if policy := server.policy_of(remote):
+        return server.approval_of(server_tool)
+    if policy := server.policy_of(server_tool):
         return policy
-    hints, meta = found.get("annotations") or {}, found.get("_meta") or {}
-    if (own := meta.get(APPROVAL)) in ("never", "ask", "edit"):
-        return own  # type: ignore[no-any-return]  # one of the three
+    hints, meta = definition.get("annotations") or {}, definition.get("_meta") or {}
+    if (approval := meta.get(APPROVAL)) in ("never", "ask", "edit"):
+        return approval  # type: ignore[no-any-return]  # one of the three
     # The defaults of MCP.
     is_safe = hints.get("readOnlyHint") or hints.get("destructiveHint") is False
     return "never" if is_safe else "ask"
 
 
 def _question(result: Json) -> Result | Question:
-    """A server's questions to the user (MCP 2026-07-28, multi round-trip requests); only forms can be shown."""
+    """A server's questions to its user (MCP 2026-07-28, multi round-trip requests). Only forms are supported."""
     forms = {
         key: request.get("params") or {}
         for key, request in (result.get("inputRequests") or {}).items()
@@ -158,8 +160,8 @@ def _question(result: Json) -> Result | Question:
     state = {"keys": [*forms], "request_state": result.get("requestState")}
     if len(schemas) == 1:
         return Question(message, next(iter(schemas.values())), state)
-    every = {"type": "object", "properties": schemas, "required": [*schemas]}
-    return Question(message, every, state)
+    schema = {"type": "object", "properties": schemas, "required": [*schemas]}
+    return Question(message, schema, state)
 
 
 def _response(answer: Json) -> Json:
@@ -168,8 +170,11 @@ def _response(answer: Json) -> Json:
     responses = {
         key: {"action": "accept", "content": contents.get(key) or {}} for key in state["keys"]
     }
-    kept = state["request_state"]
-    return {"inputResponses": responses, **({"requestState": kept} if kept is not None else {})}
+    request_state = state["request_state"]
+    return {
+        "inputResponses": responses,
+        **({"requestState": request_state} if request_state is not None else {}),
+    }
 
 
 def _result(result: Json, characters: int, *, is_ours: bool) -> Result:

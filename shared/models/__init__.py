@@ -1,4 +1,4 @@
-"""Requests to a model and the events it streams, in no API's words; and OpenAI's two APIs behind that interface."""
+"""Requests to a model and the events it streams, in no API's own terms; and adapters of OpenAI's two APIs."""
 
 from shared.models.events import (
     FinishReason,

@@ -1,4 +1,4 @@
-"""What a model's stream gives: the closed set of its events, in no API's words."""
+"""The events of a model's stream, a closed set, in no API's own terms."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

@@ -1,5 +1,7 @@
-"""A thread as a model may read it, whichever API takes it there: each call with one result, and no longer than the
-model's context; and what of an item's content a model can be shown.
+"""Prepares a thread for a model, in the same way for every API.
+
+Every call gets exactly one result, old exchanges are cut to fit the model's context, and content that a model cannot
+read is replaced by a text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,9 +10,9 @@ from typing import Any, NamedTuple
 
 from shared.core import Item, Json
 
-#: English prose and JSON run at about four characters a token; what matters is to err on one side, cheaply.
+#: A cheap estimate: English prose and JSON have about four characters per token, and it may cut too much.
 _CHARACTERS_PER_TOKEN = 4
-#: Of a message, and of a part of its content.
+#: The estimated size of a message, and of a part of its content, without its text; in characters.
 _MESSAGE_OVERHEAD, _PART_OVERHEAD = 16, 30
 _NO_RESULT = "No result: this call was not answered, and its outcome is unknown."
 
@@ -22,7 +24,7 @@ class Image(NamedTuple):
 
 
 def visible_parts(content: Any) -> list[str | Image]:
-    """The parts of a content: texts and images. What a model cannot be shown becomes a text that names its type."""
+    """The parts of a content as texts and images. Any other part becomes a text that names its type."""
     return [content] if isinstance(content, str) else [_part(part) for part in content or ()]
 
 
@@ -40,43 +42,43 @@ def context_text(context: Sequence[Json]) -> str:
 def fit_history(
     items: Iterable[Item], instructions: str, context: Sequence[Json], tokens: int
 ) -> list[Item]:
-    """The items of one request, cut to about `tokens` by whole exchanges, oldest first; the newest always stays.
+    """The items of one request: the newest exchanges that fit into about `tokens`, and always the last one.
 
-    An exchange is a user's message and everything up to the next one. A call without a result gets one that says so,
-    and results without a call are left out, because APIs refuse both. Reasoning is left out: what its provider needs
-    of it is stored with the message or call that followed it (`ProviderData`).
+    An exchange is a user's message and everything up to the next one. A call without a result gets a result that says
+    so, and a result without a call is omitted, because APIs reject both. Reasoning is omitted: the part that its
+    provider needs is stored with the message or call that comes next (`ProviderData`).
     """
     room = tokens * _CHARACTERS_PER_TOKEN - len(instructions) - _MESSAGE_OVERHEAD
     if context:
         room -= len(context_text(context)) + _MESSAGE_OVERHEAD
-    kept: list[list[Item]] = []
+    newest: list[list[Item]] = []
     for exchange in reversed(_exchanges(_with_results(items))):
         room -= _size(exchange)
-        if kept and room < 0:
+        if newest and room < 0:
             break
-        kept.append(exchange)
-    return [item for exchange in reversed(kept) for item in exchange]
+        newest.append(exchange)
+    return [item for exchange in reversed(newest) for item in exchange]
 
 
-def opens_message(call: Item, before: Item | None) -> bool:
-    """Whether a call begins an assistant message of its own: what stands before it is of another message."""
-    match before:
+def opens_message(call: Item, previous: Item | None) -> bool:
+    """Whether a call starts a new assistant message, because the previous item is not part of its message."""
+    match previous:
         case Item(kind="message"):
-            return bool(before.data["role"] == "user" or before.key != call.data["message_id"])
+            return bool(previous.data["role"] == "user" or previous.key != call.data["message_id"])
         case Item(kind="tool_call"):
-            return bool(before.data["message_id"] != call.data["message_id"])
+            return bool(previous.data["message_id"] != call.data["message_id"])
     return True
 
 
 def _with_results(items: Iterable[Item]) -> Iterator[Item]:
-    """Items where the calls of a message come together, followed by one result each."""
+    """The items, with the calls of a message together, followed by one result for each call."""
     open_calls: dict[str, None] = {}
-    before: Item | None = None
+    previous: Item | None = None
     for item in items:
-        continues = item.kind == "tool_call" and not opens_message(item, before)
+        continues = item.kind == "tool_call" and not opens_message(item, previous)
         if item.kind != "tool_result" and not continues:
             for call_id in open_calls:
-                yield (before := _missing_result(call_id))
+                yield (previous := _missing_result(call_id))
             open_calls.clear()
         if item.kind == "reasoning":
             continue
@@ -86,7 +88,7 @@ def _with_results(items: Iterable[Item]) -> Iterator[Item]:
             if item.data["call_id"] not in open_calls:
                 continue
             del open_calls[item.data["call_id"]]
-        yield (before := item)
+        yield (previous := item)
     yield from map(_missing_result, open_calls)
 
 
@@ -106,7 +108,7 @@ def _exchanges(items: Iterable[Item]) -> list[list[Item]]:
 def _size(exchange: Sequence[Item]) -> int:
     """About how many characters an exchange takes in a request."""
     size = 0
-    for before, item in pairwise([None, *exchange]):
+    for previous, item in pairwise([None, *exchange]):
         if item is None:
             continue
         # Counted even if the request goes to another provider: an estimate may be too high.
@@ -115,7 +117,7 @@ def _size(exchange: Sequence[Item]) -> int:
             size += _content_size(item.data["content"]) + _MESSAGE_OVERHEAD
             continue
         size += len(item.data["arguments"]) + len(item.data["name"])
-        if opens_message(item, before):
+        if opens_message(item, previous):
             size += _MESSAGE_OVERHEAD
     return size
 

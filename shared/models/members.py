@@ -8,11 +8,13 @@ from shared.models.requests import ModelRequest, NamedTool, ToolSpecification
 
 
 def tool_members(
-    request: ModelRequest, tool: Callable[[ToolSpecification], Json], named: Callable[[str], Json]
+    request: ModelRequest,
+    tool: Callable[[ToolSpecification], Json],
+    named_tool: Callable[[str], Json],
 ) -> Json:
     """The tools and how the model may choose among them; no member without tools, which APIs refuse.
 
-    `tool` and `named` give an API's own form of a tool, and of the choice of one.
+    `tool` converts a tool to the API's form, and `named_tool` the choice of one tool.
     """
     if not request.tools:
         return {}
@@ -21,7 +23,7 @@ def tool_members(
     return {
         "tools": [tool(each) for each in request.tools],
         **present(
-            tool_choice=named(choice.name) if isinstance(choice, NamedTool) else choice,
+            tool_choice=named_tool(choice.name) if isinstance(choice, NamedTool) else choice,
             parallel_tool_calls=settings.parallel_tool_calls,
         ),
     }

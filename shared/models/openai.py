@@ -1,8 +1,8 @@
-"""The exchange with a model's server: the `openai` client's raw door, its time-outs and its errors, for either API.
+"""Sends requests to a model's server with the `openai` SDK, and reads the raw responses. It serves both APIs.
 
-The SDK's typed stream costs 185 ms of CPU per 1,000 text events; its raw response over aiohttp, split and parsed by a
-`StreamReader`, 34 (docs/decisions.md). The SDK and the API's adapter are imported in a thread once the server is up: a
-cold start does not wait for them, and on Knative the first request arrives after they are there.
+The SDK's typed stream costs 185 ms of CPU per 1,000 text events. Its raw response over aiohttp, which a `StreamReader`
+splits and parses, costs 34 (docs/decisions.md). A thread imports the SDK and the API's adapter once the server listens,
+so a cold start does not wait for them. On Knative they are imported before the first request arrives.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from shared.models.stream import StreamReader
 
 #: Compressed frames would wait for each other.
-_UNCOMPRESSED: Final = {"accept-encoding": "identity"}
+_NO_COMPRESSION: Final = {"accept-encoding": "identity"}
 _DRAIN_SECONDS: Final = 0.05
 _CHECK_SECONDS: Final = 0.05
-#: Connections beside those of live runs: of runs that end.
-_SPARE: Final = 50
+#: Connections beyond those of live runs: for runs that are ending.
+_SPARE_CONNECTIONS: Final = 50
 _CONNECT_SECONDS: Final = 10.0
 
 
 class Api(Protocol):
-    """What one of OpenAI's APIs has of its own."""
+    """What differs between OpenAI's APIs: the path, the body and the reader."""
 
     @property
     def path(self) -> str: ...
@@ -48,11 +48,11 @@ class OpenAIModel:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Any = None
-        #: The SDK, imported and its client made off the event loop: certificates are read from files.
+        #: Imports the SDK and makes its client in a thread, because the client reads certificates from files.
         self._load: Once[tuple[Any, Api]] = Once(lambda: asyncio.to_thread(self._import))
-        #: What the SDK lets through when a raw response breaks off: its HTTP library's own error.
+        #: The HTTP library's own error, which the SDK does not convert when a raw response breaks off.
         self._transport_error: type[Exception] = OSError
-        self._response: Any = None
+        self._response_class: Any = None
 
     async def warm(self) -> None:
         """Import the SDK and make its client before the first request needs them."""
@@ -66,8 +66,8 @@ class OpenAIModel:
         """One turn: see `ModelClient`."""
         (sdk, api), settings = await self._load(), self._settings
         model = request.settings.model or settings.openai_model
-        observed = model_call(model, settings.openai_base_url)
-        with observed as call, self._translated(sdk):
+        span = model_call(model, settings.openai_base_url)
+        with span as call, self._translate_errors(sdk):
             async with (
                 asyncio.timeout(settings.model_turn_seconds) as timer,
                 self._post(sdk, api, request, model) as chunks,
@@ -75,25 +75,25 @@ class OpenAIModel:
                 reader, silence = api.reader(), SilenceLimit(timer, settings.model_silence_seconds)
                 with silence:
                     async for chunk in chunks:
-                        silence.heard()
+                        silence.stop_waiting()
                         if events := reader.feed(chunk):
-                            if not call.is_heard:
-                                call.hear()
+                            if not call.has_first_chunk:
+                                call.record_first_chunk()
                             yield events
                         if reader.is_over:
                             break
-                        silence.wait()
-                yield _finished(reader, call)
+                        silence.start_waiting()
+                yield _finish(reader, call)
                 await self._drain(chunks)
 
     @asynccontextmanager
     async def _post(
         self, sdk: Any, api: Api, request: ModelRequest, model: str
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The answer's bytes, as the socket brings them: three layers of the HTTP library's less than its own text.
+        """The bytes of the response as they arrive, without three layers of the HTTP library's text decoding.
 
-        A provider that refuses its own data of earlier turns gets the request without it: after a change of keys, it
-        can no longer decrypt its reasoning, and would refuse every later turn of the thread.
+        If the provider rejects its own data of earlier turns, the request is sent again without that data. After a
+        change of keys, a provider cannot decrypt its old reasoning, and would reject every later turn of the thread.
         """
         try:
             response = await self._send(sdk, api.path, api.body(request, model))
@@ -105,26 +105,27 @@ class OpenAIModel:
                 sdk, api.path, api.body(without_provider_data(request), model)
             )
         try:
-            is_packed = "content-encoding" in response.headers
-            yield response.aiter_bytes() if is_packed else response.stream
+            is_compressed = "content-encoding" in response.headers
+            yield response.aiter_bytes() if is_compressed else response.stream
         finally:
             await response.aclose()
 
     async def _send(self, sdk: Any, path: str, body: Json) -> Any:
-        """POST by the SDK's generic method: its typed one checks each message's type, 4 ms where this takes 0.9."""
+        """POST with the SDK's generic method: 0.9 ms. The typed method takes 4 ms, since it checks each message."""
         return await self._client.post(
             path,
-            cast_to=self._response,
+            cast_to=self._response_class,
             body=body,
-            options={"headers": _UNCOMPRESSED},
+            options={"headers": _NO_COMPRESSION},
             stream=True,
             stream_cls=sdk.AsyncStream[Any],
         )
 
     async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
-        """Read to the end, which has arrived already: a connection with unread bytes is closed, and TLS costs anew.
+        """Read the response to its end, which has usually arrived, so that the connection can be reused.
 
-        The turn is complete by now, so that a connection that breaks here has lost nothing.
+        A connection with unread bytes would be closed, and the next request would need a new TLS handshake. The turn is
+        complete by now, so nothing is lost if the connection breaks here.
         """
         with suppress(TimeoutError, OSError, self._transport_error):
             async with asyncio.timeout(_DRAIN_SECONDS):
@@ -132,8 +133,8 @@ class OpenAIModel:
                     pass
 
     @contextmanager
-    def _translated(self, sdk: Any) -> Iterator[None]:
-        """Raise what the SDK, its HTTP library and the clock raise as ModelFailed, without the provider's own words."""
+    def _translate_errors(self, sdk: Any) -> Iterator[None]:
+        """Convert errors of the SDK, its HTTP library and the clock into ModelFailed, without the provider's text."""
         try:
             yield
         except TimeoutError:
@@ -151,15 +152,15 @@ class OpenAIModel:
         import httpx2
         import openai
 
-        self._transport_error, self._response = httpx2.TransportError, httpx2.Response
-        # As many streams at once as this process takes runs; the SDK's own limit is 1,000.
-        most = self._settings.max_live_runs + _SPARE
-        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=100)
+        self._transport_error, self._response_class = httpx2.TransportError, httpx2.Response
+        # One connection for each run of this process; the SDK's own limit is 1,000.
+        max_connections = self._settings.max_live_runs + _SPARE_CONNECTIONS
+        limits = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=100)
         self._client = openai.AsyncOpenAI(
             api_key=self._settings.openai_api_key or "none",
             base_url=self._settings.openai_base_url or None,
             max_retries=2,
-            # The turn and its silences are timed here: a timer of the HTTP library's would be set with each read.
+            # This module times the turn and its silences: the HTTP library would set a timer for each read.
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             http_client=openai.DefaultAioHttpClient(limits=limits),
         )
@@ -167,7 +168,7 @@ class OpenAIModel:
 
 
 def _api(settings: Settings) -> Api:
-    """The adapter of the API that these settings name; the other one is never imported."""
+    """The adapter of the API that the settings name. The other adapter is not imported."""
     if settings.openai_api == "responses":
         from shared.models.responses import Responses
 
@@ -177,18 +178,18 @@ def _api(settings: Settings) -> Api:
     return ChatCompletions()
 
 
-def _finished(reader: "StreamReader", call: ModelCall) -> list[ModelEvent]:
+def _finish(reader: "StreamReader", call: ModelCall) -> list[ModelEvent]:
     events = reader.finish()
-    if isinstance(ended := events[-1], TurnEnded):
-        call.finish(ended.reason, ended.usage)
+    if isinstance(last := events[-1], TurnEnded):
+        call.finish(last.reason, last.usage)
     return events
 
 
 class SilenceLimit:
-    """Ends a turn in which nothing arrives for too long, or that takes too long in all, with one timer for the turn.
+    """Ends a turn that is silent for too long or takes too long in all. It uses one timer for the whole turn.
 
-    Only the time in which a chunk is awaited counts: cancelling the code that works on a chunk would raise outside of
-    the block that translates the time-out.
+    Only the time spent waiting for a chunk counts. If the code that handles a chunk were cancelled, the error would be
+    raised outside the block that converts time-outs.
     """
 
     def __init__(self, timer: asyncio.Timeout, seconds: float) -> None:
@@ -200,19 +201,19 @@ class SilenceLimit:
         timer.reschedule(None)
 
     def __enter__(self) -> Self:
-        self.wait()
+        self.start_waiting()
         self._check()
         return self
 
-    def wait(self) -> None:
-        """A chunk is awaited from here on."""
+    def start_waiting(self) -> None:
+        """Count silence from now on, while the caller waits for a chunk."""
         self._waits_since = self._loop.time()
 
-    def heard(self) -> None:
-        """A chunk arrived, and is worked on."""
+    def stop_waiting(self) -> None:
+        """Stop counting silence: a chunk has arrived."""
         self._waits_since = None
         if self._timer.when() is not None:
-            # It arrived when the time-out was already scheduled.
+            # The chunk arrived after the time-out was scheduled.
             self._timer.reschedule(None)
             self._next = self._loop.call_later(_CHECK_SECONDS, self._check)
 

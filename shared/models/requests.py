@@ -1,4 +1,4 @@
-"""The request for a model turn, in no API's words, and the interface that streams the response."""
+"""The request for a model turn, in no API's own terms, and the interface that streams the response."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace

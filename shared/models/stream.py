@@ -1,7 +1,7 @@
 """A model's stream as bytes: server-sent events come in, model events go out.
 
-Pure and synchronous. What one read of the socket brought is one batch of events, so that all that waits, wakes and
-writes behind it does so once per read and not once per token.
+Pure and synchronous. The events of one read of the socket are one batch, so the code after it waits, wakes and writes
+once per read and not once per token.
 """
 
 import json
@@ -26,7 +26,7 @@ class StreamReader(ABC):
     def __init__(self) -> None:
         self.is_over = False
         self._rest = b""
-        self._failed: ModelFailed | None = None
+        self._failure: ModelFailed | None = None
 
     @abstractmethod
     def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
@@ -49,10 +49,10 @@ class StreamReader(ABC):
             for line in lines:
                 if line.startswith(b"data:") and not self.is_over:
                     self.read_data(line[5:].strip(), events)
-        except ModelFailed as failed:
-            self._failed, self.is_over = failed, True
+        except ModelFailed as error:
+            self._failure, self.is_over = error, True
         except (AttributeError, TypeError, RecursionError):
-            self._failed, self.is_over = _garbage(), True
+            self._failure, self.is_over = _garbage(), True
         return events
 
     def finish(self) -> list[ModelEvent]:
@@ -62,8 +62,8 @@ class StreamReader(ABC):
             ModelFailed: the provider reported an error, sent garbage, or broke off.
         """
         events = self.feed(b"\n")
-        if self._failed:
-            raise self._failed
+        if self._failure:
+            raise self._failure
         ending = self.ending()
         if ending is None:
             message = "The model broke off in the middle."

@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.tools import mcp
-from functions.tools.app import ToolServices, found_tools, router, tool_services
+from functions.tools.app import ToolServices, find_tools, router, tool_services
 from functions.tools.calls import Calls
 from functions.tools.elicitation import Notify
 from functions.tools.server import Server
@@ -38,7 +38,7 @@ class Everything(Server):
 async def everything(process: Process) -> AsyncIterator[ToolServices]:
     async with tool_services(process) as ours:
         calls = Calls(process.database, process.settings)
-        server = Everything({**found_tools(), **TOOLS}, calls, METHODS, CAPABILITIES)
+        server = Everything({**find_tools(), **TOOLS}, calls, METHODS, CAPABILITIES)
         yield ToolServices(ours.callers, server)
 
 

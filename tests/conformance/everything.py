@@ -1,6 +1,6 @@
 """The tools that the scenarios of MCP's conformance suite expect of a server.
 
-A tool raises the same `Ask` for all protocol versions: the server makes a round, or a question on the stream, of it.
+A tool raises the same `InputRequired` for all protocol versions; the server sends a round, or a question on the stream.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from functions.tools.elicitation import Notify
-from functions.tools.tool import Ask, Context, Tool, ToolError, tool
+from functions.tools.tool import Context, InputRequired, Tool, ToolError, tool
 from shared.core.json import Json
 from tests.conformance.samples import PNG, WAV
 
@@ -131,19 +131,19 @@ async def test_logging_tool(arguments: Nothing, context: Context) -> str:
 async def test_sampling(arguments: Prompted, context: Context) -> str:
     """Have the client ask its model."""
     if "answer" not in context.answers:
-        raise Ask({"answer": sampling(arguments.prompt)})
+        raise InputRequired({"answer": sampling(arguments.prompt)})
     return f"LLM response: {context.answers['answer']}"
 
 
 @tool()
 async def test_missing_capability(arguments: Nothing, context: Context) -> str:
     """Require a capability that the client lacks."""
-    raise Ask({"answer": sampling("?")})
+    raise InputRequired({"answer": sampling("?")})
 
 
 async def _elicited(context: Context, message: str, fields: Json) -> str:
     if "user" not in context.answers:
-        raise Ask({"user": (message, fields)})
+        raise InputRequired({"user": (message, fields)})
     return f"Elicitation completed: action=accept, content={context.answers['user']}"
 
 
@@ -194,7 +194,7 @@ async def test_input_required_result_elicitation(arguments: Nothing, context: Co
     """Ask the user for a name."""
     name = context.answers.get("user_name", {}).get("name")
     if not isinstance(name, str):
-        raise Ask({"user_name": ("What is your name?", NAME)})
+        raise InputRequired({"user_name": ("What is your name?", NAME)})
     return f"Hello, {name}!"
 
 
@@ -202,7 +202,7 @@ async def test_input_required_result_elicitation(arguments: Nothing, context: Co
 async def test_input_required_result_sampling(arguments: Nothing, context: Context) -> str:
     """Ask the client's model."""
     if "capital_question" not in context.answers:
-        raise Ask({"capital_question": sampling("What is the capital of France?")})
+        raise InputRequired({"capital_question": sampling("What is the capital of France?")})
     return str(context.answers["capital_question"])
 
 
@@ -210,13 +210,13 @@ async def test_input_required_result_sampling(arguments: Nothing, context: Conte
 async def test_input_required_result_list_roots(arguments: Nothing, context: Context) -> str:
     """Ask for the client's roots."""
     if "client_roots" not in context.answers:
-        raise Ask({"client_roots": ROOTS})
+        raise InputRequired({"client_roots": ROOTS})
     return str(context.answers["client_roots"])
 
 
 async def _confirmed(context: Context) -> str:
     if context.state != {"requested": "confirm"} or "confirm" not in context.answers:
-        raise Ask({"confirm": ("Please confirm", OK)}, {"requested": "confirm"})
+        raise InputRequired({"confirm": ("Please confirm", OK)}, {"requested": "confirm"})
     return "state-ok"
 
 
@@ -241,7 +241,7 @@ async def test_input_required_result_multiple_inputs(arguments: Nothing, context
         "client_roots": ROOTS,
     }
     if not questions.keys() <= context.answers.keys():
-        raise Ask(questions, {})
+        raise InputRequired(questions, {})
     return "done"
 
 
@@ -251,9 +251,11 @@ async def test_input_required_result_multi_round(arguments: Nothing, context: Co
     state = context.state or {}
     if "step1" in context.answers:
         colour = schema(color={"type": "string"})
-        raise Ask({"step2": ("Step 2: What is your favorite color?", colour)}, {"step": 2})
+        raise InputRequired(
+            {"step2": ("Step 2: What is your favorite color?", colour)}, {"step": 2}
+        )
     if state.get("step") != 2 or "step2" not in context.answers:
-        raise Ask({"step1": ("Step 1: What is your name?", NAME)}, {"step": 1})
+        raise InputRequired({"step1": ("Step 1: What is your name?", NAME)}, {"step": 1})
     return "done"
 
 
@@ -262,7 +264,9 @@ async def test_input_required_result_capabilities(arguments: Nothing, context: C
     """Ask only for what the client supports."""
     questions: dict[str, Any] = {"user": ("Who?", NAME), "model": sampling("Who?")}
     needs = {"user": "elicitation", "model": "sampling"}
-    raise Ask({key: questions[key] for key in questions if needs[key] in context.capabilities})
+    raise InputRequired(
+        {key: questions[key] for key in questions if needs[key] in context.capabilities}
+    )
 
 
 class Contact(BaseModel):

@@ -36,7 +36,7 @@ async def _list_prompts(request: mcp.Request, caller: Caller, notify: Notify) ->
         {"name": name, **_DESCRIBED, "arguments": [{"name": each} for each in arguments]}
         for name, arguments in _PROMPTS.items()
     ]
-    return mcp.cached(request, {"prompts": listed})
+    return mcp.cacheable(request, {"prompts": listed})
 
 
 async def _get_prompt(request: mcp.Request, caller: Caller, notify: Notify) -> Json:
@@ -58,11 +58,13 @@ async def _get_prompt(request: mcp.Request, caller: Caller, notify: Notify) -> J
 
 
 async def _list_resources(request: mcp.Request, caller: Caller, notify: Notify) -> Json:
-    return mcp.cached(request, {"resources": [{**each, **_DESCRIBED} for each in (_TEXT, _BINARY)]})
+    return mcp.cacheable(
+        request, {"resources": [{**each, **_DESCRIBED} for each in (_TEXT, _BINARY)]}
+    )
 
 
 async def _list_templates(request: mcp.Request, caller: Caller, notify: Notify) -> Json:
-    return mcp.cached(request, {"resourceTemplates": [{**_TEMPLATE, **_DESCRIBED}]})
+    return mcp.cacheable(request, {"resourceTemplates": [{**_TEMPLATE, **_DESCRIBED}]})
 
 
 async def _read_resource(request: mcp.Request, caller: Caller, notify: Notify) -> Json:
@@ -76,7 +78,7 @@ async def _read_resource(request: mcp.Request, caller: Caller, notify: Notify) -
         found = {"mimeType": "image/png", "blob": PNG}
     else:
         raise request.fault(mcp.INVALID_PARAMS, "Resource not found", {"uri": uri})
-    return mcp.cached(request, {"contents": [{"uri": uri, **found}]})
+    return mcp.cacheable(request, {"contents": [{"uri": uri, **found}]})
 
 
 async def _complete(request: mcp.Request, caller: Caller, notify: Notify) -> Json:

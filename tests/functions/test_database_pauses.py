@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from shared.core.json import Json
-from tests.chaos.wires import Cable, serving
+from tests.chaos.cables import Cable, serving
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase

@@ -75,7 +75,7 @@ async def test_a_reader_of_a_run_cancelled_in_the_queue_gets_its_start_and_its_e
         await frames.rest()
 
 
-async def test_rewinding_to_a_message_behind_an_edit_rewinds_to_the_edit(
+async def test_rewinding_to_a_message_after_an_edit_rewinds_to_the_edit(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()

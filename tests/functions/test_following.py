@@ -220,7 +220,7 @@ async def test_two_users_never_see_each_others_runs(agent: Served, model: ModelS
     assert [m["content"] for m in model.requests[1]["messages"][1:]] == ["hello"]
 
 
-async def test_a_deleted_user_leaves_nothing_behind(agent: Served, model: ModelServer) -> None:
+async def test_a_deleted_user_leaves_nothing(agent: Served, model: ModelServer) -> None:
     person = await agent.person()
     model.will(says("gone soon"))
     await person.run(run_input("hi"))

@@ -26,7 +26,7 @@ async def test_a_user_without_tokens_is_refused_and_others_are_not(
         assert (refused.status_code, refused.json()["code"]) == (429, "budget_exceeded")
         assert 0 < int(refused.headers["retry-after"]) <= 86_400, "until there are new ones"
         known = await person.request("GET", "/runs/run-2")
-        assert known.status_code == 404, "what is refused leaves nothing behind"
+        assert known.status_code == 404, "a rejected run leaves nothing"
         again = await person.run(first)
         assert types(again)[-1] == "RUN_FINISHED", "who comes back to a run is not refused"
         assert text(await other.run(run_input("hi"))) == "hello"

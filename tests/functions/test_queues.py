@@ -55,7 +55,7 @@ async def test_a_background_run_on_a_busy_thread_is_answered_after_it(
     await wait_for_status(person, "completed", "run-2")
 
 
-async def test_cancelling_a_run_that_no_process_holds_starts_the_one_behind_it(
+async def test_cancelling_a_run_that_no_process_holds_starts_the_one_after_it(
     agent: Served, model: ModelServer
 ) -> None:
     person = await agent.person()
@@ -85,7 +85,7 @@ async def test_the_next_request_starts_a_queue_whose_head_was_not_dispatched(
     await wait_for_status(person, "completed")
 
 
-async def test_a_stream_has_nothing_behind_the_ending(
+async def test_a_stream_has_nothing_after_the_ending(
     database: TestDatabase, model: ModelServer
 ) -> None:
     model.will([chunk({"content": "a"}), 0.5, *says("b")])

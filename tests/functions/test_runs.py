@@ -279,7 +279,7 @@ async def test_a_turn_whose_time_is_over_while_the_database_pauses_is_repeated_a
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.02])
-async def test_a_connection_that_breaks_behind_the_answers_end_changes_nothing(
+async def test_a_connection_that_breaks_after_the_answers_end_changes_nothing(
     agent: Served, model: ModelServer, pause: float
 ) -> None:
     model.will(Reply([*says("done"), pause], cuts=True))

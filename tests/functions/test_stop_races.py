@@ -1,4 +1,4 @@
-"""Operations in flight when a process stops: no mark is left behind, and no release and no cancel is dropped."""
+"""Operations in flight when a process stops: no mark remains, and no release and no cancel is dropped."""
 
 import asyncio
 import signal

@@ -86,7 +86,7 @@ async def test_an_idempotency_key_creates_one_thread_however_often(person: Perso
     assert len(await names(person)) == 1
 
 
-async def test_lists_are_in_the_order_of_activity_and_continue_behind_a_cursor(
+async def test_lists_are_in_the_order_of_activity_and_continue_after_a_cursor(
     threads: Library, person: Person
 ) -> None:
     for number in range(5):

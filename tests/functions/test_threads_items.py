@@ -82,7 +82,7 @@ async def test_superseded_items_are_shown_on_request(threads: Library, person: P
     assert texts(await page(person, "superseded=true&order=desc&limit=2")) == ["other", "a2"]
 
 
-async def test_a_page_behind_the_last_item_is_empty(threads: Library, person: Person) -> None:
+async def test_a_page_after_the_last_item_is_empty(threads: Library, person: Person) -> None:
     last = await page(person, "limit=1&order=desc")
     await threads.talk(person, "u", ("of another thread",))
     end = await page(person, f"before={last['next']}&order=desc&limit=5")

@@ -74,7 +74,7 @@ async def test_a_hit_has_all_words_unless_the_query_says_otherwise(
     assert len(await hits(person, words)) == count
 
 
-async def test_hits_continue_behind_a_cursor_from_titles_to_messages(
+async def test_hits_continue_after_a_cursor_from_titles_to_messages(
     threads: Library, person: Person
 ) -> None:
     for number in range(3):

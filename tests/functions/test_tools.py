@@ -128,8 +128,8 @@ async def test_notes_belong_to_their_owner_and_are_written_once(
     found = await call(person, "search_notes", query="tea green")
     assert [note["text"] for note in found["structuredContent"]["notes"]] == ["buy green tea"]
     page = (await call(person, "list_notes", limit=1))["structuredContent"]["notes"]
-    behind = await call(person, "list_notes", before=page[0]["id"])
-    assert [n["text"] for n in behind["structuredContent"]["notes"]] == ["buy green tea"]
+    older = await call(person, "list_notes", before=page[0]["id"])
+    assert [n["text"] for n in older["structuredContent"]["notes"]] == ["buy green tea"]
 
     assert (await call(other, "list_notes"))["structuredContent"]["notes"] == []
     foreign = await call(other, "delete_note", id=page[0]["id"])

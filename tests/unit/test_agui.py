@@ -107,7 +107,7 @@ ABORTED = [
 
 @st.composite
 def places(draw: st.DrawFn) -> tuple[list[RunEvent], int]:
-    """A log, and a place in it behind which a reader starts."""
+    """A log, and a place in it after which a reader starts."""
     log = draw(logs())
     return log, draw(st.integers(1, len(log) - 1))
 
@@ -135,7 +135,7 @@ def snapshot_of(log: list[RunEvent]) -> Snapshot:
 
 
 def stream(projection: Projection, log: list[RunEvent], at: int = 0) -> list[Json]:
-    """The frames that a client reads behind a place: an aborted item is replaced by a snapshot."""
+    """The frames that a client reads after a place: an aborted item is replaced by a snapshot."""
     read: list[Json] = []
     for place in range(at, len(log)):
         if log[place].type == "item.aborted":
@@ -159,7 +159,7 @@ def test_every_log_keeps_the_order_of_the_protocol(log: list[RunEvent]) -> None:
 @example((ABORTED, 3))
 @example((ABORTED, 4))
 @example((ABORTED, 5))
-def test_a_stream_behind_a_snapshot_at_any_place_keeps_the_order_and_the_text(
+def test_a_stream_after_a_snapshot_at_any_place_keeps_the_order_and_the_text(
     place: tuple[list[RunEvent], int],
 ) -> None:
     log, at = place

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.tools.arithmetic import evaluate
-from functions.tools.calculator import formatted
+from functions.tools.calculator import to_number
 from functions.tools.tool import ToolError
 
 
@@ -34,13 +34,13 @@ from functions.tools.tool import ToolError
     ],
 )
 def test_a_decimal_result_is_exact(expression: str, value: str) -> None:
-    assert formatted(evaluate(expression)).model_dump() == {"value": value, "exact": True}
+    assert to_number(evaluate(expression)).model_dump() == {"value": value, "exact": True}
 
 
 def test_a_result_without_a_finite_decimal_is_rounded_and_marked_inexact() -> None:
-    assert formatted(evaluate("1 / 3")).model_dump() == {"value": "0." + "3" * 28, "exact": False}
-    assert formatted(evaluate("sqrt(2)")).value.startswith("1.414213562373095")
-    assert not formatted(evaluate("pi")).exact
+    assert to_number(evaluate("1 / 3")).model_dump() == {"value": "0." + "3" * 28, "exact": False}
+    assert to_number(evaluate("sqrt(2)")).value.startswith("1.414213562373095")
+    assert not to_number(evaluate("pi")).exact
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_an_expression_that_cannot_be_computed_is_a_tool_error(
     expression: str, message: str
 ) -> None:
     with pytest.raises(ToolError, match=message):
-        formatted(evaluate(expression))
+        to_number(evaluate(expression))
 
 
 @given(st.text(alphabet="0123456789.e+-*/%^!(), sqrtmaxpi", max_size=60))
 def test_any_text_gives_a_value_or_a_tool_error(expression: str) -> None:
     with suppress(ToolError):
-        assert formatted(evaluate(expression)).value
+        assert to_number(evaluate(expression)).value
 
 
 @given(st.integers(-999, 999), st.integers(-999, 999), st.integers(1, 999))

@@ -220,7 +220,7 @@ async def test_a_call_of_unknown_outcome_is_made_again_only_if_its_tool_is_repea
     assert "outcome of this call is unknown" in unknown.requests[0].items[-1].data["content"]
 
 
-async def test_a_takeover_behind_a_closed_turn_with_a_frontend_call_ends_the_run() -> None:
+async def test_a_takeover_after_a_closed_turn_with_a_frontend_call_ends_the_run() -> None:
     model = ScriptedModel()
 
     found = [

@@ -120,7 +120,7 @@ items = st.lists(
 
 
 @given(items, st.integers(0, 200))
-def test_every_call_has_one_result_right_behind_its_message(
+def test_every_call_has_one_result_right_after_its_message(
     history: list[Item], tokens: int
 ) -> None:
     # Keys are unique in a thread.

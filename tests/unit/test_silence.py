@@ -14,10 +14,10 @@ async def test_the_limit_does_not_pass_while_a_chunk_is_processed() -> None:
         nonlocal worked
         async with asyncio.timeout(60) as timer:
             with SilenceLimit(timer, 0.0) as silence:
-                silence.heard()
+                silence.stop_waiting()
                 await asyncio.sleep(0.1)
                 worked = True
-                silence.wait()
+                silence.start_waiting()
                 await asyncio.sleep(60)
 
     with pytest.raises(TimeoutError):

@@ -37,8 +37,8 @@ class ChatCompletionsReader(StreamReader):
         chunk = load(data)
         if chunk.get("error"):
             raise reported_error()
-        if counted := chunk.get("usage"):
-            self._usage = _usage(counted, chunk.get("model"))
+        if counts := chunk.get("usage"):
+            self._usage = _usage(counts, chunk.get("model"))
         for choice in chunk.get("choices") or ():
             if delta := choice.get("delta"):
                 _add(delta, events)
@@ -80,11 +80,11 @@ def _text_of(content: list[Json]) -> str:
     return "".join(entry.get("text", "") for entry in content if entry.get("type") == "text")
 
 
-def _usage(counted: Json, model: str | None) -> Usage:
+def _usage(counts: Json, model: str | None) -> Usage:
     return Usage(
-        count(counted.get("prompt_tokens")),
-        count(counted.get("completion_tokens")),
-        count((counted.get("prompt_tokens_details") or {}).get("cached_tokens")),
-        count((counted.get("completion_tokens_details") or {}).get("reasoning_tokens")),
+        count(counts.get("prompt_tokens")),
+        count(counts.get("completion_tokens")),
+        count((counts.get("prompt_tokens_details") or {}).get("cached_tokens")),
+        count((counts.get("completion_tokens_details") or {}).get("reasoning_tokens")),
         clean(model or "") or None,
     )

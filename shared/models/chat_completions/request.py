@@ -31,26 +31,26 @@ def request_body(request: ModelRequest, model: str) -> Json:
 
 def messages(request: ModelRequest) -> list[Json]:
     """The instructions, the app's context and the thread, as messages by role."""
-    written: list[Json] = [{"role": "system", "content": request.instructions}]
+    entries: list[Json] = [{"role": "system", "content": request.instructions}]
     if request.context:
-        written.append({"role": "user", "content": context_text(request.context)})
+        entries.append({"role": "user", "content": context_text(request.context)})
     items = [item for item in request.items if item.kind != "reasoning"]
     provider_ids = {item.key: _provider_id(item) for item in items if item.kind == "tool_call"}
-    for before, item in pairwise([None, *items]):
+    for previous, item in pairwise([None, *items]):
         if item is None:
             continue
         match item.kind:
             case "message":
-                written.append(_message(item))
+                entries.append(_message(item))
             case "tool_call":
-                if opens_message(item, before):
-                    written.append({"role": "assistant", "content": None})
-                written[-1].setdefault("tool_calls", []).append(_call(item))
+                if opens_message(item, previous):
+                    entries.append({"role": "assistant", "content": None})
+                entries[-1].setdefault("tool_calls", []).append(_call(item))
             case _:
                 provider_id = provider_ids[item.data["call_id"]]
                 content = text_of(item.data["content"])
-                written.append({"role": "tool", "tool_call_id": provider_id, "content": content})
-    return written
+                entries.append({"role": "tool", "tool_call_id": provider_id, "content": content})
+    return entries
 
 
 def _message(item: Item) -> Json:

@@ -9,7 +9,7 @@ __all__ = ["Responses"]
 
 
 class Responses:
-    """The API: where requests go, what is in them, and who reads the answer."""
+    """The API's path, body and reader."""
 
     path = "/responses"
 

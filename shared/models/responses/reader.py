@@ -15,12 +15,12 @@ from shared.models.events import (
 )
 from shared.models.stream import StreamReader, count, load, reported_error
 
-#: What is sent back of a reasoning item. Of its other members, the API refuses `content`.
+#: The members of a reasoning item that are sent back. The API rejects a reasoning item with `content`.
 _REASONING_MEMBERS: Final = ("type", "id", "summary", "encrypted_content")
 
 
 class ResponsesReader(StreamReader):
-    """Reads the events of one Response; those of unknown types are passed over.
+    """Reads the events of one Response, and ignores events of unknown types.
 
     `origin` {api, base_url?} is where the Response comes from.
     """
@@ -32,9 +32,9 @@ class ResponsesReader(StreamReader):
         self._text_index: object = None
         #: Whether the last delta was of reasoning.
         self._is_reasoning = False
-        #: The calls, by their place in the output, that have started, and of which arguments have arrived.
-        self._started: set[int] = set()
-        self._written: set[int] = set()
+        #: Indexes in the output: of calls that have started, and of calls with some arguments.
+        self._started_calls: set[int] = set()
+        self._calls_with_arguments: set[int] = set()
         self._ending: TurnEnded | None = None
 
     def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
@@ -86,34 +86,34 @@ class ResponsesReader(StreamReader):
             case "function_call":
                 index = _index(event)
                 self._start_call(index, item, events)
-                if index not in self._written:
+                if index not in self._calls_with_arguments:
                     # Some servers send all arguments at once, and no deltas.
                     self._append_arguments(index, item.get("arguments"), events)
             case "reasoning" if item.get("encrypted_content"):
-                kept = {name: item[name] for name in _REASONING_MEMBERS if name in item}
-                events.append(ProviderData(self._origin, clean_json(kept)))
+                members = {name: item[name] for name in _REASONING_MEMBERS if name in item}
+                events.append(ProviderData(self._origin, clean_json(members)))
             case "message" if phase := item.get("phase"):
-                described = {"type": "message", "phase": clean(phase)}
-                events.append(ProviderData(self._origin, described, "message"))
+                description = {"type": "message", "phase": clean(phase)}
+                events.append(ProviderData(self._origin, description, "message"))
 
     def _start_call(self, index: int, item: Json, events: list[ModelEvent]) -> None:
-        if index in self._started:
+        if index in self._started_calls:
             return
-        self._started.add(index)
+        self._started_calls.add(index)
         self._is_reasoning = False
         call_id, name = clean(item.get("call_id") or ""), clean(item.get("name") or "")
         events.append(ToolCallDelta(index, call_id or None, name or None, ""))
 
     def _append_arguments(self, index: int, text: str | None, events: list[ModelEvent]) -> None:
         if text:
-            self._written.add(index)
+            self._calls_with_arguments.add(index)
             events.append(ToolCallDelta(index, None, None, clean(text)))
 
     def _end(self, event: Json, _: list[ModelEvent]) -> None:
         self.is_over = True
         response = event.get("response") or {}
         usage = _usage(response.get("usage") or {}, response.get("model"))
-        reason: FinishReason = "tool_calls" if self._started else "stop"
+        reason: FinishReason = "tool_calls" if self._started_calls else "stop"
         if event["type"] == "response.incomplete":
             details = response.get("incomplete_details") or {}
             # Any other reason is a limit as well.
@@ -148,11 +148,11 @@ def _index(event: Json) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _usage(counted: Json, model: str | None) -> Usage:
+def _usage(counts: Json, model: str | None) -> Usage:
     return Usage(
-        count(counted.get("input_tokens")),
-        count(counted.get("output_tokens")),
-        count((counted.get("input_tokens_details") or {}).get("cached_tokens")),
-        count((counted.get("output_tokens_details") or {}).get("reasoning_tokens")),
+        count(counts.get("input_tokens")),
+        count(counts.get("output_tokens")),
+        count((counts.get("input_tokens_details") or {}).get("cached_tokens")),
+        count((counts.get("output_tokens_details") or {}).get("reasoning_tokens")),
         clean(model or "") or None,
     )

@@ -27,28 +27,28 @@ def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
 
 def input_items(request: ModelRequest, origin: Json) -> list[Json]:
     """The app's context and the thread, as input items."""
-    written: list[Json] = []
+    entries: list[Json] = []
     if request.context:
-        written.append(_user_message(context_text(request.context)))
+        entries.append(_user_message(context_text(request.context)))
     call_ids: dict[str, str] = {}
     for item in request.items:
-        provided = _provided(item, origin)
-        written += [entry for entry in provided if entry.get("type") == "reasoning"]
+        provider_items = _provider_items(item, origin)
+        entries += [each for each in provider_items if each.get("type") == "reasoning"]
         match item.kind:
             case "message" if item.data["role"] == "user":
-                written.append(_user_message(item.data["content"]))
+                entries.append(_user_message(item.data["content"]))
             case "message":
-                written.append(_assistant_message(item, provided))
+                entries.append(_assistant_message(item, provider_items))
             case "tool_call":
                 call_ids[item.key] = item.data.get("provider_id") or item.key
-                written.append(_call(item, call_ids[item.key]))
+                entries.append(_call(item, call_ids[item.key]))
             case "tool_result":
-                written.append(_result(item, call_ids[item.data["call_id"]]))
-    return written
+                entries.append(_result(item, call_ids[item.data["call_id"]]))
+    return entries
 
 
-def _provided(item: Item, origin: Json) -> list[Json]:
-    """What this API wants back with an item, if it is what made it."""
+def _provider_items(item: Item, origin: Json) -> list[Json]:
+    """The provider's own items that belong to an item, if they came from this API."""
     provider = dict(item.data.get("provider") or {})
     entries: list[Json] = provider.pop("items", [])
     return entries if provider == origin else []
@@ -65,17 +65,17 @@ def _part(part: str | Image) -> Json:
     return {"type": "input_text", "text": part}
 
 
-def _assistant_message(item: Item, provided: Sequence[Json]) -> Json:
+def _assistant_message(item: Item, provider_items: Sequence[Json]) -> Json:
     text = {"type": "output_text", "text": text_of(item.data["content"])}
     message: Json = {"type": "message", "role": "assistant", "content": [text]}
-    # A turn's messages are kept as one, which is what the last of them was.
-    phases = [entry["phase"] for entry in provided if entry.get("type") == "message"]
+    # The messages of a turn are stored as one, with the phase of the last one.
+    phases = [entry["phase"] for entry in provider_items if entry.get("type") == "message"]
     return {**message, "phase": phases[-1]} if phases else message
 
 
 def _call(item: Item, call_id: str) -> Json:
-    made = {"name": item.data["name"], "arguments": item.data["arguments"]}
-    return {"type": "function_call", "call_id": call_id, **made}
+    function = {"name": item.data["name"], "arguments": item.data["arguments"]}
+    return {"type": "function_call", "call_id": call_id, **function}
 
 
 def _result(item: Item, call_id: str) -> Json:
@@ -115,6 +115,6 @@ def _text(settings: ModelSettings) -> Json:
         text["verbosity"] = settings.verbosity
     if settings.output_schema is not None:
         # Not strict, as with tools: any JSON Schema will do.
-        named = {"type": "json_schema", "name": "output", "strict": False}
-        text["format"] = {**named, "schema": settings.output_schema}
+        format_ = {"type": "json_schema", "name": "output", "strict": False}
+        text["format"] = {**format_, "schema": settings.output_schema}
     return text

@@ -1,4 +1,4 @@
-"""The shapes of this API. Times are ISO 8601 in UTC; names are camelCase on the wire."""
+"""The shapes of this API's requests and responses. Times are ISO 8601 in UTC; names in JSON are camelCase."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared.core import WIRE_ID, Json, Kind, clean_json, public_data
+from shared.core import CLIENT_ID_PATTERN, Json, Kind, clean_json, public_data
 
 _MAX_METADATA_BYTES = 16 * 1024
 
@@ -39,7 +39,9 @@ def _public_event(data: Json) -> Json:
     return {**data, "item": public_data(data["item"])} if "item" in data else data
 
 
-Id = Annotated[str, StringConstraints(pattern=WIRE_ID, max_length=128), BeforeValidator(clean_json)]
+Id = Annotated[
+    str, StringConstraints(pattern=CLIENT_ID_PATTERN, max_length=128), BeforeValidator(clean_json)
+]
 Title = Annotated[str, StringConstraints(max_length=500), BeforeValidator(clean_json)]
 Metadata = Annotated[dict[str, Any], BeforeValidator(clean_json), AfterValidator(_fits)]
 Cursor = Annotated[
@@ -47,7 +49,7 @@ Cursor = Annotated[
 ]
 
 
-class Wire(BaseModel):
+class Shape(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel,
         validate_by_name=True,
@@ -57,7 +59,7 @@ class Wire(BaseModel):
     )
 
 
-class RequestBody(Wire):
+class RequestBody(Shape):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -77,7 +79,7 @@ class ThreadChanges(RequestBody):
     archived: bool = False
 
 
-class Thread(Wire):
+class Thread(Shape):
     """A thread. `updatedAt` is its last activity: its creation, or the start or end of a run.
 
     `status`: a run is in progress (running), a run waits (queued), or an interrupt is open (waiting).
@@ -92,7 +94,7 @@ class Thread(Wire):
     status: Literal["idle", "running", "queued", "waiting"]
 
 
-class Item(Wire):
+class Item(Shape):
     """An entry of a thread, as it is stored. `supersededAt`: when an edit or a regeneration replaced it."""
 
     id: Annotated[str, Field(examples=["m1"])]
@@ -107,7 +109,7 @@ class Item(Wire):
     ]
 
 
-class Run(Wire):
+class Run(Shape):
     """A run of a thread. `ending`: the data of its last event, by status (reason, code, interrupts)."""
 
     run_id: Annotated[str, Field(examples=["r1"])]
@@ -122,7 +124,7 @@ class Run(Wire):
     ending: dict[str, Any] | None
 
 
-class LogRow(Wire):
+class LogRow(Shape):
     """One row of a run's log: `count` events from `seq` on (neighbouring deltas share a row)."""
 
     attempt: int
@@ -134,14 +136,14 @@ class LogRow(Wire):
     created_at: datetime
 
 
-class Part(Wire):
+class Part(Shape):
     """A piece of a snippet. `match`: it matches the query."""
 
     text: str
     match: bool
 
 
-class Hit(Wire):
+class Hit(Shape):
     """A message that matches, or, without `itemId`, a title."""
 
     thread: Thread
@@ -152,7 +154,7 @@ class Hit(Wire):
 Entry = TypeVar("Entry")
 
 
-class Page(Wire, Generic[Entry]):
+class Page(Shape, Generic[Entry]):
     """A page, and the cursor of the next one: null if there is none."""
 
     data: list[Entry]
@@ -177,7 +179,7 @@ class ItemPage(Page[Item]):
     previous: Cursor | None
 
 
-class LogPage(Wire):
+class LogPage(Shape):
     """Rows of a log, and the `seq` to continue after: null at the end of the stored log."""
 
     data: list[LogRow]

@@ -1,4 +1,4 @@
-"""The wire of `tools`: every body is a message or a fault, and a state belongs to one call."""
+"""The protocol of `tools`: every body is a message or a fault, and a state belongs to one call."""
 
 import json
 from contextlib import suppress
