@@ -17,9 +17,9 @@ _NAMESPACE = "agent-backend"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. If it fails, print the reason and return exit code 1."""
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        return int(given.run(given) or 0)
+        return int(options.run(options) or 0)
     except Refused as error:
         print(error, file=sys.stderr)
         return 1
@@ -27,59 +27,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _deploy(given: argparse.Namespace) -> None:
-    cluster, objects = _overlay(given)
-    deploying.deploy(cluster, objects, canary=given.canary, seconds=given.timeout)
+def _deploy(options: argparse.Namespace) -> None:
+    cluster, objects = _overlay(options)
+    deploying.deploy(cluster, objects, canary=options.canary, seconds=options.timeout)
 
 
-def _diff(given: argparse.Namespace) -> int:
-    cluster, objects = _overlay(given)
-    deploying.prepare(cluster, objects, given.canary)
-    found = False
+def _diff(options: argparse.Namespace) -> int:
+    cluster, objects = _overlay(options)
+    deploying.prepare(cluster, objects, options.canary)
+    has_difference = False
     for each in changes.differences(cluster, objects):
-        found = True
+        has_difference = True
         print(each)
-    return int(found and given.exit_code)
+    return int(has_difference and options.exit_code)
 
 
-def _overlay(given: argparse.Namespace) -> tuple[Cluster, list[Json]]:
+def _overlay(options: argparse.Namespace) -> tuple[Cluster, list[Json]]:
     # Before the cluster is needed, so that errors in files show without one.
-    objects = deploying.rendered(overlay(given.overlay), given.image)
+    objects = deploying.render_overlay(overlay(options.overlay), options.image)
     [namespace] = {each["metadata"]["namespace"] for each in services(objects).values()}
-    return Cluster.of(given.kubeconfig, given.context, namespace), objects
+    return Cluster.of(options.kubeconfig, options.context, namespace), objects
 
 
-def _promote(given: argparse.Namespace) -> None:
-    deploying.promote(_cluster(given), given.functions, given.timeout)
+def _promote(options: argparse.Namespace) -> None:
+    deploying.promote(_cluster(options), options.functions, options.timeout)
 
 
-def _rollback(given: argparse.Namespace) -> None:
-    deploying.roll_back(_cluster(given), given.functions, given.to, given.timeout)
+def _rollback(options: argparse.Namespace) -> None:
+    deploying.roll_back(_cluster(options), options.functions, options.to, options.timeout)
 
 
-def _status(given: argparse.Namespace) -> None:
-    rows = status.rows(_cluster(given))
-    print(json.dumps(rows, indent=2) if given.json else status.table(rows))
+def _status(options: argparse.Namespace) -> None:
+    rows = status.rows(_cluster(options))
+    print(json.dumps(rows, indent=2) if options.json else status.table(rows))
 
 
-def _logs(given: argparse.Namespace) -> None:
-    logs(_cluster(given), given.function, follow=given.follow, lines=given.tail)
+def _logs(options: argparse.Namespace) -> None:
+    logs(_cluster(options), options.function, follow=options.follow, lines=options.tail)
 
 
-def _invoke(given: argparse.Namespace) -> int:
+def _invoke(options: argparse.Namespace) -> int:
     return invoke(
-        _cluster(given),
-        given.function,
-        path=given.path,
-        method=given.method or ("GET" if given.data is None else "POST"),
-        body=given.data,
-        headers=given.header,
-        address=given.address,
+        _cluster(options),
+        options.function,
+        path=options.path,
+        method=options.method or ("GET" if options.data is None else "POST"),
+        body=options.data,
+        headers=options.header,
+        address=options.address,
     )
 
 
-def _cluster(given: argparse.Namespace) -> Cluster:
-    return Cluster.of(given.kubeconfig, given.context, given.namespace)
+def _cluster(options: argparse.Namespace) -> Cluster:
+    return Cluster.of(options.kubeconfig, options.context, options.namespace)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,16 +17,16 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 def differences(cluster: Cluster, objects: Sequence[Json]) -> Iterator[str]:
     """For each object that would change, its name and a unified diff. It never contains a Secret's values."""
-    known: set[str] = set()
+    new_namespaces: set[str] = set()
     for thing in objects:
         metadata = thing["metadata"]
         space = metadata.get("namespace")
         kind = (thing["apiVersion"], thing["kind"])
         live = cluster.find(kind, metadata["name"], space)
         if live is None and thing["kind"] == "Namespace":
-            known.add(metadata["name"])
+            new_namespaces.add(metadata["name"])
         # A dry run also fails in a namespace that does not exist yet.
-        after = thing if space in known else cluster.apply(thing, dry_run=True)
+        after = thing if space in new_namespaces else cluster.apply(thing, dry_run=True)
         before, after = _without_secrets(live, after)
         lines = list(unified_diff(_lines(before), _lines(after), "live", "deployed", lineterm=""))
         if lines:
@@ -37,23 +37,23 @@ def _without_secrets(live: Json | None, after: Json) -> tuple[Json | None, Json]
     """Both objects; of a Secret, the values are replaced by whether they differ."""
     if after["kind"] != "Secret":
         return live, after
-    before, shown = dict(live) if live else None, dict(after)
+    before, result = dict(live) if live else None, dict(after)
     for field in ("data", "stringData"):
         old = (live or {}).get(field) or {}
         if before and old:
             before[field] = dict.fromkeys(old, _HIDDEN)
         if new := after.get(field):
             same = {key: old.get(key) == value for key, value in new.items()}
-            shown[field] = {key: _HIDDEN if same[key] else f"{_HIDDEN}, changed" for key in new}
-    return before, shown
+            result[field] = {key: _HIDDEN if same[key] else f"{_HIDDEN}, changed" for key in new}
+    return before, result
 
 
 def _lines(thing: Json | None) -> list[str]:
     if thing is None:
         return []
-    shown = {key: value for key, value in thing.items() if key != "status"}
-    shown["metadata"] = {k: v for k, v in thing["metadata"].items() if k not in _SET_BY_CLUSTER}
-    if annotations := shown["metadata"].get("annotations"):
-        kept = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
-        shown["metadata"]["annotations"] = kept
-    return yaml.safe_dump(shown, sort_keys=True, width=1000).splitlines()
+    content = {key: value for key, value in thing.items() if key != "status"}
+    content["metadata"] = {k: v for k, v in thing["metadata"].items() if k not in _SET_BY_CLUSTER}
+    if annotations := content["metadata"].get("annotations"):
+        readable = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
+        content["metadata"]["annotations"] = readable
+    return yaml.safe_dump(content, sort_keys=True, width=1000).splitlines()

@@ -23,7 +23,7 @@ from shared.core import Json
 _MANAGER = "agent-functions"
 _OURS: LabelSelector = {"app.kubernetes.io/part-of": "agent-functions"}
 #: What the client raises if a part of the file is missing: it has no error class for that.
-_UNUSABLE = (
+_KUBECONFIG_ERRORS = (
     ConfigError,
     KeyError,
     TypeError,
@@ -56,25 +56,25 @@ class Cluster:
         try:
             config = KubeConfig.from_file(path).get(context)
             return cls(Client(config, namespace, httpx2.Timeout(30)), namespace)
-        except _UNUSABLE as error:
+        except _KUBECONFIG_ERRORS as error:
             raise Refused(f"{path} cannot be used as a kubeconfig: {error}") from error
 
     def apply(self, thing: Json, *, dry_run: bool = False) -> Json:
         """The object as it is after server-side apply, or as it would be."""
-        with _explained(f"{thing['kind']} {thing['metadata']['name']}"):
-            made = self._client.apply(
+        with _explain_errors(f"{thing['kind']} {thing['metadata']['name']}"):
+            result = self._client.apply(
                 _kind(thing["apiVersion"], thing["kind"], _namespace(thing))(thing),
                 field_manager=_MANAGER,
                 # Manual changes are in the overlay too, or they are overwritten.
                 force=True,
                 dry_run=dry_run,
             )
-        return dict(made)
+        return dict(result)
 
     def merge(self, kind: tuple[str, str], name: str, patch: Json) -> Json:
         """The object after a merge patch."""
-        with _explained(f"{kind[1]} {name}"):
-            made = self._client.patch(
+        with _explain_errors(f"{kind[1]} {name}"):
+            result = self._client.patch(
                 _kind(*kind, self.namespace),
                 name,
                 patch,
@@ -82,12 +82,12 @@ class Cluster:
                 patch_type=PatchType.MERGE,
                 field_manager=_MANAGER,
             )
-        return dict(made)
+        return dict(result)
 
     def find(self, kind: tuple[str, str], name: str, namespace: str | None) -> Json | None:
         """An object, or None if there is none. Without a namespace: a cluster-wide object."""
         try:
-            with _explained(f"{kind[1]} {name}"):
+            with _explain_errors(f"{kind[1]} {name}"):
                 if namespace:
                     return dict(
                         self._client.get(_kind(*kind, namespace), name, namespace=namespace)
@@ -99,15 +99,15 @@ class Cluster:
     def list(self, kind: tuple[str, str], service: str | None = None) -> list[Json]:
         """The objects of a kind, sorted by name: all of ours, or those of one Service."""
         labels: LabelSelector = {"serving.knative.dev/service": service} if service else _OURS
-        with _explained(f"{kind[1]}s"):
-            found = self._client.list(
+        with _explain_errors(f"{kind[1]}s"):
+            things = self._client.list(
                 _kind(*kind, self.namespace), namespace=self.namespace, labels=labels
             )
-            return sorted(map(dict, found), key=lambda each: str(each["metadata"]["name"]))
+            return sorted(map(dict, things), key=lambda each: str(each["metadata"]["name"]))
 
     def log(self, pod: str, container: str, *, follow: bool, lines: int | None) -> Iterator[str]:
         """The lines of a container's log, as they arrive if `follow` is set."""
-        with _explained(f"pod {pod}"):
+        with _explain_errors(f"pod {pod}"):
             yield from self._client.log(
                 pod,
                 namespace=self.namespace,
@@ -123,7 +123,7 @@ class _NotFound(Refused):
 
 
 @contextmanager
-def _explained(subject: str) -> Iterator[None]:
+def _explain_errors(subject: str) -> Iterator[None]:
     """Raise the client's errors as `Refused`. A cluster's messages never quote a Secret's value; bodies might."""
     try:
         yield
@@ -163,5 +163,5 @@ def _plural(kind: str) -> str:
 
 
 def _namespace(thing: Json) -> str | None:
-    found = thing["metadata"].get("namespace")
-    return str(found) if found else None
+    namespace = thing["metadata"].get("namespace")
+    return str(namespace) if namespace else None

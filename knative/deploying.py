@@ -13,7 +13,7 @@ from knative.rollout import Progress, wait
 from shared.core import Json
 
 
-def rendered(folder: Path, image: str | None) -> list[Json]:
+def render_overlay(folder: Path, image: str | None) -> list[Json]:
     """The objects of an overlay, with `image` instead of its own if given.
 
     Raises:
@@ -35,10 +35,10 @@ def prepare(cluster: Cluster, objects: Sequence[Json], canary: int | None) -> di
     later = {}
     for name, service in services(objects).items():
         live = cluster.find(SERVICE, name, cluster.namespace)
-        service["spec"]["traffic"] = traffic.held(live, canary)
-        wanted = traffic.split(live, canary)
-        if wanted != service["spec"]["traffic"]:
-            later[name] = wanted
+        service["spec"]["traffic"] = traffic.until_ready(live, canary)
+        final = traffic.split(live, canary)
+        if final != service["spec"]["traffic"]:
+            later[name] = final
         if before := traffic.serving(live):
             annotations = service["metadata"].setdefault("annotations", {})
             annotations[traffic.SERVED_BEFORE] = before
@@ -60,25 +60,25 @@ def deploy(
         )
     later = prepare(cluster, objects, canary)
     # kustomize puts the namespace first.
-    applied = [cluster.apply(each) for each in objects]
-    print(f"applied {len(applied)} objects to {cluster.namespace}", flush=True)
-    found = _settled(cluster, services(applied), seconds)
+    results = [cluster.apply(each) for each in objects]
+    print(f"applied {len(results)} objects to {cluster.namespace}", flush=True)
+    live = _wait_until_settled(cluster, services(results), seconds)
     if later:
         _move(cluster, later, seconds)
-    for line in addresses(found, objects):
+    for line in addresses(live, objects):
         print(line)
 
 
 def _missing_secrets(cluster: Cluster, objects: Sequence[Json]) -> list[str]:
     """The missing Secrets, and keys of Secrets, that a function needs. Empty if we may not read Secrets."""
-    made = {each["metadata"]["name"] for each in objects if each["kind"] == "Secret"}
-    needed: dict[str, set[str]] = {}
+    own_secrets = {each["metadata"]["name"] for each in objects if each["kind"] == "Secret"}
+    required_keys: dict[str, set[str]] = {}
     for container in containers(list(services(objects).values())):
         for variable in container.get("env", ()):
             key = variable.get("valueFrom", {}).get("secretKeyRef")
-            if key and not key.get("optional") and key["name"] not in made:
-                needed.setdefault(key["name"], set()).add(key["key"])
-    return [each for name, keys in needed.items() for each in _missing(cluster, name, keys)]
+            if key and not key.get("optional") and key["name"] not in own_secrets:
+                required_keys.setdefault(key["name"], set()).add(key["key"])
+    return [each for name, keys in required_keys.items() for each in _missing(cluster, name, keys)]
 
 
 def _missing(cluster: Cluster, name: str, keys: set[str]) -> list[str]:
@@ -93,7 +93,7 @@ def _missing(cluster: Cluster, name: str, keys: set[str]) -> list[str]:
 
 def promote(cluster: Cluster, functions: Sequence[str], seconds: float) -> None:
     """Send all traffic to the latest revision."""
-    blocks = {n: traffic.promoted(each) for n, each in _chosen(cluster, functions).items()}
+    blocks = {n: traffic.to_latest(each) for n, each in _find_services(cluster, functions).items()}
     _move(cluster, blocks, seconds)
 
 
@@ -101,51 +101,51 @@ def roll_back(cluster: Cluster, functions: Sequence[str], to: str | None, second
     """Send all traffic to the revision that served before the last deploy, or to the named one."""
     if to and len(functions) != 1:
         raise Refused("--to is a revision of one function: name that function too.")
-    chosen = _chosen(cluster, functions)
-    _move(cluster, {n: traffic.rolled_back(each, to) for n, each in chosen.items()}, seconds)
+    live = _find_services(cluster, functions)
+    _move(cluster, {n: traffic.to_previous(each, to) for n, each in live.items()}, seconds)
 
 
-def _chosen(cluster: Cluster, functions: Sequence[str]) -> dict[str, Json]:
-    found = {each["metadata"]["name"]: each for each in cluster.list(SERVICE)}
-    if unknown := set(functions) - found.keys():
+def _find_services(cluster: Cluster, functions: Sequence[str]) -> dict[str, Json]:
+    live = {each["metadata"]["name"]: each for each in cluster.list(SERVICE)}
+    if unknown := set(functions) - live.keys():
         raise Refused(f"{', '.join(sorted(unknown))}: not deployed in {cluster.namespace}.")
-    if not found:
+    if not live:
         raise Refused(f"Nothing is deployed in {cluster.namespace}.")
-    return {name: each for name, each in found.items() if not functions or name in functions}
+    return {name: each for name, each in live.items() if not functions or name in functions}
 
 
 def _move(cluster: Cluster, blocks: Mapping[str, list[Json]], seconds: float) -> None:
     # The caller has computed all blocks by now, so an error for one function moves no traffic of another.
-    moved = {
+    patched = {
         name: cluster.merge(SERVICE, name, {"spec": {"traffic": block}})
         for name, block in blocks.items()
     }
     # Not Ready: a failed revision keeps that false, whichever revision serves.
-    for name, service in _settled(cluster, moved, seconds, "RoutesReady").items():
+    for name, service in _wait_until_settled(cluster, patched, seconds, "RoutesReady").items():
         print(f"{name}: {traffic.summary(service)}")
 
 
-def _settled(
-    cluster: Cluster, changed: Mapping[str, Json], seconds: float, condition: str = "Ready"
+def _wait_until_settled(
+    cluster: Cluster, live: Mapping[str, Json], seconds: float, condition: str = "Ready"
 ) -> dict[str, Json]:
-    generations = {name: each["metadata"]["generation"] for name, each in changed.items()}
+    generations = {name: each["metadata"]["generation"] for name, each in live.items()}
     progress = Progress(sys.stdout)
     return wait(cluster, generations, progress, seconds=seconds, condition=condition)
 
 
-def addresses(found: Mapping[str, Json], objects: Sequence[Json]) -> list[str]:
+def addresses(live: Mapping[str, Json], objects: Sequence[Json]) -> list[str]:
     """A line for each function, and the value of the gateway's FASTAPI_ORIGIN_URL."""
-    own = {
+    domains = {
         each["spec"]["ref"]["name"]: f"https://{each['metadata']['name']}"
         for each in objects
         if each["kind"] == "DomainMapping"
     }
     public = {
-        name: own.get(name, each["status"].get("url", ""))
-        for name, each in found.items()
+        name: domains.get(name, each["status"].get("url", ""))
+        for name, each in live.items()
         if is_public(each)
     }
-    lines = [f"{name:<10} {public.get(name, 'inside the cluster only')}" for name in found]
+    lines = [f"{name:<10} {public.get(name, 'inside the cluster only')}" for name in live]
     origins = {url.replace(name, "{function}", 1) for name, url in public.items()}
     if len(origins) == 1:
         return [*lines, f"FASTAPI_ORIGIN_URL={origins.pop()}"]

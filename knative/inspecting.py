@@ -68,16 +68,16 @@ def invoke(
         Refused: there is no such function, it has no address outside the cluster, or it cannot be reached.
     """
     url = httpx2.URL(_address(cluster, function))
-    given = dict(_header(each) for each in headers)
+    fields = dict(_header(each) for each in headers)
     if address:
-        given["Host"], url = url.host, httpx2.URL(address)
+        fields["Host"], url = url.host, httpx2.URL(address)
     try:
         # A cold start or a run can take long before the first byte.
         with httpx2.stream(
             method,
             url.join(path),
             content=body,
-            headers=given,
+            headers=fields,
             timeout=httpx2.Timeout(10, read=150),
         ) as response:
             print(f"{response.status_code} {response.reason_phrase}", file=sys.stderr)

@@ -15,7 +15,7 @@ from shared.core import Json
 
 FOLDER = Path(__file__).parent
 #: Not `latest`, and not without a tag: different builds would share one name, and revisions would change.
-_NAMED = re.compile(r"^[^\s@]+(@sha256:[0-9a-f]{64}|:(?!latest$)[\w][\w.-]{0,127})$")
+_SINGLE_BUILD = re.compile(r"^[^\s@]+(@sha256:[0-9a-f]{64}|:(?!latest$)[\w][\w.-]{0,127})$")
 
 
 class CannotRender(Refused):
@@ -28,21 +28,19 @@ def render(folder: Path) -> list[Json]:
     Raises:
         CannotRender: the kustomization is missing or wrong; or there is no kubectl.
     """
-    done = subprocess.run([_kubectl(), "kustomize", folder], capture_output=True, text=True)
+    process = subprocess.run([_kubectl(), "kustomize", folder], capture_output=True, text=True)
     # kustomize reports deprecations on stderr, with exit code 0.
-    if done.returncode or done.stderr:
-        raise CannotRender(done.stderr.strip())
-    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
+    if process.returncode or process.stderr:
+        raise CannotRender(process.stderr.strip())
+    return list(yaml.load_all(process.stdout, yaml.CSafeLoader))
 
 
 def _kubectl() -> str:
     """kubectl of the wheel, beside this Python: Debian's is too old for components."""
-    found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which(
-        "kubectl"
-    )
-    if not found:
+    path = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+    if not path:
         raise CannotRender("kubectl is not installed: `make bootstrap`, or pip install kubectl.")
-    return found
+    return path
 
 
 def overlay(name_or_folder: str) -> Path:
@@ -73,7 +71,7 @@ def use_image(objects: Sequence[Json], image: str) -> None:
     Raises:
         Refused: the image names no single build.
     """
-    if not _NAMED.match(image):
+    if not _SINGLE_BUILD.match(image):
         raise Refused(f"{image!r} names no single build: give it a digest, or a tag of its own.")
     ours = {each["image"] for one in services(objects).values() for each in containers(one)}
     for each in containers(list(objects)):

@@ -50,7 +50,7 @@ class Progress:
     """A line for each Service: redrawn on a terminal, else printed when it changes."""
 
     out: TextIO
-    _drawn: dict[str, str] = field(default_factory=dict)
+    _last_lines: dict[str, str] = field(default_factory=dict)
 
     def show(self, services: Mapping[str, Json], states: Mapping[str, State]) -> None:
         lines = {
@@ -61,12 +61,12 @@ class Progress:
             self._draw(lines)
         else:
             for name, line in lines.items():
-                if self._drawn.get(name) != line:
+                if self._last_lines.get(name) != line:
                     print(line, file=self.out, flush=True)
-        self._drawn = lines
+        self._last_lines = lines
 
     def _draw(self, lines: Mapping[str, str]) -> None:
-        up = f"\x1b[{len(self._drawn)}A" if self._drawn else ""
+        up = f"\x1b[{len(self._last_lines)}A" if self._last_lines else ""
         # Cut, because a wrapped line would take two rows, and the cursor would not move up far enough.
         text = "".join(f"\x1b[2K{line[:100]}\n" for line in lines.values())
         print(up + text, end="", file=self.out, flush=True)
@@ -85,29 +85,29 @@ def wait(
     Raises:
         Refused: one failed, with its condition's message; or the time is over, with the messages of those not ready.
     """
-    started, pause, fine = time.monotonic(), 0.05, time.monotonic()
+    started_at, pause, last_fine_at = time.monotonic(), 0.05, time.monotonic()
     while True:
-        found = _current(cluster, generations)
-        states = {name: state(each, generations[name], condition) for name, each in found.items()}
-        progress.show(found, states)
+        current = _current(cluster, generations)
+        states = {name: state(each, generations[name], condition) for name, each in current.items()}
+        progress.show(current, states)
         now = time.monotonic()
         if all(each.ready for each in states.values()):
-            return found
+            return current
         if not any(each.ready is False for each in states.values()):
-            fine = now
-        if now - fine >= _FALSE_SECONDS:
+            last_fine_at = now
+        if now - last_fine_at >= _FALSE_SECONDS:
             raise Refused(_summary(states, "failed"))
-        if now - started >= seconds:
+        if now - started_at >= seconds:
             raise Refused(_summary(states, f"not ready after {seconds:g} s"))
         time.sleep(pause)
         pause = min(pause * 2, _PAUSE_SECONDS)
 
 
 def _current(cluster: Cluster, generations: Mapping[str, int]) -> dict[str, Json]:
-    found = {each["metadata"]["name"]: each for each in cluster.list(SERVICE)}
-    if gone := generations.keys() - found:
-        raise Refused(f"{', '.join(sorted(gone))}: deleted while this command waited.")
-    return {name: found[name] for name in sorted(generations)}
+    services = {each["metadata"]["name"]: each for each in cluster.list(SERVICE)}
+    if missing := generations.keys() - services:
+        raise Refused(f"{', '.join(sorted(missing))}: deleted while this command waited.")
+    return {name: services[name] for name in sorted(generations)}
 
 
 def _summary(states: Mapping[str, State], why: str) -> str:

@@ -28,21 +28,23 @@ def rows(cluster: Cluster) -> list[dict[str, str]]:
     ]
 
 
-def table(found: Sequence[dict[str, str]]) -> str:
+def table(records: Sequence[dict[str, str]]) -> str:
     """The rows as text, in columns."""
-    every = [_COLUMNS, *found]
-    widths = {key: max(len(row[key]) for row in every) for key in _COLUMNS}
-    lines = ["  ".join(row[key].ljust(widths[key]) for key in _COLUMNS).rstrip() for row in every]
+    all_rows = [_COLUMNS, *records]
+    widths = {key: max(len(row[key]) for row in all_rows) for key in _COLUMNS}
+    lines = [
+        "  ".join(row[key].ljust(widths[key]) for key in _COLUMNS).rstrip() for row in all_rows
+    ]
     return "\n".join(lines)
 
 
 def _rows(service: Json, revisions: Sequence[Json]) -> Iterator[dict[str, str]]:
     name, traffic, last = service["metadata"]["name"], shares(service), newest(service)
     by_name = {each["metadata"]["name"]: each for each in revisions}
-    shown = [each for each in sorted(by_name, reverse=True) if each in traffic or each == last]
-    if not shown:
+    names = [each for each in sorted(by_name, reverse=True) if each in traffic or each == last]
+    if not names:
         yield _row(name, "-", service, "")
-    for each in shown:
+    for each in names:
         yield _row(name, each, by_name[each], f"{traffic.get(each, 0)}%")
 
 

@@ -9,11 +9,11 @@ SERVED_BEFORE = "agent-functions/served-before"
 
 def shares(service: Json) -> dict[str, int]:
     """Percent by revision, largest first; empty until the first revision is ready."""
-    found: dict[str, int] = {}
+    percents: dict[str, int] = {}
     for target in service.get("status", {}).get("traffic", ()):
         name = target.get("revisionName", "")
-        found[name] = found.get(name, 0) + target.get("percent", 0)
-    return dict(sorted(found.items(), key=lambda each: -each[1]))
+        percents[name] = percents.get(name, 0) + target.get("percent", 0)
+    return dict(sorted(percents.items(), key=lambda each: -each[1]))
 
 
 def serving(service: Json | None) -> str | None:
@@ -35,7 +35,7 @@ def split(service: Json | None, canary: int | None) -> list[Json]:
     ]
 
 
-def held(service: Json | None, canary: int | None) -> list[Json]:
+def until_ready(service: Json | None, canary: int | None) -> list[Json]:
     """The traffic until the new revision is ready: `split` if that moves nothing yet, else all for the one that serves.
 
     After a rollback or in a canary, the latest ready revision is not the one that serves, so `latestRevision` would
@@ -47,7 +47,7 @@ def held(service: Json | None, canary: int | None) -> list[Json]:
     return split(service, canary)
 
 
-def promoted(service: Json) -> list[Json]:
+def to_latest(service: Json) -> list[Json]:
     """All traffic for the latest revision.
 
     Raises:
@@ -62,7 +62,7 @@ def promoted(service: Json) -> list[Json]:
     return split(None, None)
 
 
-def rolled_back(service: Json, to: str | None) -> list[Json]:
+def to_previous(service: Json, to: str | None) -> list[Json]:
     """All traffic for one revision: the given one, or the one that served before the last deploy.
 
     Raises:

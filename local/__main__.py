@@ -20,7 +20,7 @@ from local.keys import Keys
 from local.migrate import migrate, outdated
 from local.probe import free_port
 from local.screen import Screen
-from local.stack import Plan, Running, started
+from local.stack import Plan, RunningStack, start_stack
 from shared.auth import Minter
 
 _GATEWAY_PORT = 54321
@@ -29,13 +29,13 @@ _POSTGRES_PORT = 54322
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. An expected failure prints one sentence."""
-    chosen = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     try:
-        code: int | None = chosen.run(chosen)
+        code: int | None = options.run(options)
     except KeyboardInterrupt:
-        return 0 if chosen.run is _dev else 130
+        return 0 if options.run is _dev else 130
     except (CannotStart, OSError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -96,7 +96,7 @@ def _add_chat_options(command: argparse.ArgumentParser) -> None:
 def _dev(_: argparse.Namespace) -> None:
     environ = environment()
     start_time = monotonic()
-    with started(_plan(environ)) as running:
+    with start_stack(_plan(environ)) as running:
         _say(_summary(running, folder(environ), monotonic() - start_time))
         try:
             running.watch()
@@ -114,7 +114,7 @@ def _demo(_: argparse.Namespace) -> None:
         postgres_port=free_port(),
         keeps_data=False,
     )
-    with started(plan) as running:
+    with start_stack(plan) as running:
         login = SignIn()
         sign_in(login, running.owner_url)
         _say(f"\n  model      {running.model}\n  you        {demo.MESSAGE}\n")
@@ -125,16 +125,16 @@ def _demo(_: argparse.Namespace) -> None:
     _say(f"\n{transcript.summary()}")
 
 
-def _chat(chosen: argparse.Namespace) -> int:
-    screen = Screen(as_json=chosen.json)
-    url, token = chosen.url, lambda: str(chosen.token)
-    if not chosen.token:
+def _chat(options: argparse.Namespace) -> int:
+    screen = Screen(as_json=options.json)
+    url, token = options.url, lambda: str(options.token)
+    if not options.token:
         if url:
             raise CannotStart("--url needs --token: test users exist on this machine only.")
-        url, token = _local_agent(SignIn(chosen.user))
-        screen.note(f"You are {chosen.user}; the page starts with alice, as --user alice does.")
-    chat = Chat(Agent(url, token, lambda: screen.note("Reconnecting.")), screen, chosen.thread)
-    message = chosen.message or (
+        url, token = _local_agent(SignIn(options.user))
+        screen.note(f"You are {options.user}; the page starts with alice, as --user alice does.")
+    chat = Chat(Agent(url, token, lambda: screen.note("Reconnecting.")), screen, options.thread)
+    message = options.message or (
         "" if screen.is_terminal or sys.stdin.isatty() else sys.stdin.read()
     )
     return chat.say(message) if message.strip() else chat.talk()
@@ -148,25 +148,25 @@ def _local_agent(login: SignIn) -> tuple[str, Callable[[], str]]:
     return f"http://127.0.0.1:{at}{PATH}", lambda: login.token(_keys(home).user)
 
 
-def _token(chosen: argparse.Namespace) -> None:
+def _token(options: argparse.Namespace) -> None:
     environ = environment()
     home = folder(environ)
-    login = SignIn(chosen.user, chosen.role, chosen.anonymous, chosen.expires)
+    login = SignIn(options.user, options.role, options.anonymous, options.expires)
     try:
         sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
     except CannotStart as error:
         # The token is printed all the same: it can be read without a database.
         print(f"This user is in no database yet. {error}", file=sys.stderr)
     keys = _keys(home)
-    if chosen.audience == "tools":
+    if options.audience == "tools":
         print(Minter("local", keys.internal.private_text).mint("tools", login.claims, None))
     else:
         print(login.token(keys.user))
 
 
-def _migrate(chosen: argparse.Namespace) -> None:
+def _migrate(options: argparse.Namespace) -> None:
     environ = environment()
-    url = chosen.url or environ.get("SUPABASE_DATABASE_URL")
+    url = options.url or environ.get("SUPABASE_DATABASE_URL")
     if not url:
         url = _local_owner_url(folder(environ))
         if sentence := asyncio.run(outdated(url)):
@@ -199,7 +199,7 @@ def _local_owner_url(home: Path) -> str:
     return local_logins(server).owner
 
 
-def _summary(running: Running, home: Path, seconds: float) -> str:
+def _summary(running: RunningStack, home: Path, seconds: float) -> str:
     return f"""
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 

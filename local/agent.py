@@ -117,12 +117,12 @@ class Agent:
     def _stream(self, run_id: str, body: Event | None, path: str) -> Iterator[tuple[str, Event]]:
         if body is not None and not self.cursor:
             # A repeated runId is the same run, so the POST can be repeated until the first event has arrived.
-            method, sent = "POST", body
+            method, payload = "POST", body
         else:
             after = f"?after={self.cursor}" if self.cursor else ""
             path = f"/agent/runs/{quote(run_id, safe='')}/events{after}"
-            method, sent = "GET", {}
-        with self._send(method, path, sent or None) as response:
+            method, payload = "GET", {}
+        with self._send(method, path, payload or None) as response:
             cursor = self.cursor
             for line in response:
                 name, _, value = line.decode().strip().partition(": ")
@@ -136,8 +136,8 @@ class Agent:
         kind = http.client.HTTPSConnection if is_safe else http.client.HTTPConnection
         connection = kind(self._address.netloc, timeout=_SILENCE_SECONDS)
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
-        sent = None if body is None else json.dumps(body)
-        connection.request(method, self._address.path + path, sent, headers)
+        payload = None if body is None else json.dumps(body)
+        connection.request(method, self._address.path + path, payload, headers)
         response = connection.getresponse()
         if response.status >= 400:
             retry_after = response.headers.get("retry-after")

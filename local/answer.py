@@ -20,7 +20,7 @@ class Answer:
         self._run_id = ""
         self._is_visit = False
         self._calls: dict[str, list[str]] = {}
-        self._written: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
 
     def run(self, messages: list[Event], **more: object) -> Event:
         """Show one run; returns its ending. Ctrl-C cancels the run, which then ends as any other."""
@@ -66,7 +66,7 @@ class Answer:
                 self._run_id = event["runId"]
             case "TEXT_MESSAGE_CONTENT":
                 name = event["messageId"]
-                self._written[name] = self._written.get(name, "") + event["delta"]
+                self._texts[name] = self._texts.get(name, "") + event["delta"]
                 self._screen.text(event["delta"])
             case "TEXT_MESSAGE_END":
                 self._screen.end_line()
@@ -95,15 +95,15 @@ class Answer:
         self._is_visit = False
 
     def _complete(self, name: str, text: str) -> None:
-        seen = self._written.get(name, "")
-        if not seen or not text.startswith(seen):
-            if seen:
+        shown_text = self._texts.get(name, "")
+        if not shown_text or not text.startswith(shown_text):
+            if shown_text:
                 self._screen.note("Another process took over; it repeats this text.")
             self._screen.end_line()
-            seen = ""
-        self._screen.text(text[len(seen) :])
-        self._written[name] = text
+            shown_text = ""
+        self._screen.text(text[len(shown_text) :])
+        self._texts[name] = text
 
     def _note(self, line: str) -> None:
-        short = " ".join(line.split())
-        self._screen.note(short if len(short) <= _LONGEST else f"{short[:_LONGEST]}…")
+        text = " ".join(line.split())
+        self._screen.note(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

@@ -28,7 +28,7 @@ class Chat:
     def __init__(self, agent: Agent, screen: Screen, thread_id: str = "") -> None:
         self._agent = agent
         self._screen = screen
-        self._listed: list[Event] = []
+        self._listed_threads: list[Event] = []
         self._thread_id = thread_id or str(uuid4())
         self._is_new = not thread_id
 
@@ -115,10 +115,10 @@ class Chat:
         return f"/threads/threads/{quote(self._thread_id, safe='')}"
 
     def _list(self, _: str) -> None:
-        self._listed = self._agent.request("GET", "/threads/threads?limit=20")["data"]
-        if not self._listed:
+        self._listed_threads = self._agent.request("GET", "/threads/threads?limit=20")["data"]
+        if not self._listed_threads:
             self._screen.note("You have no threads yet.")
-        for nth, thread in enumerate(self._listed, 1):
+        for nth, thread in enumerate(self._listed_threads, 1):
             when = datetime.fromisoformat(thread["updatedAt"]).astimezone()
             status = "" if thread["status"] == "idle" else f"  ({thread['status']})"
             self._screen.note(f"{nth:>3}  {when:%Y-%m-%d %H:%M}  {_name(thread)}{status}")
@@ -126,9 +126,9 @@ class Chat:
     def _resume(self, number: str) -> None:
         """Show a thread: its last exchange, the text being written, and its open questions."""
         if number:
-            if not number.isdecimal() or not 0 < int(number) <= len(self._listed):
+            if not number.isdecimal() or not 0 < int(number) <= len(self._listed_threads):
                 raise CannotStart("/resume takes a number of the list that /threads shows.")
-            thread = self._listed[int(number) - 1]
+            thread = self._listed_threads[int(number) - 1]
             self._thread_id = thread["threadId"]
             self._is_new = False
             self._screen.note(f"Continuing: {_name(thread)}")

@@ -95,7 +95,7 @@ class Child:
 
 
 @dataclass(frozen=True)
-class _Started:
+class _Process:
     child: Child
     stop: signal.Signals
     is_used_by_all: bool
@@ -106,7 +106,7 @@ class Children:
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
-        self._started: list[_Started] = []
+        self._processes: list[_Process] = []
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class Children:
 
     def __exit__(self, *_: object) -> None:
         for are_used_by_all in (False, True):
-            several = [each for each in self._started if each.is_used_by_all == are_used_by_all]
+            several = [each for each in self._processes if each.is_used_by_all == are_used_by_all]
             for each in several:
                 each.child.send_stop(each.stop)
             for each in several:
@@ -156,12 +156,12 @@ class Children:
             return process
 
         child = Child(name, spawn, log)
-        self._started.append(_Started(child, stop, used_by_all))
+        self._processes.append(_Process(child, stop, used_by_all))
         return child
 
     @property
     def all(self) -> list[Child]:
-        return [each.child for each in self._started]
+        return [each.child for each in self._processes]
 
     def _guard_group(self, group: int, stop: signal.Signals) -> None:
         if pipe := self._guard.stdin:

@@ -48,10 +48,10 @@ def port(environ: dict[str, str], name: str, default: int) -> int:
 
 def _read(file: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(file.read_text().splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
+        text = line.strip()
+        if not text or text.startswith("#"):
             continue
-        found = _LINE.fullmatch(stripped)
-        if not found:
+        match = _LINE.fullmatch(text)
+        if not match:
             raise CannotStart(f"{file}:{number} is no NAME=value.")
-        yield found[1], found[2] or found[3] or found[4] or ""
+        yield match[1], match[2] or match[3] or match[4] or ""

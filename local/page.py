@@ -55,12 +55,12 @@ class Page:
         """Sign in a test user."""
         user = request.path_params["user"]
         if user not in USERS:
-            return _refused(404, "There is no such user.")
+            return _refusal(404, "There is no such user.")
         login = SignIn(user, USERS[user])
         try:
             sign_in(login, self.owner_url)
         except CannotStart as error:
-            return _refused(503, str(error))
+            return _refusal(503, str(error))
         token = login.token(self.keys.user)
         return JSONResponse({"user": user, "token": token, "expiresAt": time() + login.seconds})
 
@@ -70,22 +70,22 @@ class Page:
 
     def functions(self, _: Request) -> Response:
         """Each function's process, health and live runs, and the number of open runs by status."""
-        shown = [self._shown(child) for child in self._functions()]
-        return JSONResponse({"functions": shown, "runs": live_runs(self.owner_url)})
+        descriptions = [self._describe(child) for child in self._functions()]
+        return JSONResponse({"functions": descriptions, "runs": live_runs(self.owner_url)})
 
     def kill(self, request: Request) -> Response:
         """Kill the process of a function; a new one replaces it."""
         for child in self._functions():
             if child.name == request.path_params["name"]:
-                killed = child.pid
+                pid = child.pid
                 child.kill_and_restart()
-                return JSONResponse({"killed": killed, "started": child.pid})
-        return _refused(404, "There is no such function.")
+                return JSONResponse({"killed": pid, "started": child.pid})
+        return _refusal(404, "There is no such function.")
 
     def _functions(self) -> list[Child]:
         return [child for child in self.children.all if child.name in self.ports]
 
-    def _shown(self, child: Child) -> dict[str, object]:
+    def _describe(self, child: Child) -> dict[str, object]:
         port = self.ports[child.name]
         runs = self._live_runs.setdefault(child.name, LiveRuns(child.log))
         is_alive = answer(port, "/health") == 200
@@ -106,7 +106,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, own_port: int, public_port: int) -> None:
         self._app = app
-        self._own = f"127.0.0.1:{own_port}"
+        self._own_host = f"127.0.0.1:{own_port}"
         self._names = {f"{host}:{public_port}" for host in ("127.0.0.1", "localhost")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +114,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         may_pass = self._may_pass(Headers(scope=scope), scope)
-        app = self._app if may_pass else _refused(403, "Only this page may send this request.")
+        app = self._app if may_pass else _refusal(403, "Only this page may send this request.")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -126,7 +126,7 @@ class Guard:
     def _may_pass(self, headers: Headers, scope: Scope) -> bool:
         # A foreign page can resolve its own name to this machine (DNS rebinding), so the name must match, too.
         name = headers.get("x-forwarded-host", "")
-        if headers.get("host") != self._own or name not in self._names:
+        if headers.get("host") != self._own_host or name not in self._names:
             return False
         if not scope["path"].startswith("/local/"):
             return True
@@ -149,7 +149,7 @@ def application(page: Page, *, own_port: int, public_port: int) -> ASGIApp:
 
 
 @contextmanager
-def served(page: Page, public_port: int) -> Iterator[str]:
+def serve(page: Page, public_port: int) -> Iterator[str]:
     """Serve the page from a thread, for front.ts; yields its URL.
 
     Raises:
@@ -179,5 +179,5 @@ def _wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
             raise CannotStart("The page cannot be served; another program took its port.")
 
 
-def _refused(status: int, reason: str) -> Response:
+def _refusal(status: int, reason: str) -> Response:
     return PlainTextResponse(f"{reason}\n", status)

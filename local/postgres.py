@@ -139,15 +139,15 @@ def _initialise(binaries: Path, folder: Path, user: struct_passwd | None) -> Non
         os.chown(half, user.pw_uid, user.pw_gid)
     login = ["-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={folder / 'password'}"]
     locale = ["-E", "UTF8", "--locale=C", f"--lc-ctype={_CTYPE}"]
-    made = subprocess.run(
+    process = subprocess.run(
         [str(binaries / "initdb"), "-D", str(half), *login, *locale],
         capture_output=True,
         text=True,
         env={"TZ": "UTC"},
         **as_user(user),
     )
-    if made.returncode:
-        raise CannotStart(f"Postgres cannot be initialised: {made.stderr.strip()}")
+    if process.returncode:
+        raise CannotStart(f"Postgres cannot be initialised: {process.stderr.strip()}")
     half.rename(folder / "data")
 
 

@@ -23,7 +23,7 @@ def decide(question: Event, screen: Screen) -> Event:
     prompt = f"{question.get('message') or question['reason']} {_choice(is_input, may_edit)} "
     for name, field in schema.get("properties", {}).items() if is_input else ():
         kind = " or ".join(map(str, field.get("enum") or [field.get("type", "any")]))
-        screen.note(f"{name}: {kind}{_described(field)}")
+        screen.note(f"{name}: {kind}{_describe(field)}")
     answer = {"interruptId": question["id"], "status": "resolved"}
     while True:
         text = _ask(screen, prompt)
@@ -31,9 +31,9 @@ def decide(question: Event, screen: Screen) -> Event:
             return {**answer, "status": "cancelled"}
         if not is_input and text.lower() in ("y", "yes", "n", "no", ""):
             return {**answer, "payload": {"approved": text.lower() in ("y", "yes")}}
-        given = _object(text) if may_edit else None
-        if given is not None:
-            payload = given if is_input else {"approved": True, "arguments": given}
+        value = _read_object(text) if may_edit else None
+        if value is not None:
+            payload = value if is_input else {"approved": True, "arguments": value}
             return {**answer, "payload": payload}
         screen.report(
             "That is not a JSON object." if may_edit else "y or n; Ctrl-D leaves the question open."
@@ -46,7 +46,7 @@ def _choice(is_input: bool, may_edit: bool) -> str:
     return "[y/N/arguments as JSON]" if may_edit else "[y/N]"
 
 
-def _described(field: Event) -> str:
+def _describe(field: Event) -> str:
     about = field.get("description") or field.get("title")
     return f" ({about})" if about else ""
 
@@ -58,9 +58,9 @@ def _ask(screen: Screen, prompt: str) -> str:
         raise LeftOpen from None
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def _read_object(text: str) -> dict[str, Any] | None:
     try:
-        given = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return None
-    return given if isinstance(given, dict) else None
+    return value if isinstance(value, dict) else None

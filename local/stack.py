@@ -24,9 +24,9 @@ _READY_SECONDS = 30.0
 #: The first start downloads the gateway's one package.
 _GATEWAY_SECONDS = 120.0
 _ANY_STATUS = range(100, 600)
-#: After a kill, another process claims the runs within seconds instead of half a minute. Ctrl-C does not wait for runs:
-#: they continue with the next start.
-_QUICK = {
+#: Defaults that differ from a deployment's. After a kill, another process claims the runs within seconds instead of
+#: half a minute. Ctrl-C does not wait for runs, which continue at the next start.
+_LOCAL_DEFAULTS = {
     "LEASE_SECONDS": "6",
     "LEASE_RENEW_SECONDS": "2",
     "STOP_GRACE_SECONDS": "0.5",
@@ -55,7 +55,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningStack:
     """A running stack."""
 
     children: Children
@@ -81,14 +81,14 @@ class Running:
 
 
 @contextmanager
-def started(plan: Plan) -> Iterator[Running]:
+def start_stack(plan: Plan) -> Iterator[RunningStack]:
     """Start the stack; stop it on exit.
 
     Raises:
         CannotStart: the stack cannot start; no process is left.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(plan.folder):
+    with _lock_folder(plan.folder):
         _check(plan)
         with ExitStack() as parts:
             children = parts.enter_context(Children(plan.folder / "logs"))
@@ -96,7 +96,7 @@ def started(plan: Plan) -> Iterator[Running]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,22 +136,28 @@ def continue_open_runs(runner_port: int, say: Callable[[str], None]) -> None:
         say(f"Open runs are not continued: runner {outcome} to POST /sweep. Its log shows why.")
 
 
-def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
+def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
     # The model loads while the database starts; the gateway starts while the functions do.
-    chosen, local_model = _model(plan, children)
+    choice, local_model = _model(plan, children)
     logins = _logins(plan, children)
     ports = {name: free_port() for name in FUNCTIONS}
     urls = {
         "RUNNER_URL": f"http://127.0.0.1:{ports['runner']}/",
         "TOOLS_URL": f"http://127.0.0.1:{ports['tools']}/mcp",
     }
-    settings = {**_QUICK, **plan.environ, **chosen.settings, **_settings(logins, plan.keys), **urls}
+    settings = {
+        **_LOCAL_DEFAULTS,
+        **plan.environ,
+        **choice.settings,
+        **_settings(logins, plan.keys),
+        **urls,
+    }
     functions = [_function(plan, children, name, ports[name], settings) for name in FUNCTIONS]
-    shown = page.Page(plan.keys, logins.owner, children, ports)
-    page_url = parts.enter_context(page.served(shown, plan.gateway_port))
+    local_page = page.Page(plan.keys, logins.owner, children, ports)
+    page_url = parts.enter_context(page.serve(local_page, plan.gateway_port))
     front = _gateway(plan, children, ports, page_url)
     if local_model:
-        wait_until_responding(local_model, chosen.port, "/health", seconds=_READY_SECONDS)
+        wait_until_responding(local_model, choice.port, "/health", seconds=_READY_SECONDS)
         _say_ready(plan, local_model)
     for child in functions:
         wait_until_responding(child, ports[child.name], "/readiness", seconds=_READY_SECONDS)
@@ -162,23 +168,23 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> Running:
     _say_ready(plan, front)
     continue_open_runs(ports["runner"], plan.say)
     origin = f"http://127.0.0.1:{plan.gateway_port}"
-    return Running(
+    return RunningStack(
         children,
         f"{origin}/",
         f"{origin}{gateway.PATH}",
         urls["TOOLS_URL"],
         logins.owner,
-        chosen.title,
+        choice.title,
     )
 
 
 def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
-    chosen = model.choose(plan.environ, free_port())
-    if not chosen.port:
-        return chosen, None
+    choice = model.choose(plan.environ, free_port())
+    if not choice.port:
+        return choice, None
     plan.say("  starting   model")
-    command = [sys.executable, "-m", "local.model", str(chosen.port)]
-    return chosen, children.start("model", command, env=plan.environ)
+    command = [sys.executable, "-m", "local.model", str(choice.port)]
+    return choice, children.start("model", command, env=plan.environ)
 
 
 def _logins(plan: Plan, children: Children) -> Logins:

@@ -23,10 +23,10 @@ export class Announcer {
     if (event.type === "TEXT_MESSAGE_CONTENT") {
       this.#text += event.delta;
       for (
-        let found;
-        (found = SENTENCE.exec(this.#text));
-        this.#text = this.#text.slice(found[0].length)
-      ) this.#announce(found[0]);
+        let match;
+        (match = SENTENCE.exec(this.#text));
+        this.#text = this.#text.slice(match[0].length)
+      ) this.#announce(match[0]);
     }
     if (event.type === "TEXT_MESSAGE_END") this.#announce(this.#text);
     if (event.type === "TOOL_CALL_START") this.#announce(`Calls ${event.toolCallName}.`);

@@ -29,7 +29,7 @@ export class Chat {
   #isNew = true;
   #runId = "";
   /** Aborts the shown stream; the run continues. */
-  #left = new AbortController();
+  #abort = new AbortController();
 
   /**
    * @param {Session} session
@@ -76,13 +76,13 @@ export class Chat {
     if (threadId === this.#threadId) return;
     this.#leave(threadId);
     if (!threadId) return;
-    this.#read(this.session.backend.connectThread(threadId, this.#left), { isVisit: true });
+    this.#read(this.session.backend.connectThread(threadId, this.#abort), { isVisit: true });
   }
 
   /** @param {string} threadId */
   #leave(threadId) {
-    this.#left.abort();
-    this.#left = new AbortController();
+    this.#abort.abort();
+    this.#abort = new AbortController();
     this.#conversation = new Conversation();
     this.#threadId = threadId;
     this.#isNew = !threadId;
@@ -140,7 +140,7 @@ export class Chat {
     this.#runId = runId;
     const run = { ...input, threadId: this.#threadId, runId };
     this.transcript.follow();
-    this.#read(this.session.backend.run(run, this.#left), callbacks);
+    this.#read(this.session.backend.run(run, this.#abort), callbacks);
   }
 
   /**
@@ -148,7 +148,7 @@ export class Chat {
    * @param {Callbacks} callbacks
    */
   async #read(stream, { isVisit, onStart, onRefused }) {
-    const { signal } = this.#left;
+    const { signal } = this.#abort;
     let hasStarted = false;
     this.#show();
     try {

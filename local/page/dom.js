@@ -34,8 +34,8 @@ export const el = (tag, attributes = {}, ...children) => {
  * @returns {Kind}
  */
 export const byId = (id, kind) => {
-  const found = document.getElementById(id);
-  if (found instanceof kind) return found;
+  const element = document.getElementById(id);
+  if (element instanceof kind) return element;
   throw new Error(`The page has no ${id}.`);
 };
 

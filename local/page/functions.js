@@ -16,7 +16,7 @@ export class FunctionsView {
   #timer;
   #isWatched = false;
   /** @type {Map<string, HTMLTableRowElement>} */
-  #shown = new Map();
+  #rowOf = new Map();
 
   constructor() {
     const heads = ["Function", "Process", "Starts", "Health", "Live runs", "Try"].map((head) =>
@@ -68,7 +68,7 @@ export class FunctionsView {
     // The number comes from log lines of level INFO.
     const live = String(process.liveRuns ?? "not logged");
     const texts = [process.name, String(process.pid), String(process.starts), health, live];
-    const row = this.#shown.get(process.name) ?? this.#row(process.name);
+    const row = this.#rowOf.get(process.name) ?? this.#row(process.name);
     for (const [at, text] of texts.entries()) {
       // Unchanged cells are not written, so that a screen reader does not repeat them.
       if (row.cells[at].textContent !== text) row.cells[at].textContent = text;
@@ -90,7 +90,7 @@ export class FunctionsView {
       el("td", { class: "live" }),
       el("td", {}, kill),
     );
-    this.#shown.set(name, row);
+    this.#rowOf.set(name, row);
     this.#rows.append(row);
     return row;
   }

@@ -25,14 +25,14 @@ export const markdown = (text) => blocks(text.replaceAll("\r\n", "\n").split("\n
 
 /** @param {string[]} lines @param {number} depth @returns {Tree[]} */
 const blocks = (lines, depth) => {
-  const found = [];
+  const trees = [];
   for (let at = 0; at < lines.length;) {
     const block = BLOCKS.find(({ opens }) => opens.test(lines[at])) ?? PARAGRAPH;
     const end = block.ends(lines, at);
-    found.push(...(depth < DEEPEST ? block : PARAGRAPH).make(lines.slice(at, end), depth));
+    trees.push(...(depth < DEEPEST ? block : PARAGRAPH).make(lines.slice(at, end), depth));
     at = end;
   }
-  return found;
+  return trees;
 };
 
 /**
@@ -84,8 +84,8 @@ const list = (lines, depth) => {
   /** @type {string[][]} */
   const items = [];
   for (const line of lines) {
-    const found = MARKER.exec(line);
-    if (found && found[1].length <= indent + 1) items.push([line.slice(found[0].length)]);
+    const match = MARKER.exec(line);
+    if (match && match[1].length <= indent + 1) items.push([line.slice(match[0].length)]);
     else items.at(-1)?.push(line.replace(/^ {1,4}/, ""));
   }
   const children = items.map((item) => node("li", tight(blocks(item, depth + 1))));
@@ -147,21 +147,21 @@ const SPANS =
 /** @param {string} text @returns {Tree[]} */
 const inline = (text) => {
   /** @type {Tree[]} */
-  const found = [];
+  const trees = [];
   let end = 0;
   for (const match of text.matchAll(SPANS)) {
-    if (match.index > end) found.push(text.slice(end, match.index));
-    found.push(span(match));
+    if (match.index > end) trees.push(text.slice(end, match.index));
+    trees.push(span(match));
     end = match.index + match[0].length;
   }
-  return end < text.length ? [...found, text.slice(end)] : found;
+  return end < text.length ? [...trees, text.slice(end)] : trees;
 };
 
 /** @param {RegExpMatchArray} match @returns {Tree} */
-const span = ([whole, , code, strong, star, underscore, gone, label, target, bare]) => {
+const span = ([whole, , code, strong, star, underscore, struck, label, target, bare]) => {
   if (code !== undefined) return node("code", [code]);
   if (strong !== undefined) return node("strong", inline(strong));
-  if (gone !== undefined) return node("del", inline(gone));
+  if (struck !== undefined) return node("del", inline(struck));
   if (bare !== undefined) return link(bare, [bare], whole);
   if (target !== undefined) return link(target, label ? inline(label) : [target], whole);
   const emphasis = star ?? underscore;

@@ -80,14 +80,14 @@ export class Questions {
    */
   #approval(interrupt, conversation) {
     const call = conversation.call(interrupt.toolCallId ?? "");
-    const given = pretty(call?.function.arguments ?? "{}");
+    const original = pretty(call?.function.arguments ?? "{}");
     const field = mayChange(interrupt)
-      ? el("textarea", { rows: 5, "aria-label": "Arguments" }, given)
+      ? el("textarea", { rows: 5, "aria-label": "Arguments" }, original)
       : undefined;
     const wrong = el("p", { class: "problem", role: "alert" });
     const yes = () => {
       try {
-        const changed = field && field.value !== given ? JSON.parse(field.value) : undefined;
+        const changed = field && field.value !== original ? JSON.parse(field.value) : undefined;
         this.#take(approve(interrupt, changed));
       } catch {
         wrong.textContent = "The arguments are not JSON.";

@@ -107,15 +107,15 @@ export class RunsView {
    */
   async #fresh(path, signal) {
     /** @type {Row[]} */
-    const found = [];
+    const rows = [];
     let after = this.#last();
     for (;;) {
       const { data, next } = await this.session.backend.json(
         `${path}?after=${after}&limit=${PAGE}`,
         { signal },
       );
-      found.push(...data);
-      if (next === null || data.length === 0) return found;
+      rows.push(...data);
+      if (next === null || data.length === 0) return rows;
       after = next;
     }
   }

@@ -56,9 +56,9 @@ export class ThreadList {
       const page = await this.#page(query, after);
       // The response to an earlier request, or for another user.
       if (request !== this.#requests) return;
-      const shown = page.data.map((/** @type {Thread | Hit} */ found) => this.#entry(found));
-      if (after) this.#list.append(...shown);
-      else this.#list.replaceChildren(...shown);
+      const entries = page.data.map((/** @type {Thread | Hit} */ result) => this.#entry(result));
+      if (after) this.#list.append(...entries);
+      else this.#list.replaceChildren(...entries);
       this.#next = page.next;
       this.#more.hidden = !page.next;
       this.#problem.textContent = query && !page.data.length && !after ? "Nothing found." : "";
@@ -82,10 +82,10 @@ export class ThreadList {
     );
   }
 
-  /** @param {Thread | Hit} found */
-  #entry(found) {
-    const thread = "thread" in found ? found.thread : found;
-    const snippet = "snippet" in found ? found.snippet : [];
+  /** @param {Thread | Hit} result */
+  #entry(result) {
+    const thread = "thread" in result ? result.thread : result;
+    const snippet = "snippet" in result ? result.snippet : [];
     const link = el(
       "a",
       { href: `#/chat/${encodeURIComponent(thread.threadId)}`, "data-thread": thread.threadId },
@@ -104,5 +104,5 @@ export class ThreadList {
   }
 }
 
-/** @param {Hit["snippet"][number]} found */
+/** @param {Hit["snippet"][number]} part */
 const piece = ({ text, match }) => match ? el("mark", {}, text) : text;

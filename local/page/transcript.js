@@ -13,7 +13,7 @@ const NEAR = 80;
 
 export class Transcript {
   /** The element of each message, and what it shows. @type {Map<string, { signature: string, element: HTMLElement }>} */
-  #shown = new Map();
+  #elements = new Map();
   /** @type {(() => void) | undefined} */
   #draw;
   /** @type {HTMLElement | undefined} */
@@ -43,7 +43,7 @@ export class Transcript {
   }
 
   clear() {
-    this.#shown.clear();
+    this.#elements.clear();
     this.log.replaceChildren();
     this.#problem = undefined;
     this.follow();
@@ -113,8 +113,8 @@ export class Transcript {
    * @param {HTMLElement[]} wanted
    */
   #place(wanted) {
-    const kept = new Set(/** @type {ChildNode[]} */ (wanted));
-    for (const child of [...this.log.childNodes]) if (!kept.has(child)) child.remove();
+    const wantedNodes = new Set(/** @type {ChildNode[]} */ (wanted));
+    for (const child of [...this.log.childNodes]) if (!wantedNodes.has(child)) child.remove();
     for (const [at, element] of wanted.entries()) {
       const current = this.log.childNodes[at];
       if (current !== element) this.log.insertBefore(element, current ?? null);
@@ -137,10 +137,10 @@ export class Transcript {
     const interrupted = conversation.interrupts.map(({ toolCallId }) => toolCallId);
     const isOpen = conversation.open.has(message.id);
     const signature = JSON.stringify([message, results, interrupted, isOpen, isBusy]);
-    const known = this.#shown.get(message.id);
-    if (known?.signature === signature) return [known.element];
+    const previous = this.#elements.get(message.id);
+    if (previous?.signature === signature) return [previous.element];
     const element = this.#make(message, conversation, results, isBusy);
-    this.#shown.set(message.id, { signature, element });
+    this.#elements.set(message.id, { signature, element });
     return [element];
   }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from local.stack import started
+from local.stack import start_stack
 from tests.browser.visitor import Visitor
 from tests.fixtures.stack import Stack, outside, plan_of
 from tests.gateway.door import unavailable
@@ -24,7 +24,7 @@ def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "MCP_SERVERS": '{"tools": {"approval": {"calculator": "edit"}}}',
         }
         plan = plan_of(tmp_path_factory.mktemp("page"), model, settings)
-        with started(plan) as running:
+        with start_stack(plan) as running:
             yield Stack(running, plan.keys, model)
 
 

@@ -19,7 +19,7 @@ import pytest
 from local.agent import Refused
 from local.environment import ROOT
 from local.keys import Keys
-from local.stack import started
+from local.stack import start_stack
 from shared.core.errors import BudgetExceeded
 from tests.fixtures.stack import Stack, plan_of
 
@@ -203,7 +203,7 @@ def test_a_thread_is_listed_by_its_first_message(stack: Stack) -> None:
 def test_a_permanent_problem_is_shown_at_once_with_its_message(
     stack: Stack, tmp_path: Path
 ) -> None:
-    with started(plan_of(tmp_path, stack.model, {"DAILY_TOKENS_PER_USER": "1"})) as running:
+    with start_stack(plan_of(tmp_path, stack.model, {"DAILY_TOKENS_PER_USER": "1"})) as running:
         poor = Stack(running, Keys.of(tmp_path / "keys.json"), stack.model)
         assert script(poor, 'call: calculator {"expression": "1"}').returncode == 0
         refused = script(poor, "say: more")

@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
-from local.stack import Plan, started
+from local.stack import Plan, start_stack
 from shared.core.json import Json
 from tests.fixtures.stack import Stack, outside, plan_of
 
@@ -86,14 +86,14 @@ def test_an_interrupt_can_be_approved_after_a_restart_of_every_process(
     plan: Plan, stack: Stack
 ) -> None:
     thread = str(uuid4())
-    with started(plan) as running:
+    with start_stack(plan) as running:
         before = replace(stack, running=running, keys=plan.keys)
         (kept,) = results(post(before, says('call: add_note {"text": "old"}')))
         deletes = json.dumps({"id": json.loads(kept)["id"]})
         ending = post(before, says(f"call: delete_note {deletes}", thread=thread))[-1]
     (question,) = ending["outcome"]["interrupts"]
 
-    with started(plan) as running:
+    with start_stack(plan) as running:
         after = replace(stack, running=running, keys=plan.keys)
         resume = {"interruptId": question["id"], "status": "resolved"}
         answer = {**resume, "payload": {"approved": True}}

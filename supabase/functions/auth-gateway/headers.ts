@@ -26,8 +26,8 @@ const REQUEST_ID = /^[A-Za-z0-9_.-]{1,64}$/;
 
 /** The caller's request id if it is short and clean, else a new one. */
 export const requestId = (headers: Headers): string => {
-  const given = headers.get("x-request-id") ?? "";
-  return REQUEST_ID.test(given) ? given : crypto.randomUUID();
+  const header = headers.get("x-request-id") ?? "";
+  return REQUEST_ID.test(header) ? header : crypto.randomUUID();
 };
 
 /** The headers for a function. Of the caller's claims about its identity, only the token passes. */

@@ -16,16 +16,16 @@ const PRIVATE_FIELDS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 export const parseKeys = async (text: string): Promise<KeySet> => {
   const { keys } = JSON.parse(text) as { keys?: unknown };
   if (!Array.isArray(keys)) throw new TypeError("a JWKS has a list of keys");
-  const found = new Map<string, Key>();
-  for (const jwk of keys) await addKey(found, jwk);
-  return found;
+  const byName = new Map<string, Key>();
+  for (const jwk of keys) await addKey(byName, jwk);
+  return byName;
 };
 
-const addKey = async (found: Map<string, Key>, jwk: JWK): Promise<void> => {
+const addKey = async (byName: Map<string, Key>, jwk: JWK): Promise<void> => {
   const alg = algorithm(jwk);
-  if (alg === undefined || found.has(`${alg} ${jwk.kid}`)) return;
+  if (alg === undefined || byName.has(`${alg} ${jwk.kid}`)) return;
   try {
-    found.set(`${alg} ${jwk.kid}`, await importJWK(jwk, alg));
+    byName.set(`${alg} ${jwk.kid}`, await importJWK(jwk, alg));
   } catch {
     // A broken key must not make the others unusable.
   }

@@ -30,8 +30,8 @@ export const sweepHeaders = async (
 };
 
 /** Compare hashes, so that the time it takes reveals nothing about the secret. */
-const isSame = async (given: string, secret: string): Promise<boolean> => {
-  const [left, right] = await Promise.all([digest(given), digest(secret)]);
+const isSame = async (header: string, secret: string): Promise<boolean> => {
+  const [left, right] = await Promise.all([digest(header), digest(secret)]);
   return left.reduce((different, byte, at) => different | (byte ^ (right[at] ?? 0)), 0) === 0;
 };
 
