@@ -12,7 +12,7 @@ from typing import Final
 from bench import report
 from bench.rounds import Effort, progress, reason
 from bench.rows import (
-    Found,
+    Results,
     Row,
     Verdict,
     cold_start,
@@ -61,20 +61,22 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small loads, few rounds, no peers")
     parser.add_argument("--rounds", type=int, default=100, help="maximum number of rounds per row")
     parser.add_argument("--out", type=Path, help=f"folder of the results; default: one in {FOLDER}")
-    chosen = parser.parse_args()
-    # Ctrl-C and SIGTERM end it with the results so far, and leave no process behind.
+    options = parser.parse_args()
+    # Ctrl-C and SIGTERM end it with the results so far, and leave no process running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    names = chosen.rows or [name for name, row in ROWS.items() if row.is_quick or not chosen.quick]
-    out = chosen.out or FOLDER / "results" / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S")
-    rows = _measured(names, Effort(chosen.quick, chosen.rounds), out)
+    names = options.rows or [
+        name for name, row in ROWS.items() if row.is_quick or not options.quick
+    ]
+    out = options.out or FOLDER / "results" / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S")
+    rows = _measure(names, Effort(options.quick, options.rounds), out)
     met, all_ = report.goals(rows)
     print(f"\n{report.markdown(rows)}\n\nresults: {out}, logs: {FOLDER / 'logs'}")
     print(f"goals met: {met}/{all_}")
     return 0 if len(rows) == len(names) else 130
 
 
-def _measured(names: list[str], effort: Effort, out: Path) -> list[Row]:
+def _measure(names: list[str], effort: Effort, out: Path) -> list[Row]:
     rows: list[Row] = []
     minutes = sum(ROWS[name].minutes for name in names)
     planned = "" if effort.is_quick else f", about {minutes:.0f} min"
@@ -99,7 +101,7 @@ def _row(here: Site, name: str, effort: Effort) -> Row:
     except Exception as error:
         # A bug of the bench itself: it is in the table, and the other rows are kept.
         text = reason(error)
-        return Row(name, "", Found(missing={name: text}), [Verdict("measured", text, False)])
+        return Row(name, "", Results(missing={name: text}), [Verdict("measured", text, False)])
 
 
 if __name__ == "__main__":

@@ -57,40 +57,40 @@ class Contender:
         Raises:
             NotMeasured: pip failed; the message has its last line.
         """
-        python, done = self.home / "bin" / "python", self.home / "installed"
+        python, marker = self.home / "bin" / "python", self.home / "installed"
         pinned = [] if self.is_pinned_here else ["-c", str(ROOT / "constraints.txt")]
         inputs = repr(self.packages) + ("" if self.is_pinned_here else _constraints())
-        if not done.exists() or done.read_text() != inputs:
+        if not marker.exists() or marker.read_text() != inputs:
             interpreter = f"python{self.python}" if self.python else sys.executable
             # If pyenv's shim is first on the path, this selects its version.
-            chosen = {"PYENV_VERSION": self.python} if self.python else {}
-            self._run([interpreter, "-m", "venv", "--clear", str(self.home)], **chosen)
+            environ = {"PYENV_VERSION": self.python} if self.python else {}
+            self._run([interpreter, "-m", "venv", "--clear", str(self.home)], **environ)
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             self._run([*pip, *pinned, *self.packages])
             compiled = [str(python), "-m", "compileall", "-q", "-j", "2", str(self.home / "lib")]
             # Some packages contain files that are not valid Python, which nothing imports.
             subprocess.run(compiled, check=False, stdout=subprocess.DEVNULL)
-            done.write_text(inputs)
+            marker.write_text(inputs)
         return python
 
     def _run(self, command: list[str], **environ: str) -> None:
         env = {**os.environ, **environ}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-        if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+        if process.returncode:
+            lines = (process.stderr or process.stdout).strip().splitlines() or ["no output"]
             raise NotMeasured(f"cannot be installed: {lines[-1]}")
 
     @contextmanager
     def running(
-        self, site: Site, *, core: int = SERVER_CORE, **more: str
+        self, site: Site, *, core: int = SERVER_CORE, **variables: str
     ) -> Iterator[tuple[Process, int, float]]:
         """Run it: its process, its port, and the milliseconds from exec to ready."""
         port = free_port()
         command = [str(self.install()), *self.command(port)]
-        environ = {"PORT": str(port), "PYTHONPATH": str(ROOT), **self.environ(site), **more}
+        environ = {"PORT": str(port), "PYTHONPATH": str(ROOT), **self.environ(site), **variables}
         log = site.logs / f"{self.name}-{port}.log"
-        with process(command, environ, log, core=core, folder=ROOT) as started:
-            yield started, port, started.wait_ready(port, self.ready)
+        with process(command, environ, log, core=core, folder=ROOT) as server:
+            yield server, port, server.wait_ready(port, self.ready)
 
 
 @cache
@@ -110,25 +110,25 @@ def _with_database(site: Site) -> dict[str, str]:
     return {**model_port(site), "BENCH_DATABASE_URL": site.database("naive")}
 
 
-def chat(_: Site, wanted: str) -> bytes:
-    return request("POST", "/chat", json.dumps({"message": wanted}).encode(), JSON)
+def chat(_: Site, prompt: str) -> bytes:
+    return request("POST", "/chat", json.dumps({"message": prompt}).encode(), JSON)
 
 
-def _completions(_: Site, wanted: str) -> bytes:
-    body = {"model": "bench", "stream": True, "messages": [{"role": "user", "content": wanted}]}
+def _completions(_: Site, prompt: str) -> bytes:
+    body = {"model": "bench", "stream": True, "messages": [{"role": "user", "content": prompt}]}
     return request("POST", "/v1/chat/completions", json.dumps(body).encode(), JSON)
 
 
-def run_input(wanted: str, **more: object) -> bytes:
+def run_input(prompt: str, **more: object) -> bytes:
     """A RunAgentInput of a new thread."""
-    message = {"id": str(uuid4()), "role": "user", "content": wanted}
+    message = {"id": str(uuid4()), "role": "user", "content": prompt}
     ids = {"threadId": str(uuid4()), "runId": str(uuid4())}
     return json.dumps({**ids, "messages": [message], **more}).encode()
 
 
-def _run(site: Site, wanted: str) -> bytes:
+def _run(site: Site, prompt: str) -> bytes:
     signed = site.signed("bench", "agent", "POST", "/runs")
-    return request("POST", "/runs", run_input(wanted), {**JSON, **signed})
+    return request("POST", "/runs", run_input(prompt), {**JSON, **signed})
 
 
 def _packages() -> tuple[str, ...]:

@@ -34,12 +34,12 @@ class Answer:
     #: The body, if the response has a content-length: of pages and problems, not of streams.
     body: bytes = b""
     #: The times of the model's write and of our read of each token, in microseconds, with `stamps`.
-    seen_us: list[tuple[int, int]] = field(default_factory=list)
+    stamps_us: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def delays_ms(self) -> list[float]:
         """The times from the model's write to our read."""
-        return [(read - written) / 1000 for written, read in self.seen_us]
+        return [(read - written) / 1000 for written, read in self.stamps_us]
 
 
 class Connection(asyncio.Protocol):
@@ -71,8 +71,8 @@ class Connection(asyncio.Protocol):
             return
         if not self.answer.status:
             self._head += data
-            head, found, data = self._head.partition(b"\r\n\r\n")
-            if not found:
+            head, separator, data = self._head.partition(b"\r\n\r\n")
+            if not separator:
                 return
             self.answer.status = int(head[9:12])
             length = re.search(rb"content-length: (\d+)", head.lower())
@@ -81,12 +81,12 @@ class Connection(asyncio.Protocol):
         self._take(data)
 
     def _take(self, data: bytes) -> None:
-        seen = self._tail + data
+        chunk = self._tail + data
         # A token or the last chunk may be split between two reads: it counts when it is complete.
-        cut = seen.rfind(MARK[:1], max(0, len(seen) - _TOKEN_LENGTH + 1))
-        seen, self._tail = (seen, b"") if cut < 0 else (seen[:cut], seen[cut:])
-        if MARK in seen:
-            self._count(seen)
+        cut = chunk.rfind(MARK[:1], max(0, len(chunk) - _TOKEN_LENGTH + 1))
+        chunk, self._tail = (chunk, b"") if cut < 0 else (chunk[:cut], chunk[cut:])
+        if MARK in chunk:
+            self._count(chunk)
         self._last = (self._last + data)[-len(_LAST_CHUNK) :]
         if self._length >= 0:
             self.answer.body += data
@@ -94,14 +94,14 @@ class Connection(asyncio.Protocol):
         if self._length == 0 or (self._length < 0 and self._last == _LAST_CHUNK):
             self._end()
 
-    def _count(self, seen: bytes) -> None:
+    def _count(self, chunk: bytes) -> None:
         now = monotonic_ns()
         if not self.answer.tokens:
             self.answer.first_ms = (now - self._started_ns) / 1e6
             self.has_started.set()
-        self.answer.tokens += seen.count(MARK)
+        self.answer.tokens += chunk.count(MARK)
         if self._stamps:
-            self.answer.seen_us += [(int(stamp), now // 1000) for stamp in _STAMP.findall(seen)]
+            self.answer.stamps_us += [(int(stamp), now // 1000) for stamp in _STAMP.findall(chunk)]
 
     def connection_lost(self, _: Exception | None) -> None:
         self._end()
@@ -165,7 +165,7 @@ async def in_turn(port: int, make: Callable[[int], bytes], count: int, lanes: in
     return [answer for answers in lists for answer in answers]
 
 
-async def opened(
+async def open_streams(
     port: int, requests: Sequence[bytes], lanes: int, *, stamps: bool = False
 ) -> list[Connection]:
     """Open streams, `lanes` at a time: the next one starts after the first token of another.
@@ -174,20 +174,20 @@ async def opened(
         NotMeasured: a stream had no token, or they did not all start in time.
     """
     waiting = iter(requests)
-    there: list[Connection] = []
+    connections: list[Connection] = []
 
     async def lane() -> None:
         for request in waiting:
             connection = await connect(port, stamps=stamps)
-            there.append(connection)
+            connections.append(connection)
             connection.send(request)  # type: ignore[unused-awaitable]  # resolves with the stream's end
             await connection.has_started.wait()
             if not connection.answer.tokens:
-                raise NotMeasured(f"stream {len(there)} did not start: {connection.answer}")
+                raise NotMeasured(f"stream {len(connections)} did not start: {connection.answer}")
 
     async with _timeout():
         await asyncio.gather(*(lane() for _ in range(lanes)))
-    return there
+    return connections
 
 
 @asynccontextmanager
@@ -208,8 +208,8 @@ def request(method: str, path: str, body: bytes, headers: dict[str, str]) -> byt
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which this share of the values lies."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+    ascending = sorted(values)
+    return ascending[min(len(ascending) - 1, int(share * len(ascending)))] if ascending else 0.0
 
 
 def middle(values: Sequence[float]) -> float:

@@ -40,12 +40,12 @@ class Process:
         return sum(_pss_kb(pid) for pid in self._tree()) / 1024
 
     def _tree(self) -> list[int]:
-        found = [self.pid]
-        for pid in found:
+        pids = [self.pid]
+        for pid in pids:
             children = Path(f"/proc/{pid}/task/{pid}/children")
             with suppress(OSError):
-                found += [int(child) for child in children.read_text().split()]
-        return found
+                pids += [int(child) for child in children.read_text().split()]
+        return pids
 
     def wait_ready(
         self, port: int, path: str, *, seconds: float = 60.0, expect: range = range(200, 201)

@@ -36,31 +36,31 @@ def _aegra_environ(site: Site) -> dict[str, str]:
     }
 
 
-def _request_aegra(_: Site, wanted: str) -> bytes:
+def _request_aegra(_: Site, prompt: str) -> bytes:
     # A run on a new thread, which is kept.
     body = {
         "assistant_id": "bench",
-        "input": {"messages": [{"role": "user", "content": wanted}]},
+        "input": {"messages": [{"role": "user", "content": prompt}]},
         "stream_mode": ["messages-tuple"],
         "on_completion": "keep",
     }
     return request("POST", "/runs/stream", json.dumps(body).encode(), JSON)
 
 
-def _request_agno(_: Site, wanted: str) -> bytes:
+def _request_agno(_: Site, prompt: str) -> bytes:
     # Without a session_id, each run has a new session.
     form = {"content-type": "application/x-www-form-urlencoded"}
-    body = urlencode({"message": wanted, "stream": "true"}).encode()
+    body = urlencode({"message": prompt, "stream": "true"}).encode()
     return request("POST", "/agents/bench/runs", body, form)
 
 
-def _request_pydantic_ai(_: Site, wanted: str) -> bytes:
-    body = run_input(wanted, state={}, tools=[], context=[], forwardedProps={})
+def _request_pydantic_ai(_: Site, prompt: str) -> bytes:
+    body = run_input(prompt, state={}, tools=[], context=[], forwardedProps={})
     return request("POST", "/", body, {**JSON, "accept": "text/event-stream"})
 
 
-def _request_ogx(_: Site, wanted: str) -> bytes:
-    body = {"model": "vllm/bench", "input": wanted, "stream": True}
+def _request_ogx(_: Site, prompt: str) -> bytes:
+    body = {"model": "vllm/bench", "input": prompt, "stream": True}
     return request("POST", "/v1/responses", json.dumps(body).encode(), JSON)
 
 

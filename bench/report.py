@@ -18,21 +18,23 @@ _OURS = {"agent", "threads", "tools", "runner", "gateway"}
 def markdown(rows: Sequence[Row]) -> str:
     """The table: a line for each goal, with both figures; the first line of a row has all figures."""
     lines = [
-        "| measure | goal | ours | theirs | found | met | all figures: median (least–most) |",
+        "| measure | goal | ours | theirs | result | met | all figures: median (least–most) |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         for nth, verdict in enumerate(row.verdicts):
             met = "yes" if verdict.is_met else "**no**"
             name, figures = (row.name, _figures(row)) if nth == 0 else ("", "")
-            cells = (name, verdict.goal, verdict.ours, verdict.theirs, verdict.found, met, figures)
+            cells = (name, verdict.goal, verdict.ours, verdict.theirs, verdict.result, met, figures)
             lines.append(f"| {' | '.join(cell.replace('|', '¦') for cell in cells)} |")
     return "\n".join(lines)
 
 
 def _figures(row: Row) -> str:
-    figures = ", ".join(f"{name} {spread}" for name, spread in row.found.figures.items())
-    missing = [f"{name} could not be measured: {text}" for name, text in row.found.missing.items()]
+    figures = ", ".join(f"{name} {spread}" for name, spread in row.results.figures.items())
+    missing = [
+        f"{name} could not be measured: {text}" for name, text in row.results.missing.items()
+    ]
     measured = [f"{figures} {row.unit}".strip()] if figures else []
     return "; ".join([*measured, *missing])
 
@@ -47,11 +49,11 @@ def save(rows: Sequence[Row], folder: Path) -> None:
     """Write `results.json`, `results.md`, and a plot of the last row if it has several figures."""
     folder.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "system": platform.platform()}
-    written = {"machine": machine, "rows": [asdict(row) for row in rows]}
-    (folder / "results.json").write_text(json.dumps(written, indent=1) + "\n")
+    document = {"machine": machine, "rows": [asdict(row) for row in rows]}
+    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
     met, all_ = goals(rows)
     (folder / "results.md").write_text(f"{markdown(rows)}\n\ngoals met: {met}/{all_}\n")
-    if len(rows[-1].found.figures) > 1:
+    if len(rows[-1].results.figures) > 1:
         _plot(rows[-1], folder / f"{_file(rows[-1].name)}.png")
 
 
@@ -67,7 +69,7 @@ def _plot(row: Row, file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    height = 4.0 if row.curves else 0.45 * len(row.found.figures) + 1.2
+    height = 4.0 if row.curves else 0.45 * len(row.results.figures) + 1.2
     figure, axes = pyplot.subplots(figsize=(7, height), layout="constrained")
     (_curves if row.curves else _bars)(row, axes)
     axes.set_title(row.name, fontsize=10)
@@ -77,7 +79,7 @@ def _plot(row: Row, file: Path) -> None:
 
 
 def _bars(row: Row, axes: "Axes") -> None:
-    spreads = row.found.figures
+    spreads = row.results.figures
     middles = [spread.middle for spread in spreads.values()]
     ends = [
         [spread.middle - min(spread.values) for spread in spreads.values()],
@@ -94,7 +96,7 @@ def _bars(row: Row, axes: "Axes") -> None:
 
 def _curves(row: Row, axes: "Axes") -> None:
     for label, names in row.curves.items():
-        there = {size: row.found.figures[name].middle for size, name in names.items()}
+        there = {size: row.results.figures[name].middle for size, name in names.items()}
         axes.plot([*there], [*there.values()], marker="o", label=label)
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)

@@ -12,7 +12,7 @@ from typing import TypeVar
 from bench import NotMeasured
 from bench.contenders import Contender
 from bench.peers import PEERS
-from bench.rows import Found, Spread
+from bench.rows import Results, Spread
 from bench.site import Site
 
 #: One figure, or several by name.
@@ -41,12 +41,12 @@ class Effort:
         return () if self.is_quick else tuple(peers)
 
 
-def rounds(site: Site, contenders: Sequence[Contender], measure: Measure, count: int) -> Found:
+def rounds(site: Site, contenders: Sequence[Contender], measure: Measure, count: int) -> Results:
     """Measure the contenders in turn, `count` times. One that fails keeps its earlier figures; the others continue."""
     return attempts({each.name: partial(measure, site, each) for each in contenders}, count)
 
 
-def attempts(measures: Mapping[str, Callable[[], Figures]], count: int) -> Found:
+def attempts(measures: Mapping[str, Callable[[], Figures]], count: int) -> Results:
     """The same for named measures. If a measure returns several figures, they are named `<name> <figure>`."""
     values: dict[str, list[float]] = defaultdict(list)
     missing: dict[str, str] = {}
@@ -63,11 +63,11 @@ def attempts(measures: Mapping[str, Callable[[], Figures]], count: int) -> Found
                 missing[name] = f"{where}: {text}" if nth > 1 else text
                 progress(f"  {where}  {name}: could not be measured: {text}")
                 continue
-            named = figures if isinstance(figures, Mapping) else {"": figures}
-            for figure, value in named.items():
+            measured = figures if isinstance(figures, Mapping) else {"": figures}
+            for figure, value in measured.items():
                 values[f"{name} {figure}".strip()].append(value)
-            progress(f"  {where}  {name} {_formatted(named)}")
-    return Found({name: Spread(tuple(each)) for name, each in values.items()}, missing)
+            progress(f"  {where}  {name} {_format(measured)}")
+    return Results({name: Spread(tuple(each)) for name, each in values.items()}, missing)
 
 
 def reason(error: Exception) -> str:
@@ -85,5 +85,5 @@ def progress(text: str) -> None:
     sys.stderr.flush()
 
 
-def _formatted(figures: Mapping[str, float]) -> str:
+def _format(figures: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}".strip() for name, value in figures.items())

@@ -60,7 +60,7 @@ def streams(site: Site, process: Process, port: int, load: int) -> Step:
     """Open streams, each with twenty tokens a second."""
     tokens = _SECONDS * 1000 // _PAUSE_MS
     requests = [AGENT.request(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
-    return _measured(
+    return _measure(
         process,
         load,
         lambda: uvloop.run(at_once(port, requests, stamps=True, spread_seconds=2)),
@@ -75,7 +75,7 @@ def pages(site: Site, process: Process, port: int, load: int) -> Step:
     def make(_: int) -> bytes:
         return request("GET", "/threads", b"", site.signed("bench", "threads", "GET", "/threads"))
 
-    return _requested(process, port, load, make)
+    return _measure_requests(process, port, load, make)
 
 
 def calls(site: Site, process: Process, port: int, load: int) -> Step:
@@ -91,12 +91,12 @@ def calls(site: Site, process: Process, port: int, load: int) -> Step:
         "accept": "application/json, text/event-stream",
         "mcp-protocol-version": version,
     }
-    return _requested(process, port, load, lambda _: request("POST", "/mcp", body, headers))
+    return _measure_requests(process, port, load, lambda _: request("POST", "/mcp", body, headers))
 
 
-def _requested(process: Process, port: int, load: int, make: Callable[[int], bytes]) -> Step:
+def _measure_requests(process: Process, port: int, load: int, make: Callable[[int], bytes]) -> Step:
     uvloop.run(in_turn(port, make, 50, 2))
-    return _measured(
+    return _measure(
         process,
         load,
         lambda: uvloop.run(in_turn(port, make, load * 20, load)),
@@ -106,7 +106,7 @@ def _requested(process: Process, port: int, load: int, make: Callable[[int], byt
     )
 
 
-def _measured(
+def _measure(
     process: Process,
     load: int,
     work: Callable[[], Sequence[Answer]],
@@ -119,9 +119,9 @@ def _measured(
     started_at, before = monotonic(), process.cpu_ms()
     answers = work()
     busy = (process.cpu_ms() - before) / (monotonic() - started_at) / 10
-    late = [delay for answer in answers for delay in delays(answer)]
+    delays_ms = [delay for answer in answers for delay in delays(answer)]
     failed = sum(answer.status != status or not is_whole(answer) for answer in answers)
-    p99, memory = round(percentile(late, 0.99), 1), round(process.pss_mb())
+    p99, memory = round(percentile(delays_ms, 0.99), 1), round(process.pss_mb())
     return Step(load, p99, round(busy, 1), memory, failed, is_paced)
 
 
@@ -134,7 +134,7 @@ def runs(site: Site, process: Process, port: int, load: int) -> Step:
         requests = [_background(site, f"{tokens}x{_PAUSE_MS}") for _ in range(load)]
         expect(uvloop.run(at_once(agent, requests, spread_seconds=2)), 202)
     waiting = uvloop.run(_newest(site, load))
-    return _measured(
+    return _measure(
         process,
         load,
         lambda: uvloop.run(at_once(port, [_event(run) for run in waiting], spread_seconds=2)),
@@ -146,13 +146,13 @@ def runs(site: Site, process: Process, port: int, load: int) -> Step:
 
 def expect(answers: Sequence[Answer], status: int) -> None:
     """Exit if a response has another status: refused requests measure nothing."""
-    if refused := [answer.status for answer in answers if answer.status != status]:
-        raise SystemExit(f"{len(refused)} of {len(answers)} have status {refused[0]}")
+    if statuses := [answer.status for answer in answers if answer.status != status]:
+        raise SystemExit(f"{len(statuses)} of {len(answers)} have status {statuses[0]}")
 
 
-def _background(site: Site, wanted: str) -> bytes:
+def _background(site: Site, prompt: str) -> bytes:
     signed = site.signed("bench", "agent", "POST", "/runs")
-    body = run_input(wanted, forwardedProps={"background": True})
+    body = run_input(prompt, forwardedProps={"background": True})
     return request("POST", "/runs", body, {"content-type": "application/json", **signed})
 
 
@@ -181,7 +181,7 @@ WORK: Final[dict[str, tuple[Contender, Load, str]]] = {
 }
 
 
-def tuned(site: Site, name: str) -> dict[str, object]:
+def tune(site: Site, name: str) -> dict[str, object]:
     """One function's capacity, with the measured steps."""
     contender, work, unit = WORK[name]
     steps: list[Step] = []
@@ -197,21 +197,21 @@ def tuned(site: Site, name: str) -> dict[str, object]:
         if not step.is_good:
             break
     good = max((step.load for step in steps if step.is_good), default=_STEPS[0])
-    kept = {"concurrency": max(2, good * 2 // 3), "target": max(1, good // 2), "unit": unit}
-    return {**kept, "measured": [asdict(step) for step in steps]}
+    numbers = {"concurrency": max(2, good * 2 // 3), "target": max(1, good // 2), "unit": unit}
+    return {**numbers, "measured": [asdict(step) for step in steps]}
 
 
 def main() -> int:
     """Measure all functions, or those named, and write capacity.json."""
     names = sys.argv[1:] or [*WORK]
-    found = json.loads(FILE.read_text()) if FILE.exists() else {}
+    capacity = json.loads(FILE.read_text()) if FILE.exists() else {}
     with site() as here:
         for name in names:
-            found[name] = tuned(here, name)
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
+            capacity[name] = tune(here, name)
+    FILE.write_text(json.dumps(capacity, indent=1) + "\n")
     for name in names:
         print(
-            f"{name:<8} containerConcurrency {found[name]['concurrency']}, target {found[name]['target']}"
+            f"{name:<8} containerConcurrency {capacity[name]['concurrency']}, target {capacity[name]['target']}"
         )
     return 0
 

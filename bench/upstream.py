@@ -49,16 +49,16 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
+        head, separator, body = self._received.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head.lower())
-        if not found or len(body) < int(length[1] if length else 0):
+        if not separator or len(body) < int(length[1] if length else 0):
             return
         self._received = b""
         if head.startswith(b"GET"):
             # Some contenders check for their model before they are ready.
             self._transport.write(_MODEL_LIST)
             return
-        tokens, pause = wanted(body)
+        tokens, pause = read_prompt(body)
         self._transport.write(_HEAD)
         self._write_on(self._paced(tokens) if pause else self._bursts(tokens), pause / 1000)
 
@@ -67,9 +67,9 @@ class Upstream(asyncio.Protocol):
             return
         part = next(parts, None)
         if part is None:
-            self._transport.write(_chunked(_END) + b"0\r\n\r\n")
+            self._transport.write(_chunk(_END) + b"0\r\n\r\n")
             return
-        self._transport.write(_chunked(part))
+        self._transport.write(_chunk(part))
         loop = asyncio.get_running_loop()
         if pause:
             loop.call_later(pause, self._write_on, parts, pause)
@@ -85,7 +85,7 @@ class Upstream(asyncio.Protocol):
             yield _TOKEN % (monotonic_ns() // 1000) * min(_BURST, tokens - first)
 
 
-def wanted(body: bytes) -> tuple[int, int]:
+def read_prompt(body: bytes) -> tuple[int, int]:
     """The tokens of a request, and the milliseconds between two. Frameworks wrap the prompt in different ways."""
     contents = [message.get("content") for message in orjson.loads(body)["messages"]]
     for text in reversed([str(content) for content in contents]):
@@ -94,7 +94,7 @@ def wanted(body: bytes) -> tuple[int, int]:
     return 1, 0
 
 
-def _chunked(data: bytes) -> bytes:
+def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 

@@ -40,17 +40,19 @@ class In(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
+        head, separator, body = self._received.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
-        if not found or len(body) < int(length[1] if length else 0):
+        if not separator or len(body) < int(length[1] if length else 0):
             return
         request, self._received = self._received, b""
         if request.startswith(b"GET"):
             self._transport.write(_OK)
             return
         loop = asyncio.get_running_loop()
-        made = loop.create_connection(lambda: Out(self._transport, request), "127.0.0.1", _MODEL)
-        task = asyncio.ensure_future(made)
+        connecting = loop.create_connection(
+            lambda: Out(self._transport, request), "127.0.0.1", _MODEL
+        )
+        task = asyncio.ensure_future(connecting)
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 

@@ -22,7 +22,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Found:
+class Results:
     """The results: figures by contender, or by contender and figure if it has several.
 
     `missing`: why a contender has no figures, or fewer rounds than planned.
@@ -37,7 +37,7 @@ class Verdict:
     """A goal, the result, and whether it is met. A goal without a figure is not met."""
 
     goal: str
-    found: str
+    result: str
     is_met: bool
     ours: str = ""
     theirs: str = ""
@@ -49,7 +49,7 @@ class Row:
 
     name: str
     unit: str
-    found: Found
+    results: Results
     verdicts: Sequence[Verdict] = ()
     curves: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
@@ -58,7 +58,7 @@ _NOTHING = "not measured"
 
 
 def ratio(
-    found: Found,
+    results: Results,
     ours: str,
     theirs: str,
     *,
@@ -68,31 +68,35 @@ def ratio(
 ) -> Verdict:
     """Our figure over theirs, against a limit. `label` names theirs in the goal."""
     goal = f"{f'≤ {at_most:g}' if at_most else f'≥ {at_least:g}'} × {label or theirs}"
-    mine, other = found.figures.get(ours), found.figures.get(theirs)
-    if mine is None or other is None or not other.middle:
-        return Verdict(goal, _NOTHING, False, _shown(ours, mine), _shown(theirs, other))
-    times = mine.middle / other.middle
+    our_figure, other = results.figures.get(ours), results.figures.get(theirs)
+    if our_figure is None or other is None or not other.middle:
+        return Verdict(goal, _NOTHING, False, _cell(ours, our_figure), _cell(theirs, other))
+    times = our_figure.middle / other.middle
     is_met = times <= at_most if at_most else times >= at_least
-    return Verdict(goal, f"{times:.2f} ×", is_met, _shown(ours, mine), _shown(theirs, other))
+    return Verdict(goal, f"{times:.2f} ×", is_met, _cell(ours, our_figure), _cell(theirs, other))
 
 
-def limit(found: Found, ours: str, at_most: float, unit: str = "", label: str = "") -> Verdict:
+def limit(results: Results, ours: str, at_most: float, unit: str = "", label: str = "") -> Verdict:
     """Our figure against a limit in its unit. `label` names the figure in the goal."""
     goal = f"{label} ≤ {at_most:g} {unit}".strip()
-    mine = found.figures.get(ours)
-    if mine is None:
+    our_figure = results.figures.get(ours)
+    if our_figure is None:
         return Verdict(goal, _NOTHING, False)
-    shown = f"{mine.middle:.4g} {unit}".strip()
-    return Verdict(goal, shown, mine.middle <= at_most, _shown(ours, mine))
+    result = f"{our_figure.middle:.4g} {unit}".strip()
+    return Verdict(goal, result, our_figure.middle <= at_most, _cell(ours, our_figure))
 
 
 def best(
-    found: Found, names: Iterable[str], pick: Callable[..., str] = min, suffix: str = ""
+    results: Results, names: Iterable[str], pick: Callable[..., str] = min, suffix: str = ""
 ) -> str:
     """The name with the smallest figure (with `max`, the largest); empty if none was measured."""
-    there = [name for each in names if (name := f"{each} {suffix}".strip()) in found.figures]
-    return pick(there, key=lambda name: found.figures[name].middle) if there else ""
+    measured_names = [
+        name for each in names if (name := f"{each} {suffix}".strip()) in results.figures
+    ]
+    if not measured_names:
+        return ""
+    return pick(measured_names, key=lambda name: results.figures[name].middle)
 
 
-def _shown(name: str, spread: Spread | None) -> str:
+def _cell(name: str, spread: Spread | None) -> str:
     return f"{name} {spread.middle:.4g}" if spread else f"{name} –".strip()

@@ -32,20 +32,24 @@ def exec_to_ready(site: Site, effort: Effort) -> Row:
     # Only the first start of many contenders creates their tables and compiles modules.
     progress("  first starts, not counted")
     rounds(site, contenders, _ready, 1)
-    found = rounds(site, contenders, _ready, effort.rounds(5, 7))
+    results = rounds(site, contenders, _ready, effort.rounds(5, 7))
     goals = [
-        ratio(found, name, "hello", at_most=most, label=f"hello ({name})")
+        ratio(results, name, "hello", at_most=most, label=f"hello ({name})")
         for name, most in _GOALS.items()
     ]
     if peers := effort.of(DURABLE):
-        fastest = best(found, [peer.name for peer in peers])
+        fastest = best(results, [peer.name for peer in peers])
         goals += [
             ratio(
-                found, each.name, fastest, at_most=0.25, label=f"fastest durable peer ({each.name})"
+                results,
+                each.name,
+                fastest,
+                at_most=0.25,
+                label=f"fastest durable peer ({each.name})",
             )
             for each in ours
         ]
-    return Row("exec → ready", "ms", found, goals)
+    return Row("exec → ready", "ms", results, goals)
 
 
 def _ready(site: Site, contender: Contender) -> float:
@@ -56,9 +60,9 @@ def _ready(site: Site, contender: Contender) -> float:
 def first_request(site: Site, effort: Effort) -> Row:
     """CPU of the first request after ready, with the model's answer, minus that of the tenth."""
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES)
-    found = rounds(site, contenders, _first_over_tenth, effort.rounds(3, 7))
-    goal = limit(found, "agent", _FIRST_MS, "ms")
-    return Row("first request over the tenth", "ms CPU", found, [goal])
+    results = rounds(site, contenders, _first_over_tenth, effort.rounds(3, 7))
+    goal = limit(results, "agent", _FIRST_MS, "ms")
+    return Row("first request over the tenth", "ms CPU", results, [goal])
 
 
 def _first_over_tenth(site: Site, contender: Contender) -> float:
@@ -66,9 +70,9 @@ def _first_over_tenth(site: Site, contender: Contender) -> float:
         request = partial(contender.request, site)
         # A pause for modules that load after readiness; in a cluster, the kubelet's next probe gives that time.
         sleep(1.5)
-        spent = []
+        cpu_times = []
         for _ in range(10):
             before = process.cpu_ms()
             uvloop.run(in_turn(port, lambda _: request("1x0"), 1, 1))
-            spent.append(process.cpu_ms() - before)
-        return spent[0] - spent[-1]
+            cpu_times.append(process.cpu_ms() - before)
+        return cpu_times[0] - cpu_times[-1]

@@ -8,7 +8,7 @@ import uvloop
 
 from bench import NotMeasured
 from bench.contenders import AGENT, NAIVE, NAIVE_POSTGRES, PASSTHROUGH, Contender
-from bench.load import Connection, middle, opened, percentile
+from bench.load import Connection, middle, open_streams, percentile
 from bench.machine import Process
 from bench.rounds import Effort, rounds
 from bench.rows import Row, limit
@@ -33,24 +33,26 @@ def memory(site: Site, effort: Effort) -> Row:
         with contender.running(site) as (process, port, _):
             warm_up(site, contender, port)
             requests = [contender.request(site, _SILENT) for _ in range(few + more)]
-            return uvloop.run(_grown(process, port, requests[:few], requests[few:]))
+            return uvloop.run(_growth_per_stream(process, port, requests[:few], requests[few:]))
 
     # One round: the figure is a mean over hundreds of streams.
-    found = rounds(site, contenders, measure, 1)
-    goal = limit(found, "agent", _STREAM_KB, "KB")
-    return Row("memory per open idle stream", "KB", found, [goal])
+    results = rounds(site, contenders, measure, 1)
+    goal = limit(results, "agent", _STREAM_KB, "KB")
+    return Row("memory per open idle stream", "KB", results, [goal])
 
 
-async def _grown(process: Process, port: int, few: list[bytes], more: list[bytes]) -> float:
+async def _growth_per_stream(
+    process: Process, port: int, few: list[bytes], more: list[bytes]
+) -> float:
     # The first streams allocate what all share: imports, pools, arenas.
-    there = await opened(port, few, _LANES)
+    streams = await open_streams(port, few, _LANES)
     await asyncio.sleep(_SETTLE_SECONDS)
     before = process.pss_mb()
-    there += await opened(port, more, _LANES)
+    streams += await open_streams(port, more, _LANES)
     await asyncio.sleep(_SETTLE_SECONDS)
     grown = process.pss_mb() - before
-    if ended := sum(stream.is_closed for stream in there):
-        raise NotMeasured(f"{ended} of {len(there)} streams ended by themselves")
+    if closed_count := sum(stream.is_closed for stream in streams):
+        raise NotMeasured(f"{closed_count} of {len(streams)} streams ended by themselves")
     return grown * 1024 / len(more)
 
 
@@ -66,26 +68,26 @@ def two_thousand(site: Site, effort: Effort) -> Row:
         with contender.running(site) as (process, port, _):
             warm_up(site, contender, port)
             requests = [contender.request(site, _ACTIVE) for _ in range(streams)]
-            return uvloop.run(_watched(process, port, requests))
+            return uvloop.run(_measure_all(process, port, requests))
 
-    found = rounds(site, (PASSTHROUGH, AGENT), measure, 1)
+    results = rounds(site, (PASSTHROUGH, AGENT), measure, 1)
     goals = [
-        limit(found, "agent broken streams", 0, label="broken streams"),
-        limit(found, "agent delay p99 ms", _DELAY_MS, "ms", label="all open: delay p99"),
+        limit(results, "agent broken streams", 0, label="broken streams"),
+        limit(results, "agent delay p99 ms", _DELAY_MS, "ms", label="all open: delay p99"),
     ]
-    return Row(f"{streams:,} streams in one process, a token a second each", "", found, goals)
+    return Row(f"{streams:,} streams in one process, a token a second each", "", results, goals)
 
 
-async def _watched(process: Process, port: int, requests: list[bytes]) -> dict[str, float]:
+async def _measure_all(process: Process, port: int, requests: list[bytes]) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     started_at = loop.time()
-    streams = await opened(port, requests, _LANES, stamps=True)
+    streams = await open_streams(port, requests, _LANES, stamps=True)
     ramp = loop.time() - started_at
     # The remaining work of the ramp ends meanwhile.
     await asyncio.sleep(_SETTLE_SECONDS)
     since, cpu = loop.time(), process.cpu_ms()
     await asyncio.sleep(_WINDOW_SECONDS)
-    until, spent = loop.time(), process.cpu_ms() - cpu
+    until, cpu_used = loop.time(), process.cpu_ms() - cpu
     # The most delayed tokens have yet to arrive, and matter most.
     await asyncio.sleep(_SETTLE_SECONDS)
     delays = _delays(streams, since, until)
@@ -95,7 +97,7 @@ async def _watched(process: Process, port: int, requests: list[bytes]) -> dict[s
         "delay p99 ms": percentile(delays, 0.99),
         "delay most ms": max(delays),
         "events/s": len(delays) / _WINDOW_SECONDS,
-        "CPU %": spent / _WINDOW_SECONDS / 10,
+        "CPU %": cpu_used / _WINDOW_SECONDS / 10,
         "broken streams": sum(_is_broken(stream, since, until) for stream in streams),
         "ramp s": ramp,
         "ramp admissions/s": len(requests) / ramp,
@@ -105,14 +107,14 @@ async def _watched(process: Process, port: int, requests: list[bytes]) -> dict[s
 
 
 def _is_broken(stream: Connection, since: float, until: float) -> bool:
-    written = [moment / 1e6 for moment, _ in stream.answer.seen_us]
-    return stream.is_closed or not is_steady(written, since, until)
+    write_times = [moment / 1e6 for moment, _ in stream.answer.stamps_us]
+    return stream.is_closed or not is_steady(write_times, since, until)
 
 
 def is_steady(moments: Sequence[float], since: float, until: float) -> bool:
     """Whether all tokens arrived that the model wrote in this time, by the write times of those that arrived."""
-    seen = [since, *(moment for moment in moments if since <= moment < until), until]
-    return max(later - earlier for earlier, later in pairwise(seen)) < 2 * _PAUSE_SECONDS
+    points = [since, *(moment for moment in moments if since <= moment < until), until]
+    return max(later - earlier for earlier, later in pairwise(points)) < 2 * _PAUSE_SECONDS
 
 
 def _delays(streams: list[Connection], since: float, until: float) -> list[float]:
@@ -120,6 +122,6 @@ def _delays(streams: list[Connection], since: float, until: float) -> list[float
     return [
         (read - written) / 1000
         for stream in streams
-        for written, read in stream.answer.seen_us
+        for written, read in stream.answer.stamps_us
         if since <= written / 1e6 < until
     ]

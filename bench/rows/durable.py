@@ -33,14 +33,14 @@ def statements(site: Site, effort: Effort) -> Row:
     contenders = (AGENT, NAIVE_POSTGRES, *effort.of(DURABLE))
     runs = effort.pick(50, 100)
     with without_vacuum(site.server):
-        found = rounds(
+        results = rounds(
             site, contenders, lambda site, each: _per_run(site, each, runs), effort.rounds(1, 2)
         )
     goals = [
-        limit(found, "agent statements", _STATEMENTS, label="statements"),
-        limit(found, "agent commits", _COMMITS, label="commits"),
+        limit(results, "agent statements", _STATEMENTS, label="statements"),
+        limit(results, "agent commits", _COMMITS, label="commits"),
     ]
-    return Row("statements and commits per text run", "", found, goals)
+    return Row("statements and commits per text run", "", results, goals)
 
 
 def _per_run(site: Site, contender: Contender, runs: int) -> dict[str, float]:
@@ -74,7 +74,7 @@ def wal(site: Site, effort: Effort) -> Row:
     """
     runs = effort.pick(30, 100)
     with without_vacuum(site.server):
-        found = attempts(
+        results = attempts(
             {
                 "agent admission": lambda: asyncio.run(_wal_of_admissions(site, runs)),
                 "agent run": partial(_wal_of_runs, site, AGENT, runs),
@@ -82,24 +82,24 @@ def wal(site: Site, effort: Effort) -> Row:
             },
             1,
         )
-    goal = limit(found, "agent run", _WAL_BYTES, "bytes", label="run")
-    return Row("write-ahead log per text run", "bytes", found, [goal])
+    goal = limit(results, "agent run", _WAL_BYTES, "bytes", label="run")
+    return Row("write-ahead log per text run", "bytes", results, [goal])
 
 
 async def _wal_of_admissions(site: Site, count: int) -> float:
     """Admit runs in one transaction that is rolled back, so that no run is left."""
     claims = json.dumps(site.users["bench"].claims)
     connection = await asyncpg.connect(site.server.url("agent_api"))
-    written = [await wal_bytes(site.server)]
+    positions = [await wal_bytes(site.server)]
     try:
         await connection.execute("begin")
         for _ in range(count):
             request = json.dumps(_request("5x0"))
             await connection.fetchval(_ADMIT, claims, request, json.dumps(_LEASE))
-            written.append(await wal_bytes(site.server))
+            positions.append(await wal_bytes(site.server))
     finally:
         await connection.close()
-    return median(later - earlier for earlier, later in pairwise(written))
+    return median(later - earlier for earlier, later in pairwise(positions))
 
 
 def _request(text: str) -> dict[str, object]:
@@ -114,22 +114,22 @@ def _request(text: str) -> dict[str, object]:
 def _wal_of_runs(site: Site, contender: Contender, count: int) -> float:
     with contender.running(site) as (_, port, _):
         warm_up(site, contender, port)
-        written = [asyncio.run(wal_bytes(site.server))]
+        positions = [asyncio.run(wal_bytes(site.server))]
         for _ in range(count):
             # The ending is committed before the client sees it.
             expect_whole(
                 uvloop.run(in_turn(port, lambda _: contender.request(site, "5x0"), 1, 1)), 5
             )
-            written.append(asyncio.run(wal_bytes(site.server)))
-    return median(later - earlier for earlier, later in pairwise(written))
+            positions.append(asyncio.run(wal_bytes(site.server)))
+    return median(later - earlier for earlier, later in pairwise(positions))
 
 
 def statements_per_second(site: Site, effort: Effort) -> Row:
     """Statements per second while streams are open, each with four tokens a second."""
     few, many = 1, effort.pick(100, 500)
-    found = attempts({f"{n} streams": partial(_per_second, site, n) for n in (few, many)}, 1)
-    goal = ratio(found, f"{many} streams", f"{few} streams", at_most=1.25, label="one stream")
-    return Row("statements per second with open streams", "/s", found, [goal])
+    results = attempts({f"{n} streams": partial(_per_second, site, n) for n in (few, many)}, 1)
+    goal = ratio(results, f"{many} streams", f"{few} streams", at_most=1.25, label="one stream")
+    return Row("statements per second with open streams", "/s", results, [goal])
 
 
 def _per_second(site: Site, streams: int, seconds: int = 8) -> float:

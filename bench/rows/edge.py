@@ -33,29 +33,29 @@ def per_request(site: Site, effort: Effort) -> Row:
         def measure() -> dict[str, float]:
             # A path that is new in each round.
             new = uuid4().hex
-            known = _cpu_us(deno, port, lambda _: make("/runs/known"), count)
+            known_us = _cpu_us(deno, port, lambda _: make("/runs/known"), count)
             fresh = _cpu_us(deno, port, lambda nth: make(f"/runs/{new}-{nth}"), count)
             return {
-                "known path µs": known,
+                "known path µs": known_us,
                 "new path µs": fresh,
-                "new over known µs": fresh - known,
+                "new over known µs": fresh - known_us,
                 "added p50 ms": _p50(port, make) - _p50(hello, make, prefix=""),
             }
 
-        found = attempts({"gateway": measure}, effort.rounds(2, 5))
+        results = attempts({"gateway": measure}, effort.rounds(2, 5))
     signature = _signature_us()
     goals = [
-        limit(found, "gateway known path µs", _KNOWN_US, "µs", label="known path"),
+        limit(results, "gateway known path µs", _KNOWN_US, "µs", label="known path"),
         limit(
-            found,
+            results,
             "gateway new over known µs",
             signature * _ROOM,
             "µs",
             label=f"new over known: {_ROOM:g} × a signature's {signature:.0f} µs,",
         ),
-        limit(found, "gateway added p50 ms", _ADDED_MS, "ms", label="added p50"),
+        limit(results, "gateway added p50 ms", _ADDED_MS, "ms", label="added p50"),
     ]
-    return Row("gateway, CPU per request", "", found, goals)
+    return Row("gateway, CPU per request", "", results, goals)
 
 
 @contextmanager
@@ -99,9 +99,9 @@ def _signature_us() -> float:
       await sign(2000);
       console.log((performance.now() - start) / 2);
     """
-    done = subprocess.run(
+    process = subprocess.run(
         ["taskset", "-c", str(OTHER_CORE), gateway.find_deno(), "eval", script],
         capture_output=True,
         check=True,
     )
-    return float(json.loads(done.stdout))
+    return float(json.loads(process.stdout))

@@ -46,34 +46,38 @@ def pages(site: Site, effort: Effort) -> Row:
     sizes = effort.pick(_SIZES[:3], _SIZES)
     with THREADS.running(site) as (_, port, _):
         measures = {
-            f"{kind}, {size:,}": partial(_grown, site, port, kind, before, size)
+            f"{kind}, {size:,}": partial(_page_ms, site, port, kind, before, size)
             for before, size in zip((0, *sizes), sizes, strict=False)
             for kind in _LISTS
         }
-        found = attempts(measures, 1)
+        results = attempts(measures, 1)
     first, last = sizes[0], sizes[-1]
-    goals = [ratio(found, f"{kind}, {last:,}", f"{kind}, {first:,}", at_most=2) for kind in _LISTS]
+    goals = [
+        ratio(results, f"{kind}, {last:,}", f"{kind}, {first:,}", at_most=2) for kind in _LISTS
+    ]
     curves = {
-        kind: {size: name for size in sizes if (name := f"{kind}, {size:,}") in found.figures}
+        kind: {size: name for size in sizes if (name := f"{kind}, {size:,}") in results.figures}
         for kind in _LISTS
     }
-    return Row("a page of 25 threads or 50 items from anywhere, p99", "ms", found, goals, curves)
+    return Row("a page of 25 threads or 50 items from anywhere, p99", "ms", results, goals, curves)
 
 
-def _grown(site: Site, port: int, kind: str, before: int, size: int) -> float:
+def _page_ms(site: Site, port: int, kind: str, before: int, size: int) -> float:
     cursors = uvloop.run(_fill(site, kind, before, size))
     path, rows, *_ = _LISTS[kind]
 
     def make(nth: int) -> bytes:
         signed = site.signed(_READER, "threads", "GET", path)
-        behind = f"{path}?limit={rows}&after={cursors[nth % len(cursors)]}"
-        return request("GET", behind, b"", signed)
+        address = f"{path}?limit={rows}&after={cursors[nth % len(cursors)]}"
+        return request("GET", address, b"", signed)
 
     # First the cost of cold caches and new plans.
     uvloop.run(in_turn(port, make, 100, 1))
     answers = uvloop.run(in_turn(port, make, _PAGES, 1))
-    if broken := [answer for answer in answers if answer.status != 200]:
-        raise NotMeasured(f"{len(broken)} of {len(answers)} pages failed: {broken[0].body[:200]!r}")
+    if failures := [answer for answer in answers if answer.status != 200]:
+        raise NotMeasured(
+            f"{len(failures)} of {len(answers)} pages failed: {failures[0].body[:200]!r}"
+        )
     return percentile([answer.total_ms for answer in answers], 0.99)
 
 
@@ -85,8 +89,8 @@ async def _fill(site: Site, kind: str, before: int, size: int) -> Sequence[str]:
     try:
         progress(f"  {await connection.execute(insert, owner, before + 1, size, timeout=900)}")
         await connection.execute("vacuum (analyze) agent.thread, agent.item", timeout=900)
-        chosen = Random(size).choices(range(1, size + 1), k=_PAGES)  # noqa: S311
-        rows = await connection.fetch(places, owner, [f"{prefix}{nth}" for nth in chosen])
+        positions = Random(size).choices(range(1, size + 1), k=_PAGES)  # noqa: S311
+        rows = await connection.fetch(places, owner, [f"{prefix}{nth}" for nth in positions])
         return [to_cursor({**row}, *row.keys()) for row in rows]
     finally:
         await connection.close()

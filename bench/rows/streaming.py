@@ -8,7 +8,7 @@ from bench.load import Answer, at_once, in_turn, middle, percentile
 from bench.machine import Process
 from bench.peers import DURABLE
 from bench.rounds import Effort, rounds
-from bench.rows import Found, Row, Verdict, best, ratio
+from bench.rows import Results, Row, Verdict, best, ratio
 from bench.site import Site
 
 _THOUSAND = 1000
@@ -17,47 +17,47 @@ _DURABLE = [peer.name for peer in DURABLE]
 
 def paced(site: Site, effort: Effort) -> Row:
     """CPU per 1,000 text events, one every 25 ms, 100 streams."""
-    wanted = effort.pick("120x25", "240x25")
+    prompt = effort.pick("120x25", "240x25")
 
     def measure(site: Site, contender: Contender) -> float:
         with contender.running(site) as (process, port, _):
-            return _cpu_per_thousand(site, contender, process, port, wanted, 100)
+            return _cpu_per_thousand(site, contender, process, port, prompt, 100)
 
     contenders = (PASSTHROUGH, AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
-    found = rounds(site, contenders, measure, effort.rounds(2, 3))
-    goals = [ratio(found, "agent", "naive", at_most=0.3)]
+    results = rounds(site, contenders, measure, effort.rounds(2, 3))
+    goals = [ratio(results, "agent", "naive", at_most=0.3)]
     if effort.of():
         label = "best durable peer"
-        goals.append(ratio(found, "agent", best(found, _DURABLE), at_most=0.2, label=label))
-    return Row("CPU per 1,000 text events, paced", "ms", found, goals)
+        goals.append(ratio(results, "agent", best(results, _DURABLE), at_most=0.2, label=label))
+    return Row("CPU per 1,000 text events, paced", "ms", results, goals)
 
 
 def flat_out(site: Site, effort: Effort) -> Row:
     """Text events per CPU second of one core, with 50 streams and a model without pauses."""
-    wanted = "600x0"
+    prompt = "600x0"
 
     def measure(site: Site, contender: Contender) -> float:
         with contender.running(site) as (process, port, _):
-            ms = _cpu_per_thousand(site, contender, process, port, wanted, 50)
+            ms = _cpu_per_thousand(site, contender, process, port, prompt, 50)
             return _THOUSAND * 1000 / ms
 
     contenders = (PASSTHROUGH, AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
-    found = rounds(site, contenders, measure, effort.rounds(2, 3))
-    goal = ratio(found, "agent", "naive", at_least=5)
-    return Row("text events through one core, flat out", "events/s", found, [goal])
+    results = rounds(site, contenders, measure, effort.rounds(2, 3))
+    goal = ratio(results, "agent", "naive", at_least=5)
+    return Row("text events through one core, flat out", "events/s", results, [goal])
 
 
 def _cpu_per_thousand(
-    site: Site, contender: Contender, process: Process, port: int, wanted: str, streams: int
+    site: Site, contender: Contender, process: Process, port: int, prompt: str, streams: int
 ) -> float:
     warm_up(site, contender, port)
-    requests = [contender.request(site, wanted) for _ in range(streams)]
+    requests = [contender.request(site, prompt) for _ in range(streams)]
     before = process.cpu_ms()
     answers = uvloop.run(at_once(port, requests, spread_seconds=0.5))
-    spent = process.cpu_ms() - before
-    tokens = int(wanted.partition("x")[0])
+    cpu_used = process.cpu_ms() - before
+    tokens = int(prompt.partition("x")[0])
     expect_whole(answers, tokens)
-    return spent * _THOUSAND / (streams * tokens)
+    return cpu_used * _THOUSAND / (streams * tokens)
 
 
 def warm_up(site: Site, contender: Contender, port: int) -> None:
@@ -72,15 +72,15 @@ def expect_whole(answers: list[Answer], tokens: int) -> None:
     Raises:
         NotMeasured: a response is not complete.
     """
-    broken = [
+    incomplete = [
         answer
         for answer in answers
         if answer.status != 200 or answer.tokens < tokens or answer.tokens % tokens
     ]
-    if broken:
-        worst = broken[0]
+    if incomplete:
+        worst = incomplete[0]
         raise NotMeasured(
-            f"{len(broken)} of {len(answers)} responses are not complete: status {worst.status},"
+            f"{len(incomplete)} of {len(answers)} responses are not complete: status {worst.status},"
             f" {worst.tokens} of {tokens} tokens {worst.body[:120].decode(errors='replace')}"
         )
 
@@ -88,14 +88,14 @@ def expect_whole(answers: list[Answer], tokens: int) -> None:
 def first_token(site: Site, effort: Effort) -> Row:
     """Milliseconds by which the first token is later than the model's, one request at a time."""
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
-    found = rounds(site, contenders, _added_first, effort.rounds(2, 3))
-    goals = [_not_above(found, share) for share in ("p50", "p99")]
-    return Row("time to first token, added", "ms", found, goals)
+    results = rounds(site, contenders, _added_first, effort.rounds(2, 3))
+    goals = [_not_above(results, share) for share in ("p50", "p99")]
+    return Row("time to first token, added", "ms", results, goals)
 
 
-def _not_above(found: Found, share: str) -> Verdict:
+def _not_above(results: Results, share: str) -> Verdict:
     theirs = f"naive+postgres {share}"
-    return ratio(found, f"agent {share}", theirs, at_most=1)
+    return ratio(results, f"agent {share}", theirs, at_most=1)
 
 
 def _added_first(site: Site, contender: Contender) -> dict[str, float]:
@@ -120,14 +120,14 @@ def one_token_runs(site: Site, effort: Effort) -> Row:
             warm_up(site, contender, port)
             before = process.cpu_ms()
             answers = uvloop.run(in_turn(port, lambda _: contender.request(site, "1x0"), runs, 16))
-            spent = process.cpu_ms() - before
+            cpu_used = process.cpu_ms() - before
             expect_whole(answers, 1)
-            return runs * 1000 / spent
+            return runs * 1000 / cpu_used
 
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
-    found = rounds(site, contenders, measure, effort.rounds(2, 3))
-    goals = [ratio(found, "agent", "naive+postgres", at_least=1)]
+    results = rounds(site, contenders, measure, effort.rounds(2, 3))
+    goals = [ratio(results, "agent", "naive+postgres", at_least=1)]
     if effort.of():
         label = "best durable peer"
-        goals.append(ratio(found, "agent", best(found, _DURABLE, max), at_least=3, label=label))
-    return Row("runs, one-token answers, one core", "runs/s", found, goals)
+        goals.append(ratio(results, "agent", best(results, _DURABLE, max), at_least=3, label=label))
+    return Row("runs, one-token answers, one core", "runs/s", results, goals)

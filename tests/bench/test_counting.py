@@ -13,7 +13,7 @@ import pytest
 
 from bench import NotMeasured, counting
 from bench.contenders import PASSTHROUGH
-from bench.load import Connection, at_once, in_turn, opened
+from bench.load import Connection, at_once, in_turn, open_streams
 from bench.machine import Process, process
 from bench.rounds import attempts
 from bench.rows import crowds
@@ -80,7 +80,7 @@ def test_tokens_and_their_delays_are_counted(model: int) -> None:
     answers = asyncio.run(at_once(model, [request_of("300x0"), request_of("40x1")], stamps=True))
 
     assert [answer.tokens for answer in answers] == [300, 40]
-    assert [len(answer.seen_us) for answer in answers] == [300, 40]
+    assert [len(answer.stamps_us) for answer in answers] == [300, 40]
     assert all(0 <= delay < 60_000 for answer in answers for delay in answer.delays_ms)
 
 
@@ -98,14 +98,14 @@ def test_tokens_are_counted_whatever_the_split_of_their_bytes(size: int) -> None
             connection.data_received(response[first : first + size])
         assert connection.done
         answer = await connection.done
-        return answer.tokens, [written for written, _ in answer.seen_us]
+        return answer.tokens, [written for written, _ in answer.stamps_us]
 
     assert asyncio.run(work()) == (7, [1, 2, 3, 4, 5, 6, 7])
 
 
 def test_streams_count_as_open_once_each_has_started(model: int) -> None:
     async def work() -> list[int]:
-        streams = await opened(model, [request_of("2x600000")] * 9, 4)
+        streams = await open_streams(model, [request_of("2x600000")] * 9, 4)
         there = [stream.answer.tokens for stream in streams if not stream.is_closed]
         for stream in streams:
             stream.close()
@@ -129,12 +129,12 @@ def test_the_error_of_a_process_that_ended_has_the_reason_and_the_log(tmp_path: 
         with process(command, {}, tmp_path / "peer.log", core=_HERE) as started:
             return started.wait_ready(free_port(), "/health")
 
-    found = attempts({"peer": measure}, 3)
+    results = attempts({"peer": measure}, 3)
 
-    assert found.figures == {}
-    assert "exit code 1" in found.missing["peer"]
-    assert "no licence" in found.missing["peer"]
-    assert str(tmp_path / "peer.log") in found.missing["peer"]
+    assert results.figures == {}
+    assert "exit code 1" in results.missing["peer"]
+    assert "no licence" in results.missing["peer"]
+    assert str(tmp_path / "peer.log") in results.missing["peer"]
 
 
 def test_a_process_is_charged_for_its_children(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from bench.__main__ import ROWS
 from bench.contenders import AGENT, Contender
 from bench.peers import DURABLE, PEERS
 from bench.rounds import Effort, attempts
-from bench.rows import Found, Row, Spread, Verdict, best, limit, ratio
+from bench.rows import Results, Row, Spread, Verdict, best, limit, ratio
 
 
 def test_a_candidate_that_fails_keeps_its_results_and_the_others_continue(
@@ -28,10 +28,10 @@ def test_a_candidate_that_fails_keeps_its_results_and_the_others_continue(
             raise ZeroDivisionError("an unexpected error")
         return {"p50": 1.0}
 
-    found = attempts({"failing": failing, "steady": steady}, 3)
+    results = attempts({"failing": failing, "steady": steady}, 3)
 
-    assert found.figures == {"failing p50": Spread((1.0,)), "steady": Spread((2.0, 2.0, 2.0))}
-    assert found.missing == {"failing": "round 2 of 3: an unexpected error"}
+    assert results.figures == {"failing p50": Spread((1.0,)), "steady": Spread((2.0, 2.0, 2.0))}
+    assert results.missing == {"failing": "round 2 of 3: an unexpected error"}
     assert measured == ["failing", "steady", "failing", "steady", "steady"]
     output = capsys.readouterr().err
     assert "round 2 of 3  failing: could not be measured" in output
@@ -40,15 +40,15 @@ def test_a_candidate_that_fails_keeps_its_results_and_the_others_continue(
 
 
 def test_a_goal_without_a_figure_is_not_met() -> None:
-    found = Found({"agent": Spread((1.0,))}, {"dbos": "no licence"})
+    results = Results({"agent": Spread((1.0,))}, {"dbos": "no licence"})
 
-    assert not ratio(found, "agent", "dbos", at_most=5).is_met
-    assert not ratio(found, "agent", best(found, ["dbos", "ogx"]), at_most=5).is_met
-    assert not limit(found, "threads", 5).is_met
+    assert not ratio(results, "agent", "dbos", at_most=5).is_met
+    assert not ratio(results, "agent", best(results, ["dbos", "ogx"]), at_most=5).is_met
+    assert not limit(results, "threads", 5).is_met
 
 
 def test_goals_compare_middles_with_the_best_of_the_others() -> None:
-    found = Found(
+    results = Results(
         {
             "agent": Spread((1.0, 9.0, 2.0)),
             "aegra": Spread((10.0,)),
@@ -56,29 +56,29 @@ def test_goals_compare_middles_with_the_best_of_the_others() -> None:
         }
     )
 
-    assert best(found, ["aegra", "dbos"]) == "dbos"
-    assert best(found, ["aegra", "dbos"], max) == "aegra"
-    quarter = ratio(found, "agent", "dbos", at_most=0.25)
+    assert best(results, ["aegra", "dbos"]) == "dbos"
+    assert best(results, ["aegra", "dbos"], max) == "aegra"
+    quarter = ratio(results, "agent", "dbos", at_most=0.25)
     assert (quarter.is_met, quarter.ours, quarter.theirs) == (True, "agent 2", "dbos 8")
-    assert quarter.found.startswith("0.25 ")
-    assert not ratio(found, "agent", "dbos", at_most=0.24).is_met
-    assert ratio(found, "aegra", "agent", at_least=5).is_met
-    assert not ratio(found, "aegra", "agent", at_least=5.1).is_met
-    assert limit(found, "agent", 2, "ms").is_met
-    assert not limit(found, "agent", 1.9, "ms").is_met
+    assert quarter.result.startswith("0.25 ")
+    assert not ratio(results, "agent", "dbos", at_most=0.24).is_met
+    assert ratio(results, "aegra", "agent", at_least=5).is_met
+    assert not ratio(results, "aegra", "agent", at_least=5.1).is_met
+    assert limit(results, "agent", 2, "ms").is_met
+    assert not limit(results, "agent", 1.9, "ms").is_met
 
 
 def test_rows_are_saved_with_the_missing_candidates_and_the_curves(tmp_path: Path) -> None:
     compared = Row(
         "runs",
         "runs/s",
-        Found({"agent": Spread((2.0, 4.0)), "naive": Spread((1.0,))}, {"ogx": "no | python3.12"}),
+        Results({"agent": Spread((2.0, 4.0)), "naive": Spread((1.0,))}, {"ogx": "no | python3.12"}),
         [Verdict("more than naive", "3 times", True, "agent 3", "naive 1")],
     )
     grown = Row(
         "a page",
         "ms",
-        Found({"threads, 100": Spread((1.0,)), "threads, 1,000": Spread((1.5,))}),
+        Results({"threads, 100": Spread((1.0,)), "threads, 1,000": Spread((1.5,))}),
         [Verdict("as the first", "1.5 times", False)],
         {"threads": {100: "threads, 100", 1_000: "threads, 1,000"}},
     )
