@@ -8,22 +8,22 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from local.stack import start_stack
 from tests.browser.visitor import Visitor
-from tests.fixtures.stack import Stack, outside, plan_of
+from tests.fixtures.stack import Stack, outside, plan_of, stack_folder
 from tests.gateway.door import unavailable
 
 _QUICK = {"LEASE_SECONDS": "1", "LEASE_RENEW_SECONDS": "0.2", "TAKEOVER_GRACE_SECONDS": "0.2"}
 
 
 @pytest.fixture(scope="package")
-def page_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def page_stack() -> Iterator[Stack]:
     """A bundle of its own: these tests kill its processes."""
-    with outside() as (model, _):
+    with outside() as (model, _), stack_folder() as folder:
         settings = {
             **_QUICK,
             "MOCK_WEATHER_TOOL_API_KEY": "test",
             "MCP_SERVERS": '{"tools": {"approval": {"calculator": "edit"}}}',
         }
-        plan = plan_of(tmp_path_factory.mktemp("page"), model, settings)
+        plan = plan_of(folder, model, settings)
         with start_stack(plan) as running:
             yield Stack(running, plan.keys, model)
 

@@ -18,10 +18,9 @@ import pytest
 
 from local.agent import Refused
 from local.environment import ROOT
-from local.keys import Keys
 from local.stack import start_stack
 from shared.core.errors import BudgetExceeded
-from tests.fixtures.stack import Stack, plan_of
+from tests.fixtures.stack import Stack, plan_of, stack_folder
 
 CTRL_D = "\x04"
 
@@ -200,13 +199,13 @@ def test_a_thread_is_listed_by_its_first_message(stack: Stack) -> None:
         person.until("[\r\n]the first words")
 
 
-def test_a_permanent_problem_is_shown_at_once_with_its_message(
-    stack: Stack, tmp_path: Path
-) -> None:
-    with start_stack(plan_of(tmp_path, stack.model, {"DAILY_TOKENS_PER_USER": "1"})) as running:
-        poor = Stack(running, Keys.of(tmp_path / "keys.json"), stack.model)
-        assert script(poor, 'call: calculator {"expression": "1"}').returncode == 0
-        refused = script(poor, "say: more")
+def test_a_permanent_problem_is_shown_at_once_with_its_message(stack: Stack) -> None:
+    with stack_folder() as folder:
+        plan = plan_of(folder, stack.model, {"DAILY_TOKENS_PER_USER": "1"})
+        with start_stack(plan) as running:
+            poor = Stack(running, plan.keys, stack.model)
+            assert script(poor, 'call: calculator {"expression": "1"}').returncode == 0
+            refused = script(poor, "say: more")
 
     assert refused.returncode == 1
     assert refused.stderr == f"{BudgetExceeded().detail} (budget_exceeded)\n"

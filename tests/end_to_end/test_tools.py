@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ import pytest
 
 from local.stack import Plan, start_stack
 from shared.core.json import Json
-from tests.fixtures.stack import Stack, outside, plan_of
+from tests.fixtures.stack import Stack, outside, plan_of, stack_folder
 
 CREDENTIALS = ("canary-of-the-model", "canary-of-the-weather", "canary-of-the-server")
 ODD = "call: look_up "
@@ -76,10 +75,10 @@ def test_a_tool_that_fails_its_run_is_a_result(stack: Stack, how: str, expected:
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Iterator[Plan]:
+def plan() -> Iterator[Plan]:
     """A bundle that keeps its data when it is stopped."""
-    with outside() as (model, _):
-        yield plan_of(tmp_path, model, {}, keeps_data=True)
+    with outside() as (model, _), stack_folder() as folder:
+        yield plan_of(folder, model, {}, keeps_data=True)
 
 
 def test_an_interrupt_can_be_approved_after_a_restart_of_every_process(
