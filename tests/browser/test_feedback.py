@@ -22,12 +22,16 @@ def test_the_page_says_when_a_toy_model_answers(visitor: Visitor) -> None:
 
 
 def test_the_page_shows_progress_until_the_first_text(visitor: Visitor) -> None:
-    held: list[Route] = []
-    visitor.page.route("**/agent/runs", lambda route: held.append(route))
-    visitor.say("say: hello")
+    routes: list[Route] = []
+    visitor.page.route("**/agent/runs", lambda route: routes.append(route))
+    with visitor.page.expect_request("**/agent/runs"):
+        visitor.say("say: hello")
     expect(visitor.log.get_by_text("Working")).to_be_visible()
 
-    held[0].continue_()
+    while not routes:
+        # The browser has sent the request; Playwright reports its route a moment later.
+        visitor.page.wait_for_timeout(20)
+    routes[0].continue_()
     visitor.wait_until_answered("hello")
     expect(visitor.log.get_by_text("Working")).to_have_count(0)
 
