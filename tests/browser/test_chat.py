@@ -122,7 +122,7 @@ def test_stop_ends_the_run_and_keeps_its_text(visitor: Visitor) -> None:
     assert "word23" not in visitor.answers.last.inner_text()
 
 
-def test_an_edited_message_replaces_all_items_behind_it(visitor: Visitor) -> None:
+def test_an_edited_message_replaces_all_items_after_it(visitor: Visitor) -> None:
     visitor.say("say: first")
     visitor.wait_until_answered("first")
     visitor.say("say: second")

@@ -59,7 +59,7 @@ async def _copy(
 
 
 @asynccontextmanager
-async def serving(wire: Cable) -> AsyncIterator[None]:
+async def serving(cable: Cable) -> AsyncIterator[None]:
     """The cable, listening on a port of its own."""
-    async with listening_on_loopback(wire.serve) as wire.port:
+    async with listening_on_loopback(cable.serve) as cable.port:
         yield

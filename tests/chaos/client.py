@@ -85,7 +85,7 @@ class Client:
 
     async def _see(self, run: StartedRun, way: str) -> None:
         """Read a run to its end, leg after leg, whatever happens to the connection."""
-        # A queued run waits behind the first: posted second, it must not be admitted before it.
+        # A queued run waits for the first one, so it must not be admitted before it.
         if way == "queue" and run.client_run_id.endswith("-next"):
             await asyncio.sleep(0.3)
         is_known = way == "background"
@@ -93,7 +93,7 @@ class Client:
             try:
                 is_known = await self._leg(run, is_known)
             except (httpx.HTTPError, Cut):
-                # Some stay away so long that another process has continued the run behind their cursor.
+                # Some stay away so long that another process has continued the run after their cursor.
                 is_away = self.drawn.random() < 0.1
                 await asyncio.sleep(self.drawn.uniform(0.5, 4.0) if is_away else _AGAIN)
                 # A request that may have been accepted is repeated unchanged: its runId makes that safe.
@@ -104,7 +104,7 @@ class Client:
             run.view.reconnect("post")
             request = self._request("POST", "/runs", self._body(run))
         elif run.view.cursor and self.drawn.random() < 0.8:
-            run.view.reconnect(f"behind {run.view.cursor}")
+            run.view.reconnect(f"after {run.view.cursor}")
             path = f"/runs/{run.client_run_id}/events"
             request = self._request("GET", path, cursor=run.view.cursor)
         else:

@@ -21,13 +21,13 @@ from local.keys import Keys
 from local.migrate import bootstrap, migrate
 from local.postgres import SUPERUSER, Server, start
 from local.probe import free_port
+from tests.chaos.cables import Cable, serving
 from tests.chaos.checker import check, interrupted, recorded, unknown
 from tests.chaos.client import Client, StartedRun
 from tests.chaos.effects import Effects, effects
 from tests.chaos.fleet import FUNCTIONS, Fleet, front
 from tests.chaos.saboteur import Saboteur, Victim
 from tests.chaos.script import Script
-from tests.chaos.wires import Cable, serving
 from tests.doubles import ModelServer, model_server
 from tests.platform.stand_in import Platform
 

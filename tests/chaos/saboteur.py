@@ -9,8 +9,8 @@ from time import time
 
 import asyncpg
 
+from tests.chaos.cables import Cable
 from tests.chaos.fleet import Fleet
-from tests.chaos.wires import Cable
 from tests.platform.pod import Pod
 
 _POLL = 0.05

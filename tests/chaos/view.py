@@ -53,7 +53,7 @@ class View:
         """Apply one frame."""
         kind = frame["type"]
         if self.ending is not None:
-            self.broken.append(f"{kind} behind the end")
+            self.broken.append(f"{kind} after the end")
         if cursor:
             self._check_place(kind, cursor)
             self.cursor = cursor
@@ -71,10 +71,10 @@ class View:
             self._finish(frame)
 
     def _check_place(self, kind: str, cursor: str) -> None:
-        # A snapshot may be behind what was shown: it replaces everything.
+        # A snapshot may be older than what was shown: it replaces everything.
         is_snapshot = cursor == NOWHERE or self.cursor == NOWHERE
         if self.cursor and place_of(cursor) <= place_of(self.cursor) and not is_snapshot:
-            self.repeated.append(f"{kind} at {cursor} behind {self.cursor}")
+            self.repeated.append(f"{kind} at {cursor} after {self.cursor}")
 
     def _reset(self, messages: list[Json]) -> None:
         self._open = set()

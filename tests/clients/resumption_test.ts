@@ -62,7 +62,7 @@ Deno.test("a run that was cut before its first event is posted again, as it was"
   assert.equal(new Set(requests.map(({ body }) => body)).size, 1);
 });
 
-Deno.test("after a cut the client requests what is behind the last whole event", async () => {
+Deno.test("after a cut the client requests what follows the last whole event", async () => {
   const recording = recorded("text");
   const { events, requests } = runs(recording, { at: [recording.length - 1] });
   const all = await collect(events);

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.gateway.door import GATEWAY, current_deno, edge_deno, running
-from tests.gateway.wire import Upstream, upstream
+from tests.gateway.upstream import Upstream, upstream
 
 
 @pytest.fixture(scope="session", params=["current", "edge"])

@@ -15,7 +15,7 @@ from typing import NoReturn
 import pytest
 
 from shared.auth.identity import Verifier
-from tests.gateway.wire import caller
+from tests.gateway.upstream import caller
 from tests.golden.attacks import user
 from tests.golden.signing import Keyring, mint
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.gateway.door import BASE, answer, bearer, request
-from tests.gateway.wire import Upstream, caller
+from tests.gateway.upstream import Upstream, caller
 
 SMUGGLED = f"POST {BASE}/connect HTTP/1.1\r\nhost: gateway\r\n\r\n"
 FRAMING = {

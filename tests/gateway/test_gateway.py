@@ -21,7 +21,7 @@ from tests.gateway.door import (
     serve,
     verifier,
 )
-from tests.gateway.wire import Upstream, caller
+from tests.gateway.upstream import Upstream, caller
 from tests.golden.attacks import user
 from tests.golden.signing import mint
 

@@ -6,7 +6,7 @@ import pytest
 
 from shared.core.errors import Unauthorized
 from tests.gateway.door import BASE, answer, bearer, running, verifier
-from tests.gateway.wire import Upstream, caller
+from tests.gateway.upstream import Upstream, caller
 
 KNOWN = "the schedule's, of 32 characters."
 PROOF = f"x-sweep-secret: {KNOWN}"

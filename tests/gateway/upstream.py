@@ -10,7 +10,7 @@ from tests.fixtures.loopback import listening_on_loopback
 
 @dataclass
 class Received:
-    """One request as it came over the wire."""
+    """One request as it arrived at the socket."""
 
     method: str
     target: str

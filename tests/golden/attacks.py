@@ -1,4 +1,4 @@
-"""The tables behind tokens.json: valid tokens, and all known forgeries."""
+"""The cases of tokens.json: valid tokens, and all known forgeries."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -159,7 +159,7 @@ def _bad_claims(keyring: Keyring) -> Iterator[Case]:
         "a payload that is null": b"null",
         "a payload that is not JSON": b"{'sub':1}",
         "a payload that is not UTF-8": compact(user()) + b"\xff",
-        "a payload behind a byte order mark": b"\xef\xbb\xbf" + compact(user()),
+        "a payload after a byte order mark": b"\xef\xbb\xbf" + compact(user()),
         "an empty payload": b"",
         "a payload nested without end": b"[" * 4000,
     }.items():

@@ -52,7 +52,7 @@ class Rules:
     total: float = 600
     # `containerConcurrency`; 0 is without a limit.
     concurrency: int = 200
-    # The queue behind it; further requests get 503. Ten times the limit: `buildBreaker` in
+    # The queue of waiting requests; further requests get 503. Ten times the limit: `buildBreaker` in
     # pkg/queue/sharedmain/main.go. The activator's own queue has 10 000 places
     # (`breakerQueueDepth` in pkg/activator/net/throttler.go); here, both have one length.
     queue: int = 2000

@@ -59,7 +59,7 @@ async def test_forced_deletions_cost_an_attempt_each_and_nothing_else(
         await asyncio.gather(*(bundle.begin_in_background(f"back{n}", 3, _TURN) for n in range(3)))
         for nth in range(6):
             await asyncio.sleep(2)
-            # A schedule's sweep finds the runs that the kills left behind.
+            # A schedule's sweep finds the runs that the kills left.
             await bundle.delete_all(force=nth in (0, 3))
             await bundle.sweep()
         runs = await swept_until_ended(bundle)

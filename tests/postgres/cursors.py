@@ -156,7 +156,7 @@ class Client:
             if part is None:
                 return
             snapshots += isinstance(part, Snapshot)
-            assert snapshots < 5, "snapshots repeat without events behind them"
+            assert snapshots < 5, "snapshots repeat without events after them"
 
     async def next(self) -> list[LogEvent] | Snapshot | None:
         """Read one part: an empty one when there is no news, None at the end."""

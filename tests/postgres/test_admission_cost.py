@@ -125,7 +125,7 @@ async def test_a_history_read_by_the_short_path_has_the_requested_length(
     assert [item["data"]["content"] for item in leased["items"]] == ["hello", "three"]
 
 
-async def test_a_run_behind_another_waits_in_the_transaction_that_started_one(
+async def test_a_run_after_another_waits_in_the_transaction_that_started_one(
     database: TestDatabase, user: Json
 ) -> None:
     connection = await asyncpg.connect(database.url)

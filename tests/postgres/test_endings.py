@@ -1,4 +1,4 @@
-"""Endings and the queue behind them: an ending returns the waiting run, also when an answer was lost."""
+"""Endings and the queue: an ending returns the next waiting run, also when an answer was lost."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ async def ended(db: Database, leased: Json) -> Any:
     return verdict
 
 
-async def queued_behind(db: Database, user: Json) -> tuple[Json, str]:
+async def queued_after(db: Database, user: Json) -> tuple[Json, str]:
     """A live run, and the run that waits for it."""
     first = await begin(db, user)
     second = await begin(db, user, {**run_request(run="run-2"), "busy": "enqueue"})
@@ -23,7 +23,7 @@ async def queued_behind(db: Database, user: Json) -> tuple[Json, str]:
 
 
 async def test_an_ending_returns_the_waiting_run(db: Database, user: Json) -> None:
-    first, second = await queued_behind(db, user)
+    first, second = await queued_after(db, user)
 
     verdict = await ended(db, first)
 
@@ -33,7 +33,7 @@ async def test_an_ending_returns_the_waiting_run(db: Database, user: Json) -> No
 async def test_an_ending_whose_answer_was_lost_returns_the_waiting_run_again(
     db: Database, user: Json
 ) -> None:
-    first, second = await queued_behind(db, user)
+    first, second = await queued_after(db, user)
     await ended(db, first)
 
     again = await ended(db, first)

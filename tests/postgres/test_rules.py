@@ -119,7 +119,7 @@ async def test_an_ending_that_arrives_twice_is_ok_and_written_once(
     assert len(await log_of(database, leased["run_id"])) == 2
 
 
-async def test_nothing_is_written_behind_an_ending(
+async def test_nothing_is_written_after_an_ending(
     db: Database, database: TestDatabase, leased: Json
 ) -> None:
     await append(db, entry(leased, row(2, "run.completed")))

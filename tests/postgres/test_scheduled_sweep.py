@@ -51,7 +51,7 @@ async def test_a_run_waits_exactly_when_a_sweep_would_find_one(db: Database, use
     assert not await db.call("has_waiting_runs"), "it has ended"
 
 
-async def test_a_queue_behind_a_held_run_does_not_call_the_functions(
+async def test_a_queue_after_a_held_run_does_not_call_the_functions(
     db: Database, user: Json
 ) -> None:
     held = await begin(db, user)

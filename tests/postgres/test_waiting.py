@@ -142,7 +142,7 @@ async def test_a_snapshot_of_an_ended_run_stands_before_its_ending(
     assert len(snapshot["items"]) == 2
 
 
-async def test_reading_returns_the_events_behind_each_place_in_order(
+async def test_reading_returns_the_events_after_each_place_in_order(
     db: Database, user: Json
 ) -> None:
     one = await begin(db, user)
