@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from shared.agents.context import Progress, RunContext
 from shared.agents.tools import Question, Result, Tool
 from shared.core.json import Json
 from shared.models.events import ModelEvent
@@ -183,14 +184,19 @@ class CountingTools:
         self.tools = {name: Tool(name=name, **more.get(name, {})) for name in results}
         self._results = results
 
-    async def open(self, claims: Json, run_id: str, request_id: str | None) -> Self:
-        del claims, run_id, request_id
+    async def open(self, run: RunContext) -> Self:
+        del run
         return self
 
     async def call(
-        self, name: str, arguments: Json, call_id: str, answer: Json | None = None
+        self,
+        name: str,
+        arguments: Json,
+        call_id: str,
+        answer: Json | None = None,
+        progress: Progress | None = None,
     ) -> Result | Question:
-        del call_id
+        del call_id, progress
         self.calls.append((name, arguments))
         self.answers.append(answer)
         result = self._results[name]

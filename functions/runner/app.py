@@ -1,5 +1,6 @@
 """Executes waiting runs. A delivery stays open until its attempt ends, so that the platform counts it."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.runner.cloudevents import CloudEvent, read_event
 from shared.core import InvalidEvent
-from shared.http import RunServices, create_app, run_services, services_of
+from shared.http import RegisteredAgents, RunServices, create_app, run_services, services_of
 from shared.runs import CLOUD_EVENT_TYPE
 
 router = APIRouter()
@@ -44,4 +45,9 @@ def _run_of(event: CloudEvent) -> str:
     raise InvalidEvent(f"This function takes {CLOUD_EVENT_TYPE} with the data {{'run_id': …}}.")
 
 
-app = create_app("runner", router, run_services, requires=("supabase_database_url",))
+app = create_app(
+    "runner",
+    router,
+    partial(run_services, agents=RegisteredAgents()),
+    requires=("supabase_database_url",),
+)

@@ -1,19 +1,60 @@
-"""What an agent is, and the loop that executes its runs."""
+"""What an agent is: its declaration, its tools, and the loop that executes its runs."""
 
-from shared.agents.assistant import assistant
+from shared.agents.agent import Agent, Instructions
+from shared.agents.bound import BoundAgent, ModelChoice
+from shared.agents.context import (
+    Ask,
+    Denied,
+    Progress,
+    RunContext,
+    ToolContext,
+    ToolError,
+    ToolUser,
+)
 from shared.agents.engine import execute_run
-from shared.agents.loop import Agent
+from shared.agents.failures import failure_of
+from shared.agents.forms import contents_of, question_of
+from shared.agents.function_tool import FunctionTool, tool, tools_of
+from shared.agents.function_toolbox import FunctionTools
+from shared.agents.model import Model
 from shared.agents.schemas import load_validation
-from shared.agents.tools import Approval, NoTools, Question, Result, Tool
+from shared.agents.sources import McpServers, SharedTools, mcp, shared_tools
+from shared.agents.tool_settings import settings_of
+from shared.agents.toolboxes import CombinedTools
+from shared.agents.tools import Approval, NoTools, Question, Result, Tool, Tools
 
 __all__ = [
     "Agent",
     "Approval",
+    "Ask",
+    "BoundAgent",
+    "CombinedTools",
+    "Denied",
+    "FunctionTool",
+    "FunctionTools",
+    "Instructions",
+    "McpServers",
+    "Model",
+    "ModelChoice",
     "NoTools",
+    "Progress",
     "Question",
     "Result",
+    "RunContext",
+    "SharedTools",
     "Tool",
-    "assistant",
+    "ToolContext",
+    "ToolError",
+    "ToolUser",
+    "Tools",
+    "contents_of",
     "execute_run",
+    "failure_of",
     "load_validation",
+    "mcp",
+    "question_of",
+    "settings_of",
+    "shared_tools",
+    "tool",
+    "tools_of",
 ]

@@ -1,13 +1,17 @@
 """Executes a run to its ending: sends or commits each step of its loop, and writes exactly one ending."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import monotonic
 
-from shared.agents.loop import Agent, Loop, TokensLeft, unlimited
+from shared.agents.agent import Instructions
+from shared.agents.bound import BoundAgent
+from shared.agents.context import RunContext, ToolUser
+from shared.agents.loop import Loop, TokensLeft, unlimited
 from shared.core import Draft, Step, failed, logger
-from shared.models import ModelClient, ModelFailed
+from shared.models import ModelFailed
 from shared.runs import Leased, LeaseLost, LiveRun, ReleaseDue
 
 #: After this part of its time in one process, a run is released at the end of its turn.
@@ -16,8 +20,7 @@ _RELEASE_AFTER = 0.8
 
 async def execute_run(
     live: LiveRun,
-    agent: Agent,
-    model: ModelClient,
+    agent: BoundAgent,
     *,
     seconds: float,
     tokens_left: TokensLeft = unlimited,
@@ -33,7 +36,7 @@ async def execute_run(
     live.release_after_turn(monotonic() + seconds * _RELEASE_AFTER)
     try:
         async with asyncio.timeout(seconds):
-            steps = await _open_steps(live.leased, agent, model, tokens_left)
+            steps = await _open_steps(live.leased, agent, tokens_left)
             await _write_steps(live, steps)
         return
     except LeaseLost:
@@ -57,11 +60,34 @@ async def execute_run(
 
 
 async def _open_steps(
-    leased: Leased, agent: Agent, model: ModelClient, tokens_left: TokensLeft
+    leased: Leased, agent: BoundAgent, tokens_left: TokensLeft
 ) -> AsyncGenerator[Step, None]:
-    request_id = leased.request.get("request_id")
-    toolbox = await agent.tools.open(leased.claims, leased.run_id, request_id)
-    return Loop(agent, leased, model, toolbox, tokens_left).steps()
+    run = _context(leased, agent)
+    toolbox, instructions = await asyncio.gather(
+        agent.tools.open(run), _instructions(agent.instructions, run)
+    )
+    return Loop(agent, instructions, leased, toolbox, tokens_left).steps()
+
+
+def _context(leased: Leased, agent: BoundAgent) -> RunContext:
+    return RunContext(
+        id=leased.run_id,
+        user=ToolUser(leased.claims),
+        agent=agent.name,
+        client_run_id=leased.client_run_id,
+        client_thread_id=leased.client_thread_id,
+        request_id=leased.request.get("request_id"),
+        state=leased.request.get("state"),
+    )
+
+
+async def _instructions(instructions: str | Instructions, run: RunContext) -> str:
+    """The instructions of this run; a plain function computes them in a thread."""
+    if isinstance(instructions, str):
+        return instructions
+    if inspect.iscoroutinefunction(instructions):
+        return str(await instructions(run))
+    return str(await asyncio.to_thread(instructions, run))
 
 
 async def _write_steps(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:

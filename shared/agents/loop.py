@@ -5,7 +5,6 @@ that step is in the log.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from shared.agents.approvals import (
     ask_approval,
@@ -15,14 +14,15 @@ from shared.agents.approvals import (
     take_answers,
     unanswered,
 )
+from shared.agents.bound import BoundAgent
 from shared.agents.model_turn import ModelTurn, specifications
+from shared.agents.output import FAULTS, Output, output_of, was_sent_back, with_corrections
+from shared.agents.progress import Report
 from shared.agents.tools import (
-    NoTools,
     Result,
     StartedCall,
     Tool,
     Toolbox,
-    Tools,
     completed,
     fault_of,
     result_step,
@@ -32,9 +32,8 @@ from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
 from shared.models import (
     FinishReason,
-    ModelClient,
+    ModelFailed,
     ModelRequest,
-    ModelSettings,
     fit_history,
 )
 from shared.runs import Leased
@@ -49,26 +48,15 @@ _OUTCOME_UNKNOWN = Result(
     " It may or may not have had its effect; it was not made again.",
     "unknown",
 )
+_UNFIT = (
+    "The model's response does not fit the agent's output type, and neither did the one before it."
+)
 _TOO_MANY_CALLS = Result(
     "This run has made all the calls it may make. Answer without more.", "denied"
 )
 
 #: How many tokens the user has left today; None without a limit.
 TokensLeft = Callable[[], Awaitable[int | None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agent:
-    """What answers runs: instructions, model, tools, limits. A run fails after `max_turn_tries` tries of one turn."""
-
-    instructions: str
-    model: ModelSettings = ModelSettings()  # noqa: RUF009  # frozen
-    tools: Tools = NoTools()  # noqa: RUF009  # it holds nothing
-    max_turns: int = 12
-    max_tool_calls: int = 64
-    max_turn_tries: int = 3
-    context_tokens: int = 128_000
-    approval_hours: float = 168.0
 
 
 async def unlimited() -> int | None:
@@ -81,15 +69,15 @@ class Loop:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: BoundAgent,
+        instructions: str,
         leased: Leased,
-        model: ModelClient,
         toolbox: Toolbox,
         tokens_left: TokensLeft = unlimited,
     ) -> None:
         self._agent = agent
+        self._instructions = instructions
         self._leased = leased
-        self._model = model
         self._toolbox = toolbox
         self._tokens_left = tokens_left
         self._tokens_available = leased.tokens_left
@@ -117,7 +105,7 @@ class Loop:
             if self._tokens_available is not None and self._tokens_available <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
-            turn = ModelTurn(self._model, self._client_tools, self._agent.max_turn_tries)
+            turn = ModelTurn(self._agent.models, self._client_tools, self._agent.max_turn_tries)
             async for step in turn.steps(self._request()):
                 yield step
             async for step in self._close_turn(turn.recorder):
@@ -151,14 +139,24 @@ class Loop:
 
     async def _close_turn(self, turn: TurnRecorder) -> AsyncIterator[Step]:
         """Close a turn in one commit that also starts its calls, then run them. Sets `_has_ended` if the run ended."""
-        closing, usage = turn.close(), turn.usage.to_json()
+        output = output_of(self._agent.output, turn)
+        closing = turn.close(**({FAULTS: output.faults} if output and output.faults else {}))
+        usage = turn.usage.to_json()
         self._usage += turn.usage
         if usage:
             closing.append(Draft("turn.finished", None, {"usage": usage}))
+        if output and output.faults:
+            # A response without text cannot be stored, so it cannot be sent back.
+            is_last = not turn.text or was_sent_back(self._items)
+            self._items += turn.items
+            yield Step(closing, commits=True, closes=True)
+            if is_last:
+                raise ModelFailed("output_invalid", _UNFIT, retryable=True)
+            return
         server_calls = [call for call in turn.calls if call.executor == "server"]
         if not server_calls or turn.finish_reason in _INCOMPLETE:
             self._has_ended = True
-            yield Step([*closing, self._ending(turn)], commits=True, closes=True)
+            yield Step([*closing, self._ending(turn, output)], commits=True, closes=True)
             return
         self._items += turn.items
         started, results = self._start_calls(server_calls)
@@ -189,6 +187,9 @@ class Loop:
 
     async def _run_calls(self, started: Sequence[StartedCall]) -> AsyncIterator[Step]:
         async for each, outcome in run_calls(started, self._toolbox):
+            if isinstance(outcome, Report):
+                yield Step([each.report(outcome)])
+                continue
             if isinstance(outcome, Result):
                 yield self._record(each, outcome)
                 continue
@@ -222,12 +223,13 @@ class Loop:
         is_server_call = call.data["executor"] == "server"
         return tool if is_server_call and tool and tool.approval != "never" else None
 
-    def _ending(self, turn: TurnRecorder) -> Draft:
+    def _ending(self, turn: TurnRecorder, output: Output | None) -> Draft:
         usage = {"usage": self._usage.to_json()}
         if reason := _INCOMPLETE.get(turn.finish_reason):
             return Draft("run.incomplete", None, {"reason": reason, **usage})
         pending = [call.id for call in turn.calls if call.executor == "client"]
-        return Draft("run.completed", None, {**usage, "pending_calls": pending})
+        result = {} if output is None else {"output": output.value}
+        return Draft("run.completed", None, {**usage, **result, "pending_calls": pending})
 
     def _incomplete(self, reason: str) -> Step:
         return self._end_with([], "run.incomplete", {"reason": reason})
@@ -238,10 +240,10 @@ class Loop:
 
     def _request(self) -> ModelRequest:
         agent, context = self._agent, self._leased.request.get("context") or ()
+        items = with_corrections(self._items)
         return ModelRequest(
-            items=fit_history(self._items, agent.instructions, context, agent.context_tokens),
-            instructions=agent.instructions,
+            items=fit_history(items, self._instructions, context, agent.context_tokens),
+            instructions=self._instructions,
             context=context,
             tools=specifications(self._toolbox.tools, self._client_tools),
-            settings=agent.model,
         )

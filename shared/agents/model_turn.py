@@ -2,13 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
+from shared.agents.bound import ModelChoice
 from shared.agents.tools import Tool
 from shared.agents.turn import TurnRecorder
 from shared.core import Json, Step, logger
-from shared.models import ModelClient, ModelFailed, ModelRequest, ToolSpecification
+from shared.models import ModelFailed, ModelRequest, ToolSpecification
 
 _NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 
@@ -33,12 +35,15 @@ def specifications(
 class ModelTurn:
     """One turn of a model. If a stream breaks off, its items are aborted in the log and the turn is tried again.
 
-    `recorder` has the items of the last try. They are the turn's when `steps` has ended.
+    A model that fails before its first token is followed by the agent's next one at once. `recorder` has the items of
+    the last try. They are the turn's when `steps` has ended.
     """
 
-    def __init__(self, model: ModelClient, client_tools: Container[str], max_tries: int) -> None:
+    def __init__(
+        self, models: Sequence[ModelChoice], client_tools: Container[str], max_tries: int
+    ) -> None:
         self.recorder = TurnRecorder(client_tools)
-        self._model = model
+        self._models = models
         self._client_tools = client_tools
         self._max_tries = max_tries
 
@@ -46,18 +51,35 @@ class ModelTurn:
         """What the model writes, as it arrives.
 
         Raises:
-            ModelFailed: the last try failed, or another one cannot help.
+            ModelFailed: the last model failed; or one failed after its first token, in its last try or in a way that
+                another try cannot help.
         """
+        for nth, model in enumerate(self._models, 1):
+            is_last = nth == len(self._models)
+            try:
+                async for step in self._steps_of(model, request, is_last=is_last):
+                    yield step
+                return
+            except ModelFailed as failed:
+                if is_last or self.recorder.has_started:
+                    raise
+                logger.warning("model.fallback", extra={"code": failed.code})
+
+    async def _steps_of(
+        self, model: ModelChoice, request: ModelRequest, *, is_last: bool
+    ) -> AsyncIterator[Step]:
+        for_model = replace(request, settings=model.settings)
         for try_number in range(1, self._max_tries + 1):
             self.recorder = recorder = TurnRecorder(self._client_tools)
             try:
-                async with aclosing(self._model.stream(request)) as batches:
+                async with aclosing(model.client.stream(for_model)) as batches:
                     async for events in batches:
                         yield Step([draft for event in events for draft in recorder.record(event)])
                 return
             except ModelFailed as failed:
                 logger.warning("model.failed", extra={"code": failed.code, "try": try_number})
-                if try_number == self._max_tries or not failed.retryable:
+                has_fallback = not is_last and not recorder.has_started
+                if has_fallback or try_number == self._max_tries or not failed.retryable:
                     raise
             if aborted := recorder.abort("model_broke_off"):
                 yield Step(aborted, commits=True)

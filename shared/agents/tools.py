@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import orjson
 
+from shared.agents.context import Progress, RunContext
+from shared.agents.progress import ProgressReporter, Report
 from shared.agents.schemas import fault
 from shared.agents.turn import Call
 from shared.core import Draft, Item, Json, Step, clean, logger
@@ -52,7 +54,12 @@ class Toolbox(Protocol):
     def tools(self) -> Mapping[str, Tool]: ...
 
     async def call(
-        self, name: str, arguments: Json, call_id: str, answer: Json | None = None
+        self,
+        name: str,
+        arguments: Json,
+        call_id: str,
+        answer: Json | None = None,
+        progress: Progress | None = None,
     ) -> Result | Question:
         """Run one call. `call_id` is its idempotency key; `answer` {payload, state} answers its earlier question."""
         ...
@@ -61,8 +68,8 @@ class Toolbox(Protocol):
 class Tools(Protocol):
     """Opens the toolbox of a run."""
 
-    async def open(self, claims: Json, run_id: str, request_id: str | None) -> Toolbox:
-        """The toolbox of a run that acts with these claims. A server that cannot be reached is missing from it."""
+    async def open(self, run: RunContext) -> Toolbox:
+        """The toolbox of a run. A server that cannot be reached is missing from it."""
         ...
 
 
@@ -71,14 +78,19 @@ class NoTools:
 
     tools: Mapping[str, Tool] = {}
 
-    async def open(self, claims: Json, run_id: str, request_id: str | None) -> Toolbox:
-        del claims, run_id, request_id
+    async def open(self, run: RunContext) -> Toolbox:
+        del run
         return self
 
     async def call(
-        self, name: str, arguments: Json, call_id: str, answer: Json | None = None
+        self,
+        name: str,
+        arguments: Json,
+        call_id: str,
+        answer: Json | None = None,
+        progress: Progress | None = None,
     ) -> Result | Question:
-        del arguments, call_id, answer
+        del arguments, call_id, answer, progress
         return Result(f"There is no tool named {name!r}.", "error")
 
 
@@ -102,6 +114,11 @@ class StartedCall:
         """The event that records the start."""
         data = {"kind": "tool_result", "call_id": self.call.id}
         return Draft("item.started", self.result_id, data)
+
+    def report(self, report: Report) -> Draft:
+        """The event that tells how far the call is."""
+        data = {k: v for k, v in report._asdict().items() if v is not None}
+        return Draft("item.progress", self.result_id, {"call_id": self.call.id, **data})
 
     def take_back(self) -> Draft:
         """The event that takes the start back: the call had no effect, because it first has a question."""
@@ -127,12 +144,16 @@ def result_step(result: Item) -> Step:
 
 async def run_calls(
     started: Sequence[StartedCall], toolbox: Toolbox
-) -> AsyncIterator[tuple[StartedCall, Result | Question]]:
-    """Run calls concurrently; yields each one's outcome as it arrives."""
-    tasks = [asyncio.ensure_future(_run_call(each, toolbox)) for each in started]
+) -> AsyncIterator[tuple[StartedCall, Result | Question | Report]]:
+    """Run calls concurrently; yields each one's reports of progress and its outcome as they arrive."""
+    arrived: asyncio.Queue[tuple[StartedCall, Result | Question | Report]] = asyncio.Queue()
+    tasks = [asyncio.ensure_future(_run_call(each, toolbox, arrived)) for each in started]
+    running = len(tasks)
     try:
-        for done in asyncio.as_completed(tasks):
-            yield await done
+        while running:
+            each, came = await arrived.get()
+            running -= not isinstance(came, Report)
+            yield each, came
     finally:
         for task in tasks:
             task.cancel()
@@ -140,19 +161,26 @@ async def run_calls(
 
 
 async def _run_call(
-    started: StartedCall, toolbox: Toolbox
-) -> tuple[StartedCall, Result | Question]:
-    return started, await _outcome(started, toolbox)
+    started: StartedCall,
+    toolbox: Toolbox,
+    arrived: "asyncio.Queue[tuple[StartedCall, Result | Question | Report]]",
+) -> None:
+    reporter = ProgressReporter(lambda report: arrived.put_nowait((started, report)))
+    try:
+        outcome = await _outcome(started, toolbox, reporter)
+    finally:
+        reporter.close()
+    arrived.put_nowait((started, outcome))
 
 
-async def _outcome(started: StartedCall, toolbox: Toolbox) -> Result | Question:
+async def _outcome(started: StartedCall, toolbox: Toolbox, progress: Progress) -> Result | Question:
     """A call's outcome: a failure is its result, and does not end the run."""
     call = started.call
     if wrong := fault_of(call, toolbox.tools.get(call.name)):
         return wrong
     try:
         arguments = orjson.loads("".join(call.arguments))
-        return await toolbox.call(call.name, arguments, call.id, started.answer)
+        return await toolbox.call(call.name, arguments, call.id, started.answer, progress)
     except Exception:
         logger.exception("tool.crashed", extra={"tool": call.name})
         return Result("The tool failed.", "error")

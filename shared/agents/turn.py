@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from shared.core import Draft, Item, Json, Kind, Usage
@@ -70,11 +71,21 @@ class TurnRecorder:
                 self.finish_reason, self.usage = event.reason, event.usage
         return []
 
-    def close(self) -> list[Draft]:
-        """Complete the open items, at the end of the turn."""
+    @property
+    def has_started(self) -> bool:
+        """Whether the model has sent anything."""
+        return bool(self._text or self._reasoning or self._calls or self.items)
+
+    @property
+    def text(self) -> str:
+        """The text of the turn's message so far."""
+        return "".join(self._text)
+
+    def close(self, **more: Any) -> list[Draft]:
+        """Complete the open items, at the end of the turn. `more`: further members of the message's data."""
         drafts = self._end_reasoning()
         if self._text:
-            message: Json = {"role": "assistant", "content": "".join(self._text)}
+            message: Json = {"role": "assistant", "content": self.text, **more}
             message |= _provider_member(self._message_data)
             drafts.append(self._complete(self.message_id, "message", message))
         for call in self._started:

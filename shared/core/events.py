@@ -19,6 +19,7 @@ EventType = (
         "run.started",
         "item.started",
         "item.delta",
+        "item.progress",
         "item.completed",
         "item.aborted",
         "turn.finished",
@@ -34,6 +35,7 @@ class Draft(NamedTuple):
     """An event before the log gives it a place.
 
     `data` by type: `item.started` {kind, …}, `item.delta` {channel: text | reasoning | arguments, delta},
+    `item.progress` {call_id, done, total?, message?} of a call's result,
     `item.completed` {kind, item: the full value}, `item.aborted` {reason}, endings as in ARCHITECTURE.md.
     """
 

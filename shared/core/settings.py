@@ -86,6 +86,8 @@ class ModelAccessSettings:
     #: The API of OpenAI's that the model's server speaks.
     openai_api: Literal["chat_completions", "responses"] = "chat_completions"
     openai_model: str = "gpt-5-mini"
+    #: Other model servers: the variables MODEL_PROVIDER_<NAME>_BASE_URL and MODEL_PROVIDER_<NAME>_API_KEY.
+    model_providers: Mapping[str, str] = _secret("MODEL_PROVIDER_")
     #: What the model can read at once; older turns are cut from the history.
     model_context_tokens: Annotated[int, Range(256, 100_000_000)] = 128_000
     #: One model turn's limit, seconds.

@@ -1,5 +1,6 @@
 """The HTTP side of every function: its app, health, problems, bodies and server-sent events."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from shared.http.app import CurrentProcess, Function, User, create_app, services_of
@@ -8,7 +9,17 @@ from shared.http.problems import STATUS, problem
 from shared.http.process import Process
 
 if TYPE_CHECKING:
+    from shared.http.agents import agent_app
+    from shared.http.loading import RegisteredAgents
     from shared.http.services import RunServices, run_services
+
+#: What executes runs, imported when a function asks for it: half of the functions execute none.
+_OF_RUNS = {
+    "RegisteredAgents": "loading",
+    "RunServices": "services",
+    "agent_app": "agents",
+    "run_services": "services",
+}
 
 __all__ = [
     "KEEP_ALIVE",
@@ -16,8 +27,10 @@ __all__ = [
     "CurrentProcess",
     "Function",
     "Process",
+    "RegisteredAgents",
     "RunServices",
     "User",
+    "agent_app",
     "create_app",
     "event_stream",
     "problem",
@@ -28,9 +41,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the code that executes runs only on use: half of the functions execute none."""
-    if name in ("RunServices", "run_services"):
-        from shared.http import services
-
-        return getattr(services, name)
+    if name in _OF_RUNS:
+        return getattr(importlib.import_module(f"shared.http.{_OF_RUNS[name]}"), name)
     raise AttributeError(name)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.telemetry import TelemetryConfig
@@ -25,6 +25,9 @@ from shared.database import Database
 from shared.http.context import Context
 from shared.http.problems import HANDLERS, crash_response
 from shared.http.process import Process, load_signatures, users_verifier
+
+if TYPE_CHECKING:
+    from shared.agents import Agent
 
 Services = TypeVar("Services")
 #: Builds the services of a function's routes. It is entered before the first request, and exited after the last one.
@@ -48,6 +51,8 @@ class Function(FastAPI):
     def __init__(self, name: str, requires: Sequence[str], **options: Any) -> None:
         super().__init__(title=name, docs_url=None, redoc_url=None, **options)
         self.requires = requires
+        #: The agent that it serves, if it is one's function.
+        self.agent: Agent | None = None
         self.process: Process | None = None
         self.services: Any = None
         #: Why the function did not start, if a setting cannot be used.

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from shared.agents import Agent, NoTools, assistant, execute_run, load_validation
+from shared.agents import execute_run, load_validation
 from shared.auth import Minter
 from shared.core import Grace, InvalidSettings, Settings
+from shared.http.binding import AgentBinder
+from shared.http.loading import AgentSource, LoadedAgents
 from shared.http.process import Process
 from shared.mcp import McpTools
-from shared.models import ModelClient, OpenAIModel
 from shared.runs import LiveRun, LogReader, LogWriter, RunStore, RunWorker, WaitingRuns
 
 
@@ -39,23 +40,24 @@ class RunServices:
 
 
 @asynccontextmanager
-async def run_services(
-    process: Process, agent: Callable[[Settings], Agent] = assistant
-) -> AsyncIterator[RunServices]:
-    """The services of a function that executes runs of this agent.
+async def run_services(process: Process, agents: AgentSource) -> AsyncIterator[RunServices]:
+    """The services of a function that executes the runs of these agents.
 
-    It has the tools of the settings' servers, unless it brings its own.
+    Raises:
+        InvalidSettings: a setting that one of them needs is missing.
     """
     settings, database = process.settings, process.database
-    tools, model = McpTools(settings, database, _minter(process)), OpenAIModel(settings)
+    mcp = McpTools(settings, database, _minter(process))
+    binder = AgentBinder(settings, database, mcp)
+    loaded = agents.loaded_by(binder)
     store, writer = RunStore(database, settings), LogWriter(database, settings)
-    execute = _make_execute(_with_tools(agent(settings), tools), model, store, settings)
+    execute = _make_execute(loaded, store, settings)
     worker = RunWorker(store, WaitingRuns(database, settings), writer, execute, settings)
     times = {"tick": settings.tick_seconds, "keep_alive": settings.keep_alive_seconds}
     reader = LogReader(store, database, writer.feed, worker.recover_later, **times)
     services = RunServices(store, writer, worker, reader)
     # In the order in which a run's first token needs them; the pool comes before.
-    process.after_ready += [tools.warm, model.warm, partial(asyncio.to_thread, load_validation)]
+    process.after_ready += [mcp.warm, binder.warm, partial(asyncio.to_thread, load_validation)]
     process.finish_with(partial(services.finish, process.grace))
     loops = [asyncio.ensure_future(work) for work in (writer.run(), reader.run())]
     try:
@@ -65,23 +67,20 @@ async def run_services(
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        await tools.close()
-        await model.close()
-
-
-def _with_tools(agent: Agent, tools: McpTools) -> Agent:
-    return replace(agent, tools=tools) if isinstance(agent.tools, NoTools) else agent
+        await mcp.close()
+        await binder.close()
 
 
 def _make_execute(
-    agent: Agent, model: ModelClient, store: RunStore, settings: Settings
+    agents: LoadedAgents, store: RunStore, settings: Settings
 ) -> Callable[[LiveRun], Coroutine[Any, Any, None]]:
-    """What drives a run of this agent to its ending."""
+    """What drives a run to its ending, with its agent."""
 
     async def execute(live: LiveRun) -> None:
+        agent = agents[live.leased.agent]
         tokens_left = partial(store.tokens_left, live.leased.claims)
         seconds = settings.run_deadline_seconds
-        await execute_run(live, agent, model, seconds=seconds, tokens_left=tokens_left)
+        await execute_run(live, agent, seconds=seconds, tokens_left=tokens_left)
 
     return execute
 

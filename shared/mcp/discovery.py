@@ -5,7 +5,7 @@ list is what starts them, in time for a call.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,8 @@ from uuid import UUID
 
 import orjson
 
-from shared.auth import role_of
-from shared.core import Json, Once, ToolSettings, Unavailable, carried, logger
+from shared.agents import RunContext
+from shared.core import InvalidSettings, Json, Once, ToolSettings, Unavailable, carried, logger
 from shared.database import Database
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server, servers_of
@@ -80,22 +80,40 @@ class McpTools:
             key = (names[row["server"]], row["role"])
             self._lists.setdefault(key, _ToolList(orjson.loads(row["tools"]), 0.0, 0.0))
 
-    async def open(self, claims: Json, run_id: str, request_id: str | None) -> McpToolbox:
-        """The tools of a run that acts with these claims, without those of servers that do not respond."""
+    def of_servers(self, names: Collection[str]) -> "ServerTools":
+        """The tools of the servers with these names; without names, of all but our own.
+
+        Raises:
+            InvalidSettings: MCP_SERVERS has no server with one of these names.
+        """
+        others = {server.name: server for server in self._servers if not server.is_ours}
+        if unknown := {*names} - others.keys():
+            raise InvalidSettings(
+                f"MCP_SERVERS has no server {min(unknown)!r}, which an agent uses."
+            )
+        return ServerTools(self, [others[name] for name in names or others])
+
+    def of_ours(self, tools: Collection[str]) -> "ServerTools":
+        """These tools of our own function; without names, all of them."""
+        ours = [server for server in self._servers if server.is_ours]
+        return ServerTools(self, [server.limited_to(tools) for server in ours])
+
+    async def open(self, servers: Sequence[Server], run: RunContext) -> McpToolbox:
+        """The tools of a run, without those of servers that do not respond."""
         await self.warm()
 
         def make_headers(server: Server) -> Mapping[str, str]:
-            return self._headers(server, claims, run_id, request_id)
+            return self._headers(server, run)
 
-        role = role_of(claims) or ""
+        role = run.user.role or ""
         lists = await asyncio.gather(
-            *(self._list(server, role, make_headers) for server in self._servers)
+            *(self._list(server, role, make_headers) for server in servers)
         )
         tool_lists = [
             (server, self._clients[server.name], tools)
-            for server, tools in zip(self._servers, lists, strict=True)
+            for server, tools in zip(servers, lists, strict=True)
         ]
-        slot = partial(self._slots.hold, str(UUID(claims["sub"])), run_id)
+        slot = partial(self._slots.hold, str(UUID(run.user.id)), run.id)
         return McpToolbox(tool_lists, make_headers, slot, self._settings)
 
     async def _list(self, server: Server, role: str, make_headers: MakeHeaders) -> Sequence[Json]:
@@ -137,16 +155,12 @@ class McpTools:
             with suppress(Unavailable):
                 await self._database.call("store_tool_list", server.url, key[1], tools)
 
-    def _headers(
-        self, server: Server, claims: Json, run_id: str, request_id: str | None
-    ) -> Mapping[str, str]:
-        trace = {**({"x-request-id": request_id} if request_id else {}), **carried()}
-        if server.is_ours and self._minter:
-            return {
-                "authorization": f"Bearer {self._minter.mint(server.name, claims, run_id)}",
-                **trace,
-            }
-        return {**server.headers}
+    def _headers(self, server: Server, run: RunContext) -> Mapping[str, str]:
+        if not (server.is_ours and self._minter):
+            return server.headers
+        origin = {"x-request-id": run.request_id} if run.request_id else {}
+        token = self._minter.mint(server.name, run.user.claims, run.id)
+        return {"authorization": f"Bearer {token}", **origin, **carried()}
 
     def _http(self) -> Any:
         import aiohttp
@@ -164,3 +178,14 @@ class McpTools:
             refreshing.cancel()
         if self._session is not None:
             await self._session.close()
+
+
+class ServerTools:
+    """The tools of some servers, as an agent uses them."""
+
+    def __init__(self, tools: McpTools, servers: Sequence[Server]) -> None:
+        self._tools = tools
+        self._servers = servers
+
+    async def open(self, run: RunContext) -> McpToolbox:
+        return await self._tools.open(self._servers, run)

@@ -5,8 +5,8 @@ exempt them from approval.
 """
 
 import re
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
@@ -37,6 +37,12 @@ class Server:
     @property
     def is_ours(self) -> bool:
         return self.name == OURS
+
+    def limited_to(self, tools: Collection[str]) -> "Server":
+        """The same server, with no other tools than these; without names, with all it has."""
+        if not tools:
+            return self
+        return replace(self, tools=frozenset(tools) & (self.tools or frozenset(tools)))
 
     def policy_of(self, tool: str) -> Approval | None:
         """The operator's policy for a tool, or for all tools; None without one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.agents import Approval, Question, Result, Tool
+from shared.agents import Approval, Progress, Question, Result, Tool
 from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger, tool_call
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server
@@ -62,8 +62,14 @@ class McpToolbox:
         self._routes[name] = (server, client, server_tool)
 
     async def call(
-        self, name: str, arguments: Json, call_id: str, answer: Json | None = None
+        self,
+        name: str,
+        arguments: Json,
+        call_id: str,
+        answer: Json | None = None,
+        progress: Progress | None = None,
     ) -> Result | Question:
+        del progress
         with tool_call(name, call_id) as span:
             outcome = await self._call(name, arguments, call_id, answer)
             if isinstance(outcome, Result) and outcome.status != "ok":

@@ -12,6 +12,7 @@ from shared.models.events import (
 )
 from shared.models.history import fit_history
 from shared.models.openai import OpenAIModel
+from shared.models.providers import Provider, provider_of
 from shared.models.requests import (
     ModelClient,
     ModelRequest,
@@ -29,6 +30,7 @@ __all__ = [
     "ModelSettings",
     "NamedTool",
     "OpenAIModel",
+    "Provider",
     "ProviderData",
     "ReasoningDelta",
     "TextDelta",
@@ -36,4 +38,5 @@ __all__ = [
     "ToolSpecification",
     "TurnEnded",
     "fit_history",
+    "provider_of",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from shared.core import Json, ModelCall, Once, Settings, logger, model_call
 from shared.models.events import ModelEvent, ModelFailed, TurnEnded
+from shared.models.providers import Provider, default_provider
 from shared.models.requests import ModelRequest, has_provider_data, without_provider_data
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class Api(Protocol):
 
 
 class OpenAIModel:
-    """A server with the API of `OPENAI_API`. One client, and so one TLS context, per process."""
+    """A server that speaks one of OpenAI's APIs. One client, and so one TLS context, per server and process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, provider: Provider | None = None) -> None:
         self._settings = settings
+        self._provider = provider or default_provider(settings)
         self._client: Any = None
         #: Imports the SDK and makes its client in a thread, because the client reads certificates from files.
         self._load: Once[tuple[Any, Api]] = Once(lambda: asyncio.to_thread(self._import))
@@ -66,7 +68,7 @@ class OpenAIModel:
         """One turn: see `ModelClient`."""
         (sdk, api), settings = await self._load(), self._settings
         model = request.settings.model or settings.openai_model
-        span = model_call(model, settings.openai_base_url)
+        span = model_call(model, self._provider.base_url)
         with span as call, self._translate_errors(sdk):
             async with (
                 asyncio.timeout(settings.model_turn_seconds) as timer,
@@ -157,22 +159,22 @@ class OpenAIModel:
         max_connections = self._settings.max_live_runs + _SPARE_CONNECTIONS
         limits = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=100)
         self._client = openai.AsyncOpenAI(
-            api_key=self._settings.openai_api_key or "none",
-            base_url=self._settings.openai_base_url or None,
+            api_key=self._provider.api_key or "none",
+            base_url=self._provider.base_url or None,
             max_retries=2,
             # This module times the turn and its silences: the HTTP library would set a timer for each read.
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             http_client=openai.DefaultAioHttpClient(limits=limits),
         )
-        return openai, _api(self._settings)
+        return openai, _api(self._provider)
 
 
-def _api(settings: Settings) -> Api:
-    """The adapter of the API that the settings name. The other adapter is not imported."""
-    if settings.openai_api == "responses":
+def _api(provider: Provider) -> Api:
+    """The adapter of the API that this server speaks. The other adapter is not imported."""
+    if provider.api == "responses":
         from shared.models.responses import Responses
 
-        return Responses(settings.openai_base_url)
+        return Responses(provider.base_url)
     from shared.models.chat_completions import ChatCompletions
 
     return ChatCompletions()

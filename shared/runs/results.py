@@ -85,6 +85,11 @@ class Leased:
             tokens_left=row.get("tokens_left"),
         )
 
+    @property
+    def agent(self) -> str:
+        """The name of the agent that answers this run."""
+        return str(self.request["agent"])
+
     def view(self) -> RunView:
         """The run as its user sees it at this moment."""
         return RunView(

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 from fastapi import FastAPI
 
-from functions.agent.app import router as agent_router
+from functions.assistant.app import agent as assistant
 from functions.threads.app import router as threads_router
 from functions.threads.app import thread_services
 from shared.aws import LambdaHandler
 from shared.core.json import Json
+from shared.http.agents import agent_app
 from shared.http.app import create_app
-from shared.http.services import run_services
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, run_input, settings_for
@@ -84,13 +84,7 @@ async def test_an_agent_function_answers_a_function_url_with_a_whole_run(
 ) -> None:
     model.will(says("Hel", "lo"))
     person = await agent.person()
-    app = create_app(
-        "agent",
-        agent_router,
-        run_services,
-        serves_users=True,
-        settings=settings_for(database, model),
-    )
+    app = agent_app("assistant", assistant, settings=settings_for(database, model))
     with container(app) as call:
         event = function_url("POST", "/runs", person.headers("POST", "/runs"), run_input("hi"))
         answer = await asyncio.to_thread(call, event)

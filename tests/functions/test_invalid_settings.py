@@ -28,7 +28,7 @@ async def test_one_sentence_names_the_setting_and_shows_no_value(
 ) -> None:
     settings = settings_for(database, model, tools_url="http://127.0.0.1:1/mcp", log_level="INFO")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "functions", "agent"),
+        *(sys.executable, "-m", "functions", "assistant"),
         cwd=ROOT,
         env={
             "PATH": "/usr/bin",

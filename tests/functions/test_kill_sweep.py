@@ -71,7 +71,7 @@ async def settings(model: ModelServer) -> AsyncIterator[Json]:
 async def test_a_run_without_a_kill_has_as_many_frames_as_the_test_below_assumes(
     database: TestDatabase, model: ModelServer, settings: Json
 ) -> None:
-    async with started("agent", database, model, **settings) as process:
+    async with started("assistant", database, model, **settings) as process:
         frames = await (await process.new_person()).run(run_input("look"))
 
     assert types(frames) == WHOLE
@@ -87,7 +87,7 @@ async def test_a_run_without_a_kill_has_as_many_frames_as_the_test_below_assumes
 async def test_a_kill_after_any_frame_loses_nothing_and_repeats_no_closed_turn(
     database: TestDatabase, model: ModelServer, settings: Json, place: int
 ) -> None:
-    async with started("agent", database, model, **settings) as first:
+    async with started("assistant", database, model, **settings) as first:
         person = await first.new_person()
         async with person.stream("POST", "/runs", run_input("look")) as frames:
             seen = [await frames.next() or {} for _ in range(place + 1)]
@@ -95,7 +95,7 @@ async def test_a_kill_after_any_frame_loses_nothing_and_repeats_no_closed_turn(
             await first.signal(signal.SIGKILL)
     await until_expired(database)
 
-    async with started("agent", database, model, **settings) as second:
+    async with started("assistant", database, model, **settings) as second:
         back = second.person(person)
         seen += await all_legs(back, cursor)
         kept = [m.get("content", "") for m in await messages(back) if m["role"] == "assistant"]

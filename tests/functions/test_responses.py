@@ -129,14 +129,14 @@ async def test_reasoning_survives_a_takeover_and_is_not_shown_to_clients(
     will(model, Message(("Bye.",)))
     async with started("tools", database, model) as tools:
         to: Json = {"openai_api": "responses", "tools_url": f"{tools.base}/mcp"}
-        async with started("agent", database, model, **to) as first:
+        async with started("assistant", database, model, **to) as first:
             person = Person(first.client, first.base)
             async with database.owner() as owner:
                 await owner.execute("insert into auth.users (id) values ($1)", person.sub)
             async with person.stream("POST", "/runs", run_input("6*7?")) as frames:
                 frame = await frames.until("TEXT_MESSAGE_CONTENT")
                 await first.signal(signal.SIGKILL)
-        async with started("agent", database, model, **to) as second:
+        async with started("assistant", database, model, **to) as second:
             back = second.person(person)
             async with back.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
                 seen = await attached.rest()

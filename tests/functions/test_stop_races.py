@@ -70,8 +70,8 @@ async def test_a_reader_in_a_stopping_process_still_has_a_crashed_run_sent(
     model.will([chunk({"content": "half "}), never])
     async with (
         runner_stub() as (address, sent),
-        started("agent", database, model) as holder,
-        started("agent", database, model, stop_grace_seconds=60.0, runner_url=address) as other,
+        started("assistant", database, model) as holder,
+        started("assistant", database, model, stop_grace_seconds=60.0, runner_url=address) as other,
     ):
         person = await holder.new_person()
         # It has dispatched a run before, and keeps that connection open.
@@ -182,7 +182,7 @@ async def test_a_client_that_left_before_the_stop_still_cancels_its_run(
     model.will([chunk({"content": "half "}), never])
     request = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
     async with (
-        started("agent", database, model) as holder,
+        started("assistant", database, model) as holder,
         serve(database, model, stop_grace_seconds=5.0) as other,
     ):
         person = await other.person()

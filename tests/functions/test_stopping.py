@@ -53,7 +53,7 @@ def at_first(first: list[Piece], then: list[Piece]) -> Callable[[Any], Reply]:
 async def test_a_process_that_holds_nothing_exits_at_once(
     database: TestDatabase, model: ModelServer
 ) -> None:
-    for function in ("agent", "runner", "threads"):
+    for function in ("assistant", "runner", "threads"):
         async with started(function, database, model, stop_grace_seconds=_LONG) as process:
             # This waits for the end of the process, for less time than the grace.
             await process.signal(signal.SIGTERM)
@@ -64,7 +64,7 @@ async def test_a_stopping_process_finishes_its_runs_and_their_streams_and_starts
 ) -> None:
     proceed = asyncio.Event()
     model.answer_all = lambda _: Reply([chunk({"content": "first "}), proceed, *says("and last")])
-    async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
+    async with started("assistant", database, model, stop_grace_seconds=_LONG) as agent:
         person = await agent.new_person()
         await begin(person, "without-client")
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
@@ -109,8 +109,8 @@ async def test_a_stopping_process_serves_streams_of_runs_that_live_elsewhere(
     proceed = asyncio.Event()
     model.will([chunk({"content": "first "}), proceed, *says("and last")])
     async with (
-        started("agent", database, model) as holder,
-        started("agent", database, model, stop_grace_seconds=_LONG) as other,
+        started("assistant", database, model) as holder,
+        started("assistant", database, model, stop_grace_seconds=_LONG) as other,
     ):
         person = await holder.new_person()
         await begin(person, "run-1")
@@ -128,7 +128,7 @@ async def test_runs_that_outlast_the_grace_go_to_the_runner(
 ) -> None:
     never = asyncio.Event()
     model.answer_all = at_first([chunk({"content": "half "}), never], says("whole"))
-    async with started("agent", database, model, runner_url=runner.base + "/") as agent:
+    async with started("assistant", database, model, runner_url=runner.base + "/") as agent:
         person = await agent.new_person()
         for nth in range(6):
             body = run_input(f"hi {nth}", run=f"run-{nth}", thread=f"thread-{nth}")
@@ -161,7 +161,7 @@ async def test_near_the_end_of_the_grace_a_run_is_released_between_two_turns(
     async with foreign(call, {"name": "work", "inputSchema": {"type": "object"}}) as (url, _):
         servers = f'{{"world": {{"url": "{url}", "approval": "never"}}}}'
         async with started(
-            "agent",
+            "assistant",
             database,
             model,
             runner_url=runner.base + "/",
@@ -190,7 +190,7 @@ async def test_runs_that_no_runner_took_may_be_dispatched_again_at_once(
     model.will([chunk({"content": "half "}), never])
     async with (
         silent_runner() as (address, _),
-        started("agent", database, model, runner_url=address) as agent,
+        started("assistant", database, model, runner_url=address) as agent,
     ):
         await begin(await agent.new_person(), "run-1")
         await agent.signal(signal.SIGTERM)
@@ -211,7 +211,7 @@ async def test_a_second_signal_stops_at_once_and_releases_the_run(
 ) -> None:
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never])
-    async with started("agent", database, model, stop_grace_seconds=_LONG) as agent:
+    async with started("assistant", database, model, stop_grace_seconds=_LONG) as agent:
         person = await agent.new_person()
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
@@ -233,8 +233,8 @@ async def test_a_stream_that_is_cut_by_a_stop_does_not_cancel_its_run(
     model.will([chunk({"content": "half "}), never])
     request = run_input("hi", forwardedProps={"onDisconnect": "cancel"})
     async with (
-        started("agent", database, model) as holder,
-        started("agent", database, model, stop_grace_seconds=seconds) as other,
+        started("assistant", database, model) as holder,
+        started("assistant", database, model, stop_grace_seconds=seconds) as other,
     ):
         person = await holder.new_person()
         async with person.stream("POST", "/runs", request) as first:

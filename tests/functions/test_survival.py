@@ -16,7 +16,7 @@ from tests.fixtures.waiting import until_expired, until_text_committed, until_tr
 
 @pytest.fixture
 async def first(database: TestDatabase, model: ModelServer) -> AsyncIterator[Process]:
-    async with started("agent", database, model) as process:
+    async with started("assistant", database, model) as process:
         yield process
 
 
@@ -47,7 +47,7 @@ async def test_a_run_of_a_killed_process_is_finished_once_its_client_reconnects(
         await first.signal(signal.SIGKILL)
     await until_expired(database)
 
-    async with started("agent", database, model, keep_alive_seconds=0.2) as second:
+    async with started("assistant", database, model, keep_alive_seconds=0.2) as second:
         back = second.person(person)
         seen = await all_legs(back, cursor)
 
@@ -66,7 +66,7 @@ async def test_a_paused_process_that_lost_its_lease_sends_nothing_more(
         await until_text_committed(database)
         await first.signal(signal.SIGSTOP)
         await until_expired(database)
-        async with started("agent", database, model, keep_alive_seconds=0.2) as second:
+        async with started("assistant", database, model, keep_alive_seconds=0.2) as second:
             back = second.person(person)
             async with back.stream("POST", "/connect", {"threadId": "thread-1"}) as attached:
                 assert final_text(await attached.rest()) == "new"

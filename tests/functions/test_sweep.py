@@ -17,7 +17,7 @@ def assertion(**changes: str) -> str:
     now = int(time.time())
     claims = {
         "iss": "auth-gateway",
-        "aud": "agent",
+        "aud": "assistant",
         "sub": "sweep",
         "session_id": "sweep",
         "ath": "",

@@ -69,7 +69,7 @@ async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
     async with (
         started("tools", database, model, **exporting) as tools,
         started("runner", database, model, tools_url=f"{tools.base}/mcp", **exporting) as runner,
-        started("agent", database, model, runner_url=runner.base + "/", **exporting) as agent,
+        started("assistant", database, model, runner_url=runner.base + "/", **exporting) as agent,
     ):
         person = await agent.new_person()
         wanted = run_input("go", forwardedProps={"background": True})
@@ -79,8 +79,8 @@ async def test_one_trace_goes_from_the_gateway_through_agent_runner_and_tools(
         await stopped(agent, runner, tools)
 
     assert {span.trace for span in collector.spans} == {TRACE}
-    request = only(collector.named("POST /runs", "agent"))
-    sent = only(collector.named("send agent.run.waiting", "agent"))
+    request = only(collector.named("POST /runs", "assistant"))
+    sent = only(collector.named("send agent.run.waiting", "assistant"))
     delivered = only(collector.named("POST /", "runner"))
     run = only(collector.named("invoke_agent", "runner"))
     call = only(collector.named("execute_tool calculator", "runner"))
@@ -98,7 +98,7 @@ async def test_spans_have_the_attributes_of_the_genai_conventions(
     database: TestDatabase, model: ModelServer, collector: Collector, exporting: Json
 ) -> None:
     model.will(says("it is ", "42"))
-    async with started("agent", database, model, **exporting) as agent:
+    async with started("assistant", database, model, **exporting) as agent:
         person = await agent.new_person()
         await person.run(run_input("go"))
         await stopped(agent)
@@ -139,7 +139,7 @@ async def test_metrics_count_what_was_done(
     model.will([chunk({"content": "it is "}), proceed, *says("42")])
     async with (
         started("tools", database, model, **exporting) as tools,
-        started("agent", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
+        started("assistant", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
     ):
         person = await agent.new_person()
         async with person.stream("POST", "/runs", run_input("go")) as frames:
@@ -167,14 +167,14 @@ async def test_a_takeover_is_counted_and_links_to_the_trace_of_the_run(
     more: Json = {**exporting, "keep_alive_seconds": 0.2}
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never], says("who", "le"))
-    async with started("agent", database, model, **more) as first:
+    async with started("assistant", database, model, **more) as first:
         person = await first.new_person()
         async with person.stream("POST", "/runs", run_input("hi"), **FROM_GATEWAY) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             cursor = frames.ids[-1]
             await first.signal(signal.SIGKILL)
     await until_expired(database)
-    async with started("agent", database, model, **more) as second:
+    async with started("assistant", database, model, **more) as second:
         await all_legs(second.person(person), cursor)
         await stopped(second)
     never.set()
@@ -191,7 +191,7 @@ async def test_the_time_that_a_run_waited_is_recorded(
 ) -> None:
     proceed = asyncio.Event()
     model.will([chunk({"content": "one"}), proceed, *says()], says("two"))
-    async with started("agent", database, model, **exporting) as agent:
+    async with started("assistant", database, model, **exporting) as agent:
         person = await agent.new_person()
         later = run_input("and?", run="run-2", forwardedProps={"busyPolicy": "enqueue"})
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
@@ -212,8 +212,8 @@ async def test_a_lease_that_was_lost_is_counted(
     never = asyncio.Event()
     model.will([chunk({"content": "half "}), never], says("whole"))
     async with (
-        started("agent", database, model, **exporting) as first,
-        started("agent", database, model, keep_alive_seconds=0.2) as second,
+        started("assistant", database, model, **exporting) as first,
+        started("assistant", database, model, keep_alive_seconds=0.2) as second,
     ):
         person = await first.new_person()
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
@@ -251,7 +251,7 @@ async def test_errors_are_exported_by_their_codes_and_without_any_content(
     )
     async with (
         started("tools", database, model, **exporting) as tools,
-        started("agent", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
+        started("assistant", database, model, tools_url=f"{tools.base}/mcp", **exporting) as agent,
     ):
         person = await agent.new_person()
         seen = await person.run(run_input("canary of a question"))
@@ -299,7 +299,7 @@ async def test_a_collector_that_never_answers_disturbs_no_run_and_no_stop(
     )
     nowhere = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     model.will(says("hi"))
-    async with started("agent", database, model, otel_exporter_otlp_endpoint=nowhere) as agent:
+    async with started("assistant", database, model, otel_exporter_otlp_endpoint=nowhere) as agent:
         person = await agent.new_person()
         assert text(await person.run(run_input("go"))) == "hi"
         await stopped(agent)
@@ -323,7 +323,9 @@ async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_o
     with (tmp_path / "tools").open("wb") as its, (tmp_path / "agent").open("wb") as ours:
         async with (
             started("tools", database, model, output=its, **exporting) as tools,
-            started("agent", database, model, output=ours, tools_url=f"{tools.base}/mcp") as agent,
+            started(
+                "assistant", database, model, output=ours, tools_url=f"{tools.base}/mcp"
+            ) as agent,
         ):
             person = await agent.new_person()
             async with person.stream("POST", "/runs", run_input("go"), **FROM_GATEWAY) as frames:
@@ -349,7 +351,7 @@ async def test_log_lines_have_the_ids_of_their_span(
     more: Json = {**exporting, "log_level": "INFO"}
     model.will(says("hi"))
     with (tmp_path / "agent").open("wb") as output:
-        async with started("agent", database, model, output=output, **more) as agent:
+        async with started("assistant", database, model, output=output, **more) as agent:
             person = await agent.new_person()
             async with person.stream("POST", "/runs", run_input("go"), **FROM_GATEWAY) as frames:
                 await frames.rest()

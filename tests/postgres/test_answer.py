@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
 from shared.agents.engine import execute_run
-from shared.agents.loop import Agent
 from shared.core.items import Usage
 from shared.core.json import Json
 from shared.core.settings import Settings
@@ -19,11 +18,11 @@ from shared.runs.results import Leased
 from shared.runs.store import RunStore
 from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
+from tests.fixtures.agents import bound
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import LEASE, admit, expire, log_of, run_request
 
-AGENT = Agent(instructions="be good", max_turns=3, max_turn_tries=1)
 STOP = TurnEnded("stop", Usage())
 CALLS = TurnEnded("tool_calls", Usage())
 CALL = ToolCallDelta(0, "call_0", "look", "{}")
@@ -44,8 +43,8 @@ class Desk:
     ) -> CountingTools:
         model, toolbox = ScriptedModel(*turns), CountingTools(dict(tools))
         async with asyncio.timeout(10):
-            agent = replace(AGENT, tools=toolbox)
-            await execute_run(self.live, agent, model, seconds=8)
+            agent = bound(model, tools=toolbox, max_turns=3, max_turn_tries=1)
+            await execute_run(self.live, agent, seconds=8)
         model.assert_done()
         return toolbox
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.agents.loop import Agent, Loop
+from shared.agents.loop import Loop
 from shared.core.items import Usage
 from shared.core.json import Json
 from shared.core.settings import Settings
@@ -18,10 +18,10 @@ from shared.runs.results import Leased
 from shared.runs.store import RunStore
 from shared.runs.writer import LogWriter
 from tests.doubles import CountingTools, ScriptedModel
+from tests.fixtures.agents import bound
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, expire, run_request
 
-AGENT = Agent(instructions="be good")
 STOP = TurnEnded("stop", Usage(5, 2))
 CALLS = TurnEnded("tool_calls", Usage(5, 2))
 TURN = [ToolCallDelta(0, "a", "look", "{}"), ToolCallDelta(1, "b", "pay", "{}"), CALLS]
@@ -55,7 +55,7 @@ class Hands:
         return done
 
     def _loop(self, leased: Leased, *turns: Any) -> Loop:
-        return Loop(AGENT, leased, ScriptedModel(*turns), self.tools)
+        return Loop(bound(ScriptedModel(*turns)), "be good", leased, self.tools)
 
 
 @asynccontextmanager

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.agent.agui import Projection
 from shared.core.events import EventType, RunEvent, Snapshot, decode
 from shared.core.items import Item
 from shared.core.json import Json
+from shared.http.wires.agui.projection import Projection
 from shared.runs.results import RunView
 
 RUN = RunView(
@@ -225,7 +225,7 @@ def test_a_client_cut_off_inside_a_snapshot_resumes_with_the_whole_snapshot() ->
     ("type_", "data"),
     [
         ("run.paused", {}),
-        ("item.progress", {"fraction": 0.5}),
+        ("item.patched", {"fraction": 0.5}),
         ("turn.finished", {"usage": {"input_tokens": 1}}),
         ("item.started", {"kind": "summary"}),
         ("item.delta", {"channel": "summary", "deltas": ["x"]}),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.agents.loop import Agent, Loop
+from shared.agents.loop import Loop
 from shared.core.events import Draft, Step
 from shared.core.items import Item, Usage
 from shared.core.json import Json
@@ -20,8 +20,8 @@ from shared.models.events import (
 )
 from shared.runs.results import Leased
 from tests.doubles import CountingTools, ScriptedModel
+from tests.fixtures.agents import bound
 
-AGENT = Agent(instructions="be good", max_turns=3, max_turn_tries=2)
 HISTORY = [Item("u1", "message", {"role": "user", "content": "hi"})]
 STOP = TurnEnded("stop", Usage(5, 2))
 CALLS = TurnEnded("tool_calls", Usage(5, 2))
@@ -52,8 +52,12 @@ def leased(items: list[Item], **more: Any) -> Leased:
     return Leased(**{**fields, "request": {}, "items": items, "unfinished_calls": {}, **more})
 
 
+def loop(taken: Leased, model: ScriptedModel, toolbox: CountingTools) -> Loop:
+    return Loop(bound(model, max_turns=3, max_turn_tries=2), "be good", taken, toolbox)
+
+
 def steps(model: ScriptedModel, toolbox: CountingTools, **request: Any) -> AsyncIterator[Step]:
-    return Loop(AGENT, leased(HISTORY, request=request), model, toolbox).steps()
+    return loop(leased(HISTORY, request=request), model, toolbox).steps()
 
 
 async def drafts(model: ScriptedModel, toolbox: CountingTools, **request: Any) -> list[Draft]:
@@ -212,7 +216,7 @@ async def test_a_call_of_unknown_outcome_is_made_again_only_if_its_tool_is_repea
 
     for name, model in (("look", again), ("pay", unknown)):
         taken = leased(left_over(name), unfinished_calls={"call-1": "result-1"})
-        found = [d async for step in Loop(AGENT, taken, model, tools).steps() for d in step.drafts]
+        found = [d async for step in loop(taken, model, tools).steps() for d in step.drafts]
         assert found[0].item_id == "result-1", "the result that was started is the one completed"
 
     assert tools.calls == [("look", {"n": 1})]
@@ -225,8 +229,8 @@ async def test_a_takeover_after_a_closed_turn_with_a_frontend_call_ends_the_run(
 
     found = [
         draft
-        async for step in Loop(
-            AGENT, leased(left_over("pick", "client")), model, CountingTools({})
+        async for step in loop(
+            leased(left_over("pick", "client")), model, CountingTools({})
         ).steps()
         for draft in step.drafts
     ]

@@ -9,8 +9,8 @@ from typing import Final, Literal, assert_never
 
 import orjson
 
-from functions.agent.messages import messages
 from shared.core import Cursor, Json, LogEvent, RunEvent, Snapshot, UnknownEvent
+from shared.http.wires.agui.messages import messages
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -141,6 +141,8 @@ class Projection:
                 return [_tool_result(item_id, data["item"])]
             case "item.completed":
                 return [_boundary(name, item_id, {}) for name in _CLOSES.get(data["kind"], ())]
+            case "item.progress":
+                return [_activity(item_id, data)]
             case "run.failed":
                 failure = {"message": data["message"], "code": data["code"]}
                 return [{"type": "RUN_ERROR", **failure, **usage(data.get("usage"))}]
@@ -194,6 +196,14 @@ def _tool_result(item_id: str, item: Json) -> Json:
     return {"type": "TOOL_CALL_RESULT", **result, "role": "tool"}
 
 
+def _activity(item_id: str, data: Json) -> Json:
+    """A call's progress, as a message of its own that each newer report replaces."""
+    names = {"call_id": "toolCallId", "done": "done", "total": "total", "message": "message"}
+    content = {wire: data[name] for name, wire in names.items() if name in data}
+    shown = {"messageId": f"{item_id}-progress", "activityType": "tool_progress"}
+    return {"type": "ACTIVITY_SNAPSHOT", **shown, "content": content, "replace": True}
+
+
 def _outcome(ending: FinishedType, data: Json) -> Json:
     match ending:
         case "run.cancelled":
@@ -208,7 +218,8 @@ def _outcome(ending: FinishedType, data: Json) -> Json:
         case "run.completed":
             pending = data.get("pending_calls")
             more = {"pendingToolCallIds": pending} if pending else {}
-            return {"outcome": {"type": "success", **more}}
+            result = {"result": data["output"]} if data.get("output") is not None else {}
+            return {"outcome": {"type": "success", **more}, **result}
         case _:
             assert_never(ending)
 

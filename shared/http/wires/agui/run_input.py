@@ -122,17 +122,18 @@ class RunAgentInput(_Wire):
             raise ValueError("two tools have the same name")
         return self
 
-    def to_request(self, body: Json, request_id: str) -> Json:
-        """The request as `start_run` reads it, with a hash of `body`, the JSON that this was read from."""
+    def to_request(self, body: Json, *, agent: str, request_id: str) -> Json:
+        """The request to this agent, as `start_run` reads it, with a hash of `body`, the JSON it was read from."""
         if unknown := body.keys() - {f.alias for f in type(self).model_fields.values()}:
             logger.warning(
                 "input.ignored", extra={"members": [name[:40] for name in sorted(unknown)[:10]]}
             )
         request = {
+            "agent": agent,
             "client_run_id": self.run_id,
             "client_thread_id": self.thread_id,
             "client_parent_run_id": self.parent_run_id,
-            "hash": _digest(body),
+            "hash": _digest({"agent": agent, "body": body}),
             "messages": [message.to_request() for message in self.messages],
             "state": {} if self.state is None else self.state,
             "tools": [tool.model_dump(exclude_none=True) for tool in self.tools],

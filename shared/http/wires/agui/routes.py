@@ -1,38 +1,18 @@
 """Interactive runs over AG-UI 1.0: start, follow, re-attach, cancel."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from time import monotonic
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from functions.agent import limits
-from functions.agent.agui import Projection, interrupts, leg_ended, usage
-from functions.agent.run_input import ConnectInput, RunAgentInput
-from shared.core import (
-    CLIENT_ID_PATTERN,
-    Cursor,
-    Json,
-    LogEvent,
-    RunNotFound,
-    Snapshot,
-    Unauthorized,
-)
-from shared.http import (
-    KEEP_ALIVE,
-    CurrentProcess,
-    Process,
-    RunServices,
-    User,
-    create_app,
-    event_stream,
-    read_body,
-    run_services,
-    services_of,
-)
+from shared.core import CLIENT_ID_PATTERN, Cursor, Json, Unauthorized
+from shared.http.app import CurrentProcess, User, services_of
+from shared.http.exchange import read_body
+from shared.http.services import RunServices
+from shared.http.wires.agui import limits
+from shared.http.wires.agui.projection import interrupts, usage
+from shared.http.wires.agui.run_input import ConnectInput, RunAgentInput
+from shared.http.wires.agui.stream import Stream
 from shared.runs import Leased, NotLeased, RunView
 
 router = APIRouter()
@@ -48,7 +28,7 @@ async def start(request: Request, user: User, runs: Services, process: CurrentPr
     props = run_input.forwarded_props
     admitted = await runs.worker.start(
         user.claims,
-        run_input.to_request(body, request.scope["request_id"]),
+        run_input.to_request(body, agent=process.name, request_id=request.scope["request_id"]),
         background=props.background,
     )
     if isinstance(admitted, Leased):
@@ -129,85 +109,6 @@ async def connect(
     )
 
 
-class Stream:
-    """One client's stream of one run."""
-
-    def __init__(
-        self,
-        request: Request,
-        process: Process,
-        runs: RunServices,
-        claims: Json,
-        view: RunView,
-        *,
-        cancels_on_disconnect: bool = False,
-    ) -> None:
-        self._request = request
-        self._process = process
-        self._runs = runs
-        self._claims = claims
-        self._view = view
-        self._cancels_on_disconnect = cancels_on_disconnect
-
-    def respond(
-        self, cursor: Cursor | None, *, starts_with_snapshot: bool = False, in_legs: bool = False
-    ) -> Response:
-        seconds = self._process.settings.stream_leg_seconds if in_legs else 0.0
-        return event_stream(self._frames(cursor, starts_with_snapshot, seconds), self._request)
-
-    async def _frames(
-        self, cursor: Cursor | None, starts_with_snapshot: bool, leg_seconds: float
-    ) -> AsyncIterator[bytes]:
-        ends_at = monotonic() + leg_seconds if leg_seconds else None
-        has_written = False
-        try:
-            async with aclosing(
-                self._runs.reader.follow(
-                    self._claims, self._view, cursor, starts_with_snapshot=starts_with_snapshot
-                )
-            ) as parts:
-                async for frames, place in self._project(parts, cursor):
-                    if has_written and ends_at and monotonic() >= ends_at:
-                        # The next leg starts with these frames: they may hold the ending, which must be the last frame.
-                        yield leg_ended(cursor or Cursor(0, 0))
-                        break
-                    cursor = place or cursor
-                    if frames:
-                        has_written = True
-                        yield frames
-        except RunNotFound:
-            # The run was deleted; a reader that comes back gets the problem.
-            return
-        except (asyncio.CancelledError, GeneratorExit):
-            if self._cancels_on_disconnect and not self._process.grace.is_over:
-                request_id = self._request.scope["request_id"]
-                self._runs.worker.cancel_abandoned(self._claims, self._view, request_id)
-            raise
-
-    async def _project(
-        self, parts: AsyncIterator[list[LogEvent] | Snapshot], cursor: Cursor | None
-    ) -> AsyncIterator[tuple[bytes, Cursor | None]]:
-        projection = Projection(self._view, resumes=cursor is not None)
-        place = cursor or Cursor(0, 0)
-        skip = 0 if place.frame is None else place.frame + 1
-        async for part in parts:
-            if isinstance(part, Snapshot) and not projection.can_restart:
-                # The client comes back from this place, and gets the snapshot first then.
-                yield leg_ended(place), None
-                return
-            if not part:
-                yield KEEP_ALIVE, None
-                continue
-            if isinstance(part, Snapshot):
-                place = Cursor(part.attempt, part.seq)
-                yield projection.write_snapshot(part), place
-            else:
-                place = Cursor(part[-1].attempt, part[-1].seq)
-                yield projection.write(part, skip=skip), place
-            # Only the first event may need to skip frames that the client already has.
-            skip = 0
-
-
 def _view(view: RunView) -> Json:
     ending = view.ending or {}
     members = {
@@ -221,18 +122,10 @@ def _view(view: RunView) -> Json:
         "endedAt": view.ended_at,
         "pendingToolCallIds": ending.get("pending_calls") or None,
         "interrupts": interrupts(ending) or None,
+        "result": ending.get("output"),
         **usage(ending.get("usage")),
         "error": {"code": ending["code"], "message": ending["message"]}
         if "code" in ending
         else None,
     }
     return {name: value for name, value in members.items() if value is not None}
-
-
-app = create_app(
-    "agent",
-    router,
-    run_services,
-    serves_users=True,
-    requires=("supabase_database_url", "supabase_url", "gateway_public_keys"),
-)

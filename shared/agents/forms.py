@@ -1,0 +1,36 @@
+"""A tool's questions as one form for the user, and the form's answer as answers by question."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from shared.agents.tools import Question, Result
+from shared.core import Json
+
+_NOT_SHOWN = "The tool requests something that this agent cannot provide."
+
+
+def question_of(requests: Mapping[str, Json], state: Json) -> Question | Result:
+    """One form for all questions, MCP requests by key; only forms can be shown (MCP 2026-07-28, elicitation)."""
+    forms = {
+        key: request.get("params") or {}
+        for key, request in requests.items()
+        if request.get("method") == "elicitation/create"
+    }
+    if not forms:
+        return Result(_NOT_SHOWN, "error")
+    message = "\n".join(str(form.get("message") or "") for form in forms.values())
+    schemas = {
+        key: form.get("requestedSchema") or {"type": "object"} for key, form in forms.items()
+    }
+    state = {**state, "keys": [*forms]}
+    if len(schemas) == 1:
+        return Question(message, next(iter(schemas.values())), state)
+    all_of_them = {"type": "object", "properties": schemas, "required": [*schemas]}
+    return Question(message, all_of_them, state)
+
+
+def contents_of(payload: Any, keys: Collection[str]) -> dict[str, Json]:
+    """The contents of the forms by key, from what the user sent for the one form that was shown."""
+    by_key = {next(iter(keys)): payload} if len(keys) == 1 else payload
+    given = by_key if isinstance(by_key, dict) else {}
+    return {key: content if isinstance(content := given.get(key), dict) else {} for key in keys}

@@ -1,0 +1,203 @@
+"""Tools that are Python functions.
+
+@tool(read_only=True)
+async def find_order(number: str, context: ToolContext) -> Order:
+    \"""Find an order of the user by its number.\"""
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from types import ModuleType
+from typing import Any, Final, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+from shared.agents.context import ToolContext, ToolError, ToolUser
+from shared.agents.tools import Approval
+from shared.core import Json, clean_json
+
+Function = Callable[..., Any]
+#: Plain functions of all tools that run at once in this process; more wait.
+_THREADS: Final = 32
+_FAULTS: Final = 5
+
+
+class _Arguments(BaseModel):
+    """The arguments of a call, by the parameters of its function; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FunctionTool:
+    """A function as a tool, and its declared effects. The hints are MCP's.
+
+    `read_only` and `idempotent` calls may be made again when their outcome is unknown. `approval` None: `destructive`
+    calls need the user's approval. `required_role`: who may see and use it (`app_metadata.role`).
+    `required_settings` and `optional_settings` name what it finds in `ToolContext.settings`: settings of the process,
+    or the variables TOOL_SECRET_<NAME>.
+    """
+
+    function: Function
+    name: str
+    title: str
+    description: str
+    read_only: bool = False
+    idempotent: bool = False
+    destructive: bool = False
+    open_world: bool = False
+    approval: Approval | None = None
+    required_role: str | None = None
+    required_settings: Sequence[str] = ()
+    optional_settings: Sequence[str] = ()
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.read_only or self.idempotent
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.function, include_extras=True)
+
+    @cached_property
+    def _context_parameter(self) -> str | None:
+        return next((name for name, kind in self._hints.items() if kind is ToolContext), None)
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """The model that reads a call's arguments."""
+        return _arguments_of(self.function, self._hints)
+
+    @cached_property
+    def input_schema(self) -> Json:
+        """The JSON Schema of the arguments."""
+        schema = self.arguments.model_json_schema()
+        schema.pop("title", None)
+        schema.pop("description", None)
+        return schema
+
+    @cached_property
+    def _result(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._hints.get("return", Any))
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether a result is a model, so that MCP clients get it as structured content, too."""
+        kind = self._hints.get("return")
+        return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+    @cached_property
+    def output_schema(self) -> Json | None:
+        """The JSON Schema of a structured result."""
+        return self._result.json_schema() if self.is_structured else None
+
+    def is_for(self, user: ToolUser) -> bool:
+        """Whether the user may see and use it."""
+        return self.required_role is None or user.role == self.required_role
+
+    def read(self, arguments: Json) -> dict[str, Any]:
+        """The function's arguments, checked and converted.
+
+        Raises:
+            ToolError: they do not fit; the message says where and why, and never repeats a value.
+        """
+        try:
+            checked = self.arguments.model_validate(clean_json(arguments))
+        except ValidationError as error:
+            faults = error.errors()[:_FAULTS]
+            words = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+            raise ToolError(f"The arguments do not fit: {'; '.join(words)}.") from None
+        return {name: getattr(checked, name) for name in type(checked).model_fields}
+
+    async def run(self, arguments: Json, context: ToolContext) -> Any:
+        """Call the function: a coroutine function on the event loop, a plain function in a thread.
+
+        Raises:
+            ToolError: the arguments do not fit. And whatever the function raises.
+        """
+        given = self.read(arguments)
+        if self._context_parameter:
+            given[self._context_parameter] = context
+        if inspect.iscoroutinefunction(self.function):
+            return await self.function(**given)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_threads(), partial(self.function, **given))
+
+    def dump(self, result: Any) -> Any:
+        """A result as JSON: by the function's return type, or by its own type where it has none."""
+        return self._result.dump_python(result, mode="json")
+
+
+def _arguments_of(function: Function, hints: Mapping[str, Any]) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if hints[name] is not ToolContext
+    }
+    return create_model(function.__name__, __base__=_Arguments, **fields)
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="tool")
+
+
+@overload
+def tool(function: Function, /) -> FunctionTool: ...
+@overload
+def tool(**options: Any) -> Callable[[Function], FunctionTool]: ...
+
+
+def tool(function: Function | None = None, /, **options: Any) -> Any:
+    """Make a tool of a function, `async` or plain: `@tool`, or `@tool(read_only=True)` with members of `FunctionTool`.
+
+    The name is the function's, the description its docstring, the JSON Schema comes from its parameters: give each a
+    type, and a description with `Annotated[str, Field(description="…")]`. A parameter of the type `ToolContext` gets
+    the call's context and is no argument. The result is text, or what JSON can hold: models, dictionaries, lists. Raise
+    `ToolError` with a sentence for the model, and `Ask` to ask the user.
+
+    Raises:
+        TypeError: a parameter has no type, or is `*args` or `**kwargs`; or there is no such option.
+    """
+
+    def make(function: Function) -> FunctionTool:
+        name = options.pop("name", function.__name__)
+        named = {
+            "name": name,
+            "title": name.replace("_", " ").capitalize(),
+            "description": inspect.getdoc(function) or "",
+        }
+        made = FunctionTool(**{**named, "function": function, **options})
+        _check(made)
+        return made
+
+    return make if function is None else make(function)
+
+
+def _check(made: FunctionTool) -> None:
+    """Find a parameter that cannot be an argument when its module is loaded, and not with the first call."""
+    for parameter in inspect.signature(made.function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise TypeError(f"Tool {made.name}: {parameter} cannot be an argument of a call.")
+        if parameter.annotation is parameter.empty:
+            raise TypeError(f"Tool {made.name}: {parameter.name} needs a type.")
+
+
+def tools_of(*modules: ModuleType) -> dict[str, FunctionTool]:
+    """The tools of these modules by name.
+
+    Raises:
+        ValueError: two tools have the same name.
+    """
+    by_name: dict[str, FunctionTool] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if not isinstance(value, FunctionTool):
+                continue
+            if by_name.setdefault(value.name, value) is not value:
+                raise ValueError(f"two tools are named {value.name}")
+    return by_name

@@ -1,0 +1,115 @@
+"""The functions of an agent as the tools of one run, called in this process."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from shared.agents.context import Ask, Progress, RunContext, ToolContext
+from shared.agents.failures import failure_of
+from shared.agents.forms import contents_of, question_of
+from shared.agents.function_tool import FunctionTool
+from shared.agents.tool_settings import settings_of
+from shared.agents.tools import Question, Result, Tool
+from shared.core import Json, Settings, tool_call
+from shared.database import Database
+
+
+class FunctionTools:
+    """The functions of an agent; `open` gives those that the run's user may use."""
+
+    def __init__(
+        self, tools: Sequence[FunctionTool], database: Database, settings: Settings
+    ) -> None:
+        self._tools = tools
+        self._database = database
+        self._settings = settings
+
+    async def open(self, run: RunContext) -> "FunctionToolbox":
+        allowed = {tool.name: tool for tool in self._tools if tool.is_for(run.user)}
+        return FunctionToolbox(allowed, run, self._database, self._settings)
+
+
+class FunctionToolbox:
+    """The functions of one run."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, FunctionTool],
+        run: RunContext,
+        database: Database,
+        settings: Settings,
+    ) -> None:
+        self.tools = {name: _tool(each) for name, each in functions.items()}
+        self._functions = functions
+        self._run = run
+        self._database = database
+        self._settings = settings
+
+    async def call(
+        self,
+        name: str,
+        arguments: Json,
+        call_id: str,
+        answer: Json | None = None,
+        progress: Progress | None = None,
+    ) -> Result | Question:
+        with tool_call(name, call_id) as span:
+            outcome = await self._outcome(
+                self._functions[name], arguments, call_id, answer, progress
+            )
+            if isinstance(outcome, Result) and outcome.status != "ok":
+                span.fail(outcome.status)
+            return outcome
+
+    async def _outcome(
+        self,
+        tool: FunctionTool,
+        arguments: Json,
+        call_id: str,
+        answer: Json | None,
+        progress: Progress | None,
+    ) -> Result | Question:
+        try:
+            context = self._context(tool, call_id, answer, progress)
+            async with asyncio.timeout(self._settings.tool_seconds):
+                result = await tool.run(arguments, context)
+            return Result(self._text(tool.dump(result)))
+        except Ask as ask:
+            return question_of(ask.questions, {"kept": ask.state})
+        except Exception as error:
+            return failure_of(tool, error)
+
+    def _context(
+        self, tool: FunctionTool, call_id: str, answer: Json | None, progress: Progress | None
+    ) -> ToolContext:
+        known: Json = {"progress": progress} if progress else {}
+        if answer:
+            state = answer["state"]
+            known["answers"] = contents_of(answer["payload"], state["keys"])
+            known["question_state"] = state["kept"]
+        return ToolContext(
+            user=self._run.user,
+            run=self._run,
+            state=self._run.state,
+            key=call_id,
+            database=self._database,
+            settings=settings_of(tool, self._settings),
+            **known,
+        )
+
+    def _text(self, value: Any) -> str:
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        most = self._settings.tool_result_characters
+        return text if len(text) <= most else f"{text[:most]}\n[cut here: {len(text)} characters]"
+
+
+def _tool(function: FunctionTool) -> Tool:
+    return Tool(
+        name=function.name,
+        description=function.description,
+        parameters=function.input_schema,
+        is_repeatable=function.is_repeatable,
+        approval=function.approval or ("ask" if function.destructive else "never"),
+    )

@@ -1,0 +1,67 @@
+"""Structured output: whether a response is JSON of the agent's model, and how one that is not is sent back."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from shared.agents.turn import TurnRecorder
+from shared.core import Item
+
+#: The member of a message's data that says why the message was sent back.
+FAULTS: Final = "output_faults"
+_SHOWN: Final = 10
+#: Servers that ignore a schema often write JSON as a block of Markdown.
+_FENCED: Final = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
+
+
+class Output(NamedTuple):
+    """A response as JSON of the agent's model; or, if it is not, `faults` in words for the model."""
+
+    value: Any = None
+    faults: str | None = None
+
+
+def output_of(kind: type[BaseModel] | None, turn: TurnRecorder) -> Output | None:
+    """The structured output of a turn that ends its run; None if it does not, or if any text will do."""
+    if kind is None or turn.calls or turn.finish_reason not in ("stop", "tool_calls"):
+        return None
+    return read_output(kind, turn.text)
+
+
+def read_output(kind: type[BaseModel], text: str) -> Output:
+    """Check a response. Values are not repeated in `faults`, because the model has them."""
+    fenced = _FENCED.match(text)
+    try:
+        return Output(
+            kind.model_validate_json(fenced[1] if fenced else text).model_dump(mode="json")
+        )
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        words = [
+            f"{'.'.join(map(str, f['loc'])) or 'response'}: {f['msg']}" for f in faults[:_SHOWN]
+        ]
+        return Output(faults="; ".join(words))
+
+
+def was_sent_back(items: Sequence[Item]) -> bool:
+    """Whether a response was sent back since the last message of the user."""
+    for item in reversed(items):
+        if FAULTS in item.data:
+            return True
+        if item.kind == "message" and item.data["role"] == "user":
+            break
+    return False
+
+
+def with_corrections(items: Sequence[Item]) -> list[Item]:
+    """The items as the model reads them: a message that was sent back is followed by the reason."""
+    return [shown for item in items for shown in (item, *_correction(item))]
+
+
+def _correction(item: Item) -> list[Item]:
+    if FAULTS not in item.data:
+        return []
+    text = f"Your response does not fit the required JSON Schema: {item.data[FAULTS]}. Respond again, with JSON only."
+    return [Item(f"{item.key}-correction", "message", {"role": "user", "content": text})]

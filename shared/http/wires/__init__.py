@@ -1,0 +1,1 @@
+"""The protocols that show runs to clients, one package each."""

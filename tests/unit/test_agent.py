@@ -1,0 +1,99 @@
+"""The declaration of an agent: its defaults, what it refuses, and its fingerprint."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from shared.agents.agent import Agent
+from shared.agents.function_tool import tool
+from shared.agents.model import Model
+from shared.agents.sources import mcp, shared_tools
+from shared.core.environment import InvalidSettings
+from shared.core.settings import Settings
+from shared.http.agents import agent_app
+from shared.models.providers import Provider, provider_of
+
+
+@tool
+async def look() -> str:
+    """Look."""
+    return "seen"
+
+
+class Answer(BaseModel):
+    text: str
+
+
+def test_instructions_alone_make_an_agent() -> None:
+    app = agent_app("support", Agent(instructions="Help."))
+
+    assert app.agent
+    assert app.agent.model.in_order == [Model()]
+    assert app.title == "support"
+
+
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (lambda: Agent(instructions="", tools=[look, look]), "Two tools are named look"),
+        (lambda: Agent(instructions="", approval={"look": "maybe"}), "not 'maybe'"),  # type: ignore[dict-item]
+        (lambda: Agent(instructions="", max_turns=0), "numbers from 1 up"),
+        (lambda: Agent(instructions="", approval_hours=float("nan")), "numbers from 1 up"),
+        (lambda: Model("m", provider="Groq Inc"), "provider's name"),
+        (lambda: Model("m", fallback=[Model("n", fallback=["o"])]), "fallbacks of its own"),
+        (lambda: agent_app("Support", Agent(instructions="")), "cannot be a function's name"),
+        (lambda: agent_app("support-", Agent(instructions="")), "cannot be a function's name"),
+        (lambda: agent_app("s" * 41, Agent(instructions="")), "cannot be a function's name"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused(make: Callable[[], object], shown: str) -> None:
+    with pytest.raises(ValueError, match=shown):
+        make()
+
+
+def test_a_fallback_by_name_has_the_settings_of_the_first_model() -> None:
+    other = Model("small", provider="groq")
+    model = Model("large", temperature=0.5, fallback=["medium", other])
+
+    assert model.in_order == [
+        Model("large", temperature=0.5),
+        Model("medium", temperature=0.5),
+        other,
+    ]
+
+
+def test_a_provider_is_named_by_its_settings() -> None:
+    given = {"GROQ_BASE_URL": "http://127.0.0.1:9/v1", "GROQ_API_KEY": "secret"}
+    settings = Settings(openai_api="responses", openai_api_key="ours", model_providers=given)
+
+    assert provider_of(settings, "groq") == Provider(
+        "http://127.0.0.1:9/v1", "secret", "chat_completions"
+    )
+    assert provider_of(settings, "groq", "responses").api == "responses"
+    assert provider_of(settings) == Provider("", "ours", "responses")
+    assert provider_of(settings, None, "chat_completions").api == "chat_completions"
+    with pytest.raises(InvalidSettings, match="MODEL_PROVIDER_ACME_BASE_URL"):
+        provider_of(settings, "acme")
+    assert "secret" not in repr(provider_of(settings, "groq"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"instructions": "Other."},
+        {"model": Model("other")},
+        {"tools": [look]},
+        {"tools": [mcp("github")]},
+        {"tools": [shared_tools("calculator")]},
+        {"output": Answer},
+        {"approval": {"look": "ask"}},
+        {"max_turns": 3},
+    ],
+)
+def test_the_fingerprint_changes_with_everything_declared(changed: dict[str, Any]) -> None:
+    declared: dict[str, Any] = {"instructions": "Help."}
+
+    assert Agent(**declared).fingerprint() == Agent(**declared).fingerprint()
+    assert Agent(**declared).fingerprint() != Agent(**{**declared, **changed}).fingerprint()
