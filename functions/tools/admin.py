@@ -4,12 +4,8 @@ from time import perf_counter
 
 from pydantic import BaseModel, Field
 
-from functions.tools.tool import Context, Denied, tool
+from shared.agents import Denied, ToolContext, tool
 from shared.database import Refused
-
-
-class Nothing(BaseModel):
-    pass
 
 
 class Diagnosis(BaseModel):
@@ -25,13 +21,12 @@ class Diagnosis(BaseModel):
 
 
 @tool(read_only=True, required_role="admin")
-async def admin_diagnostics(arguments: Nothing, context: Context) -> Diagnosis:
+async def admin_diagnostics(context: ToolContext) -> Diagnosis:
     """Report the state of the backend: runs by status, the oldest queued run, tokens used today, and the database's
     latency and sizes."""
-    del arguments
     started_at = perf_counter()
     try:
-        figures = await context.database.call("diagnose", dict(context.caller.claims))
+        figures = await context.database.call("diagnose", dict(context.user.claims))
     except Refused:
         # Postgres decides who is an admin.
         raise Denied("This tool is for the role admin only.") from None

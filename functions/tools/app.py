@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse, Response
 
 import functions.tools
 from functions.tools import mcp
+from functions.tools.caller import Caller
 from functions.tools.calls import Calls
 from functions.tools.server import Server
-from functions.tools.tool import Caller, Tool, tools_of
+from shared.agents import FunctionTool, ToolUser, tools_of
 from shared.auth import CallerVerifier
 from shared.core import (
     Forbidden,
@@ -121,7 +122,7 @@ class Exchange:
             return JSONResponse(await work)
         return event_stream(self._frames(work, first), self._request)
 
-    async def _notify(self, message: Json) -> None:
+    def _notify(self, message: Json) -> None:
         if self._takes_stream:
             self._messages.put_nowait(message)
 
@@ -174,7 +175,7 @@ def _sse(message: Json) -> bytes:
 def _caller(request: Request, callers: CallerVerifier) -> Caller:
     verified = callers.verify(request.headers.getlist("authorization"))
     run_id = str(verified.run_id) if verified.run_id else None
-    return Caller(verified.claims, run_id, request.scope["request_id"])
+    return Caller(ToolUser(verified.claims), run_id, request.scope["request_id"])
 
 
 def _is_allowed(request: Request, settings: Settings) -> bool:
@@ -215,7 +216,7 @@ async def _finish_calls(server: Server, grace: Grace) -> None:
     await server.close()
 
 
-def find_tools() -> dict[str, Tool]:
+def find_tools() -> dict[str, FunctionTool]:
     """The tools of all modules beside this one."""
     names = [module.name for module in pkgutil.iter_modules(functions.tools.__path__)]
     modules: list[Any] = [

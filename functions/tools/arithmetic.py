@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 
-from functions.tools.tool import ToolError
+from shared.agents import ToolError
 
 LENGTH: Final = 500
 _DEPTH: Final = 40

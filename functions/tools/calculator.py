@@ -4,15 +4,12 @@ import math
 from decimal import Context as Precision
 from decimal import Decimal
 from fractions import Fraction
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
 from functions.tools.arithmetic import BITS, DIGITS, LENGTH, Value, evaluate
-from functions.tools.tool import Context, ToolError, tool
-
-
-class Expression(BaseModel):
-    expression: str = Field(max_length=LENGTH, description="Such as 2 * (3 + 4) ^ 2, sqrt(2), 10!.")
+from shared.agents import ToolError, tool
 
 
 class Number(BaseModel):
@@ -21,11 +18,14 @@ class Number(BaseModel):
 
 
 @tool(read_only=True)
-async def calculator(arguments: Expression, context: Context) -> Number:
+async def calculator(
+    expression: Annotated[
+        str, Field(max_length=LENGTH, description="Such as 2 * (3 + 4) ^ 2, sqrt(2), 10!.")
+    ],
+) -> Number:
     """Compute an arithmetic expression: + - * / // % ^ ! and parentheses, pi, e, tau, and abs, ceil, floor, round,
     min, max, sqrt, exp, ln, log, log2, log10, sin, cos, tan, asin, acos, atan (in radians)."""
-    del context
-    return to_number(evaluate(arguments.expression))
+    return to_number(evaluate(expression))
 
 
 def to_number(value: Value) -> Number:

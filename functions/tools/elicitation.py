@@ -1,16 +1,16 @@
 """Questions to a client during a call: its answers, and the questions on streams of older clients."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
 from functions.tools import mcp
-from functions.tools.tool import Caller
+from functions.tools.caller import Caller
 from shared.core import Json
 
 #: Sends the client a message about its pending request.
-Notify = Callable[[Json], Awaitable[None]]
+Notify = Callable[[Json], None]
 
 #: The time a user has to answer while their client waits on its stream.
 _SECONDS = 300.0
@@ -49,11 +49,11 @@ class Questions:
         """The answers by key; None if one was refused or did not come in time."""
         ids = {key: str(uuid4()) for key in questions}
         loop = asyncio.get_running_loop()
-        self._open.update({id_: (caller.user, loop.create_future()) for id_ in ids.values()})
+        self._open.update({id_: (caller.user.id, loop.create_future()) for id_ in ids.values()})
         try:
             async with asyncio.timeout(_SECONDS):
                 for key, id_ in ids.items():
-                    await notify(mcp.question(id_, questions[key]))
+                    notify(mcp.question(id_, questions[key]))
                 replies = {key: await self._open[id_][1] for key, id_ in ids.items()}
         except TimeoutError:
             return None
@@ -66,5 +66,5 @@ class Questions:
     def take(self, reply: mcp.Reply, caller: Caller) -> None:
         """Pass a reply to the call that waits for it. Drop it if no call waits for it, or if another user sent it."""
         user, answer = self._open.get(reply.id, ("", None))
-        if answer and user == caller.user and not answer.done():
+        if answer and user == caller.user.id and not answer.done():
             answer.set_result(reply.result)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from functions.tools import mcp
+from functions.tools.caller import Caller
 from functions.tools.calls import Call, Calls, error_result
 from functions.tools.elicitation import Notify, Questions, answers_of
 from functions.tools.state import States
-from functions.tools.tool import Caller, InputRequired, Progress, Tool
+from shared.agents import FunctionTool, InputRequired, Progress
 from shared.core import APPROVAL, CALL_ID, Json, Unauthorized, clean
 
 #: Returns the result of one method.
@@ -26,7 +27,7 @@ class Server:
 
     def __init__(
         self,
-        tools: Mapping[str, Tool],
+        tools: Mapping[str, FunctionTool],
         calls: Calls,
         methods: Mapping[str, Method] | None = None,
         capabilities: Json | None = None,
@@ -97,7 +98,9 @@ class Server:
     async def _list(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
         del notify
         # Sorted, so that a client's cache and a model's prompt stay the same.
-        tools = [_describe(tool) for _, tool in sorted(self._tools.items()) if tool.is_for(caller)]
+        tools = [
+            _describe(tool) for _, tool in sorted(self._tools.items()) if tool.is_for(caller.user)
+        ]
         return mcp.cacheable(request, {"tools": tools}, seconds=_LIST_SECONDS)
 
     async def _call(self, request: mcp.Request, caller: Caller, notify: Notify) -> Json:
@@ -137,7 +140,7 @@ class Server:
         if sealed is None:
             return None
         try:
-            return self._states.open(sealed, caller.user, tool, arguments)
+            return self._states.open(sealed, caller.user.id, tool, arguments)
         except Unauthorized:
             message = "`requestState` does not belong to this call, or it has expired."
             raise request.fault(mcp.INVALID_PARAMS, message) from None
@@ -152,7 +155,9 @@ class Server:
             return mcp.input_required(outcome.questions, None)
         if not self._states.can_sign:
             return error_result("This tool is not set up here: INTERNAL_SIGNING_KEY is not set.")
-        state = self._states.seal(outcome.state, call.caller.user, call.tool.name, call.arguments)
+        state = self._states.seal(
+            outcome.state, call.caller.user.id, call.tool.name, call.arguments
+        )
         return mcp.input_required(outcome.questions, state)
 
     async def _ask_on_stream(
@@ -166,14 +171,18 @@ class Server:
 
 
 def _progress(request: mcp.Request, notify: Notify) -> Progress:
-    last = -math.inf
+    loop, last = asyncio.get_running_loop(), -math.inf
 
-    async def progress(done: float, total: float | None = None, message: str | None = None) -> None:
+    def send(done: float, total: float | None, message: str | None) -> None:
         nonlocal last
         # Progress must only increase (MCP); a client may end a call whose progress goes back.
         if request.progress_token is not None and done > last:
             last = done
-            await notify(mcp.progress(request, done, total, message))
+            notify(mcp.progress(request, done, total, message))
+
+    def progress(done: float, total: float | None = None, message: str | None = None) -> None:
+        # A plain function reports from its thread.
+        loop.call_soon_threadsafe(send, done, total, message)
 
     return progress
 
@@ -183,7 +192,7 @@ def _key(request: mcp.Request) -> str | None:
     return clean(key)[:128] if isinstance(key, str) and key else None
 
 
-def _describe(tool: Tool) -> Json:
+def _describe(tool: FunctionTool) -> Json:
     description: Json = {
         "name": tool.name,
         "title": tool.title,

@@ -5,12 +5,12 @@ import hashlib
 from contextlib import suppress
 from datetime import timedelta
 from hmac import compare_digest
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from pydantic import BaseModel, Field, ValidationError
 
-from functions.tools.tool import Context, ToolError, tool
+from shared.agents import ToolContext, ToolError, tool
 from shared.core import Json, Unavailable
 
 Unit = Literal["celsius", "fahrenheit"]
@@ -32,11 +32,9 @@ _SKIES: Final = {
 }  # fmt: skip
 
 
-class Where(BaseModel):
-    location: str = Field(
-        min_length=1, max_length=100, description="A city, such as Berlin, or Paris, Texas."
-    )
-    unit: Unit = "celsius"
+Location = Annotated[
+    str, Field(min_length=1, max_length=100, description="A city, such as Berlin, or Paris, Texas.")
+]
 
 
 class Weather(BaseModel):
@@ -54,18 +52,18 @@ class Weather(BaseModel):
     open_world=True,
     optional_settings=("mock_weather_tool_api_key", "open_meteo_url", "open_meteo_geocoding_url"),
 )
-async def get_weather(arguments: Where, context: Context) -> Weather:
+async def get_weather(location: Location, context: ToolContext, unit: Unit = "celsius") -> Weather:
     """Get the current weather of a place."""
-    settings, unit = context.settings, arguments.unit
+    settings = context.settings
     if key := settings["mock_weather_tool_api_key"]:
-        return MockWeather(accepts=key).weather(arguments.location, unit, key=key)
-    place = " ".join(arguments.location.lower().split())
+        return MockWeather(accepts=key).weather(location, unit, key=key)
+    place = " ".join(location.lower().split())
     # The cache is optional: it saves requests. A row of a later release may have another shape.
     with suppress(Unavailable, ValidationError):
         if row := await context.database.call("cached_weather", place, unit, _CACHED_FOR):
             return Weather(**row)
     source = OpenMeteo(settings["open_meteo_geocoding_url"], settings["open_meteo_url"])
-    weather = await source.weather(arguments.location, unit)
+    weather = await source.weather(location, unit)
     with suppress(Unavailable):
         await context.database.call("cache_weather", place, unit, weather.model_dump(mode="json"))
     return weather

@@ -3,8 +3,8 @@
 from shared.agents.agent import Agent, Instructions
 from shared.agents.bound import BoundAgent, ModelChoice
 from shared.agents.context import (
-    Ask,
     Denied,
+    InputRequired,
     Progress,
     RunContext,
     ToolContext,
@@ -26,12 +26,12 @@ from shared.agents.tools import Approval, NoTools, Question, Result, Tool, Tools
 __all__ = [
     "Agent",
     "Approval",
-    "Ask",
     "BoundAgent",
     "CombinedTools",
     "Denied",
     "FunctionTool",
     "FunctionTools",
+    "InputRequired",
     "Instructions",
     "McpServers",
     "Model",

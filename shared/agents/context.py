@@ -60,7 +60,7 @@ class ToolContext:
 
     `key` is the call's idempotency key: a repeated call has the same key. `state` is the app's, as the client sent it
     with the run. `settings` are those the tool declared, and no others. `answers` are the user's answers to the tool's
-    own questions, not validated, and `question_state` is what it gave its last `Ask` to keep; `capabilities` are the
+    own questions, not validated, and `question_state` is the state of its last `InputRequired`; `capabilities` are the
     kinds of questions that the client can answer. `run` is None if no run makes the call.
     """
 
@@ -84,7 +84,7 @@ class Denied(ToolError):
     """The user may not use this tool."""
 
 
-class Ask(Exception):
+class InputRequired(Exception):
     """The tool has questions first: for its user, {key: (message, JSON Schema of an object)}, or for an MCP client,
     {key: an MCP request (method, params)}.
 

@@ -158,7 +158,7 @@ def tool(function: Function | None = None, /, **options: Any) -> Any:
     The name is the function's, the description its docstring, the JSON Schema comes from its parameters: give each a
     type, and a description with `Annotated[str, Field(description="…")]`. A parameter of the type `ToolContext` gets
     the call's context and is no argument. The result is text, or what JSON can hold: models, dictionaries, lists. Raise
-    `ToolError` with a sentence for the model, and `Ask` to ask the user.
+    `ToolError` with a sentence for the model, and `InputRequired` to ask the user.
 
     Raises:
         TypeError: a parameter has no type, or is `*args` or `**kwargs`; or there is no such option.

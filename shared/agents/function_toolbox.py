@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from shared.agents.context import Ask, Progress, RunContext, ToolContext
+from shared.agents.context import InputRequired, Progress, RunContext, ToolContext
 from shared.agents.failures import failure_of
 from shared.agents.forms import contents_of, question_of
 from shared.agents.function_tool import FunctionTool
@@ -76,8 +76,8 @@ class FunctionToolbox:
             async with asyncio.timeout(self._settings.tool_seconds):
                 result = await tool.run(arguments, context)
             return Result(self._text(tool.dump(result)))
-        except Ask as ask:
-            return question_of(ask.questions, {"kept": ask.state})
+        except InputRequired as required:
+            return question_of(required.questions, {"kept": required.state})
         except Exception as error:
             return failure_of(tool, error)
 

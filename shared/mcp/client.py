@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from shared.agents import Progress
 from shared.core import Json
 
 MODERN: Final = "2026-07-28"
@@ -43,6 +44,8 @@ class Client:
         self._url = url
         self._http = http
         self._ids = count(1)
+        #: What gets the reports of the calls in progress, by their tokens.
+        self._progress: dict[str, Progress] = {}
         self._is_modern = self._is_legacy = False
         self._session_id: str | None = None
 
@@ -62,15 +65,39 @@ class Client:
             cursor = {"cursor": result["nextCursor"]}
         return tools
 
-    async def call_tool(self, params: Json, headers: Mapping[str, str]) -> Json:
+    async def call_tool(
+        self, params: Json, headers: Mapping[str, str], progress: Progress | None = None
+    ) -> Json:
         """Call a tool: `params` {name, arguments, _meta?, inputResponses?, requestState?}. Returns its result.
 
-        A cancelled call closes the connection, which is how MCP cancels.
+        `progress` gets the call's reports. A cancelled call closes the connection, which is how MCP cancels.
 
         Raises:
             ServerFailed: the server failed.
         """
-        return await self._request("tools/call", params, headers)
+        if progress is None:
+            return await self._request("tools/call", params, headers)
+        token = f"progress-{next(self._ids)}"
+        meta = {**(params.get("_meta") or {}), "progressToken": token}
+        self._progress[token] = progress
+        try:
+            return await self._request("tools/call", {**params, "_meta": meta}, headers)
+        finally:
+            del self._progress[token]
+
+    def _take_notification(self, message: Json) -> None:
+        """Report the progress of a call; other notifications are ignored."""
+        match message:
+            case {
+                "method": "notifications/progress",
+                "params": {"progressToken": str(token), "progress": int() | float() as done} as at,
+            } if report := self._progress.get(token):
+                total, text = at.get("total"), at.get("message")
+                report(
+                    done,
+                    total if isinstance(total, int | float) else None,
+                    text if isinstance(text, str) else None,
+                )
 
     async def _request(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
         try:
@@ -137,7 +164,7 @@ class Client:
         id_ = next(self._ids)
         body = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
         async with self._send(body, headers) as response:
-            answer = await _answer(response, id_)
+            answer = await _answer(response, id_, self._take_notification)
             if answer is None and response.status >= 500:
                 # A proxy may have forwarded the request before it answered, so treat it as a broken connection.
                 response.raise_for_status()
@@ -174,12 +201,18 @@ def _encode(name: str) -> str:
     return f"=?base64?{b64encode(name.encode()).decode()}?="
 
 
-async def _answer(response: Any, id_: int) -> Json | None:
-    """The JSON-RPC answer in a response, which is JSON or an event of a stream; None if there is none."""
+async def _answer(response: Any, id_: int, notify: Callable[[Json], None]) -> Json | None:
+    """The JSON-RPC answer in a response, which is JSON or an event of a stream; None if there is none.
+
+    `notify` gets the other messages of a stream.
+    """
     if response.content_type == "text/event-stream":
         async for data in _events(response.content):
-            if (message := _load(data)) and message.get("id") == id_ and "method" not in message:
+            if (message := _load(data)) is None:
+                continue
+            if message.get("id") == id_ and "method" not in message:
                 return message
+            notify(message)
         return None
     return _load(await _read(response.content))
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import orjson
 
-from shared.agents import Approval, Progress, Question, Result, Tool
+from shared.agents import Approval, Progress, Question, Result, Tool, contents_of, question_of
 from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger, tool_call
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server
@@ -24,6 +25,8 @@ _TIMED_OUT = "The tool did not answer in time; the call may or may not have had 
 MakeHeaders = Callable[[Server], Mapping[str, str]]
 #: Holds a slot for the call with this id, which limits a user's concurrent calls.
 HoldSlot = Callable[[str], AbstractAsyncContextManager[None]]
+#: Sends a call with these headers.
+SendCall = Callable[..., Awaitable[Json]]
 
 
 class McpToolbox:
@@ -69,15 +72,19 @@ class McpToolbox:
         answer: Json | None = None,
         progress: Progress | None = None,
     ) -> Result | Question:
-        del progress
         with tool_call(name, call_id) as span:
-            outcome = await self._call(name, arguments, call_id, answer)
+            outcome = await self._call(name, arguments, call_id, answer, progress)
             if isinstance(outcome, Result) and outcome.status != "ok":
                 span.fail(outcome.status)
             return outcome
 
     async def _call(
-        self, name: str, arguments: Json, call_id: str, answer: Json | None
+        self,
+        name: str,
+        arguments: Json,
+        call_id: str,
+        answer: Json | None,
+        progress: Progress | None,
     ) -> Result | Question:
         server, client, server_tool = self._routes[name]
         params: Json = {"name": server_tool, "arguments": arguments, "_meta": {CALL_ID: call_id}}
@@ -86,7 +93,8 @@ class McpToolbox:
         is_repeatable = self.tools[name].is_repeatable
         try:
             async with self._hold_slot(call_id), asyncio.timeout(self._seconds):
-                result = await self._call_server(server, client, params, may_repeat=is_repeatable)
+                send = partial(client.call_tool, params, progress=progress)
+                result = await self._call_server(server, send, may_repeat=is_repeatable)
         except TimeoutError:
             return Result(_TIMED_OUT, "error" if is_repeatable else "unknown")
         except ServerFailed as error:
@@ -98,7 +106,7 @@ class McpToolbox:
         return _result(result, self._characters, is_ours=server.is_ours)
 
     async def _call_server(
-        self, server: Server, client: Client, params: Json, *, may_repeat: bool
+        self, server: Server, send: SendCall, *, may_repeat: bool
     ) -> Json | None:
         """The result; None if the connection broke and the call's outcome is unknown."""
         import aiohttp
@@ -107,7 +115,7 @@ class McpToolbox:
             # Minted for each attempt: a token may expire before a retry.
             headers = self._make_headers(server)
             try:
-                return await client.call_tool(params, headers)
+                return await send(headers=headers)
             except aiohttp.ClientConnectorError:
                 # The request was never sent.
                 if attempt == _ATTEMPTS:
@@ -151,31 +159,15 @@ def _approval(server: Server, server_tool: str, definition: Json) -> Approval:
 
 
 def _question(result: Json) -> Result | Question:
-    """A server's questions to its user (MCP 2026-07-28, multi round-trip requests). Only forms are supported."""
-    forms = {
-        key: request.get("params") or {}
-        for key, request in (result.get("inputRequests") or {}).items()
-        if request.get("method") == "elicitation/create"
-    }
-    if not forms:
-        return Result("The tool requests something that this agent cannot provide.", "error")
-    schemas = {
-        key: form.get("requestedSchema") or {"type": "object"} for key, form in forms.items()
-    }
-    message = "\n".join(str(form.get("message") or "") for form in forms.values())
-    state = {"keys": [*forms], "request_state": result.get("requestState")}
-    if len(schemas) == 1:
-        return Question(message, next(iter(schemas.values())), state)
-    schema = {"type": "object", "properties": schemas, "required": [*schemas]}
-    return Question(message, schema, state)
+    """A server's questions to its user (MCP 2026-07-28, multi round-trip requests)."""
+    state = {"request_state": result.get("requestState")}
+    return question_of(result.get("inputRequests") or {}, state)
 
 
 def _response(answer: Json) -> Json:
-    payload, state = answer["payload"], answer["state"]
-    contents = {state["keys"][0]: payload} if len(state["keys"]) == 1 else payload or {}
-    responses = {
-        key: {"action": "accept", "content": contents.get(key) or {}} for key in state["keys"]
-    }
+    state = answer["state"]
+    contents = contents_of(answer["payload"], state["keys"])
+    responses = {key: {"action": "accept", "content": each} for key, each in contents.items()}
     request_state = state["request_state"]
     return {
         "inputResponses": responses,

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.tools import mcp
 from functions.tools.app import ToolServices, find_tools, router, tool_services
+from functions.tools.caller import Caller
 from functions.tools.calls import Calls
 from functions.tools.elicitation import Notify
 from functions.tools.server import Server
-from functions.tools.tool import Caller
 from shared.auth.callers import Minter
 from shared.core.json import Json
 from shared.core.settings import Settings

@@ -7,10 +7,9 @@ import asyncio
 from contextvars import ContextVar
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from functions.tools.calls import McpResult
 from functions.tools.elicitation import Notify
-from functions.tools.tool import Context, InputRequired, Tool, ToolError, tool
+from shared.agents import FunctionTool, InputRequired, ToolContext, ToolError, tool
 from shared.core.json import Json
 from tests.conformance.samples import PNG, WAV
 
@@ -18,20 +17,8 @@ from tests.conformance.samples import PNG, WAV
 notify: ContextVar[Notify] = ContextVar("notify")
 
 
-class Nothing(BaseModel):
-    pass
-
-
-class Prompted(BaseModel):
-    prompt: str
-
-
-class Messaged(BaseModel):
-    message: str
-
-
-def content(*blocks: Json) -> Json:
-    return {"content": [*blocks]}
+def content(*blocks: Json) -> McpResult:
+    return McpResult(content=[*blocks])
 
 
 def text(content: str) -> Json:
@@ -62,47 +49,47 @@ ROOTS: Json = {"method": "roots/list", "params": {}}
 
 
 @tool()
-async def test_simple_text(arguments: Nothing, context: Context) -> str:
+async def test_simple_text(context: ToolContext) -> str:
     """Return a text."""
     return "This is a simple text response for testing."
 
 
 @tool()
-async def test_image_content(arguments: Nothing, context: Context) -> Json:
+async def test_image_content(context: ToolContext) -> McpResult:
     """Show an image."""
     return content(IMAGE)
 
 
 @tool()
-async def test_audio_content(arguments: Nothing, context: Context) -> Json:
+async def test_audio_content(context: ToolContext) -> McpResult:
     """Play a sound."""
     return content(AUDIO)
 
 
 @tool()
-async def test_embedded_resource(arguments: Nothing, context: Context) -> Json:
+async def test_embedded_resource(context: ToolContext) -> McpResult:
     """Give a resource."""
     return content(resource("test://embedded-resource", "text/plain", "This is embedded."))
 
 
 @tool()
-async def test_multiple_content_types(arguments: Nothing, context: Context) -> Json:
+async def test_multiple_content_types(context: ToolContext) -> McpResult:
     """Give one of each."""
     data = resource("test://mixed-content-resource", "application/json", '{"test":"data"}')
     return content(text("Multiple content types test:"), IMAGE, data)
 
 
 @tool()
-async def test_error_handling(arguments: Nothing, context: Context) -> str:
+async def test_error_handling(context: ToolContext) -> str:
     """Fail."""
     raise ToolError("This tool intentionally returns an error for testing")
 
 
 @tool()
-async def test_tool_with_progress(arguments: Nothing, context: Context) -> str:
+async def test_tool_with_progress(context: ToolContext) -> str:
     """Report progress."""
     for done in (0, 50, 100):
-        await context.progress(done, 100, None)
+        context.progress(done, 100)
         await asyncio.sleep(0.02)
     return "done"
 
@@ -110,58 +97,58 @@ async def test_tool_with_progress(arguments: Nothing, context: Context) -> str:
 async def _log(*messages: str) -> str:
     for message in messages:
         params = {"level": "info", "data": message}
-        await notify.get()({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+        notify.get()({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
         await asyncio.sleep(0.02)
     return "done"
 
 
 @tool()
-async def test_tool_with_logging(arguments: Nothing, context: Context) -> str:
+async def test_tool_with_logging(context: ToolContext) -> str:
     """Log three lines."""
     return await _log("Tool execution started", "Tool processing data", "Tool execution completed")
 
 
 @tool()
-async def test_logging_tool(arguments: Nothing, context: Context) -> str:
+async def test_logging_tool(context: ToolContext) -> str:
     """Log nothing, as the client set no level."""
     return "done"
 
 
 @tool()
-async def test_sampling(arguments: Prompted, context: Context) -> str:
+async def test_sampling(prompt: str, context: ToolContext) -> str:
     """Have the client ask its model."""
     if "answer" not in context.answers:
-        raise InputRequired({"answer": sampling(arguments.prompt)})
+        raise InputRequired({"answer": sampling(prompt)})
     return f"LLM response: {context.answers['answer']}"
 
 
 @tool()
-async def test_missing_capability(arguments: Nothing, context: Context) -> str:
+async def test_missing_capability(context: ToolContext) -> str:
     """Require a capability that the client lacks."""
     raise InputRequired({"answer": sampling("?")})
 
 
-async def _elicited(context: Context, message: str, fields: Json) -> str:
+async def _elicited(context: ToolContext, message: str, fields: Json) -> str:
     if "user" not in context.answers:
         raise InputRequired({"user": (message, fields)})
     return f"Elicitation completed: action=accept, content={context.answers['user']}"
 
 
 @tool()
-async def test_elicitation(arguments: Messaged, context: Context) -> str:
+async def test_elicitation(message: str, context: ToolContext) -> str:
     """Ask the user."""
     questions = schema(username={"type": "string"}, email={"type": "string"})
-    return await _elicited(context, arguments.message, questions)
+    return await _elicited(context, message, questions)
 
 
 @tool()
-async def test_streaming_elicitation(arguments: Nothing, context: Context) -> str:
+async def test_streaming_elicitation(context: ToolContext) -> str:
     """Ask the user."""
     return await _elicited(context, "What is your name?", NAME)
 
 
 @tool()
-async def test_elicitation_sep1034_defaults(arguments: Nothing, context: Context) -> str:
+async def test_elicitation_sep1034_defaults(context: ToolContext) -> str:
     """Ask the user, with defaults."""
     states = ["active", "inactive", "pending"]
     questions = schema(
@@ -175,7 +162,7 @@ async def test_elicitation_sep1034_defaults(arguments: Nothing, context: Context
 
 
 @tool()
-async def test_elicitation_sep1330_enums(arguments: Nothing, context: Context) -> str:
+async def test_elicitation_sep1330_enums(context: ToolContext) -> str:
     """Ask the user for choices."""
     options = ["option1", "option2", "option3"]
     titled = [{"const": f"value{n}", "title": f"Choice {n}"} for n in (1, 2, 3)]
@@ -190,7 +177,7 @@ async def test_elicitation_sep1330_enums(arguments: Nothing, context: Context) -
 
 
 @tool()
-async def test_input_required_result_elicitation(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_elicitation(context: ToolContext) -> str:
     """Ask the user for a name."""
     name = context.answers.get("user_name", {}).get("name")
     if not isinstance(name, str):
@@ -199,7 +186,7 @@ async def test_input_required_result_elicitation(arguments: Nothing, context: Co
 
 
 @tool()
-async def test_input_required_result_sampling(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_sampling(context: ToolContext) -> str:
     """Ask the client's model."""
     if "capital_question" not in context.answers:
         raise InputRequired({"capital_question": sampling("What is the capital of France?")})
@@ -207,33 +194,33 @@ async def test_input_required_result_sampling(arguments: Nothing, context: Conte
 
 
 @tool()
-async def test_input_required_result_list_roots(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_list_roots(context: ToolContext) -> str:
     """Ask for the client's roots."""
     if "client_roots" not in context.answers:
         raise InputRequired({"client_roots": ROOTS})
     return str(context.answers["client_roots"])
 
 
-async def _confirmed(context: Context) -> str:
-    if context.state != {"requested": "confirm"} or "confirm" not in context.answers:
+async def _confirmed(context: ToolContext) -> str:
+    if context.question_state != {"requested": "confirm"} or "confirm" not in context.answers:
         raise InputRequired({"confirm": ("Please confirm", OK)}, {"requested": "confirm"})
     return "state-ok"
 
 
 @tool()
-async def test_input_required_result_request_state(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_request_state(context: ToolContext) -> str:
     """Keep a state while the user answers."""
     return await _confirmed(context)
 
 
 @tool()
-async def test_input_required_result_tampered_state(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_tampered_state(context: ToolContext) -> str:
     """Keep a state that the client must not change."""
     return await _confirmed(context)
 
 
 @tool()
-async def test_input_required_result_multiple_inputs(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_multiple_inputs(context: ToolContext) -> str:
     """Ask for three things at once."""
     questions: dict[str, Any] = {
         "user_name": ("What is your name?", NAME),
@@ -246,9 +233,9 @@ async def test_input_required_result_multiple_inputs(arguments: Nothing, context
 
 
 @tool()
-async def test_input_required_result_multi_round(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_multi_round(context: ToolContext) -> str:
     """Ask twice."""
-    state = context.state or {}
+    state = context.question_state or {}
     if "step1" in context.answers:
         colour = schema(color={"type": "string"})
         raise InputRequired(
@@ -260,7 +247,7 @@ async def test_input_required_result_multi_round(arguments: Nothing, context: Co
 
 
 @tool()
-async def test_input_required_result_capabilities(arguments: Nothing, context: Context) -> str:
+async def test_input_required_result_capabilities(context: ToolContext) -> str:
     """Ask only for what the client supports."""
     questions: dict[str, Any] = {"user": ("Who?", NAME), "model": sampling("Who?")}
     needs = {"user": "elicitation", "model": "sampling"}
@@ -269,34 +256,44 @@ async def test_input_required_result_capabilities(arguments: Nothing, context: C
     )
 
 
-class Contact(BaseModel):
-    """The schema the suite looks for, word by word."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "$defs": {
-                "address": {
-                    "$anchor": "addressDef",
-                    "type": "object",
-                    "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
-                }
-            },
-            "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
-            "if": {"properties": {"contactMethod": {"const": "phone"}}},
-            "then": {"required": ["phone"]},
-            "else": {"required": ["email"]},
-            "additionalProperties": False,
+#: The schema that the suite looks for, word by word.
+CONTACT: Json = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
         }
-    )
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "type": "object",
+    "properties": {},
+    "additionalProperties": False,
+}
 
 
-@tool()
-async def json_schema_2020_12_tool(arguments: Contact, context: Context) -> str:
-    """Take what JSON Schema can say."""
+class WithContact(FunctionTool):
+    """A tool whose schema no Python signature can express."""
+
+    input_schema = CONTACT
+
+
+async def _take_contact() -> str:
     return "done"
 
 
-TOOLS: dict[str, Tool] = {
-    each.name: each for each in [*globals().values()] if isinstance(each, Tool)
+json_schema_2020_12_tool = WithContact(
+    function=_take_contact,
+    name="json_schema_2020_12_tool",
+    title="Contact",
+    description="Take what JSON Schema can say.",
+)
+
+
+TOOLS: dict[str, FunctionTool] = {
+    each.name: each for each in [*globals().values()] if isinstance(each, FunctionTool)
 }

@@ -4,9 +4,9 @@ import json
 import re
 
 from functions.tools import mcp
+from functions.tools.caller import Caller
 from functions.tools.elicitation import Notify, answers_of
 from functions.tools.server import Method
-from functions.tools.tool import Caller
 from shared.core.json import Json
 from tests.conformance.everything import IMAGE, NAME, resource, text
 from tests.conformance.samples import PNG

@@ -226,3 +226,22 @@ async def test_a_stored_list_of_an_older_servers_tools_is_enough_to_call_them(
                 await person.run(run_input("go", run=f"run-{nth}"))
                 assert tool_results(model) == ["found {'n': 1}"]
     assert "tools/list" not in [request["method"] for request in received]
+
+
+async def test_the_progress_of_a_shared_tool_is_shown(
+    database: TestDatabase, model: ModelServer, odd: Process
+) -> None:
+    model.will(calls(("a", "count", "{}")), says("done"))
+    async with serve(database, model, tools_url=f"{odd.base}/mcp") as agent:
+        seen = await (await agent.person()).run(run_input("go"))
+
+    reports = [frame["content"] for frame in seen if frame["type"] == "ACTIVITY_SNAPSHOT"]
+    (result,) = [frame for frame in seen if frame["type"] == "TOOL_CALL_RESULT"]
+    assert reports
+    assert reports[0] == {
+        "toolCallId": result["toolCallId"],
+        "done": 1,
+        "total": 3,
+        "message": "step 1",
+    }
+    assert types(seen).index("ACTIVITY_SNAPSHOT") < types(seen).index("TOOL_CALL_RESULT")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from functions.tools.tool import ToolError
 from functions.tools.weather import MockWeather
 from functions.tools.weather import OpenMeteo as Client
+from shared.agents.context import ToolError
 from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.loopback import listening_on_loopback

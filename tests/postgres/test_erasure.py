@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from functions.tools.notes import NewNote, add_note
-from functions.tools.tool import Caller, Context
+from functions.tools.notes import add_note
+from shared.agents.context import RunContext, ToolContext, ToolUser
 from shared.core.json import Json
 from shared.database.pool import Database, Refused
 from tests.fixtures.database import TestDatabase
@@ -25,8 +25,10 @@ _WAITING = "select count(*) from pg_locks where not granted"
 
 async def write(db: Database, user: Json, run_id: str | None, key: str = "call-1") -> None:
     """Have the tool write a note, for a run or directly."""
-    caller = Caller(user, run_id)
-    await add_note.run(NewNote(text="a secret"), Context(caller=caller, database=db, key=key))
+    owner = ToolUser(user)
+    run = RunContext(id=run_id, user=owner) if run_id else None
+    context = ToolContext(user=owner, run=run, database=db, key=key)
+    await add_note.run({"text": "a secret"}, context)
 
 
 async def notes(database: TestDatabase) -> int:

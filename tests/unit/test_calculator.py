@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from functions.tools.arithmetic import evaluate
 from functions.tools.calculator import to_number
-from functions.tools.tool import ToolError
+from shared.agents.context import ToolError
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from shared.agents.context import Ask, Denied, RunContext, ToolContext, ToolError, ToolUser
+from shared.agents.context import (
+    Denied,
+    InputRequired,
+    RunContext,
+    ToolContext,
+    ToolError,
+    ToolUser,
+)
 from shared.agents.function_tool import FunctionTool, tool
 from shared.agents.function_toolbox import FunctionTools
 from shared.agents.tools import Question, Result
@@ -161,7 +168,7 @@ async def test_a_tool_asks_the_user_and_runs_again_with_the_answer() -> None:
     async def book(context: ToolContext) -> str:
         if "seat" not in context.answers:
             schema: Json = {"type": "object", "properties": {"row": {"type": "integer"}}}
-            raise Ask({"seat": ("Which row?", schema)}, {"held": 2})
+            raise InputRequired({"seat": ("Which row?", schema)}, {"held": 2})
         assert context.question_state == {"held": 2}
         return f"row {context.answers['seat']['row']}"
 

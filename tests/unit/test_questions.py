@@ -3,11 +3,12 @@
 import asyncio
 
 from functions.tools import mcp
+from functions.tools.caller import Caller
 from functions.tools.elicitation import Questions, answers_of
-from functions.tools.tool import Caller
+from shared.agents.context import ToolUser
 from shared.core.json import Json
 
-MINE, THEIRS = Caller({"sub": "me"}), Caller({"sub": "them"})
+MINE, THEIRS = Caller(ToolUser({"sub": "me"})), Caller(ToolUser({"sub": "them"}))
 QUESTIONS: dict[str, Json] = {
     "name": {"method": "elicitation/create", "params": {}},
     "roots": {"method": "roots/list", "params": {}},
@@ -21,7 +22,7 @@ async def replied(*replies: tuple[str, Json | None, Caller]) -> dict[str, Json] 
     questions = Questions()
     sent: dict[str, str] = {}
 
-    async def notify(message: Json) -> None:
+    def notify(message: Json) -> None:
         sent[message["method"]] = message["id"]
         if len(sent) == len(QUESTIONS):
             for method, result, caller in replies:

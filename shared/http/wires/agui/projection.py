@@ -5,18 +5,16 @@ reject.
 """
 
 from collections.abc import Iterable
-from typing import Final, Literal, assert_never
+from typing import Final, assert_never
 
 import orjson
 
 from shared.core import Cursor, Json, LogEvent, RunEvent, Snapshot, UnknownEvent
+from shared.http.wires.agui.endings import FinishedType, outcome, usage
 from shared.http.wires.agui.messages import messages
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
-
-#: The endings that AG-UI shows as `RUN_FINISHED`.
-FinishedType = Literal["run.completed", "run.interrupted", "run.incomplete", "run.cancelled"]
 
 #: The cursor of a client that has no whole event yet: it gets a snapshot.
 _NOWHERE: Final = Cursor(0, 0)
@@ -38,13 +36,6 @@ _DELTAS = {
     "arguments": (b"TOOL_CALL_ARGS", b"toolCallId"),
 }
 _DELTA: Final = b'id: %d.%d\ndata: {"type":"%b","%b":%b,"delta":%b}\n\n'
-_USAGE = {
-    "model": "model",
-    "input_tokens": "inputTokens",
-    "output_tokens": "outputTokens",
-    "cached_tokens": "cachedInputTokens",
-    "reasoning_tokens": "reasoningTokens",
-}
 
 
 class Projection:
@@ -159,7 +150,7 @@ class Projection:
     def _run_finished(self, ending: FinishedType, data: Json) -> Json:
         ids = {"threadId": self._run.client_thread_id, "runId": self._run.client_run_id}
         usage_member = usage(data.get("usage"))
-        return {"type": "RUN_FINISHED", **ids, **_outcome(ending, data), **usage_member}
+        return {"type": "RUN_FINISHED", **ids, **outcome(ending, data), **usage_member}
 
 
 def leg_ended(cursor: Cursor) -> bytes:
@@ -202,50 +193,3 @@ def _activity(item_id: str, data: Json) -> Json:
     content = {wire: data[name] for name, wire in names.items() if name in data}
     shown = {"messageId": f"{item_id}-progress", "activityType": "tool_progress"}
     return {"type": "ACTIVITY_SNAPSHOT", **shown, "content": content, "replace": True}
-
-
-def _outcome(ending: FinishedType, data: Json) -> Json:
-    match ending:
-        case "run.cancelled":
-            return {"outcome": {"type": "cancelled"}}
-        case "run.interrupted":
-            return {"outcome": {"type": "interrupt", "interrupts": interrupts(data)}}
-        case "run.incomplete":
-            return {
-                "outcome": {"type": "success"},
-                "metadata": {"incompleteReason": data["reason"]},
-            }
-        case "run.completed":
-            pending = data.get("pending_calls")
-            more = {"pendingToolCallIds": pending} if pending else {}
-            result = {"result": data["output"]} if data.get("output") is not None else {}
-            return {"outcome": {"type": "success", **more}, **result}
-        case _:
-            assert_never(ending)
-
-
-def interrupts(ending: Json) -> list[Json]:
-    """The interrupts that a run ended with, as AG-UI has them."""
-    return [_interrupt(stored) for stored in ending.get("interrupts") or ()]
-
-
-def _interrupt(stored: Json) -> Json:
-    names = {
-        "id": "id",
-        "reason": "reason",
-        "message": "message",
-        "call_id": "toolCallId",
-        "response_schema": "responseSchema",
-        "expires_at": "expiresAt",
-    }
-    return {member: stored[name] for name, member in names.items() if stored.get(name) is not None}
-
-
-def usage(stored: Json | None) -> Json:
-    """The member `usage`, with what the provider reported; no member if it reported nothing."""
-    counts = (
-        {member: stored[name] for name, member in _USAGE.items() if name in stored}
-        if stored
-        else {}
-    )
-    return {"usage": [counts]} if counts.keys() - {"model"} else {}

@@ -10,7 +10,7 @@ from shared.http.app import CurrentProcess, User, services_of
 from shared.http.exchange import read_body
 from shared.http.services import RunServices
 from shared.http.wires.agui import limits
-from shared.http.wires.agui.projection import interrupts, usage
+from shared.http.wires.agui.endings import interrupts, usage
 from shared.http.wires.agui.run_input import ConnectInput, RunAgentInput
 from shared.http.wires.agui.stream import Stream
 from shared.runs import Leased, NotLeased, RunView

@@ -1,0 +1,63 @@
+"""The end of a run as AG-UI 1.0 shows it: its outcome, its interrupts and its usage. Pure."""
+
+from typing import Final, Literal, assert_never
+
+from shared.core import Json
+
+#: The endings that AG-UI shows as `RUN_FINISHED`.
+FinishedType = Literal["run.completed", "run.interrupted", "run.incomplete", "run.cancelled"]
+_USAGE: Final = {
+    "model": "model",
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "cached_tokens": "cachedInputTokens",
+    "reasoning_tokens": "reasoningTokens",
+}
+
+
+def outcome(ending: FinishedType, data: Json) -> Json:
+    """The members `outcome`, `result` and `metadata` of `RUN_FINISHED`."""
+    match ending:
+        case "run.cancelled":
+            return {"outcome": {"type": "cancelled"}}
+        case "run.interrupted":
+            return {"outcome": {"type": "interrupt", "interrupts": interrupts(data)}}
+        case "run.incomplete":
+            return {
+                "outcome": {"type": "success"},
+                "metadata": {"incompleteReason": data["reason"]},
+            }
+        case "run.completed":
+            pending = data.get("pending_calls")
+            more = {"pendingToolCallIds": pending} if pending else {}
+            result = {"result": data["output"]} if data.get("output") is not None else {}
+            return {"outcome": {"type": "success", **more}, **result}
+        case _:
+            assert_never(ending)
+
+
+def interrupts(ending: Json) -> list[Json]:
+    """The interrupts that a run ended with, as AG-UI has them."""
+    return [_interrupt(stored) for stored in ending.get("interrupts") or ()]
+
+
+def _interrupt(stored: Json) -> Json:
+    names = {
+        "id": "id",
+        "reason": "reason",
+        "message": "message",
+        "call_id": "toolCallId",
+        "response_schema": "responseSchema",
+        "expires_at": "expiresAt",
+    }
+    return {member: stored[name] for name, member in names.items() if stored.get(name) is not None}
+
+
+def usage(stored: Json | None) -> Json:
+    """The member `usage`, with what the provider reported; no member if it reported nothing."""
+    counts = (
+        {member: stored[name] for name, member in _USAGE.items() if name in stored}
+        if stored
+        else {}
+    )
+    return {"usage": [counts]} if counts.keys() - {"model"} else {}
