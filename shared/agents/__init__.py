@@ -1,7 +1,8 @@
 """What an agent is: its declaration, its tools, and the loop that executes its runs."""
 
-from shared.agents.agent import Agent, Instructions
-from shared.agents.bound import BoundAgent, ModelChoice
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from shared.agents.context import (
     Denied,
     InputRequired,
@@ -11,17 +12,34 @@ from shared.agents.context import (
     ToolError,
     ToolUser,
 )
-from shared.agents.engine import execute_run
 from shared.agents.failures import failure_of
 from shared.agents.forms import contents_of, question_of
 from shared.agents.function_tool import FunctionTool, tool, tools_of
-from shared.agents.function_toolbox import FunctionTools
-from shared.agents.model import Model
-from shared.agents.schemas import load_validation
 from shared.agents.sources import McpServers, SharedTools, mcp, shared_tools
 from shared.agents.tool_settings import settings_of
-from shared.agents.toolboxes import CombinedTools
 from shared.agents.tools import Approval, NoTools, Question, Result, Tool, Tools
+
+if TYPE_CHECKING:
+    from shared.agents.agent import Agent, Instructions
+    from shared.agents.bound import BoundAgent, ModelChoice
+    from shared.agents.engine import execute_run
+    from shared.agents.function_toolbox import FunctionTools
+    from shared.agents.model import Model
+    from shared.agents.schemas import load_validation
+    from shared.agents.toolboxes import CombinedTools
+
+#: What only agents need, imported on use: the function `tools` has tools and no agent.
+_OF_AGENTS = {
+    "Agent": "agent",
+    "BoundAgent": "bound",
+    "CombinedTools": "toolboxes",
+    "FunctionTools": "function_toolbox",
+    "Instructions": "agent",
+    "Model": "model",
+    "ModelChoice": "bound",
+    "execute_run": "engine",
+    "load_validation": "schemas",
+}
 
 __all__ = [
     "Agent",
@@ -58,3 +76,9 @@ __all__ = [
     "tool",
     "tools_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_AGENTS:
+        return getattr(importlib.import_module(f"shared.agents.{_OF_AGENTS[name]}"), name)
+    raise AttributeError(name)

@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import orjson
 
-from shared.agents.tools import Question, Result, StartedCall, Tool, completed
+from shared.agents.calls import StartedCall, completed
+from shared.agents.tools import Question, Result, Tool
 from shared.agents.turn import Call
 from shared.core import Answer, Draft, Item, Json
 

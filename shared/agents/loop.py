@@ -15,19 +15,11 @@ from shared.agents.approvals import (
     unanswered,
 )
 from shared.agents.bound import BoundAgent
+from shared.agents.calls import StartedCall, completed, fault_of, result_step, run_calls
 from shared.agents.model_turn import ModelTurn, specifications
 from shared.agents.output import FAULTS, Output, output_of, was_sent_back, with_corrections
 from shared.agents.progress import Report
-from shared.agents.tools import (
-    Result,
-    StartedCall,
-    Tool,
-    Toolbox,
-    completed,
-    fault_of,
-    result_step,
-    run_calls,
-)
+from shared.agents.tools import Result, Tool, Toolbox
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
 from shared.models import (

@@ -1,18 +1,11 @@
-"""Tool calls: concurrent, each started in the log before it runs, and repeated only if its tool allows that."""
+"""Tools as a run uses them: what the model sees of one, the rules for its calls, and what a call returns."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
-from uuid import uuid4
-
-import orjson
 
 from shared.agents.context import Progress, RunContext
-from shared.agents.progress import ProgressReporter, Report
-from shared.agents.schemas import fault
-from shared.agents.turn import Call
-from shared.core import Draft, Item, Json, Step, clean, logger
+from shared.core import Json
 
 #: `ask`: the user must approve each call; `edit`: and may change its arguments.
 Approval = Literal["never", "ask", "edit"]
@@ -92,109 +85,3 @@ class NoTools:
     ) -> Result | Question:
         del arguments, call_id, answer, progress
         return Result(f"There is no tool named {name!r}.", "error")
-
-
-@dataclass(frozen=True, slots=True)
-class StartedCall:
-    """A call that the log records as started: it may have had its effect, until its result says so.
-
-    `edited`: the user changed its arguments. `answer`: the user's answer to the tool's question.
-    """
-
-    call: Call
-    result_id: str
-    edited: bool = False
-    answer: Json | None = None
-
-    @classmethod
-    def new(cls, call: Call) -> "StartedCall":
-        return cls(call, str(uuid4()))
-
-    def start(self) -> Draft:
-        """The event that records the start."""
-        data = {"kind": "tool_result", "call_id": self.call.id}
-        return Draft("item.started", self.result_id, data)
-
-    def report(self, report: Report) -> Draft:
-        """The event that tells how far the call is."""
-        data = {k: v for k, v in report._asdict().items() if v is not None}
-        return Draft("item.progress", self.result_id, {"call_id": self.call.id, **data})
-
-    def take_back(self) -> Draft:
-        """The event that takes the start back: the call had no effect, because it first has a question."""
-        return Draft("item.aborted", self.result_id, {"reason": "input_required"})
-
-    def finish(self, result: Result) -> Item:
-        data: Json = {"call_id": self.call.id, "content": clean(result.content)}
-        if result.status != "ok":
-            data["status"] = result.status
-        if self.edited:
-            data["arguments"] = "".join(self.call.arguments)
-        return Item(self.result_id, "tool_result", data)
-
-
-def completed(result: Item) -> Draft:
-    return Draft("item.completed", result.key, {"kind": "tool_result", "item": result.data})
-
-
-def result_step(result: Item) -> Step:
-    """The step that commits a call's result."""
-    return Step([completed(result)], commits=True)
-
-
-async def run_calls(
-    started: Sequence[StartedCall], toolbox: Toolbox
-) -> AsyncIterator[tuple[StartedCall, Result | Question | Report]]:
-    """Run calls concurrently; yields each one's reports of progress and its outcome as they arrive."""
-    arrived: asyncio.Queue[tuple[StartedCall, Result | Question | Report]] = asyncio.Queue()
-    tasks = [asyncio.ensure_future(_run_call(each, toolbox, arrived)) for each in started]
-    running = len(tasks)
-    try:
-        while running:
-            each, came = await arrived.get()
-            running -= not isinstance(came, Report)
-            yield each, came
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _run_call(
-    started: StartedCall,
-    toolbox: Toolbox,
-    arrived: "asyncio.Queue[tuple[StartedCall, Result | Question | Report]]",
-) -> None:
-    reporter = ProgressReporter(lambda report: arrived.put_nowait((started, report)))
-    try:
-        outcome = await _outcome(started, toolbox, reporter)
-    finally:
-        reporter.close()
-    arrived.put_nowait((started, outcome))
-
-
-async def _outcome(started: StartedCall, toolbox: Toolbox, progress: Progress) -> Result | Question:
-    """A call's outcome: a failure is its result, and does not end the run."""
-    call = started.call
-    if wrong := fault_of(call, toolbox.tools.get(call.name)):
-        return wrong
-    try:
-        arguments = orjson.loads("".join(call.arguments))
-        return await toolbox.call(call.name, arguments, call.id, started.answer, progress)
-    except Exception:
-        logger.exception("tool.crashed", extra={"tool": call.name})
-        return Result("The tool failed.", "error")
-
-
-def fault_of(call: Call, tool: Tool | None) -> Result | None:
-    """Why a call cannot be made at all, if so; it needs no approval then."""
-    if tool is None:
-        return Result(f"There is no tool named {call.name!r}.", "error")
-    try:
-        arguments = orjson.loads("".join(call.arguments))
-    except orjson.JSONDecodeError:
-        return Result("The arguments are not valid JSON.", "error")
-    if not isinstance(arguments, dict):
-        return Result("The arguments are not a JSON object.", "error")
-    wrong = fault(tool.parameters, arguments)
-    return Result(f"The arguments do not fit the tool: {wrong}.", "error") if wrong else None
