@@ -1,4 +1,7 @@
-"""`python -m functions <name>`: serve one function on $PORT, until SIGTERM or Ctrl-C."""
+"""`python -m functions <name>`: serve one function on $PORT, until SIGTERM or Ctrl-C.
+
+`python -m functions list` prints the functions, and `python -m functions new <name>` makes a new agent.
+"""
 
 import asyncio
 import importlib
@@ -6,12 +9,12 @@ import logging
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from functions.registry import FunctionList, InvalidFunctions, folder_of, listed_functions
 from shared.core import InvalidSettings, Settings, loading
 
 if TYPE_CHECKING:
@@ -68,19 +71,54 @@ class Server(uvicorn.Server):
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until stopped. If the name or a setting is wrong, print one sentence and return exit code 1."""
-    names = sorted(path.parent.name for path in Path(__file__).parent.glob("*/app.py"))
-    if len(arguments) != 1 or arguments[0] not in names:
-        sys.stderr.write(f"usage: python -m functions {{{' | '.join(names)}}}\n")
-        return 1
+    """Serve a function, or run a command. If that fails, print one sentence and return exit code 1."""
     try:
-        settings = Settings.from_env()
-        with loading():
-            app: Function = importlib.import_module(f"functions.{arguments[0]}.app").app
-        settings.require(*app.requires)
-    except InvalidSettings as error:
+        functions = listed_functions()
+        match arguments:
+            case ["list"]:
+                sys.stdout.write(_table(functions))
+                return 0
+            case ["new", name]:
+                return _make_agent(name)
+            case [name] if name in functions.names:
+                return _serve(name)
+    except (InvalidFunctions, InvalidSettings) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    commands = " | ".join((*functions.names, "list", "new NAME"))
+    sys.stderr.write(f"usage: python -m functions {{{commands}}}\n")
+    return 1
+
+
+def _table(functions: FunctionList) -> str:
+    """A line for each function: its name, its kind, whether it is public, and its description."""
+    rows = [("name", "kind", "public", "description")]
+    for each in functions.functions:
+        rows.append((each.name, each.kind, "yes" if each.is_public else "no", each.description))
+    name, kind, public, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return "".join(f"{a:<{name}}  {b:<{kind}}  {c:<{public}}  {d}\n" for a, b, c, d in rows)
+
+
+def _make_agent(name: str) -> int:
+    try:
+        # Not in the image: it writes into a checkout.
+        scaffold = importlib.import_module("scaffold")
+    except ImportError:
+        raise InvalidFunctions("`new` needs a checkout with `make bootstrap`.") from None
+    sys.stdout.write(scaffold.make_agent(name))
+    return 0
+
+
+def _serve(name: str) -> int:
+    """Serve until stopped.
+
+    Raises:
+        InvalidSettings: a setting is missing or wrong.
+    """
+    settings = Settings.from_env()
+    with loading():
+        app: Function = importlib.import_module(f"functions.{folder_of(name)}.app").app
+    settings.require(*app.requires)
     config = uvicorn.Config(
         app,
         host=settings.host,
