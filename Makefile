@@ -14,7 +14,7 @@ BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info
 COMMA := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune image wheels manifests check check-long format format-check lint types migrate clean
+.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune image wheels manifests generate check check-long format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -71,6 +71,9 @@ wheels: ## Download the image's packages into wheels/, for builds without a netw
 
 manifests: .venv/installed ## Render and check every overlay of knative/, and list what each service may do
 	@$(BIN)/python -m tests.knative
+
+generate: .venv/installed ## Write the files that follow from functions/functions.json
+	@$(BIN)/python -m scaffold
 
 cluster-test: .venv/installed ## Test the bundle on the cluster of KUBECONFIG (CLUSTER_IMAGE=; docs/cluster-test.md)
 	@$(BIN)/python -m pytest -v tests/cluster

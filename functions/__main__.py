@@ -92,9 +92,13 @@ def main(arguments: list[str]) -> int:
 
 def _table(functions: FunctionList) -> str:
     """A line for each function: its name, its kind, whether it is public, and its description."""
-    rows = [("name", "kind", "public", "description")]
-    for each in functions.functions:
-        rows.append((each.name, each.kind, "yes" if each.is_public else "no", each.description))
+    rows = [
+        ("name", "kind", "public", "description"),
+        *(
+            (each.name, each.kind, "yes" if each.is_public else "no", each.description)
+            for each in functions.functions
+        ),
+    ]
     name, kind, public, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "".join(f"{a:<{name}}  {b:<{kind}}  {c:<{public}}  {d}\n" for a, b, c, d in rows)
 

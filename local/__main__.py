@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from functions.registry import InvalidFunctions
 from local import CannotStart, demo, postgres
 from local.accounts import SignIn
 from local.agent import Agent
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int | None = options.run(options)
     except KeyboardInterrupt:
         return 0 if options.run is _dev else 130
-    except (CannotStart, OSError) as error:
+    except (CannotStart, InvalidFunctions, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return code or 0

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from functions.registry import variable_of
 from local import CannotStart
 from local.accounts import SUPABASE_URL
 from local.environment import ROOT
@@ -53,7 +54,7 @@ def settings(
 ) -> dict[str, str]:
     """The gateway's environment; `functions`: the ports of the local functions."""
     origins = {
-        f"FASTAPI_ORIGIN_URL_{name.upper()}": f"http://127.0.0.1:{at}"
+        f"FASTAPI_ORIGIN_URL_{variable_of(name)}": f"http://127.0.0.1:{at}"
         for name, at in functions.items()
     }
     return {

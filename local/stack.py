@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 
+from functions.registry import listed_functions
 from local import CannotStart, database, gateway, model, page
 from local.accounts import SUPABASE_URL
 from local.binaries import find_binaries
@@ -19,7 +20,6 @@ from local.keys import Keys
 from local.probe import answer, free_port, require_free, wait_until_responding
 from shared.core import InvalidSettings, Settings
 
-FUNCTIONS = ("agent", "runner", "threads", "tools")
 _READY_SECONDS = 30.0
 #: The first start downloads the gateway's one package.
 _GATEWAY_SECONDS = 120.0
@@ -140,7 +140,7 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
     # The model loads while the database starts; the gateway starts while the functions do.
     choice, local_model = _model(plan, children)
     logins = _logins(plan, children)
-    ports = {name: free_port() for name in FUNCTIONS}
+    ports = {name: free_port() for name in listed_functions().names}
     urls = {
         "RUNNER_URL": f"http://127.0.0.1:{ports['runner']}/",
         "TOOLS_URL": f"http://127.0.0.1:{ports['tools']}/mcp",
@@ -152,7 +152,7 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
         **_settings(logins, plan.keys),
         **urls,
     }
-    functions = [_function(plan, children, name, ports[name], settings) for name in FUNCTIONS]
+    functions = [_function(plan, children, name, ports[name], settings) for name in ports]
     local_page = page.Page(plan.keys, logins.owner, children, ports)
     page_url = parts.enter_context(page.serve(local_page, plan.gateway_port))
     front = _gateway(plan, children, ports, page_url)

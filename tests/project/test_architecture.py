@@ -179,7 +179,9 @@ def test_code_stays_small_enough_to_read() -> None:
     for path in sources("shared", "functions", "local", "knative", "scaffold"):
         assert len(path.read_text().splitlines()) <= 250, name(path)
     lengths = [
-        n for path in sources("shared", "functions", "local", "knative", "scaffold") for n in functions(path)
+        n
+        for path in sources("shared", "functions", "local", "knative", "scaffold")
+        for n in functions(path)
     ]
     assert statistics.median(lengths) < 10
     assert max(lengths) <= 50

@@ -6,7 +6,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from local import CannotStart
+from local import CannotStart, gateway
 from local.accounts import ISSUER, SignIn
 from local.demo import Transcript
 from local.environment import environment, port
@@ -135,3 +135,8 @@ def test_a_sweep_that_fails_at_the_start_is_reported() -> None:
     assert lines == [
         "Open runs are not continued: runner does not respond to POST /sweep. Its log shows why."
     ]
+
+
+def test_the_gateway_gets_a_functions_address_by_the_variable_that_it_reads(tmp_path: Path) -> None:
+    made = gateway.settings(Keys.of(tmp_path / "keys.json"), {}, 1, {"my-agent": 2})
+    assert made["FASTAPI_ORIGIN_URL_MY_AGENT"] == "http://127.0.0.1:2"

@@ -1,8 +1,7 @@
 import { minter } from "./assertions.ts";
 import { gateway } from "./gateway.ts";
 import { inlineKeys, type Keys, parseKeys, remoteKeys, withLegacySecret } from "./keys.ts";
-import { routes } from "./routes.ts";
-import { scheduled } from "./sweep.ts";
+import { routes, routesWithSweep } from "./routes.ts";
 import { SettingError, type Settings, settingsFrom } from "./settings.ts";
 
 const now = () => Date.now() / 1000;
@@ -29,8 +28,6 @@ const signer = (settings: Settings) =>
     throw new SettingError("GATEWAY_SIGNING_KEY is not a key that can sign.");
   });
 
-const withScheduled = { ...routes, agent: { ...routes.agent, ...scheduled.agent } };
-
 const start = async (): Promise<void> => {
   const settings = settingsFrom((name) => Deno.env.get(name), Object.keys(routes));
   const { issuer, origins, allowedOrigins, limits, port, host, sweepSecret } = settings;
@@ -39,7 +36,7 @@ const start = async (): Promise<void> => {
     keys,
     mint,
     issuer,
-    routes: sweepSecret === undefined ? routes : withScheduled,
+    routes: sweepSecret === undefined ? routes : routesWithSweep,
     sweepSecret,
     origins,
     allowedOrigins,

@@ -1,7 +1,11 @@
-export type Routes = Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
+import { functions } from "./functions.ts";
 
-/** All public routes: function, path, methods. A function with an entry is public. */
-export const routes: Routes = {
+type Paths = Readonly<Record<string, readonly string[]>>;
+type PathsByKind = Readonly<Record<typeof functions[number]["kind"], Paths>>;
+export type Routes = Readonly<Record<string, Paths>>;
+
+/** The paths of the functions of each kind, with their methods. */
+const PATHS = {
   agent: {
     "/runs": ["POST"],
     "/runs/{id}": ["GET"],
@@ -22,3 +26,15 @@ export const routes: Routes = {
     "/openapi.json": ["GET"],
   },
 };
+
+const routesOf = (paths: PathsByKind): Routes =>
+  Object.fromEntries(functions.map(({ name, kind }) => [name, paths[kind]]));
+
+/** All public routes: function, path, methods. A function with an entry is public. */
+export const routes: Routes = routesOf(PATHS);
+
+/** The same, and each agent's route for a schedule. Only if a secret is set do they exist. */
+export const routesWithSweep: Routes = routesOf({
+  ...PATHS,
+  agent: { ...PATHS.agent, "/sweep": ["POST"] },
+});

@@ -7,9 +7,6 @@ import { unauthorized } from "./problems.ts";
 const NO_USER = { sub: "sweep", sessionId: "sweep", tokenHash: "" };
 const HEADER = "x-sweep-secret";
 
-/** The route for a schedule. It exists only if a secret is set. */
-export const scheduled = { agent: { "/sweep": ["POST"] } } as const;
-
 /** Whether the request is for the schedule's route. */
 export const isSweep = (to: Destination): boolean => to.route === "/sweep";
 

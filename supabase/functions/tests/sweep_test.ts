@@ -1,16 +1,14 @@
 import assert from "node:assert/strict";
 import { decodeJwt } from "jose";
-import { routes } from "../auth-gateway/routes.ts";
-import { scheduled } from "../auth-gateway/sweep.ts";
+import { routes, routesWithSweep } from "../auth-gateway/routes.ts";
 import { authorization, type Lines, problem, testGateway, upstream } from "./doubles.ts";
 
 const SECRET = "a sweep's secret: 32 characters".replaceAll(" ", "-") + "!";
 const HERE = "https://project.example.com/functions/v1/auth-gateway";
 const ADDRESS = `${HERE}/agent/sweep`;
-const open = { ...routes, agent: { ...routes.agent, ...scheduled.agent } };
 const opened = async (changes: Parameters<typeof testGateway>[0] = {}) => {
   const { seen, fetch } = upstream(() => Response.json({ dispatched: 2 }));
-  const handle = await testGateway({ fetch, routes: open, sweepSecret: SECRET, ...changes });
+  const handle = await testGateway({ fetch, routes: routesWithSweep, sweepSecret: SECRET, ...changes });
   return { seen, handle };
 };
 const sweepRequest = (init: RequestInit = {}, address = ADDRESS) =>

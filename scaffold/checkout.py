@@ -1,0 +1,6 @@
+"""The checkout that the generated files are in."""
+
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
