@@ -8,9 +8,12 @@ from knative import traffic
 from knative.cluster import SECRET, SERVICE, Cluster
 from knative.errors import Refused
 from knative.inspecting import is_public
-from knative.rendering import containers, render, services, use_image
+from knative.rendering import containers, is_runner, render, services, use_image
 from knative.rollout import Progress, wait
 from shared.core import Json
+
+#: Why `runner` changes before all other functions, and returns after them.
+_WHY_FIRST = "it executes runs of every function, and so must know the newest agents"
 
 
 def render_overlay(folder: Path, image: str | None) -> list[Json]:
@@ -35,8 +38,9 @@ def prepare(cluster: Cluster, objects: Sequence[Json], canary: int | None) -> di
     later = {}
     for name, service in services(objects).items():
         live = cluster.find(SERVICE, name, cluster.namespace)
-        service["spec"]["traffic"] = traffic.until_ready(live, canary)
-        final = traffic.split(live, canary)
+        share = None if is_runner(service) else canary
+        service["spec"]["traffic"] = traffic.until_ready(live, share)
+        final = traffic.split(live, share)
         if final != service["spec"]["traffic"]:
             later[name] = final
         if before := traffic.serving(live):
@@ -48,7 +52,7 @@ def prepare(cluster: Cluster, objects: Sequence[Json], canary: int | None) -> di
 def deploy(
     cluster: Cluster, objects: Sequence[Json], *, canary: int | None, seconds: float
 ) -> None:
-    """Apply all objects and wait until every function is ready; print where they are.
+    """Apply all objects and wait until every function is ready; print where they are. `runner` is first.
 
     Raises:
         Refused: the cluster rejected an object, or a function failed; its traffic stays with the previous revision.
@@ -58,15 +62,34 @@ def deploy(
         raise Refused(
             f"{', '.join(missing)}: missing in {cluster.namespace}; docs/knative.md describes how to create it."
         )
+    if canary and any(map(is_runner, services(objects).values())):
+        print(f"runner: all traffic at once, without a canary, because {_WHY_FIRST}.", flush=True)
     later = prepare(cluster, objects, canary)
-    # kustomize puts the namespace first.
-    results = [cluster.apply(each) for each in objects]
-    print(f"applied {len(results)} objects to {cluster.namespace}", flush=True)
-    live = _wait_until_settled(cluster, services(results), seconds)
-    if later:
-        _move(cluster, later, seconds)
-    for line in addresses(live, objects):
+    _mark_serving(cluster, objects)
+    live: dict[str, Json] = {}
+    for step in _in_order(objects):
+        results = [cluster.apply(each) for each in step]
+        print(f"applied {len(results)} objects to {cluster.namespace}", flush=True)
+        live |= _wait_until_settled(cluster, services(results), seconds)
+        if blocks := {name: block for name, block in later.items() if name in services(results)}:
+            _move(cluster, blocks, seconds)
+    for line in addresses(dict(sorted(live.items())), objects):
         print(line)
+
+
+def _mark_serving(cluster: Cluster, objects: Sequence[Json]) -> None:
+    """Write into each live Service which revision serves now: `rollback` needs it, also if this deploy stops early."""
+    for name, service in services(objects).items():
+        if before := service["metadata"].get("annotations", {}).get(traffic.SERVED_BEFORE):
+            annotations = {traffic.SERVED_BEFORE: before}
+            cluster.merge(SERVICE, name, {"metadata": {"annotations": annotations}})
+
+
+def _in_order(objects: Sequence[Json]) -> list[list[Json]]:
+    """The objects in two steps: `runner` and what is no Service, then the Services of all other functions."""
+    others = [each for each in services(objects).values() if not is_runner(each)]
+    # kustomize puts the namespace first.
+    return [[each for each in objects if each not in others], others]
 
 
 def _missing_secrets(cluster: Cluster, objects: Sequence[Json]) -> list[str]:
@@ -98,11 +121,14 @@ def promote(cluster: Cluster, functions: Sequence[str], seconds: float) -> None:
 
 
 def roll_back(cluster: Cluster, functions: Sequence[str], to: str | None, seconds: float) -> None:
-    """Send all traffic to the revision that served before the last deploy, or to the named one."""
+    """Send all traffic to the revision that served before the last deploy, or to the named one. `runner` is last."""
     if to and len(functions) != 1:
         raise Refused("--to is a revision of one function: name that function too.")
     live = _find_services(cluster, functions)
-    _move(cluster, {n: traffic.to_previous(each, to) for n, each in live.items()}, seconds)
+    blocks = {name: traffic.to_previous(each, to) for name, each in live.items()}
+    for is_last in (False, True):
+        step = {name: block for name, block in blocks.items() if is_runner(live[name]) == is_last}
+        _move(cluster, step, seconds)
 
 
 def _find_services(cluster: Cluster, functions: Sequence[str]) -> dict[str, Json]:
@@ -129,6 +155,8 @@ def _wait_until_settled(
     cluster: Cluster, live: Mapping[str, Json], seconds: float, condition: str = "Ready"
 ) -> dict[str, Json]:
     generations = {name: each["metadata"]["generation"] for name, each in live.items()}
+    if not generations:
+        return {}
     progress = Progress(sys.stdout)
     return wait(cluster, generations, progress, seconds=seconds, condition=condition)
 
@@ -146,7 +174,7 @@ def addresses(live: Mapping[str, Json], objects: Sequence[Json]) -> list[str]:
         if is_public(each)
     }
     lines = [f"{name:<10} {public.get(name, 'inside the cluster only')}" for name in live]
-    origins = {url.replace(name, "{function}", 1) for name, url in public.items()}
+    origins = {url.replace(f"//{name}.", "//{function}.", 1) for name, url in public.items()}
     if len(origins) == 1:
         return [*lines, f"FASTAPI_ORIGIN_URL={origins.pop()}"]
     return [

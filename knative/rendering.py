@@ -14,6 +14,8 @@ from knative.errors import Refused
 from shared.core import Json
 
 FOLDER = Path(__file__).parent
+#: The label of each Service with the function's kind, as functions/functions.json has it.
+KIND = "agent-functions/kind"
 #: Not `latest`, and not without a tag: different builds would share one name, and revisions would change.
 _SINGLE_BUILD = re.compile(r"^[^\s@]+(@sha256:[0-9a-f]{64}|:(?!latest$)[\w][\w.-]{0,127})$")
 
@@ -63,6 +65,11 @@ def services(objects: Sequence[Json]) -> dict[str, Json]:
         for each in objects
         if each["apiVersion"] == "serving.knative.dev/v1" and each["kind"] == "Service"
     }
+
+
+def is_runner(service: Json) -> bool:
+    """Whether a Service is the function that executes the waiting runs of all agents."""
+    return bool(service["metadata"].get("labels", {}).get(KIND) == "runner")
 
 
 def use_image(objects: Sequence[Json], image: str) -> None:

@@ -7,7 +7,7 @@ from tests.knative.rendering import FOLDER, CannotRender, render, scaling, servi
 from tests.knative.rendering import overlays as overlays_
 from tests.knative.schemas import faults
 
-_COLUMNS = "{:<11} {:<8} {:<8} {:>5} {:>6} {:>6} {:>7} {:>6} {:>9} {:>6} {:>20}"
+_COLUMNS = "{:<11} {:<12} {:<8} {:>5} {:>6} {:>6} {:>7} {:>6} {:>9} {:>6} {:>20}"
 _TITLES = (
     *("overlay", "service", "visible", "scale", "target", "limit"),
     *("window", "delay", "retention", "burst", "start/idle/all (s)"),

@@ -152,10 +152,10 @@ def test_it_distinguishes_running_containers_from_killed_ones(tmp_path: Path) ->
         for nth, status in enumerate(statuses)
     ]
     canned = Canned(tmp_path, Choice("none"), printed=json.dumps({"items": pods}))
-    assert [(pod, each["containerID"]) for pod, each in canned.running("agent").items()] == [
+    assert [(pod, each["containerID"]) for pod, each in canned.running("assistant").items()] == [
         ("pod-0", "new")
     ]
-    assert canned.killed("agent") == {"old"}
+    assert canned.killed("assistant") == {"old"}
 
 
 @dataclass
@@ -204,7 +204,7 @@ async def test_its_load_records_how_each_run_ended(rehearsal: Rehearsal) -> None
         async with load.going_on():
             await load.more(5)
             assert set(load.ended) == {"RUN_FINISHED"}
-            rehearsal.children["agent"].stop()
+            rehearsal.children["assistant"].stop()
             await load.more(10)
     assert set(load.ended) > {"RUN_FINISHED"}
 

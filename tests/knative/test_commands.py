@@ -13,17 +13,17 @@ def test_deploy_waits_for_every_function_and_prints_their_addresses(
     assert run("deploy", "--image", FIRST) == 0
     lines = capsys.readouterr().out.splitlines()
     assert cluster.applied[0]["kind"] == "Namespace"
-    for function in ("agent", "threads", "tools", "runner"):
+    for function in ("assistant", "threads", "tools", "runner"):
         assert f"{function:<10} -                  not seen by Knative yet" in lines
         assert f"{function:<10} {function + '-00001':<18} ready" in lines
-    assert "agent      https://agent.agent-backend.example.com" in lines
+    assert "assistant  https://assistant.agent-backend.example.com" in lines
     assert "runner     inside the cluster only" in lines
     assert lines[-1] == "FASTAPI_ORIGIN_URL=https://{function}.agent-backend.example.com"
 
 
 def test_a_second_deploy_of_the_same_makes_no_revision(deployed: Run, cluster: FakeCluster) -> None:
     assert deployed("deploy", "--image", FIRST) == 0
-    assert cluster.service("agent")["status"]["latestCreatedRevisionName"] == "agent-00001"
+    assert cluster.service("assistant")["status"]["latestCreatedRevisionName"] == "assistant-00001"
 
 
 def test_every_container_of_the_bundle_gets_the_image(run: Run, cluster: FakeCluster) -> None:
@@ -57,11 +57,11 @@ def test_a_bad_image_leaves_the_traffic_and_the_reason_is_printed(
     cluster.controllers.bad_images[SECOND] = why
     assert deployed("deploy", "--image", SECOND) == 1
     output = capsys.readouterr().err
-    assert f'agent: failed: Revision "agent-00002" failed with message: {why}.' in output
-    old = {"revisionName": "agent-00001", "latestRevision": True, "percent": 100}
-    assert cluster.service("agent")["status"]["traffic"] == [old]
+    assert f'runner: failed: Revision "runner-00002" failed with message: {why}.' in output
+    old = {"revisionName": "runner-00001", "latestRevision": True, "percent": 100}
+    assert cluster.service("runner")["status"]["traffic"] == [old]
     assert deployed("promote") == 1
-    assert "agent: agent-00002 is not ready" in capsys.readouterr().err
+    assert "runner: runner-00002 is not ready" in capsys.readouterr().err
     assert traffic_of(cluster) == [{"latestRevision": True, "percent": 100}]
 
 
@@ -72,8 +72,11 @@ def test_rollback_of_a_failed_revision_keeps_the_serving_one(
     deployed("deploy", "--image", SECOND)
     # This holds even if the image appears later.
     assert deployed("rollback") == 0
-    assert "agent: 100% agent-00001" in capsys.readouterr().out
-    assert traffic_of(cluster) == [{"revisionName": "agent-00001", "percent": 100}]
+    assert "runner: 100% runner-00001" in capsys.readouterr().out
+    # Also where the deploy got no further.
+    for name in ("runner", "assistant"):
+        serving = [{"revisionName": f"{name}-00001", "percent": 100}]
+        assert traffic_of(cluster, name) == serving
 
 
 def test_a_missing_secret_is_reported_before_anything_is_applied(
@@ -107,14 +110,16 @@ def test_deploy_gives_up_on_a_stuck_function_and_prints_what_it_waits_for(
 def test_a_canary_gets_its_share_and_the_rest_stays(deployed: Run, cluster: FakeCluster) -> None:
     assert deployed("deploy", "--image", SECOND, "--canary", "10") == 0
     split = [
-        {"revisionName": "agent-00001", "percent": 90},
+        {"revisionName": "assistant-00001", "percent": 90},
         {"latestRevision": True, "percent": 10},
     ]
     assert traffic_of(cluster) == split
+    # All of `runner` is new: it must know the agents of the canary.
+    assert traffic_of(cluster, "runner") == [{"latestRevision": True, "percent": 100}]
     third = SECOND.replace("2" * 64, "3" * 64)
     # The next canary is compared with the serving revision, not with the canary before it.
     assert deployed("deploy", "--image", third, "--canary", "25") == 0
-    assert traffic_of(cluster)[0] == {"revisionName": "agent-00001", "percent": 75}
+    assert traffic_of(cluster)[0] == {"revisionName": "assistant-00001", "percent": 75}
 
 
 @pytest.mark.parametrize("more", [(), ("--canary", "10")])
@@ -126,11 +131,11 @@ def test_a_rolled_back_revision_gets_no_traffic_from_the_next_deploy(
     third = SECOND.replace("2" * 64, "3" * 64)
     cluster.controllers.bad_images[third] = "cannot be pulled"
     assert deployed("deploy", "--image", third, *more) == 1
-    assert traffic_of(cluster) == [{"revisionName": "agent-00001", "percent": 100}]
+    assert traffic_of(cluster) == [{"revisionName": "assistant-00001", "percent": 100}]
     cluster.controllers.bad_images.clear()
     assert deployed("deploy", "--image", FIRST, *more) == 0
     assert traffic_of(cluster)[-1] == {"latestRevision": True, "percent": 10 if more else 100}
-    assert "agent-00002" not in str(cluster.service("agent")["status"]["traffic"])
+    assert "assistant-00002" not in str(cluster.service("assistant")["status"]["traffic"])
 
 
 def test_a_first_canary_gets_all_traffic(run: Run, cluster: FakeCluster) -> None:
@@ -143,7 +148,7 @@ def test_promote_gives_the_canary_everything(
 ) -> None:
     deployed("deploy", "--image", SECOND, "--canary", "10")
     assert deployed("promote") == 0
-    assert "agent: 100% agent-00002" in capsys.readouterr().out
+    assert "assistant: 100% assistant-00002" in capsys.readouterr().out
     assert traffic_of(cluster) == [{"latestRevision": True, "percent": 100}]
 
 
@@ -153,22 +158,22 @@ def test_rollback_returns_to_the_revision_before_the_last_deploy(
 ) -> None:
     deployed("deploy", "--image", SECOND, *canary)
     assert deployed("rollback") == 0
-    assert traffic_of(cluster) == [{"revisionName": "agent-00001", "percent": 100}]
+    assert traffic_of(cluster) == [{"revisionName": "assistant-00001", "percent": 100}]
     assert deployed("rollback") == 0
-    assert traffic_of(cluster) == [{"revisionName": "agent-00001", "percent": 100}]
+    assert traffic_of(cluster) == [{"revisionName": "assistant-00001", "percent": 100}]
 
 
 def test_rollback_to_a_revision_is_of_one_function(
     deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deployed("deploy", "--image", SECOND)
-    assert deployed("rollback", "--to", "agent-00001") == 1
-    assert deployed("rollback", "agent", "--to", "agent-00001") == 0
-    assert traffic_of(cluster) == [{"revisionName": "agent-00001", "percent": 100}]
+    assert deployed("rollback", "--to", "assistant-00001") == 1
+    assert deployed("rollback", "assistant", "--to", "assistant-00001") == 0
+    assert traffic_of(cluster) == [{"revisionName": "assistant-00001", "percent": 100}]
     assert traffic_of(cluster, "threads") == [{"latestRevision": True, "percent": 100}]
     capsys.readouterr()
-    assert deployed("rollback", "agent", "--to", "agent-00009") == 1
-    assert '"agent-00009" referenced in traffic not found' in capsys.readouterr().err
+    assert deployed("rollback", "assistant", "--to", "assistant-00009") == 1
+    assert '"assistant-00009" referenced in traffic not found' in capsys.readouterr().err
 
 
 def test_rollback_after_the_first_deploy_has_nowhere_to_go(
@@ -183,10 +188,10 @@ def test_an_object_that_the_cluster_refuses_is_named(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with copied() as folder:
-        path = folder / "base/agent.yaml"
+        path = folder / "base/threads.yaml"
         path.write_text(path.read_text().replace("idleTimeoutSeconds", "idleSeconds"))
         assert run("deploy", str(folder / "overlays/production")) == 1
-    assert "Service agent: " in capsys.readouterr().err
+    assert "Service threads: " in capsys.readouterr().err
 
 
 def test_an_invalid_overlay_is_reported(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,3 +212,48 @@ def test_custom_host_names_are_printed_as_the_origin(
         assert run("deploy", str(path.parent)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "FASTAPI_ORIGIN_URL=https://{function}.functions.example.com"
+
+
+def test_runner_is_updated_before_all_other_functions(run: Run, cluster: FakeCluster) -> None:
+    assert run("deploy", "--image", FIRST) == 0
+    names = [each["metadata"]["name"] for each in cluster.applied if each["kind"] == "Service"]
+    assert names[0] == "runner"
+    assert len(names) == len(set(names)) == 4
+    others = [each["kind"] for each in cluster.applied if each["kind"] != "Service"]
+    assert {"Namespace", "ConfigMap", "NetworkPolicy"} <= set(others)
+
+
+def test_no_other_function_is_updated_if_runner_fails(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.controllers.stuck.add("runner")
+    assert deployed("deploy", "--image", SECOND, "--timeout", "1") == 1
+    assert capsys.readouterr().err == "runner: not ready after 1 s: OutOfDate\n"
+    for name in ("assistant", "threads", "tools"):
+        assert cluster.service(name)["status"]["latestCreatedRevisionName"] == f"{name}-00001"
+
+
+def test_a_canary_of_runner_gets_all_traffic_with_the_reason(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deployed("deploy", "--image", SECOND, "--canary", "10") == 0
+    assert "runner: all traffic at once, without a canary, because" in capsys.readouterr().out
+    served = cluster.service("runner")["status"]["traffic"]
+    assert served == [{"revisionName": "runner-00002", "latestRevision": True, "percent": 100}]
+    # Also when it was rolled back, so that another revision than the newest serves.
+    deployed("rollback")
+    third = SECOND.replace("2" * 64, "3" * 64)
+    assert deployed("deploy", "--image", third, "--canary", "10") == 0
+    assert traffic_of(cluster, "runner") == [{"latestRevision": True, "percent": 100}]
+    assert [each["percent"] for each in traffic_of(cluster)] == [90, 10]
+
+
+def test_rollback_returns_runner_after_all_other_functions(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed("deploy", "--image", SECOND)
+    capsys.readouterr()
+    assert deployed("rollback") == 0
+    lines = capsys.readouterr().out.splitlines()
+    moved = [line.partition(":")[0] for line in lines if "% " in line]
+    assert moved == ["assistant", "threads", "tools", "runner"]

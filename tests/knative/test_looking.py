@@ -17,18 +17,16 @@ from knative.rollout import Progress, State
 from local.environment import ROOT
 from shared.core.json import Json
 from tests.fixtures.kubernetes import FIRST, SECOND, FakeCluster, Run, fake_cluster
-from tests.knative.rendering import copied
+from tests.knative.rendering import FOLDER, copied, render, scaling, services
 
 _SPACE = "/api/v1/namespaces/agent-backend"
 
 
 def _concurrency(function: str) -> str:
     """The target and the limit in its manifest."""
-    template = yaml.safe_load((ROOT / f"knative/base/{function}.yaml").read_text())["spec"][
-        "template"
-    ]
-    target = template["metadata"]["annotations"]["autoscaling.knative.dev/target"]
-    return f"{target}/{template['spec']['containerConcurrency']}"
+    service = services(render(FOLDER / "overlays/production"))[function]
+    limit = service["spec"]["template"]["spec"]["containerConcurrency"]
+    return f"{scaling(service)['target']}/{limit}"
 
 
 def test_status_has_a_row_for_each_revision_with_traffic_and_for_the_last(
@@ -39,15 +37,18 @@ def test_status_has_a_row_for_each_revision_with_traffic_and_for_the_last(
     capsys.readouterr()
     assert deployed("status", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == 8
-    new, old = rows[:2]
+    # The deploy ended with `runner`, the first function.
+    assert [row["service"] for row in rows] == [
+        *("assistant", "runner", "runner", "threads", "tools"),
+    ]
+    new, old = rows[1:3]
     assert new | {"replicas": ""} == {
-        "service": "agent",
-        "revision": "agent-00002",
+        "service": "runner",
+        "revision": "runner-00002",
         "ready": "no",
         "replicas": "",
         "traffic": "0%",
-        "concurrency": _concurrency("agent"),
+        "concurrency": _concurrency("runner"),
         "error": "cannot be pulled",
     }
     assert (old["ready"], old["replicas"], old["traffic"]) == ("yes", "1/1", "100%")
@@ -56,7 +57,14 @@ def test_status_has_a_row_for_each_revision_with_traffic_and_for_the_last(
     assert table[0].split() == [
         *("service", "revision", "ready", "replicas", "traffic", "concurrency", "last", "error"),
     ]
-    assert table[2].split() == ["agent", "agent-00001", "yes", "1/1", "100%", _concurrency("agent")]
+    assert table[1].split() == [
+        "assistant",
+        "assistant-00001",
+        "yes",
+        "1/1",
+        "100%",
+        _concurrency("assistant"),
+    ]
 
 
 def test_status_before_the_first_deploy_is_empty(
@@ -119,9 +127,9 @@ def test_the_values_of_a_secret_are_never_shown(
 
 @pytest.fixture
 def pods(cluster: FakeCluster) -> None:
-    """Two pods of `agent`."""
+    """Two pods of `assistant`."""
     for name in ("agent-1", "agent-2"):
-        labels = {"serving.knative.dev/service": "agent"}
+        labels = {"serving.knative.dev/service": "assistant"}
         cluster.put(f"{_SPACE}/pods/{name}", {"metadata": {"name": name, "labels": labels}})
         cluster.logs[name] = ["one", "two"]
 
@@ -132,7 +140,7 @@ def test_logs_are_of_the_functions_container_in_every_pod(
     run: Run, cluster: FakeCluster, follow: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.pods_end.set()
-    assert run("logs", "agent", *follow) == 0
+    assert run("logs", "assistant", *follow) == 0
     output = capsys.readouterr().out.splitlines()
     assert sorted(output) == ["agent-1 one", "agent-1 two", "agent-2 one", "agent-2 two"]
 
@@ -143,7 +151,7 @@ def test_followed_logs_come_from_all_pods_at_once_and_end_with_ctrl_c(
 ) -> None:
     command = [sys.executable, "-m", "knative", "--kubeconfig", str(cluster.kubeconfig)]
     with subprocess.Popen(
-        [*command, "logs", "agent", "--follow"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [*command, "logs", "assistant", "--follow"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         assert process.stdout
         # Reading has no time-out of its own.
@@ -161,20 +169,20 @@ def test_followed_logs_come_from_all_pods_at_once_and_end_with_ctrl_c(
 def test_a_function_without_a_pod_has_no_logs(
     deployed: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert deployed("logs", "agent") == 1
-    assert "agent has no pod" in capsys.readouterr().err
+    assert deployed("logs", "assistant") == 1
+    assert "assistant has no pod" in capsys.readouterr().err
 
 
 def test_invoke_goes_through_an_ingress_by_the_functions_name(
     deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-    assert deployed("invoke", "agent", f"{_SPACE}", "--address", address) == 0
+    assert deployed("invoke", "assistant", f"{_SPACE}", "--address", address) == 0
     output = capsys.readouterr()
-    assert cluster.hosts[-1] == "agent.agent-backend.example.com"
+    assert cluster.hosts[-1] == "assistant.agent-backend.example.com"
     assert json.loads(output.out)["kind"] == "Namespace"
     assert output.err == "200 OK\n"
-    assert deployed("invoke", "agent", "/nowhere", "--address", address) == 1
+    assert deployed("invoke", "assistant", "/nowhere", "--address", address) == 1
     assert deployed("invoke", "tools", "--address", address) == 1
     assert "tools has no address outside the cluster" in capsys.readouterr().err
 
@@ -224,10 +232,10 @@ class _Terminal(StringIO):
 
 def test_a_terminal_shows_a_line_a_function_and_draws_it_again() -> None:
     progress = Progress(out := _Terminal())
-    services: dict[str, Json] = {"agent": {}, "threads": {}}
+    services: dict[str, Json] = {"assistant": {}, "threads": {}}
     progress.show(services, {name: State(None, "waiting") for name in services})
-    progress.show(services, {"agent": State(True, "ready"), "threads": State(None, "x" * 200)})
+    progress.show(services, {"assistant": State(True, "ready"), "threads": State(None, "x" * 200)})
     first, _, second = out.getvalue().partition("\x1b[2A")
     assert first.count("waiting\n") == 2
-    assert "agent      -                  ready\n" in second
+    assert "assistant  -                  ready\n" in second
     assert max(map(len, second.split("\x1b[2K"))) <= 101

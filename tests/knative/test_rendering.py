@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from functions.registry import listed_functions
 from shared.core.json import Json
 from tests.knative.rendering import (
     FOLDER,
@@ -26,7 +27,7 @@ from tests.knative.rendering import (
 from tests.knative.schemas import faults
 
 _EXAMPLES = sorted(FOLDER.rglob("*.example.yaml"))
-_FUNCTIONS = {"agent", "threads", "tools", "runner"}
+_FUNCTIONS = set(listed_functions().names)
 
 
 @pytest.mark.parametrize("overlay", overlays())
@@ -106,7 +107,7 @@ def test_a_cluster_accepts_the_examples(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [
-        ("base/agent.yaml", "idleTimeoutSeconds", "idleTimeoutSecond"),
+        ("base/every-agent.yaml", "idleTimeoutSeconds", "idleTimeoutSecond"),
         ("base/tools.yaml", "secretKeyRef", "secretKeyReference"),
         ("base/runner.yaml", "autoscaling.knative.dev/window", "autoscaling.knative.dev/windows"),
         ("base/runner.yaml", "20s", "twenty"),
@@ -130,7 +131,7 @@ def test_a_misspelled_field_is_found(file: str, right: str, wrong: str) -> None:
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "field"),
     [
-        ("base/agent.yaml", "Seconds: 600", "Seconds: '600'", "timeoutSeconds"),
+        ("base/every-agent.yaml", "Seconds: 600", "Seconds: '600'", "timeoutSeconds"),
         ("base/every-function.yaml", "Threshold: 3", "Threshold: often", "failureThreshold"),
         ("components/eventing/trigger.yaml", "retry: 8", "retry: many", "retry"),
     ],
@@ -163,7 +164,7 @@ spec: {template: {spec: {containers: [{name: function, env: [{name: PORT, value:
         path.write_text(yaml.safe_dump(kustomization))
         objects = render(made)
     _check_whole(objects)
-    variables = {each["name"] for each in container(services(objects)["agent"])["env"]}
+    variables = {each["name"] for each in container(services(objects)["assistant"])["env"]}
     assert variables > {"PORT", "OPENAI_API_KEY"}
 
 
@@ -176,12 +177,12 @@ def test_other_settings_are_another_revision() -> None:
 
 
 def _settings_of(folder: Path) -> str:
-    agent = services(render(folder / "overlays/production"))["agent"]
+    agent = services(render(folder / "overlays/production"))["assistant"]
     return str(container(agent)["envFrom"][0]["configMapRef"]["name"])
 
 
 def test_an_error_of_kustomize_is_passed_on() -> None:
     with copied() as folder:
-        (folder / "base/agent.yaml").unlink()
-        with pytest.raises(CannotRender, match=r"agent\.yaml"):
+        (folder / "base/assistant.yaml").unlink()
+        with pytest.raises(CannotRender, match=r"assistant\.yaml"):
             render(folder / "overlays/production")

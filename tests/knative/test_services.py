@@ -5,27 +5,31 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import combinations
 from typing import Any
 
 import pytest
 import yaml
 
+from functions.registry import folder_of, listed_functions, variable_of
+from knative.budget import budget
+from knative.rendering import KIND
 from local.environment import ROOT
 from shared.core.json import Json
 from shared.core.settings import Settings
 from tests.knative.rendering import FOLDER, container, overlays, render, scaling, services
 
-FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
+LISTED = listed_functions()
+FUNCTIONS = LISTED.names
+KINDS = {function.name: function.kind for function in LISTED.functions}
 #: The functions whose requests are runs.
-ANSWERING = ("agent", "runner")
+ANSWERING = [name for name, kind in KINDS.items() if kind in ("agent", "runner")]
 #: The most a cluster allows by default (`max-revision-timeout-seconds`).
 _LONGEST_SECONDS = 600
 #: queue-proxy waits so long without a new request before SIGTERM (knative.dev/pkg/network/handlers/drain.go).
 _DRAIN_SECONDS = 30
 #: Seconds between the end of the grace and SIGKILL.
 _EXIT_SECONDS = 15
-#: Clients of the smallest pooler.
-_POOLER_CLIENTS = 200
 #: An Edge Function's response is cut after so long.
 _EDGE_SECONDS = 150
 _SETTINGS = {each.name.upper(): each for each in fields(Settings)}
@@ -66,17 +70,12 @@ def overlay(request: pytest.FixtureRequest) -> Overlay:
     return Overlay(request.param)
 
 
-def test_every_function_has_a_service_and_what_the_gateway_routes_is_public(
-    overlay: Overlay,
-) -> None:
-    routes = (ROOT / "supabase/functions/auth-gateway/routes.ts").read_text()
-    routed = set(re.findall(r"^  (\w+): \{$", routes, re.MULTILINE))
-    assert sorted(overlay.services) == FUNCTIONS
-    assert {n for n, each in overlay.services.items() if _is_public(each)} == routed
-    mappings = yaml.safe_load_all(
-        (FOLDER / "components/domain-mapping/domain-mappings.yaml").read_text()
-    )
-    assert {each["spec"]["ref"]["name"] for each in mappings} == routed
+def test_every_function_has_a_service_and_is_public_as_its_kind_says(overlay: Overlay) -> None:
+    assert sorted(overlay.services) == sorted(FUNCTIONS)
+    kinds = {name: each["metadata"]["labels"][KIND] for name, each in overlay.services.items()}
+    assert kinds == KINDS
+    public = {name for name, each in overlay.services.items() if _is_public(each)}
+    assert public == {function.name for function in LISTED.public}
 
 
 def _is_public(service: Json) -> bool:
@@ -86,7 +85,7 @@ def _is_public(service: Json) -> bool:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_gets_what_it_requires(overlay: Overlay, function: str) -> None:
-    app = importlib.import_module(f"functions.{function}.app").app
+    app = importlib.import_module(f"functions.{folder_of(function)}.app").app
     secrets = overlay.secrets(function)
     required = {name.upper() for name in app.requires}
     if function in ANSWERING:
@@ -101,7 +100,7 @@ def test_a_function_gets_no_secret_of_another(overlay: Overlay) -> None:
         "SUPABASE_DATABASE_URL": set(FUNCTIONS),
         "OPENAI_API_KEY": set(ANSWERING),
         "INTERNAL_SIGNING_KEY": {*ANSWERING, "tools"},
-        "LEGACY_JWT_SECRET": {"agent", "threads"} & set(FUNCTIONS),
+        "LEGACY_JWT_SECRET": {function.name for function in LISTED.public},
         "MOCK_WEATHER_TOOL_API_KEY": {"tools"},
     }
     held = {
@@ -109,15 +108,19 @@ def test_a_function_gets_no_secret_of_another(overlay: Overlay) -> None:
     }
     assert held == holders
     assert {v for f in FUNCTIONS for v in overlay.secrets(f)} == holders.keys()
-    signing = [overlay.secrets(f)["INTERNAL_SIGNING_KEY"]["key"] for f in (*ANSWERING, "tools")]
-    assert len(set(signing)) == 3, "each signs with a key of its own"
+    for function in (*ANSWERING, "tools"):
+        # Each signs with a key of its own.
+        key = overlay.secrets(function)["INTERNAL_SIGNING_KEY"]["key"]
+        assert key == f"{variable_of(function)}_SIGNING_KEY"
 
 
 def test_the_example_has_exactly_the_required_keys(overlay: Overlay) -> None:
     example = yaml.safe_load((FOLDER / "secrets.example.yaml").read_text())
     required = [each for f in FUNCTIONS for each in overlay.secrets(f).values()]
     assert {each["name"] for each in required} == {example["metadata"]["name"]}
-    assert {each["key"] for each in required} == example["stringData"].keys()
+    # One agent stands for all: each signs with a key that has its name.
+    others = {f"{variable_of(name)}_SIGNING_KEY" for name in LISTED.agents[1:]}
+    assert {each["key"] for each in required} - others == example["stringData"].keys() - others
     command = (ROOT / "docs/knative.md").read_text()
     assert all(f"--from-literal={key}=" in command for key in example["stringData"])
 
@@ -175,7 +178,7 @@ def _gateway_seconds() -> float:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_concurrency_is_what_was_measured(overlay: Overlay, function: str) -> None:
-    measured = json.loads((ROOT / "bench/capacity.json").read_text())[function]
+    measured = json.loads((ROOT / "bench/capacity.json").read_text())[KINDS[function]]
     scale, limit = scaling(overlay.services[function]), overlay.spec(function)
     assert int(scale["target"]) == measured["target"]
     assert limit["containerConcurrency"] == measured["concurrency"]
@@ -189,14 +192,26 @@ def test_nothing_runs_while_nothing_happens(overlay: Overlay) -> None:
     scales = [scaling(service) for service in overlay.services.values()]
     assert {each["min-scale"] for each in scales} == {"0"}
     pods = sum(int(each["max-scale"]) for each in scales)
-    assert pods * overlay.seconds("DATABASE_CONNECTIONS") <= _POOLER_CLIENTS
+    assert pods * overlay.seconds("DATABASE_CONNECTIONS") <= LISTED.database_clients
+
+
+def test_all_pods_fit_the_database() -> None:
+    base = budget(LISTED)
+    assert base.used <= base.database_clients
+    assert min(base.max_scales.values()) >= 1
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_setting_is_common_to_all_functions_or_of_one(function: str) -> None:
-    law = _values("every-function")
-    own = _values(function)
-    assert not {key for key in law & own if not key.endswith((".kind", ".apiVersion", ".name"))}
+    for one, other in combinations(map(_values, _files(function)), 2):
+        common = {key for key in one & other if not key.endswith((".kind", ".apiVersion", ".name"))}
+        assert not common
+
+
+def _files(function: str) -> list[str]:
+    """The files of `base` that make a function's Service."""
+    of_kind = ["every-agent"] if KINDS[function] == "agent" else []
+    return ["every-function", *of_kind, function]
 
 
 def _values(file: str) -> set[str]:
@@ -217,9 +232,10 @@ def _keys(place: str, value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_number_has_its_reason(function: str) -> None:
-    text = (FOLDER / f"base/{function}.yaml").read_text()
+    own = [name for name in _files(function) if name != "every-function"]
+    text = "".join((FOLDER / f"base/{name}.yaml").read_text() for name in own)
     # The reason is at the end of the line, or in the comment above it.
     numbers = re.findall(r'(?:^ *# .*\n)*^ *[\w./-]+: "?-?\d.*$', text, re.MULTILINE)
-    assert len(numbers) == 10
+    assert len(numbers) == 11
     for line in numbers:
         assert re.search(r" # \w.{9}", line), line
