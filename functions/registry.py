@@ -34,6 +34,11 @@ class ListedFunction:
     description: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def entry(self) -> dict[str, Any]:
+        """The entry in the list's JSON."""
+        required = {"name": self.name, "kind": self.kind, "description": self.description}
+        return {**required, "options": dict(self.options)} if self.options else required
+
     @property
     def folder(self) -> str:
         return folder_of(self.name)

@@ -1,0 +1,152 @@
+"""Makes the files of a new agent: all of them, or none."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from functions.registry import (
+    AGENT,
+    FunctionList,
+    InvalidFunctions,
+    check_name,
+    folder_of,
+    listed_functions,
+    read_list,
+    variable_of,
+)
+from knative.budget import Budget, budget
+from knative.errors import Refused
+from scaffold.checkout import ROOT
+from scaffold.generated import generated_texts
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_LIST: Final = "functions/functions.json"
+_KUSTOMIZATION: Final = "knative/base/kustomization.yaml"
+_RESOURCES: Final = re.compile(r"^resources:\n(?:  - .*\n)+", re.MULTILINE)
+_PODS: Final = 10
+
+
+def make_agent(name: str, root: Path = ROOT) -> str:
+    """Make an agent in a checkout; returns what to report.
+
+    Raises:
+        InvalidFunctions: the name cannot be used, no pod is left, or a file cannot be written; nothing has changed.
+    """
+    check_name(name)
+    functions = listed_functions(root / _LIST)
+    for taken in _taken_paths(name):
+        if name in functions.names or (root / taken).exists():
+            raise InvalidFunctions(f"The name {name} is taken: {taken} exists.")
+    current = _budget(functions, root)
+    pods = min(_PODS, current.pods_left)
+    if not pods:
+        raise InvalidFunctions(
+            f"No pod is left for {name}, because {current}; lower a max-scale in knative/base or DATABASE_CONNECTIONS "
+            f"in knative/base/settings.env, or raise database_clients in {_LIST}."
+        )
+    made, changed = _made(name, pods), _changed(name, functions, root)
+    _write(root, {**made, **changed}, folder=f"functions/{folder_of(name)}")
+    listed_functions.cache_clear()
+    return _report(name, made, changed, _budget(_list_with(name, functions), root))
+
+
+def _taken_paths(name: str) -> list[str]:
+    """What is in the way of the agent if it exists."""
+    folder = folder_of(name)
+    return [
+        f"functions/{folder}",
+        f"functions/{folder}.py",
+        f"tests/functions/test_{folder}.py",
+        f"knative/base/{name}.yaml",
+    ]
+
+
+def _budget(functions: FunctionList, root: Path) -> Budget:
+    try:
+        return budget(functions, root / "knative/base")
+    except Refused as error:
+        raise InvalidFunctions(str(error)) from None
+
+
+def _made(name: str, pods: int) -> dict[str, str]:
+    """The new files, with their texts."""
+    folder = folder_of(name)
+    values = {"name": name, "folder": folder, "variable": variable_of(name), "pods": str(pods)}
+    return {
+        f"functions/{folder}/__init__.py": "",
+        f"functions/{folder}/app.py": _filled("app.py", values),
+        f"tests/functions/test_{folder}.py": _filled("test.py", values),
+        f"knative/base/{name}.yaml": _filled("service.yaml", values),
+    }
+
+
+def _changed(name: str, functions: FunctionList, root: Path) -> dict[str, str]:
+    """The files that change, with their new texts."""
+    kustomization = (root / _KUSTOMIZATION).read_text()
+    resources = _RESOURCES.search(kustomization)
+    if not resources:
+        raise InvalidFunctions(f"{_KUSTOMIZATION} has no list `resources` of one file a line.")
+    end = resources.end()
+    texts = {
+        _LIST: json.dumps(_content_with(name, functions), indent=2, ensure_ascii=False) + "\n",
+        _KUSTOMIZATION: f"{kustomization[:end]}  - {name}.yaml\n{kustomization[end:]}",
+        **generated_texts(root, _list_with(name, functions)),
+    }
+    return {path: text for path, text in texts.items() if (root / path).read_text() != text}
+
+
+def _list_with(name: str, functions: FunctionList) -> FunctionList:
+    return read_list(_content_with(name, functions))
+
+
+def _content_with(name: str, functions: FunctionList) -> dict[str, object]:
+    """The list's JSON, with the agent after the other agents."""
+    entries = [function.entry() for function in functions.functions]
+    description = "An agent with an example tool."
+    at = max((n for n, each in enumerate(entries, 1) if each["kind"] == AGENT), default=0)
+    entries.insert(at, {"name": name, "kind": AGENT, "description": description})
+    return {"database_clients": functions.database_clients, "functions": entries}
+
+
+def _write(root: Path, texts: Mapping[str, str], *, folder: str) -> None:
+    before = {path: _text_of(root / path) for path in texts}
+    try:
+        (root / folder).mkdir()
+        for path, text in texts.items():
+            (root / path).write_text(text)
+    except BaseException as error:
+        _restore(root, before)
+        shutil.rmtree(root / folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise InvalidFunctions(f"The agent's files cannot be written: {error}.") from None
+        raise
+
+
+def _text_of(file: Path) -> str | None:
+    return file.read_text() if file.exists() else None
+
+
+def _restore(root: Path, before: Mapping[str, str | None]) -> None:
+    for path, text in before.items():
+        if text is None:
+            (root / path).unlink(missing_ok=True)
+        elif _text_of(root / path) != text:
+            (root / path).write_text(text)
+
+
+def _report(name: str, made: Mapping[str, str], changed: Mapping[str, str], after: Budget) -> str:
+    values = {"name": name, "variable": variable_of(name), "budget": f"{after}."}
+    lists = {"made": "\n".join(_indented(made)), "changed": "\n".join(_indented(changed))}
+    return _filled("report.txt", {**values, **lists})
+
+
+def _indented(paths: Mapping[str, str]) -> Iterator[str]:
+    return (f"  {path}" for path in paths)
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return Template((_TEMPLATES / f"{template}.template").read_text()).substitute(values)
