@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from functions.registry import InvalidFunctions
+from functions.registry import InvalidFunctions, listed_functions
 from local import CannotStart, demo, postgres
 from local.accounts import SignIn
 from local.agent import Agent
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, summary in (
         ("dev", _dev, "start everything and keep it running until Ctrl-C"),
         ("demo", _demo, "start everything, send one message, print the reply"),
-        ("chat", _chat, "talk to the agent of a running `make dev`, or of --url"),
+        ("chat", _chat, "talk to an agent of a running `make dev`, or of --url"),
         ("token", _token, "print an access token of a test user"),
         ("migrate", _migrate, "apply supabase/migrations to the local database, or to another"),
     ):
@@ -88,6 +88,7 @@ def _add_chat_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--url", help="another gateway, such as https://…/functions/v1/auth-gateway"
     )
+    command.add_argument("--agent", metavar="NAME", help="default: the first agent that is listed")
     command.add_argument("--token", help="an access token; default: one of a test user")
     command.add_argument("--user", default="demo", help="name of the test user")
     command.add_argument("--thread", default="", metavar="ID", help="continue this thread")
@@ -119,7 +120,8 @@ def _demo(_: argparse.Namespace) -> None:
         login = SignIn()
         sign_in(login, running.owner_url)
         _say(f"\n  model      {running.model}\n  you        {demo.MESSAGE}\n")
-        transcript = demo.run(running.gateway_url, login.token(plan.keys.user), _write)
+        token = login.token(plan.keys.user)
+        transcript = demo.run(Agent(running.gateway_url, _agent_name(None), lambda: token), _write)
         _say("\n")
     for kind, count in transcript.counts.items():
         _say(f"  {count:>5} {kind}")
@@ -128,20 +130,33 @@ def _demo(_: argparse.Namespace) -> None:
 
 def _chat(options: argparse.Namespace) -> int:
     screen = Screen(as_json=options.json)
+    # Another gateway may have other agents than this checkout.
+    name = options.agent if options.url and options.agent else _agent_name(options.agent)
     url, token = options.url, lambda: str(options.token)
     if not options.token:
         if url:
             raise CannotStart("--url needs --token: test users exist on this machine only.")
-        url, token = _local_agent(SignIn(options.user))
+        url, token = _local_gateway(SignIn(options.user))
         screen.note(f"You are {options.user}; the page starts with alice, as --user alice does.")
-    chat = Chat(Agent(url, token, lambda: screen.note("Reconnecting.")), screen, options.thread)
+    agent = Agent(url, name, token, lambda: screen.note("Reconnecting."))
+    chat = Chat(agent, screen, options.thread)
     message = options.message or (
         "" if screen.is_terminal or sys.stdin.isatty() else sys.stdin.read()
     )
     return chat.say(message) if message.strip() else chat.talk()
 
 
-def _local_agent(login: SignIn) -> tuple[str, Callable[[], str]]:
+def _agent_name(name: str | None) -> str:
+    """An agent of this checkout: the one with this name, or the first one."""
+    agents = listed_functions().agents
+    if not agents:
+        raise CannotStart("There is no agent: `python -m functions new NAME` makes one.")
+    if name and name not in agents:
+        raise CannotStart(f"There is no agent {name}; choose one of {', '.join(agents)}.")
+    return name or agents[0]
+
+
+def _local_gateway(login: SignIn) -> tuple[str, Callable[[], str]]:
     environ = environment()
     home = folder(environ)
     sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
@@ -205,7 +220,8 @@ def _summary(running: RunningStack, home: Path, seconds: float) -> str:
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 
   page       {running.page_url}
-  gateway    {running.gateway_url}/agent/runs
+  gateway    {running.gateway_url}
+  agents     {", ".join(listed_functions().agents)}
   tools      {running.tools_url}
   database   {running.owner_url}
   model      {running.model}

@@ -1,4 +1,4 @@
-"""A client of the agent, as in any app: it yields each event of a run once, across reconnections."""
+"""A client of an agent, as in any app: it yields each event of a run once, across reconnections."""
 
 import http.client
 import json
@@ -42,15 +42,20 @@ class Refused(CannotStart):
 
 
 class Agent:
-    """The functions behind a gateway, with this user's token. `cursor` is the place after the last received event."""
+    """One agent and the other functions behind a gateway, with this user's token.
+
+    `cursor` is the place after the last received event.
+    """
 
     def __init__(
         self,
         gateway_url: str,
+        name: str,
         token: Callable[[], str],
         reconnecting: Callable[[], None] = lambda: None,
     ) -> None:
         self.cursor = ""
+        self.name = name
         self._address = urlsplit(gateway_url.rstrip("/"))
         self._token = token
         self._reconnecting = reconnecting
@@ -63,29 +68,31 @@ class Agent:
             CannotStart: the connection broke ten times in a row.
         """
         self.cursor = ""
-        return self._events(body["runId"], body)
+        return self._events(body["runId"], body, self._runs)
 
     def follow(self, run_id: str) -> Iterator[Event]:
         """A run's events after the cursor; raises as `run` does."""
-        return self._events(run_id, None)
+        return self._events(run_id, None, self._runs)
 
     def connect(self, thread_id: str) -> Iterator[Event]:
         """A snapshot of a thread, and the events of its latest run until that ends; raises as `run` does."""
         self.cursor = ""
-        return self._events("", {"threadId": thread_id}, "/agent/connect")
+        return self._events("", {"threadId": thread_id}, f"/{self.name}/connect")
 
     def cancel(self, run_id: str) -> None:
         """Cancel a run."""
-        self.request("POST", f"/agent/runs/{quote(run_id, safe='')}/cancel")
+        self.request("POST", f"{self._runs}/{quote(run_id, safe='')}/cancel")
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The whole response as JSON; raises Refused."""
         with self._send(method, path, body) as response:
             return json.loads(response.read() or b"null")
 
-    def _events(
-        self, run_id: str, body: Event | None, path: str = "/agent/runs"
-    ) -> Iterator[Event]:
+    @property
+    def _runs(self) -> str:
+        return f"/{self.name}/runs"
+
+    def _events(self, run_id: str, body: Event | None, path: str) -> Iterator[Event]:
         failures = 0
         while True:
             failure: Exception | None = None
@@ -120,7 +127,7 @@ class Agent:
             method, payload = "POST", body
         else:
             after = f"?after={self.cursor}" if self.cursor else ""
-            path = f"/agent/runs/{quote(run_id, safe='')}/events{after}"
+            path = f"{self._runs}/{quote(run_id, safe='')}/events{after}"
             method, payload = "GET", {}
         with self._send(method, path, payload or None) as response:
             cursor = self.cursor

@@ -1,4 +1,4 @@
-"""A chat with the agent in a terminal: it streams, asks for approvals in place, and continues after a cut."""
+"""A chat with an agent in a terminal: it streams, asks for approvals in place, and continues after a cut."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -100,7 +100,7 @@ class Chat:
     def _leave_open(self) -> int:
         self._screen.report(
             "The question stays open. /resume shows it again, and so does "
-            f"`python -m local chat --thread {self._thread_id}`."
+            f"`python -m local chat --agent {self._agent.name} --thread {self._thread_id}`."
         )
         return WAITS
 

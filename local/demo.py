@@ -39,15 +39,15 @@ class Transcript:
         return max(1, round((monotonic() - self._started_at) * 1000))
 
 
-def run(gateway_url: str, token: str, write: Callable[[str], None]) -> Transcript:
-    """Run the agent on one message, and write its text as it streams.
+def run(agent: Agent, write: Callable[[str], None]) -> Transcript:
+    """Run an agent on one message, and write its text as it streams.
 
     Raises:
         CannotStart: the run was refused, failed, or broke off.
     """
     transcript = Transcript()
     try:
-        for event in Agent(gateway_url, lambda: token).run(_input()):
+        for event in agent.run(_input()):
             transcript.add(event["type"])
             if event["type"] == "TEXT_MESSAGE_CONTENT":
                 write(event["delta"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic, time
@@ -49,6 +49,8 @@ class Page:
     children: Children
     #: The functions and their ports.
     ports: dict[str, int]
+    #: The agents, of which the page shows the first one at first.
+    agents: Sequence[str] = ()
     _live_runs: dict[str, LiveRuns] = field(default_factory=dict)
 
     def token(self, request: Request) -> Response:
@@ -67,6 +69,10 @@ class Page:
     def model(self, _: Request) -> Response:
         """Whether the small local model answers."""
         return JSONResponse({"isToy": any(child.name == "model" for child in self.children.all)})
+
+    def list_agents(self, _: Request) -> Response:
+        """The names of the agents that the user can choose from."""
+        return JSONResponse({"agents": list(self.agents)})
 
     def functions(self, _: Request) -> Response:
         """Each function's process, health and live runs, and the number of open runs by status."""
@@ -140,6 +146,7 @@ def application(page: Page, *, own_port: int, public_port: int) -> ASGIApp:
     routes = [
         Route("/local/token/{user}", page.token, methods=["POST"]),
         Route("/local/model", page.model, methods=["GET"]),
+        Route("/local/agents", page.list_agents, methods=["GET"]),
         Route("/local/functions", page.functions, methods=["GET"]),
         Route("/local/functions/{name}/kill", page.kill, methods=["POST"]),
         Mount("/client", StaticFiles(directory=ROOT / "clients" / "js")),

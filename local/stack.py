@@ -153,7 +153,8 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
         **urls,
     }
     functions = [_function(plan, children, name, ports[name], settings) for name in ports]
-    local_page = page.Page(plan.keys, logins.owner, children, ports)
+    agents = listed_functions().agents
+    local_page = page.Page(plan.keys, logins.owner, children, ports, agents)
     page_url = parts.enter_context(page.serve(local_page, plan.gateway_port))
     front = _gateway(plan, children, ports, page_url)
     if local_model:

@@ -1,5 +1,5 @@
 // @ts-check
-/** A client of the function `agent` (AG-UI 1.0). Runs outlive their connections. No dependencies. */
+/** A client of an agent (AG-UI 1.0). Runs outlive their connections. No dependencies. */
 import { delay, pause } from "./backoff.js";
 import { Problem } from "./problem.js";
 import { EventParser } from "./sse.js";
@@ -20,10 +20,11 @@ export * from "./resume.js";
  */
 /** @typedef {"connected" | "reconnecting"} Connection */
 /**
- * `url`: the gateway's, such as https://<ref>.supabase.co/functions/v1/auth-gateway. `token`: returns the user's access
+ * `url`: the gateway's, such as https://<ref>.supabase.co/functions/v1/auth-gateway. `agent`: the name of the agent; by
+ * default `assistant`. `token`: returns the user's access
  * token; called before each request. `retries`: after this many connections in a row without an event, the stream
  * fails. `silenceSeconds`: a stream without data for this long counts as cut.
- * @typedef {{ url: string, token: () => string | Promise<string>, fetch?: typeof fetch,
+ * @typedef {{ url: string, agent?: string, token: () => string | Promise<string>, fetch?: typeof fetch,
  *   onConnection?: (state: Connection) => void, retries?: number, silenceSeconds?: number,
  *   pause?: (ms: number, signal?: AbortSignal) => Promise<void> }} Options
  */
@@ -43,6 +44,7 @@ export class Agent {
   /** @param {Options} options */
   constructor(options) {
     this.url = options.url.replace(/\/$/, "");
+    this.agent = options.agent ?? "assistant";
     this.options = { retries: 10, silenceSeconds: 45, pause, ...options };
     /** @type {typeof fetch} */
     this.fetch = options.fetch ?? ((...given) => globalThis.fetch(...given));
@@ -61,7 +63,7 @@ export class Agent {
     const runId = input.runId ?? crypto.randomUUID();
     const forwardedProps = { ...input.forwardedProps, resumable: true };
     const body = { messages: [], ...input, runId, forwardedProps };
-    return this.#stream({ path: "/agent/runs", body, signal }, { runId, cursor: "" });
+    return this.#stream({ path: `/${this.agent}/runs`, body, signal }, { runId, cursor: "" });
   }
 
   /**
@@ -71,7 +73,10 @@ export class Agent {
    * @returns {AsyncGenerator<Received, void>}
    */
   follow(runId, { after = "", signal } = {}) {
-    return this.#stream({ path: events(runId), method: "GET", signal }, { runId, cursor: after });
+    return this.#stream({ path: `${this.#path(runId)}/events`, method: "GET", signal }, {
+      runId,
+      cursor: after,
+    });
   }
 
   /**
@@ -82,7 +87,7 @@ export class Agent {
    */
   connectThread(threadId, { runId, signal } = {}) {
     const body = { threadId, runId };
-    return this.#stream({ path: "/agent/connect", body, signal }, {
+    return this.#stream({ path: `/${this.agent}/connect`, body, signal }, {
       runId: runId ?? "",
       cursor: "",
     });
@@ -94,7 +99,7 @@ export class Agent {
    * @returns {Promise<{ runId: string, status: string }>}
    */
   async cancel(runId) {
-    return await this.json(`/agent/runs/${encodeURIComponent(runId)}/cancel`, { method: "POST" });
+    return await this.json(`${this.#path(runId)}/cancel`, { method: "POST" });
   }
 
   /**
@@ -103,7 +108,12 @@ export class Agent {
    * @returns {Promise<{ runId: string, threadId: string, status: string, cursor: string, [member: string]: any }>}
    */
   async read(runId) {
-    return await this.json(`/agent/runs/${encodeURIComponent(runId)}`);
+    return await this.json(this.#path(runId));
+  }
+
+  /** @param {string} runId */
+  #path(runId) {
+    return `/${this.agent}/runs/${encodeURIComponent(runId)}`;
   }
 
   /**
@@ -148,7 +158,7 @@ export class Agent {
     let failures = 0;
     for (let legs = 0;; legs++) {
       const before = place.cursor;
-      const leg = this.#leg(place.cursor ? next(place, signal) : first, place, legs > 0);
+      const leg = this.#leg(place.cursor ? this.#rest(place, signal) : first, place, legs > 0);
       /** @type {unknown} */
       let failure;
       try {
@@ -163,6 +173,15 @@ export class Agent {
       if (failures > retries) throw errorOf(failure);
       await pause(delay(failures, failure), signal);
     }
+  }
+
+  /**
+   * The request for the events after a place.
+   * @param {Place} place
+   * @param {AbortSignal} [signal]
+   */
+  #rest({ runId, cursor }, signal) {
+    return { path: `${this.#path(runId)}/events`, headers: { "last-event-id": cursor }, signal };
   }
 
   /**
@@ -220,16 +239,3 @@ const errorOf = (failure) =>
   failure instanceof Problem && failure.code !== "unknown"
     ? failure
     : new Error("The backend cannot be reached.", { cause: failure });
-
-/** @param {string} runId */
-const events = (runId) => `/agent/runs/${encodeURIComponent(runId)}/events`;
-
-/**
- * @param {Place} place
- * @param {AbortSignal} [signal]
- */
-const next = ({ runId, cursor }, signal) => ({
-  path: events(runId),
-  headers: { "last-event-id": cursor },
-  signal,
-});

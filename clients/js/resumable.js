@@ -19,7 +19,7 @@ export class ResumableHttpAgent extends HttpAgent {
     const backend = connect({ ...config, url: gateway });
     super({
       ...config,
-      url: `${backend.url}/agent/runs`,
+      url: `${backend.url}/${backend.agent}/runs`,
       fetch: (_, { body, signal }) =>
         respond(backend.run(JSON.parse(String(body)), optional(signal))),
     });
@@ -52,7 +52,7 @@ export class ResumableHttpAgent extends HttpAgent {
     this.abortController = new AbortController();
     const { signal } = this.abortController;
     const attached = new HttpAgent({
-      url: `${this.backend.url}/agent/connect`,
+      url: `${this.backend.url}/${this.backend.agent}/connect`,
       fetch: () => respond(this.backend.connectThread(input.threadId, { signal })),
     });
     return attached.run(input);

@@ -1,13 +1,14 @@
 // @ts-check
 /** The page: the shown view, thread and user. View and thread are in the URL's fragment, so that a reload keeps them. */
 import { Chat } from "./chat.js";
-import { byId } from "./dom.js";
+import { byId, el } from "./dom.js";
 import { FunctionsView } from "./functions.js";
 import { RunsView } from "./runs.js";
-import { Session, storedUser, storeUser } from "./session.js";
+import { listAgents, Session, storeAgent, storedAgent, storedUser, storeUser } from "./session.js";
 import { ThreadList } from "./threads.js";
 
 const userChoice = byId("user", HTMLSelectElement);
+const agentChoice = byId("agent", HTMLSelectElement);
 const menu = byId("menu", HTMLButtonElement);
 const connection = byId("connection", HTMLElement);
 
@@ -16,11 +17,18 @@ const showConnection = (state) => {
   connection.textContent = state === "reconnecting" ? "Reconnecting…" : "";
 };
 
-/** @param {string} user */
-const signIn = (user) => {
-  storeUser(user);
+const signIn = () => {
+  storeUser(userChoice.value);
+  storeAgent(agentChoice.value);
   showConnection("connected");
-  return new Session(user, showConnection);
+  return new Session(userChoice.value, agentChoice.value, showConnection);
+};
+
+/** @param {string[]} agents */
+const offer = (agents) => {
+  agentChoice.replaceChildren(...agents.map((name) => el("option", {}, name)));
+  if (agents.includes(storedAgent())) agentChoice.value = storedAgent();
+  byId("agents", HTMLElement).hidden = agents.length < 2;
 };
 
 const address = () => {
@@ -36,7 +44,8 @@ const go = (...parts) => {
 };
 
 userChoice.value = storedUser();
-let session = signIn(userChoice.value);
+offer(await listAgents());
+let session = signIn();
 const threads = new ThreadList(session);
 const chat = new Chat(session, {
   onThread: (threadId) => go("chat", threadId),
@@ -79,11 +88,16 @@ const showLink = (link, view) => {
 };
 
 userChoice.addEventListener("change", () => {
-  session = signIn(userChoice.value);
+  session = signIn();
   for (const part of [threads, chat, runs]) part.setSession(session);
   threadId = "";
   if (location.hash === "#/chat") show();
   else go("chat");
+});
+agentChoice.addEventListener("change", () => {
+  session = signIn();
+  // The thread stays: its next message goes to this agent.
+  chat.session = session;
 });
 menu.addEventListener("click", () => openMenu(menu.getAttribute("aria-expanded") !== "true"));
 byId("new", HTMLButtonElement).addEventListener("click", () => {

@@ -3,7 +3,8 @@
 import { connect } from "/client/agent.js";
 
 export const GATEWAY = "/functions/v1/auth-gateway";
-const STORAGE_KEY = "user";
+const USER_KEY = "user";
+const AGENT_KEY = "agent";
 
 /**
  * Send a request to this page's own server, which accepts requests of this page only.
@@ -16,19 +17,24 @@ export const local = async (path, method = "GET") => {
   return await response.json();
 };
 
-/** One user's session. */
+/** The names of the agents. @returns {Promise<string[]>} */
+export const listAgents = async () => (await local("/agents")).agents;
+
+/** One user's session with the agent that they chose. */
 export class Session {
   #token = "";
   #expiresAt = 0;
 
   /**
    * @param {string} user
+   * @param {string} agent
    * @param {(state: import("/client/agent.js").Connection) => void} onConnection
    */
-  constructor(user, onConnection) {
+  constructor(user, agent, onConnection) {
     this.user = user;
     this.backend = connect({
       url: location.origin + GATEWAY,
+      agent,
       token: () => this.token(),
       onConnection,
     });
@@ -44,7 +50,12 @@ export class Session {
   }
 }
 
-export const storedUser = () => sessionStorage.getItem(STORAGE_KEY) ?? "alice";
+export const storedUser = () => sessionStorage.getItem(USER_KEY) ?? "alice";
 
 /** @param {string} user */
-export const storeUser = (user) => sessionStorage.setItem(STORAGE_KEY, user);
+export const storeUser = (user) => sessionStorage.setItem(USER_KEY, user);
+
+export const storedAgent = () => sessionStorage.getItem(AGENT_KEY) ?? "";
+
+/** @param {string} agent */
+export const storeAgent = (agent) => sessionStorage.setItem(AGENT_KEY, agent);

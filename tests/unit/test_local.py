@@ -7,6 +7,7 @@ import jwt
 import pytest
 
 from local import CannotStart, gateway
+from local.__main__ import main
 from local.accounts import ISSUER, SignIn
 from local.demo import Transcript
 from local.environment import environment, port
@@ -140,3 +141,8 @@ def test_a_sweep_that_fails_at_the_start_is_reported() -> None:
 def test_the_gateway_gets_a_functions_address_by_the_variable_that_it_reads(tmp_path: Path) -> None:
     made = gateway.settings(Keys.of(tmp_path / "keys.json"), {}, 1, {"my-agent": 2})
     assert made["FASTAPI_ORIGIN_URL_MY_AGENT"] == "http://127.0.0.1:2"
+
+
+def test_a_chat_with_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "--agent", "nobody", "hello"]) == 1
+    assert "There is no agent nobody; choose one of assistant" in capsys.readouterr().err
