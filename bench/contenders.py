@@ -127,7 +127,7 @@ def run_input(prompt: str, **more: object) -> bytes:
 
 
 def _run(site: Site, prompt: str) -> bytes:
-    signed = site.signed("bench", "agent", "POST", "/runs")
+    signed = site.signed("bench", "assistant", "POST", "/runs")
     return request("POST", "/runs", run_input(prompt), {**JSON, **signed})
 
 
@@ -149,7 +149,7 @@ def _ours(name: str) -> Contender:
     )
 
 
-AGENT, THREADS, TOOLS, RUNNER = map(_ours, ("agent", "threads", "tools", "runner"))
+AGENT, THREADS, TOOLS, RUNNER = map(_ours, ("assistant", "threads", "tools", "runner"))
 HELLO = Contender("hello", "floor", WEB, app("hello"), model_port, chat)
 PASSTHROUGH = Contender(
     "passthrough",

@@ -12,7 +12,7 @@ from bench.rows import Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_OURS = {"agent", "threads", "tools", "runner", "gateway"}
+_OURS = {"assistant", "threads", "tools", "runner", "gateway"}
 
 
 def markdown(rows: Sequence[Row]) -> str:

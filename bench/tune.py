@@ -80,7 +80,7 @@ def pages(site: Site, process: Process, port: int, load: int) -> Step:
 
 def calls(site: Site, process: Process, port: int, load: int) -> Step:
     """Concurrent calls of a tool that reads the database."""
-    minter = Minter("agent", site.keys.internal.private_text)
+    minter = Minter("assistant", site.keys.internal.private_text)
     token = minter.mint("tools", site.users["bench"].claims, None)
     version = "2025-11-25"
     call = {"name": "list_notes", "arguments": {}}
@@ -151,7 +151,7 @@ def expect(answers: Sequence[Answer], status: int) -> None:
 
 
 def _background(site: Site, prompt: str) -> bytes:
-    signed = site.signed("bench", "agent", "POST", "/runs")
+    signed = site.signed("bench", "assistant", "POST", "/runs")
     body = run_input(prompt, forwardedProps={"background": True})
     return request("POST", "/runs", body, {"content-type": "application/json", **signed})
 
@@ -173,6 +173,7 @@ async def _newest(site: Site, count: int) -> list[str]:
         await connection.close()
 
 
+#: By the kinds of functions/functions.json.
 WORK: Final[dict[str, tuple[Contender, Load, str]]] = {
     "agent": (AGENT, streams, "open streams"),
     "threads": (THREADS, pages, "requests"),

@@ -37,7 +37,7 @@ def memory(site: Site, effort: Effort) -> Row:
 
     # One round: the figure is a mean over hundreds of streams.
     results = rounds(site, contenders, measure, 1)
-    goal = limit(results, "agent", _STREAM_KB, "KB")
+    goal = limit(results, "assistant", _STREAM_KB, "KB")
     return Row("memory per open idle stream", "KB", results, [goal])
 
 

@@ -61,7 +61,7 @@ def per_request(site: Site, effort: Effort) -> Row:
 @contextmanager
 def _gateway(site: Site, function: int) -> Iterator[tuple[Process, int]]:
     port = free_port()
-    environ = gateway.settings(site.keys, {}, port, {"agent": function})
+    environ = gateway.settings(site.keys, {}, port, {"assistant": function})
     command = [str(part) for part in gateway.command()]
     with process(command, environ, site.logs / "gateway.log", core=0, folder=ROOT) as deno:
         deno.wait_ready(port, gateway.PATH, expect=range(200, 600))
@@ -71,7 +71,7 @@ def _gateway(site: Site, function: int) -> Iterator[tuple[Process, int]]:
 def _requests(site: Site) -> Callable[..., bytes]:
     token = site.users["bench"].token(site.keys.user)
 
-    def make(path: str, prefix: str = f"{gateway.PATH}/agent") -> bytes:
+    def make(path: str, prefix: str = f"{gateway.PATH}/assistant") -> bytes:
         return request("GET", prefix + path, b"", {"authorization": f"Bearer {token}"})
 
     return make

@@ -82,7 +82,7 @@ async def _load(site: Site, process: Process) -> tuple[float, float]:
 
 
 def _start(site: Site, name: str, prompt: str) -> bytes:
-    signed = site.signed("bench", "agent", "POST", "/runs")
+    signed = site.signed("bench", "assistant", "POST", "/runs")
     message = {"id": name, "role": "user", "content": prompt}
     body = {"threadId": name, "runId": name, "messages": [message]}
     return request("POST", "/runs", json.dumps(body).encode(), {**JSON, **signed})
@@ -90,4 +90,4 @@ def _start(site: Site, name: str, prompt: str) -> bytes:
 
 def _follow(site: Site, name: str) -> bytes:
     path = f"/runs/{name}/events"
-    return request("GET", path, b"", site.signed("bench", "agent", "GET", path))
+    return request("GET", path, b"", site.signed("bench", "assistant", "GET", path))

@@ -25,10 +25,10 @@ def paced(site: Site, effort: Effort) -> Row:
 
     contenders = (PASSTHROUGH, AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
     results = rounds(site, contenders, measure, effort.rounds(2, 3))
-    goals = [ratio(results, "agent", "naive", at_most=0.3)]
+    goals = [ratio(results, "assistant", "naive", at_most=0.3)]
     if effort.of():
         label = "best durable peer"
-        goals.append(ratio(results, "agent", best(results, _DURABLE), at_most=0.2, label=label))
+        goals.append(ratio(results, "assistant", best(results, _DURABLE), at_most=0.2, label=label))
     return Row("CPU per 1,000 text events, paced", "ms", results, goals)
 
 
@@ -43,7 +43,7 @@ def flat_out(site: Site, effort: Effort) -> Row:
 
     contenders = (PASSTHROUGH, AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
     results = rounds(site, contenders, measure, effort.rounds(2, 3))
-    goal = ratio(results, "agent", "naive", at_least=5)
+    goal = ratio(results, "assistant", "naive", at_least=5)
     return Row("text events through one core, flat out", "events/s", results, [goal])
 
 
@@ -126,8 +126,10 @@ def one_token_runs(site: Site, effort: Effort) -> Row:
 
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
     results = rounds(site, contenders, measure, effort.rounds(2, 3))
-    goals = [ratio(results, "agent", "naive+postgres", at_least=1)]
+    goals = [ratio(results, "assistant", "naive+postgres", at_least=1)]
     if effort.of():
         label = "best durable peer"
-        goals.append(ratio(results, "agent", best(results, _DURABLE, max), at_least=3, label=label))
+        goals.append(
+            ratio(results, "assistant", best(results, _DURABLE, max), at_least=3, label=label)
+        )
     return Row("runs, one-token answers, one core", "runs/s", results, goals)

@@ -16,8 +16,8 @@ message = {"id": str(uuid4()), "role": "user", "content": text}
 body = {"threadId": str(uuid4()), "runId": run_id, "messages": [message]}
 client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=45)
 # A repeated runId is the same run, so the request can be repeated until the first event has arrived.
-first = {"method": "POST", "url": f"{url}/agent/runs", "json": body}
-rest = {"method": "GET", "url": f"{url}/agent/runs/{run_id}/events"}
+first = {"method": "POST", "url": f"{url}/assistant/runs", "json": body}
+rest = {"method": "GET", "url": f"{url}/assistant/runs/{run_id}/events"}
 
 while type_ not in ("RUN_FINISHED", "RUN_ERROR"):
     frame: dict[str, str] = {}

@@ -40,17 +40,17 @@ def test_a_candidate_that_fails_keeps_its_results_and_the_others_continue(
 
 
 def test_a_goal_without_a_figure_is_not_met() -> None:
-    results = Results({"agent": Spread((1.0,))}, {"dbos": "no licence"})
+    results = Results({"assistant": Spread((1.0,))}, {"dbos": "no licence"})
 
-    assert not ratio(results, "agent", "dbos", at_most=5).is_met
-    assert not ratio(results, "agent", best(results, ["dbos", "ogx"]), at_most=5).is_met
+    assert not ratio(results, "assistant", "dbos", at_most=5).is_met
+    assert not ratio(results, "assistant", best(results, ["dbos", "ogx"]), at_most=5).is_met
     assert not limit(results, "threads", 5).is_met
 
 
 def test_goals_compare_middles_with_the_best_of_the_others() -> None:
     results = Results(
         {
-            "agent": Spread((1.0, 9.0, 2.0)),
+            "assistant": Spread((1.0, 9.0, 2.0)),
             "aegra": Spread((10.0,)),
             "dbos": Spread((8.0, 8.0)),
         }
@@ -58,21 +58,23 @@ def test_goals_compare_middles_with_the_best_of_the_others() -> None:
 
     assert best(results, ["aegra", "dbos"]) == "dbos"
     assert best(results, ["aegra", "dbos"], max) == "aegra"
-    quarter = ratio(results, "agent", "dbos", at_most=0.25)
+    quarter = ratio(results, "assistant", "dbos", at_most=0.25)
     assert (quarter.is_met, quarter.ours, quarter.theirs) == (True, "agent 2", "dbos 8")
     assert quarter.result.startswith("0.25 ")
-    assert not ratio(results, "agent", "dbos", at_most=0.24).is_met
-    assert ratio(results, "aegra", "agent", at_least=5).is_met
-    assert not ratio(results, "aegra", "agent", at_least=5.1).is_met
-    assert limit(results, "agent", 2, "ms").is_met
-    assert not limit(results, "agent", 1.9, "ms").is_met
+    assert not ratio(results, "assistant", "dbos", at_most=0.24).is_met
+    assert ratio(results, "aegra", "assistant", at_least=5).is_met
+    assert not ratio(results, "aegra", "assistant", at_least=5.1).is_met
+    assert limit(results, "assistant", 2, "ms").is_met
+    assert not limit(results, "assistant", 1.9, "ms").is_met
 
 
 def test_rows_are_saved_with_the_missing_candidates_and_the_curves(tmp_path: Path) -> None:
     compared = Row(
         "runs",
         "runs/s",
-        Results({"agent": Spread((2.0, 4.0)), "naive": Spread((1.0,))}, {"ogx": "no | python3.12"}),
+        Results(
+            {"assistant": Spread((2.0, 4.0)), "naive": Spread((1.0,))}, {"ogx": "no | python3.12"}
+        ),
         [Verdict("more than naive", "3 times", True, "agent 3", "naive 1")],
     )
     grown = Row(

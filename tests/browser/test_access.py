@@ -71,7 +71,9 @@ def test_axe_finds_no_fault_in_any_view(
     for view in ("Chat", "Runs", "Functions"):
         visitor.page.get_by_role("link", name=view, exact=True).click()
         shown = visitor.page.get_by_role("region", name=view)
-        expect(shown).to_contain_text({"Chat": "red", "Runs": "turn", "Functions": "agent"}[view])
+        expect(shown).to_contain_text(
+            {"Chat": "red", "Runs": "turn", "Functions": "assistant"}[view]
+        )
         assert violations(visitor.page, axe) == []
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
         cut = "all => all.filter(part => part.scrollWidth > part.clientWidth).length"

@@ -23,8 +23,8 @@ def test_the_page_says_when_a_toy_model_answers(visitor: Visitor) -> None:
 
 def test_the_page_shows_progress_until_the_first_text(visitor: Visitor) -> None:
     routes: list[Route] = []
-    visitor.page.route("**/agent/runs", lambda route: routes.append(route))
-    with visitor.page.expect_request("**/agent/runs"):
+    visitor.page.route("**/assistant/runs", lambda route: routes.append(route))
+    with visitor.page.expect_request("**/assistant/runs"):
         visitor.say("say: hello")
     expect(visitor.log.get_by_text("Working")).to_be_visible()
 
@@ -59,7 +59,9 @@ def test_a_refused_answer_can_be_sent_again(visitor: Visitor) -> None:
     spent = {"code": "budget_exceeded", "detail": "Spent."}
     later = {"retry-after": "3600"}
     visitor.page.route(
-        "**/agent/runs", lambda route: route.fulfill(status=429, json=spent, headers=later), times=1
+        "**/assistant/runs",
+        lambda route: route.fulfill(status=429, json=spent, headers=later),
+        times=1,
     )
     approve.click()
     expect(visitor.log.get_by_role("alert").last).to_contain_text("tokens of today are spent")

@@ -47,7 +47,9 @@ def test_each_function_shows_the_runs_it_holds(visitor: Visitor) -> None:
     in_background = {"threadId": thread, "runId": f"background-{thread}"}
     message = {"id": "question", "role": "user", "content": LONG}
     props = {"background": True}
-    visitor.post("/agent/runs", {**in_background, "messages": [message], "forwardedProps": props})
+    visitor.post(
+        "/assistant/runs", {**in_background, "messages": [message], "forwardedProps": props}
+    )
     expect(live).to_have_text(["0", "1", "0", "0"])
     expect(live).to_have_text(["0", "0", "0", "0"])
 

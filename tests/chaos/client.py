@@ -183,5 +183,5 @@ class Client:
         signed = {"authorization": f"Bearer {self.who.token(self.keys.user)}"}
         if cursor:
             signed["last-event-id"] = cursor
-        url = f"{self.gateway}/agent{path}"
+        url = f"{self.gateway}/assistant{path}"
         return self.http.build_request(method, url, json=body, headers=signed)

@@ -1,4 +1,4 @@
-"""The processes: `agent` and `runner` on the stand-in for Knative, with windows shorter than a run; and the gateway."""
+"""The processes: `assistant` and `runner` on the stand-in for Knative, with windows shorter than a run; the gateway."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.platform.pod import Pod
 from tests.platform.shipped import shipped
 from tests.platform.stand_in import Platform
 
-FUNCTIONS: Final = ("agent", "runner")
+FUNCTIONS: Final = ("assistant", "runner")
 #: A second of the platform's clock is so long here: a window of 60 s is one of 3 s, and a run takes longer than that.
 _FACTOR: Final = 1 / 20
 #: Few requests a pod, so that a few clients bring several.
@@ -80,9 +80,9 @@ class Fleet:
 
 @asynccontextmanager
 async def front(keys: Keys, agents: int, log: Path) -> AsyncIterator[str]:
-    """The gateway, with the platform's address for `agent`: its own address."""
+    """The gateway, with the platform's address for `assistant`: its own address."""
     port = free_port()
-    settings = gateway.settings(keys, {**os.environ}, port, {"agent": agents})
+    settings = gateway.settings(keys, {**os.environ}, port, {"assistant": agents})
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *map(str, gateway.command()), env=settings, stdout=output, stderr=output

@@ -121,7 +121,7 @@ async def _stage(what: Play, server: Server, folder: Path) -> AsyncIterator[Stag
         settings = _settings(server, cable, keys, model, counting)
         await fleet.deploy(ports, **settings, RUNNER_URL=runner)
         log = folder / "gateway.log"
-        door = await stack.enter_async_context(front(keys, ports["agent"], log))
+        door = await stack.enter_async_context(front(keys, ports["assistant"], log))
         owner = await stack.enter_async_context(asyncpg.create_pool(url, min_size=1, max_size=6))
         yield Stage(fleet, cable, counting, owner, door, runner, keys, script)
 

@@ -1,4 +1,4 @@
-// A backend that replays recorded bytes as the function `agent` does, and cuts its answers at given places.
+// A backend that replays recorded bytes as the function `assistant` does, and cuts its answers at given places.
 
 import type { AgUiEvent } from "../../clients/js/agent.js";
 

@@ -69,7 +69,7 @@ Deno.test("after a cut the client requests what follows the last whole event", a
   assert.deepEqual(requests.map(({ cursor }) => cursor), [null, all.at(-2)?.cursor]);
   assert.equal(
     requests[1].path,
-    `/functions/v1/auth-gateway/agent/runs/${all[0].event.runId}/events`,
+    `/functions/v1/auth-gateway/assistant/runs/${all[0].event.runId}/events`,
   );
 });
 

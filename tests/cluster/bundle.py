@@ -33,7 +33,9 @@ class ClusterBundle:
     settings: dict[str, str] = field(default_factory=dict)
     _password: str = field(default_factory=lambda: secrets.token_hex(16))
     _keys: dict[str, SigningKey] = field(
-        default_factory=lambda: {each: SigningKey.generate(each) for each in ("agent", "runner")}
+        default_factory=lambda: {
+            each: SigningKey.generate(each) for each in ("assistant", "runner")
+        }
     )
 
     @property
@@ -212,7 +214,7 @@ class ClusterBundle:
         return {
             "SUPABASE_DATABASE_URL": f"postgresql://agent_api:{self._password}@{host}:5432/postgres",
             "OPENAI_API_KEY": "none",
-            "AGENT_SIGNING_KEY": self._keys["agent"].private_text,
+            "ASSISTANT_SIGNING_KEY": self._keys["assistant"].private_text,
             "RUNNER_SIGNING_KEY": self._keys["runner"].private_text,
         }
 

@@ -11,7 +11,7 @@ from tests.cluster.choice import NAMESPACE
 from tests.cluster.revisions import deploy
 from tests.cluster.waits import until
 
-_SENDERS = ("agent", "runner")
+_SENDERS = ("assistant", "runner")
 _BINDINGS = tuple(f"sinkbinding.sources.knative.dev/{each}-to-runs" for each in _SENDERS)
 _BROKER = ("broker.eventing.knative.dev/runs", "trigger.eventing.knative.dev/runs-to-runner")
 

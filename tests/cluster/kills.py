@@ -20,7 +20,7 @@ async def a_client_returns_to_a_killed_run(bundle: ClusterBundle, new_person: Ne
     async with person.stream("POST", "/runs", body) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
         cursor = frames.ids[-1]
-        await kill(bundle, "agent")
+        await kill(bundle, "assistant")
     seen = await _come_back(person, "killed", cursor)
     assert [each["type"] for each in seen if each["type"].startswith("RUN_F")] == ["RUN_FINISHED"]
     assert not [each for each in seen if each["type"] == "RUN_ERROR"]
@@ -33,7 +33,7 @@ async def a_sweep_finishes_a_killed_run(bundle: ClusterBundle, new_person: NewPe
     body = run_input("count 40 250", run="orphan", thread="orphan")
     async with person.stream("POST", "/runs", body) as frames:
         await frames.until("TEXT_MESSAGE_CONTENT")
-        await kill(bundle, "agent")
+        await kill(bundle, "assistant")
     expired = (
         "select 1 from agent.lease join agent.run on run.id = run_id where client_run_id = 'orphan'"
     )

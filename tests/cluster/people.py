@@ -14,7 +14,7 @@ from tests.fixtures.functions import Person
 class NewPerson(Protocol):
     """Adds a user. Returns a client of a function that acts as them."""
 
-    async def __call__(self, function: str = "agent") -> Person: ...
+    async def __call__(self, function: str = "assistant") -> Person: ...
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def people_of(bundle: ClusterBundle) -> AsyncIterator[NewPerson]:
     """A function that adds users, until the block ends."""
     clients: list[httpx.AsyncClient] = []
 
-    async def new_person(function: str = "agent") -> Person:
+    async def new_person(function: str = "assistant") -> Person:
         base, headers = await asyncio.to_thread(bundle.address, function)
         # A start from zero is in it, on a machine that may be slow.
         client = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(10, read=120))

@@ -23,7 +23,7 @@ from tests.cluster.choice import Choice
 from tests.cluster.waits import until
 from tests.fixtures.environment import variables
 
-_FUNCTIONS = ("agent", "threads", "runner")
+_FUNCTIONS = ("assistant", "threads", "runner")
 #: Longer than the runs of a rehearsal.
 _GRACE_SECONDS = 20.0
 

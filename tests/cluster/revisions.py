@@ -17,7 +17,7 @@ async def deploy(bundle: ClusterBundle) -> None:
 
 
 async def serving(bundle: ClusterBundle) -> dict[str, str]:
-    """Revisions of `agent` with traffic, and their share."""
+    """Revisions of `assistant` with traffic, and their share."""
     rows = await asyncio.to_thread(bundle.status)
-    agents = [row for row in rows if row["service"] == "agent" and row["traffic"] != "0%"]
+    agents = [row for row in rows if row["service"] == "assistant" and row["traffic"] != "0%"]
     return {row["revision"]: row["traffic"] for row in agents}

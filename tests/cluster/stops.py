@@ -25,7 +25,7 @@ async def clients_leave_and_all_pods_stop(
 ) -> None:
     """All clients have left, and the pods that hold the runs are deleted."""
     await start_and_leave(await new_person(), runs)
-    pods = await holders(bundle, "agent", runs)
+    pods = await holders(bundle, "assistant", runs)
     await asyncio.to_thread(bundle.delete, pods)
     await ended(bundle, runs, margin=30)
     await assert_one_attempt(bundle, runs)
@@ -37,7 +37,7 @@ async def all_pods_stop_under_streams(
 ) -> None:
     """The pods that hold the runs are deleted, and each client continues to read on its one connection."""
     async with streaming(await new_person(), runs) as streams:
-        pods = await holders(bundle, "agent", runs)
+        pods = await holders(bundle, "assistant", runs)
         await asyncio.to_thread(bundle.delete, pods)
     assert_whole(streams, runs)
     await assert_one_attempt(bundle, runs)
@@ -52,7 +52,7 @@ async def one_of_several_pods_stops_under_streams(
     async with streaming(person, first) as early:
         await until(90, f"{pods} pods", lambda: _count_ready(bundle) == pods)
         async with streaming(person, then) as late:
-            holding = await holders(bundle, "agent", then)
+            holding = await holders(bundle, "assistant", then)
             assert len(holding) > 1, f"one pod got all streams: {holding}"
             await asyncio.to_thread(bundle.delete, holding[:1])
     for runs, streams in ((first, early), (then, late)):
@@ -64,7 +64,7 @@ async def one_of_several_pods_stops_under_streams(
 async def a_background_run_ends_in_runner(
     bundle: ClusterBundle, new_person: NewPerson, runs: RunBatch
 ) -> None:
-    """The runs are started in the background, and `agent` dispatches them."""
+    """The runs are started in the background, and `assistant` dispatches them."""
     person = await new_person()
     for key in runs.keys:
         body = runs.body(key, forwardedProps={"background": True})
@@ -82,7 +82,7 @@ async def _gone(bundle: ClusterBundle, pods: Sequence[str]) -> None:
 
 
 def _count_ready(bundle: ClusterBundle) -> int:
-    return len([each for each in bundle.running("agent").values() if each["ready"]])
+    return len([each for each in bundle.running("assistant").values() if each["ready"]])
 
 
 def _started_in_runner(bundle: ClusterBundle) -> set[str]:

@@ -39,7 +39,7 @@ async def test_a_bad_image_leaves_the_serving_revision_and_deploy_reports_why(
     image = "registry.invalid/agent-functions:none"
     done = await asyncio.to_thread(bundle.knative, "deploy", str(bundle.overlay), "--image", image)
     assert done.returncode == 1
-    assert "agent: failed: " in done.stderr
+    assert "assistant: failed: " in done.stderr
     assert await serving(bundle) == before
     frames = await (await new_person()).run(run_input("hello", run="after"))
     assert frames[-1]["type"] == "RUN_FINISHED"

@@ -13,7 +13,7 @@ from tests.fixtures.functions import Person, run_input
 
 async def test_every_function_is_ready(bundle: ClusterBundle) -> None:
     rows = await asyncio.to_thread(bundle.status)
-    assert {row["service"] for row in rows} == {"agent", "threads", "tools", "runner"}
+    assert {row["service"] for row in rows} == {"assistant", "threads", "tools", "runner"}
     assert {row["ready"] for row in rows} == {"yes"}
 
 
@@ -21,7 +21,7 @@ async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
     bundle: ClusterBundle, new_person: NewPerson
 ) -> None:
     person = await new_person()
-    await asleep(bundle, "agent")
+    await asleep(bundle, "assistant")
     async with person.stream("POST", "/runs", run_input("count 30 300", run="cold")) as frames:
         assert frames.response.status_code == 200
         await frames.until("TEXT_MESSAGE_CONTENT")
@@ -35,8 +35,8 @@ async def test_a_request_to_no_pod_is_answered_and_its_answer_streams(
 async def test_functions_scale_back_to_zero(bundle: ClusterBundle, new_person: NewPerson) -> None:
     person = await new_person()
     await person.run(run_input("hello", run="short"))
-    assert await asyncio.to_thread(bundle.pods, "agent")
-    await asleep(bundle, "agent", "threads", "tools", "runner")
+    assert await asyncio.to_thread(bundle.pods, "assistant")
+    await asleep(bundle, "assistant", "threads", "tools", "runner")
 
 
 async def test_open_streams_bring_as_many_pods_as_they_need(
@@ -52,7 +52,7 @@ async def test_open_streams_bring_as_many_pods_as_they_need(
 
 
 def _running(bundle: ClusterBundle) -> list[Json]:
-    return [each for each in bundle.pods("agent") if each["status"]["phase"] == "Running"]
+    return [each for each in bundle.pods("assistant") if each["status"]["phase"] == "Running"]
 
 
 async def _long(person: Person, nth: int) -> list[Json]:

@@ -231,7 +231,7 @@ def test_only_temporary_problems_are_retried(
     assert Refused(status, b"<html>", retry_after).is_transient is passes
 
 
-@pytest.mark.parametrize("name", ["agent"])
+@pytest.mark.parametrize("name", ["assistant"])
 def test_an_answer_survives_its_process(stack: Stack, name: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     texts = [f"{nth}," for nth in range(30)]

@@ -46,7 +46,7 @@ def curl(stack: Stack, method: str, path: str, body: Any = None, *options: str) 
         *("--request", method, "--header", f"Authorization: Bearer {stack.token()}"),
         *data,
         *options,
-        f"{stack.gateway}/agent{path}",
+        f"{stack.gateway}/assistant{path}",
     ]
 
 
@@ -199,7 +199,7 @@ def test_two_users_do_not_see_each_others_runs_through_the_gateway(stack: Stack)
             "curl",
             "--silent",
             *("--header", f"Authorization: Bearer {theirs}"),
-            f"{stack.gateway}/agent/runs/{body['runId']}",
+            f"{stack.gateway}/assistant/runs/{body['runId']}",
         ],
         capture_output=True,
         text=True,

@@ -112,7 +112,7 @@ def test_a_started_stack_answers_and_a_signal_ends_all_of_it(place: Place) -> No
         assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", token.stdout)
         assert token.stderr == ""
         assert place.run("migrate").stdout == "Nothing to apply.\n"
-        assert answer(place.gateway_port, "/functions/v1/auth-gateway/agent/runs/none") == 401
+        assert answer(place.gateway_port, "/functions/v1/auth-gateway/assistant/runs/none") == 401
 
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0
@@ -145,7 +145,7 @@ def post_run(place: Place, message: str) -> None:
         "messages": [{"id": "m", "role": "user", "content": message}],
         "forwardedProps": {"background": True},
     }
-    url = f"http://127.0.0.1:{place.gateway_port}/functions/v1/auth-gateway/agent/runs"
+    url = f"http://127.0.0.1:{place.gateway_port}/functions/v1/auth-gateway/assistant/runs"
     answer = httpx.post(url, json=body, headers={"authorization": f"Bearer {token}"}, timeout=20)
     assert answer.status_code == 202, answer.text
     while not statuses(place).get("in_progress"):

@@ -13,7 +13,7 @@ def test_a_conversation_is_listed_found_exported_and_deleted(stack: Stack) -> No
         "messages": [{"id": "m1", "role": "user", "content": "say: Lisbon is far"}],
     }
     with httpx.Client(base_url=stack.gateway, headers=headers, timeout=20) as client:
-        assert "RUN_FINISHED" in client.post("/agent/runs", json=run).text
+        assert "RUN_FINISHED" in client.post("/assistant/runs", json=run).text
 
         (thread,) = client.get("/threads/threads").json()["data"]
         assert (thread["threadId"], thread["status"]) == ("a thread", "idle")
@@ -37,10 +37,10 @@ def test_a_conversation_is_listed_found_exported_and_deleted(stack: Stack) -> No
         assert '"openapi":"3.1' in client.get("/threads/openapi.json").text
 
         assert client.delete("/threads/threads/a%20thread").status_code == 204
-        again = client.post("/agent/runs", json={**run, "runId": "again"})
+        again = client.post("/assistant/runs", json={**run, "runId": "again"})
         assert (again.status_code, again.json()["code"]) == (410, "thread_deleted")
         assert client.delete("/threads/me").status_code == 204
-        assert "RUN_FINISHED" in client.post("/agent/runs", json={**run, "runId": "again"}).text
+        assert "RUN_FINISHED" in client.post("/assistant/runs", json={**run, "runId": "again"}).text
 
 
 def test_the_location_of_a_new_thread_is_below_the_requested_address(stack: Stack) -> None:

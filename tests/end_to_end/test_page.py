@@ -70,7 +70,7 @@ def test_a_made_up_user_gets_a_token_that_the_gateway_accepts(stack: Stack) -> N
 
     assert status == 200
     token = json.loads(body)["token"]
-    path = "/functions/v1/auth-gateway/agent/runs/none"
+    path = "/functions/v1/auth-gateway/assistant/runs/none"
     status, _, body = request(stack, "GET", path, authorization=f"Bearer {token}")
     assert (status, json.loads(body)["code"]) == (404, "run_not_found")
 
@@ -80,11 +80,11 @@ def test_the_page_gets_the_functions_with_their_health(stack: Stack) -> None:
 
     assert status == 200
     functions: list[dict[str, Any]] = json.loads(body)["functions"]
-    assert {"agent", "runner", "tools"} <= {one["name"] for one in functions}
+    assert {"assistant", "runner", "tools"} <= {one["name"] for one in functions}
     assert all(one["isReady"] and one["starts"] >= 1 for one in functions)
 
 
-@pytest.mark.parametrize("path", ["/local/token/alice", "/local/functions/agent/kill"])
+@pytest.mark.parametrize("path", ["/local/token/alice", "/local/functions/assistant/kill"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -140,7 +140,7 @@ def test_the_page_gets_the_model_and_the_runs_of_each_function(stack: Stack) -> 
     assert json.loads(request(stack, "GET", "/local/model", **ours(stack))[2]) == {"isToy": False}
     shown = json.loads(request(stack, "GET", "/local/functions", **ours(stack))[2])["functions"]
     assert {one["name"]: one["liveRuns"] for one in shown} == dict.fromkeys(
-        ("agent", "runner", "threads", "tools"), 0
+        ("assistant", "runner", "threads", "tools"), 0
     )
 
 

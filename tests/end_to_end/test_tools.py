@@ -22,7 +22,7 @@ ODD = "call: look_up "
 def post(stack: Stack, body: Json, **who: Any) -> list[Json]:
     """The frames of a run."""
     auth = {"authorization": f"Bearer {stack.token(**who)}"}
-    answered = httpx.post(f"{stack.gateway}/agent/runs", json=body, headers=auth, timeout=60)
+    answered = httpx.post(f"{stack.gateway}/assistant/runs", json=body, headers=auth, timeout=60)
     assert answered.status_code == 200, answered.text
     lines = answered.text.splitlines()
     return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
@@ -124,15 +124,15 @@ def test_secrets_are_in_no_row_log_or_answer(stack: Stack) -> None:
     canary = "canary-of-a-call"
     ask = says(f"{ODD}{json.dumps({'how': canary})}|get_weather {json.dumps({'location': canary})}")
     frames = post(stack, ask, user="ann")
-    refused = httpx.post(f"{stack.gateway}/agent/runs", headers={"authorization": canary})
+    refused = httpx.post(f"{stack.gateway}/assistant/runs", headers={"authorization": canary})
     token = {"authorization": f"Bearer {stack.token(user='ann')}"}
     wrong = httpx.post(
-        f"{stack.gateway}/agent/runs",
+        f"{stack.gateway}/assistant/runs",
         json={**ask, "runId": 5, "state": canary},
         headers={**token, "x-request-id": f"{canary}!"},
     )
     reused = httpx.post(
-        f"{stack.gateway}/agent/runs", json={**ask, "state": {"is": canary}}, headers=token
+        f"{stack.gateway}/assistant/runs", json={**ask, "state": {"is": canary}}, headers=token
     )
 
     assert f"{canary} of a result" in results(frames)
@@ -140,7 +140,7 @@ def test_secrets_are_in_no_row_log_or_answer(stack: Stack) -> None:
     logs = {
         child.name: child.log.read_text(errors="replace") for child in stack.running.children.all
     }
-    assert {"agent", "tools", "gateway"} <= {name for name, text in logs.items() if text}
+    assert {"assistant", "tools", "gateway"} <= {name for name, text in logs.items() if text}
     rows = asyncio.run(all_rows(stack.running.owner_url))
     problems = refused.text + wrong.text + reused.text
     assert canary in rows["run_event"], "the test looks at the right place"

@@ -185,7 +185,7 @@ async def test_a_full_process_refuses_instead_of_queueing(
 async def test_log_lines_have_the_ids_of_a_request_and_none_of_its_content(
     agent: Served, model: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log.configure_logging("agent", "INFO")
+    log.configure_logging("assistant", "INFO")
     person = await agent.person()
     model.will(says("a secret answer"))
     trace = "0af7651916cd43dd8448eb211c80319c"
@@ -204,7 +204,7 @@ async def test_log_lines_have_the_ids_of_a_request_and_none_of_its_content(
     ended = next(line for line in lines if line["event"] == "run.ended")
     assert (ended["request_id"], ended["trace_id"]) == ("req-7", trace)
     names = ("function", "client_run_id", "client_thread_id", "user_id")
-    assert tuple(ended[name] for name in names) == ("agent", "run-1", "thread-1", person.sub)
+    assert tuple(ended[name] for name in names) == ("assistant", "run-1", "thread-1", person.sub)
     async with agent.database.owner() as owner:
         assert ended["run_id"] == str(await owner.fetchval("select id from agent.run"))
     assert "secret" not in written

@@ -277,7 +277,7 @@ async def test_an_exception_is_exported_by_its_type_or_code_and_never_by_its_mes
     collector: Collector,
 ) -> None:
     settings = Settings(otel_exporter_otlp_endpoint=collector.url)
-    async with telemetry.exporting("agent", settings, METRICS):
+    async with telemetry.exporting("assistant", settings, METRICS):
         with pytest.raises(ValueError, match="canary"), tool_call("look_up", "call-1"):
             raise ValueError("canary of an argument")
         with pytest.raises(ModelFailed), model_call("fake-1", ""):
@@ -320,7 +320,7 @@ async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_o
 ) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     model.will(calls(("a", "calculator", '{"expression": "6*7"}')), says("42"))
-    with (tmp_path / "tools").open("wb") as its, (tmp_path / "agent").open("wb") as ours:
+    with (tmp_path / "tools").open("wb") as its, (tmp_path / "assistant").open("wb") as ours:
         async with (
             started("tools", database, model, output=its, **exporting) as tools,
             started(
@@ -332,7 +332,7 @@ async def test_without_an_endpoint_nothing_is_imported_and_the_trace_is_passed_o
                 await frames.rest()
             await stopped(agent, tools)
 
-    there, here = ((tmp_path / name).read_text() for name in ("tools", "agent"))
+    there, here = ((tmp_path / name).read_text() for name in ("tools", "assistant"))
     assert "openai" in here
     for package in ("opentelemetry.sdk", "opentelemetry.exporter", "requests"):
         assert f" {package}" in there
@@ -350,14 +350,14 @@ async def test_log_lines_have_the_ids_of_their_span(
 ) -> None:
     more: Json = {**exporting, "log_level": "INFO"}
     model.will(says("hi"))
-    with (tmp_path / "agent").open("wb") as output:
+    with (tmp_path / "assistant").open("wb") as output:
         async with started("assistant", database, model, output=output, **more) as agent:
             person = await agent.new_person()
             async with person.stream("POST", "/runs", run_input("go"), **FROM_GATEWAY) as frames:
                 await frames.rest()
             await stopped(agent)
 
-    lines = [json.loads(line) for line in (tmp_path / "agent").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "assistant").read_text().splitlines()]
     by_event = {line["event"]: line for line in lines}
     for event, span in (("run.ended", "invoke_agent"), ("request.ended", "POST /runs")):
         line = next(x for x in lines if x["event"] == event and "trace_id" in x)

@@ -35,5 +35,5 @@ async def function() -> AsyncIterator[Upstream]:
 @pytest.fixture
 async def door(deno: str, function: Upstream) -> AsyncIterator[int]:
     own = f"http://127.0.0.1:{function.port}"
-    async with running(deno, FASTAPI_ORIGIN_URL_AGENT=own, MAX_BODY_BYTES="100000") as port:
+    async with running(deno, FASTAPI_ORIGIN_URL_ASSISTANT=own, MAX_BODY_BYTES="100000") as port:
         yield port

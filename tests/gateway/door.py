@@ -26,7 +26,7 @@ GOLDEN = json.loads((ROOT / "tests" / "golden" / "tokens.json").read_text())
 KEYRING = Keyring(GOLDEN["private_keys"])
 # The version of Supabase's edge, and the current version for local use.
 EDGE_DENO = "2.1.4"
-BASE = "/functions/v1/auth-gateway/agent"
+BASE = "/functions/v1/auth-gateway/assistant"
 
 
 def current_deno() -> str:
@@ -127,9 +127,9 @@ def request(
 
 
 def verifier() -> Verifier:
-    """The verifier of the function `agent` behind the gateway."""
+    """The verifier of the function `assistant` behind the gateway."""
     return Verifier(
-        function="agent",
+        function="assistant",
         issuer=GOLDEN["issuer"],
         gateway_keys=json.dumps(GOLDEN["gateway_jwks"]),
         jwks=json.dumps(GOLDEN["jwks"]),

@@ -55,11 +55,11 @@ ADDRESSES = [
     f"{BASE}/runs/a%0d%0ax:1",
     f"{BASE}/runs/%zz",
     f"{BASE}@attacker.example.com/runs/1",
-    "//attacker.example.com/functions/v1/auth-gateway/agent/runs/1",
-    "//attacker.example.com/auth-gateway/agent/runs/1",
+    "//attacker.example.com/functions/v1/auth-gateway/assistant/runs/1",
+    "//attacker.example.com/auth-gateway/assistant/runs/1",
     "/functions/v1/auth-gateway/threads/runs/1",
-    "/functions/v1/auth-gateway/../auth-gateway/agent/runs/1",
-    "/functions/v1/auth-gateway//agent/runs/1",
+    "/functions/v1/auth-gateway/../auth-gateway/assistant/runs/1",
+    "/functions/v1/auth-gateway//assistant/runs/1",
     "http://attacker.example.com/",
     "*",
     "attacker.example.com:443",
@@ -78,7 +78,7 @@ async def test_no_odd_address_reaches_a_function(door: int, function: Upstream) 
 
 async def test_only_the_path_of_an_absolute_address_counts(door: int, function: Upstream) -> None:
     async with caller(door) as client:
-        target = "http://attacker.example.com/functions/v1/auth-gateway/agent/runs/1"
+        target = "http://attacker.example.com/functions/v1/auth-gateway/assistant/runs/1"
         await client.say(request(target, "connection: close", method="GET"))
         reply = await client.rest()
     assert reply[9:12] in (b"200", b"400", b"404")

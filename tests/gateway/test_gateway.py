@@ -120,7 +120,7 @@ async def test_a_stream_arrives_as_it_is_written_and_ends_when_the_caller_leaves
 
 
 async def test_a_function_that_cannot_be_reached_is_unavailable(deno: str) -> None:
-    async with running(deno, FASTAPI_ORIGIN_URL_AGENT="http://127.0.0.1:9") as port:
+    async with running(deno, FASTAPI_ORIGIN_URL_ASSISTANT="http://127.0.0.1:9") as port:
         assert await answer(port, request(f"{BASE}/runs", "content-length: 0")) == 503
         assert await answer(port, request(f"{BASE}/runs/1", method="GET")) == 503
 
@@ -133,7 +133,7 @@ async def test_keys_are_fetched_where_none_are_given(deno: str, function: Upstre
 
     function.answer = jwks
     own = f"http://127.0.0.1:{function.port}"
-    changes = {"SUPABASE_JWKS": "", "SUPABASE_URL": own, "FASTAPI_ORIGIN_URL_AGENT": own}
+    changes = {"SUPABASE_JWKS": "", "SUPABASE_URL": own, "FASTAPI_ORIGIN_URL_ASSISTANT": own}
     now = int(time.time())
     token = mint(KEYRING, "user-ec", user(iss=f"{own}/auth/v1", iat=now, exp=now + 600))
     sent = request(f"{BASE}/runs/1", method="GET", token=token)
@@ -147,7 +147,7 @@ async def test_keys_are_fetched_where_none_are_given(deno: str, function: Upstre
     ("name", "value"),
     [
         ("FASTAPI_ORIGIN_URL", ""),
-        ("FASTAPI_ORIGIN_URL", "https://agent.example.com"),
+        ("FASTAPI_ORIGIN_URL", "https://assistant.example.com"),
         ("SUPABASE_JWKS", "{"),
         ("GATEWAY_SIGNING_KEY", "{}"),
         ("HEADER_TIMEOUT_SECONDS", "200"),

@@ -25,7 +25,7 @@ def sweep_request(
 async def scheduled(deno: str, function: Upstream) -> AsyncIterator[int]:
     """A gateway with the schedule's secret."""
     own = f"http://127.0.0.1:{function.port}"
-    async with running(deno, FASTAPI_ORIGIN_URL_AGENT=own, SWEEP_SECRET=KNOWN) as port:
+    async with running(deno, FASTAPI_ORIGIN_URL_ASSISTANT=own, SWEEP_SECRET=KNOWN) as port:
         yield port
 
 

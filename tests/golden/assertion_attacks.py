@@ -42,7 +42,7 @@ def statement(token: str, **changes: Any) -> Claims:
     """The claims of a good assertion, but for the changes."""
     claims = {
         "iss": "auth-gateway",
-        "aud": "agent",
+        "aud": "assistant",
         "sub": SUB,
         "session_id": SESSION,
         "ath": ath(token),
@@ -83,7 +83,7 @@ def _bad_claims(keyring: Keyring, token: str) -> Iterator[Case]:
         "iss missing": {"iss": GONE},
         "another iss": {"iss": "auth-gateway.attacker"},
         "aud of another function": {"aud": "threads"},
-        "aud in a list": {"aud": ["agent"]},
+        "aud in a list": {"aud": ["assistant"]},
         "aud missing": {"aud": GONE},
         "exp missing": {"exp": GONE},
         "exp in the past": {"iat": NOW - 140, "exp": NOW},
@@ -105,7 +105,7 @@ def _bad_claims(keyring: Keyring, token: str) -> Iterator[Case]:
         "another path": {"htu": "/connect"},
         "a longer path": {"htu": "/runs/"},
         "a path with a query": {"htu": "/runs?x=1"},
-        "a path with its host": {"htu": "https://agent.example.com/runs"},
+        "a path with its host": {"htu": "https://assistant.example.com/runs"},
         "the path missing": {"htu": GONE},
         "jti missing": {"jti": GONE},
         "jti a number": {"jti": 1},

@@ -23,7 +23,7 @@ def main() -> None:
     content: dict[str, Any] = {
         "now": NOW,
         "issuer": ISSUER,
-        "function": "agent",
+        "function": "assistant",
         "legacy_secret": SECRET,
         "jwks": keyring.user_jwks(),
         "gateway_jwks": {"keys": [keyring.public("gateway"), keyring.public("gateway-next")]},
@@ -40,7 +40,7 @@ def _with_assertion(keyring: Keyring, case: dict[str, Any]) -> dict[str, Any]:
     header = case["authorization"][0] if case["authorization"] else ""
     claims = {
         "iss": "auth-gateway",
-        "aud": "agent",
+        "aud": "assistant",
         "sub": case.pop("sub"),
         "session_id": case.pop("session_id"),
         "ath": ath(header.replace("\t", " ").rpartition(" ")[2].partition(",")[0]),

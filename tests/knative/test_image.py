@@ -110,7 +110,7 @@ async def test_a_user_gets_an_answer_from_it(
     image: Image, database: TestDatabase, model: ModelServer
 ) -> None:
     model.will(says("Hel", "lo"))
-    async with _started(image, "agent", database, model) as person:
+    async with _started(image, "assistant", database, model) as person:
         await database.add_user(person.sub)
         frames = await person.run(run_input("Hi"))
     assert [each["delta"] for each in frames if "delta" in each] == ["Hel", "lo"]

@@ -1,4 +1,4 @@
-"""`agent` and `runner` on the stand-in, by the manifests that ship, with all times scaled by one factor."""
+"""`assistant` and `runner` on the stand-in, by the manifests that ship, with all times scaled by one factor."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ class PlatformBundle:
 
     async def delete_all(self, *, force: bool = False) -> None:
         """Delete every pod that could take a request."""
-        for name in ("agent", "runner"):
+        for name in ("assistant", "runner"):
             for pod in self.platform.pods(name):
                 if pod.state == "ready":
                     if force:
@@ -122,7 +122,7 @@ def _body_of(name: str, turns: int, seconds: float, **more: Json) -> Json:
 async def deployed(
     folder: Path, database: TestDatabase, model: ModelServer, way: Way, **settings: str
 ) -> AsyncIterator[PlatformBundle]:
-    """`agent` and `runner`, with a Broker between them or without."""
+    """`assistant` and `runner`, with a Broker between them or without."""
     script = Script()
     model.answer_all = script.reply
     async with AsyncExitStack() as stack:
@@ -139,10 +139,10 @@ async def deployed(
         plain = variables(settings_for(database, model, log_level="INFO"))
         servers = {"world": {"url": tools, "approval": "never", "repeatable": ["look"]}}
         plain |= {**sink, "MCP_SERVERS": json.dumps(servers), "TAKEOVER_GRACE_SECONDS": "0.1"}
-        for name, port in (("runner", runner_port), ("agent", 0)):
+        for name, port in (("runner", runner_port), ("assistant", 0)):
             rules, own = shipped(name, FACTOR)
             await platform.deploy(name, rules, {**plain, **own, **settings}, port=port)
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
-        person = Person(client, platform.url("agent"))
+        person = Person(client, platform.url("assistant"))
         await database.add_user(person.sub)
         yield PlatformBundle(platform, database, script, client, person)

@@ -48,14 +48,14 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
     ends = asyncio.Event()
     model.will([chunk({"content": "half "}), ends, *says("and half")])
     async with httpx.AsyncClient(timeout=20) as client:
-        person = Person(client, urls["agent"])
+        person = Person(client, urls["assistant"])
         await database.add_user(person.sub)
         # The client disconnects, and the run takes longer than all of the platform's periods.
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
         for name in ("runner", "threads", "tools"):
             assert (await client.get(urls[name] + "/health")).status_code == 200
-    [agent] = platform.pods("agent")
+    [agent] = platform.pods("assistant")
     await until(lambda: agent.terminated_at, seconds=40)
     await asyncio.sleep(1)
     ends.set()
@@ -70,7 +70,7 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
         assert pod.gone_at is not None
         to_zero, drained = pod.deleted_at - last, pod.gone_at - pod.deleted_at
         assert obeyed.to_zero <= to_zero < obeyed.to_zero + 2 * obeyed.tick + LATE, name
-        if name != "agent":
+        if name != "assistant":
             assert obeyed.quiet <= drained < obeyed.quiet + LATE, name
     assert agent.terminated_at is not None
     assert agent.gone_at is not None
@@ -85,8 +85,8 @@ async def test_every_function_goes_to_zero_when_its_manifest_says_so(
 async def test_a_stream_is_complete_after_its_pod_was_deleted_and_then_no_pod_is_left(
     database: TestDatabase, model: ModelServer, platform: Platform, shipped: dict[str, Json]
 ) -> None:
-    rules = Rules.of(shipped["agent"]).scaled(FACTOR)
-    url = await platform.deploy("agent", rules, environment(database, model))
+    rules = Rules.of(shipped["assistant"]).scaled(FACTOR)
+    url = await platform.deploy("assistant", rules, environment(database, model))
     proceed = asyncio.Event()
     model.will([chunk({"content": "half "}), proceed, *says("and half")])
 
@@ -95,7 +95,7 @@ async def test_a_stream_is_complete_after_its_pod_was_deleted_and_then_no_pod_is
         await database.add_user(person.sub)
         async with person.stream("POST", "/runs", run_input("hi")) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
-            [pod] = platform.pods("agent")
+            [pod] = platform.pods("assistant")
             await platform.delete(pod)
             async with asyncio.timeout(10):
                 while pod.terminated_at is None:  # noqa: ASYNC110  # the platform's clock
@@ -108,8 +108,8 @@ async def test_a_stream_is_complete_after_its_pod_was_deleted_and_then_no_pod_is
     assert pod.holds() == {("run-1", 1)}
     assert len(model.requests) == 1
     # While the request was open, a ReplicaSet had to replace the pod that was deleted.
-    first, second = platform.every_pod("agent")
-    ended = platform.last_request_ended_at("agent")
+    first, second = platform.every_pod("assistant")
+    ended = platform.last_request_ended_at("assistant")
     assert first is pod
     assert ended is not None
     assert second.deleted_at is not None

@@ -20,11 +20,11 @@ def test_every_function_has_the_time_to_zero_that_a_cluster_showed(
 ) -> None:
     to_zero = {name: Rules.of(service).to_zero for name, service in shipped.items()}
 
-    # Measured on a cluster: `agent` 150 s after its last request, `runner` 22 s, `threads` 85 s.
-    assert to_zero == {"agent": 150, "runner": 20, "threads": 90, "tools": 90}
+    # Measured on a cluster: `assistant` 150 s after its last request, `runner` 22 s, `threads` 85 s.
+    assert to_zero == {"assistant": 150, "runner": 20, "threads": 90, "tools": 90}
 
 
-@pytest.mark.parametrize("name", ["agent", "runner", "threads", "tools"])
+@pytest.mark.parametrize("name", ["assistant", "runner", "threads", "tools"])
 def test_every_function_has_rules_that_fit_together(shipped: dict[str, Json], name: str) -> None:
     rules = Rules.of(shipped[name])
 

@@ -9,7 +9,7 @@ from tests.doubles import ModelServer
 from tests.fixtures.database import TestDatabase
 from tests.platform.bundle import PlatformBundle, Way, deployed
 
-#: With the factor of 1/30, `agent` has a window of 2 s, a deadline of 18 s, and 20 s for a response.
+#: With the factor of 1/30, `assistant` has a window of 2 s, a deadline of 18 s, and 20 s for a response.
 _TURN = 4.0
 #: Ten windows and more. The fourth turn ends after 14.4 s, from when a run leaves between turns, and well before 18 s.
 _LONG_TURNS, _LONG_TURN = 6, 3.75
@@ -17,7 +17,7 @@ _SETTLED = 60.0
 
 
 def ways(short: Way) -> pytest.MarkDecorator:
-    """Every way from `agent` to `runner`; only one of them is in the short suite."""
+    """Every way from `assistant` to `runner`; only one of them is in the short suite."""
     every: list[Way] = ["direct", "after delivery", "before delivery"]
     return pytest.mark.parametrize(
         "way", [pytest.param(way, marks=[] if way == short else pytest.mark.long) for way in every]

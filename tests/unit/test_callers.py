@@ -12,7 +12,7 @@ from shared.auth.tokens import Key, sign
 from shared.core.errors import Unauthorized
 
 NOW = 1_800_000_000
-KEY, OTHER = SigningKey.generate("agent"), SigningKey.generate("agent")
+KEY, OTHER = SigningKey.generate("assistant"), SigningKey.generate("assistant")
 RUN = "6f9619ff-8b86-4011-b42d-00c04fc964f0"
 CLAIMS = {
     "sub": "6f9619ff-8b86-4011-b42d-00c04fc964ff",
@@ -21,7 +21,7 @@ CLAIMS = {
     "is_anonymous": False,
     "app_metadata": {"role": "admin"},
 }
-WHOLE: dict[str, Any] = {**CLAIMS, "iss": "agent", "aud": "tools", "iat": NOW, "exp": NOW + 120}
+WHOLE: dict[str, Any] = {**CLAIMS, "iss": "assistant", "aud": "tools", "iat": NOW, "exp": NOW + 120}
 
 
 def verifier(function: str = "tools", at: float = NOW) -> CallerVerifier:
@@ -35,13 +35,13 @@ def signed(key: SigningKey = KEY, typ: str = "fn+jwt", **claims: Any) -> str:
 
 
 def minted(run_id: str | None = RUN) -> str:
-    return Minter("agent", KEY.private_text, clock=lambda: NOW).mint("tools", CLAIMS, run_id)
+    return Minter("assistant", KEY.private_text, clock=lambda: NOW).mint("tools", CLAIMS, run_id)
 
 
 def test_a_caller_has_the_function_that_signed_and_the_user_it_acts_for() -> None:
     caller = verifier().verify([f"Bearer {minted()}"])
 
-    assert caller.function == "agent"
+    assert caller.function == "assistant"
     assert str(caller.run_id) == RUN
     assert str(caller.user.sub) == CLAIMS["sub"]
     assert caller.claims["app_metadata"] == {"role": "admin"}
@@ -49,7 +49,7 @@ def test_a_caller_has_the_function_that_signed_and_the_user_it_acts_for() -> Non
 
 
 def test_a_token_with_valid_claims_is_accepted() -> None:
-    assert verifier().verify([f"Bearer {signed()}"]).function == "agent"
+    assert verifier().verify([f"Bearer {signed()}"]).function == "assistant"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_request_with_two_tokens_is_refused() -> None:
 def test_a_token_ends_after_two_minutes_and_is_for_one_function() -> None:
     token = f"Bearer {minted()}"
 
-    assert verifier(at=NOW + 119).verify([token]).function == "agent"
+    assert verifier(at=NOW + 119).verify([token]).function == "assistant"
     with pytest.raises(Unauthorized):
         verifier(at=NOW + 120).verify([token])
     with pytest.raises(Unauthorized):
@@ -106,6 +106,6 @@ def test_a_token_ends_after_two_minutes_and_is_for_one_function() -> None:
 @pytest.mark.parametrize("key", ["", "{}", "[]", json.dumps({"kty": "EC"}), KEY.public_keys])
 def test_a_key_that_cannot_sign_is_refused_at_once(key: str) -> None:
     with pytest.raises(ValueError, match="INTERNAL_SIGNING_KEY"):
-        Minter("agent", key)
+        Minter("assistant", key)
     with pytest.raises(ValueError, match="INTERNAL_PUBLIC_KEYS"):
         CallerVerifier(function="tools", keys=json.dumps({"keys": []}))

@@ -36,7 +36,7 @@ async def main():
     except ZeroDivisionError:
         logger.exception("run.crashed")
 
-configure_logging("agent", "info")
+configure_logging("assistant", "info")
 asyncio.run(main())
 """
 
@@ -62,7 +62,7 @@ def test_a_line_is_one_object_with_level_event_function_and_time(lines: list[Jso
         ("WARNING", "inner.left"),
         ("ERROR", "run.crashed"),
     ]
-    assert {line["function"] for line in lines} == {"agent"}
+    assert {line["function"] for line in lines} == {"assistant"}
     assert all("T" in line["timestamp"] for line in lines)
     assert lines[0]["n"] == 1
     assert "ZeroDivisionError" in lines[2]["exc_info"]

@@ -60,7 +60,7 @@ export const testGateway = async (changes: Changes = {}) => {
     mint,
     issuer: golden.issuer,
     routes,
-    origins: { agent: "https://agent.example.com", threads: "https://threads.example.com" },
+    origins: { assistant: "https://assistant.example.com", threads: "https://threads.example.com" },
     allowedOrigins: [],
     fetch: upstream().fetch,
     log: (line) => changes.lines?.push(line),
@@ -70,7 +70,7 @@ export const testGateway = async (changes: Changes = {}) => {
   });
 };
 
-export const BASE = "https://project.example.com/functions/v1/auth-gateway/agent";
+export const BASE = "https://project.example.com/functions/v1/auth-gateway/assistant";
 
 /** A request with a valid token, unless `init` has another. */
 export const requestTo = (path = "/runs", init: RequestInit = {}): Request => {

@@ -267,7 +267,7 @@ Deno.test("a request is one line of the log, without token, query or id", async 
     {
       event: "gateway.answered",
       request_id: "r",
-      function: "agent",
+      function: "assistant",
       method: "GET",
       route: "/runs/{id}/events",
       status: 200,

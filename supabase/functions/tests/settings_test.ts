@@ -9,7 +9,7 @@ const GOOD = {
 };
 const read = (changes: Record<string, string | undefined> = {}) => {
   const env: Record<string, string | undefined> = { ...GOOD, ...changes };
-  return settingsFrom((name) => env[name], ["agent", "two-words"]);
+  return settingsFrom((name) => env[name], ["assistant", "two-words"]);
 };
 
 Deno.test("three settings are enough", () => {
@@ -17,7 +17,7 @@ Deno.test("three settings are enough", () => {
   assert.equal(signingKey.kid, "gateway");
   assert.deepEqual(settings, {
     origins: {
-      agent: "https://agent.agent-backend.example.com",
+      assistant: "https://assistant.agent-backend.example.com",
       "two-words": "https://two-words.agent-backend.example.com",
     },
     issuer: "https://project.example.com/auth/v1",
@@ -40,9 +40,13 @@ Deno.test("the schedule's secret is used unchanged, and an empty one is none", (
 Deno.test("each function can have an address of its own", () => {
   const own = { FASTAPI_ORIGIN_URL_TWO_WORDS: "http://127.0.0.1:9001" };
   assert.equal(read(own).origins["two-words"], "http://127.0.0.1:9001");
-  assert.equal(read(own).origins.agent, "https://agent.agent-backend.example.com");
-  const all = { ...own, FASTAPI_ORIGIN_URL_AGENT: "http://127.0.0.1:9000", FASTAPI_ORIGIN_URL: "" };
-  assert.equal(read(all).origins.agent, "http://127.0.0.1:9000");
+  assert.equal(read(own).origins.assistant, "https://assistant.agent-backend.example.com");
+  const all = {
+    ...own,
+    FASTAPI_ORIGIN_URL_ASSISTANT: "http://127.0.0.1:9000",
+    FASTAPI_ORIGIN_URL: "",
+  };
+  assert.equal(read(all).origins.assistant, "http://127.0.0.1:9000");
 });
 
 Deno.test("lists and numbers are read", () => {
@@ -63,14 +67,14 @@ Deno.test("lists and numbers are read", () => {
 const key = golden.gateway_signing_key;
 const wrong: [string, string | undefined][] = [
   ["FASTAPI_ORIGIN_URL", undefined],
-  ["FASTAPI_ORIGIN_URL", "https://agent.example.com"],
+  ["FASTAPI_ORIGIN_URL", "https://assistant.example.com"],
   ["FASTAPI_ORIGIN_URL", "{function}.example.com"],
   ["FASTAPI_ORIGIN_URL", "ftp://{function}.example.com"],
   ["FASTAPI_ORIGIN_URL", "https://{function}.example.com/api"],
   ["FASTAPI_ORIGIN_URL", "https://example.com/{function}"],
   ["FASTAPI_ORIGIN_URL", "https://user:pass@{function}.example.com"],
   ["FASTAPI_ORIGIN_URL", "https://{function}.example.com?x=1"],
-  ["FASTAPI_ORIGIN_URL_AGENT", "not an address"],
+  ["FASTAPI_ORIGIN_URL_ASSISTANT", "not an address"],
   ["SUPABASE_URL", undefined],
   ["SUPABASE_URL", "project.example.com"],
   ["SUPABASE_URL", "https://project.example.com/auth/v1"],

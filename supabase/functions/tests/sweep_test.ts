@@ -5,10 +5,15 @@ import { authorization, type Lines, problem, testGateway, upstream } from "./dou
 
 const SECRET = "a sweep's secret: 32 characters".replaceAll(" ", "-") + "!";
 const HERE = "https://project.example.com/functions/v1/auth-gateway";
-const ADDRESS = `${HERE}/agent/sweep`;
+const ADDRESS = `${HERE}/assistant/sweep`;
 const opened = async (changes: Parameters<typeof testGateway>[0] = {}) => {
   const { seen, fetch } = upstream(() => Response.json({ dispatched: 2 }));
-  const handle = await testGateway({ fetch, routes: routesWithSweep, sweepSecret: SECRET, ...changes });
+  const handle = await testGateway({
+    fetch,
+    routes: routesWithSweep,
+    sweepSecret: SECRET,
+    ...changes,
+  });
   return { seen, handle };
 };
 const sweepRequest = (init: RequestInit = {}, address = ADDRESS) =>
@@ -20,7 +25,7 @@ Deno.test("a caller with the secret can sweep, without a user's token", async ()
   const response = await handle(sweepRequest({ headers }));
   assert.equal(response.status, 200);
   assert.deepEqual(await response.json(), { dispatched: 2 });
-  assert.equal(seen[0]?.url, "https://agent.example.com/sweep");
+  assert.equal(seen[0]?.url, "https://assistant.example.com/sweep");
   assert.equal(seen[0]?.init.method, "POST");
 });
 
@@ -39,7 +44,7 @@ Deno.test("nothing of the caller is passed on: no header, no body, no query", as
     sweepRequest({ headers: sentHeaders, body: "{}" }, `${ADDRESS}?limit=1`),
   );
   assert.equal(response.status, 200);
-  assert.equal(seen[0]?.url, "https://agent.example.com/sweep");
+  assert.equal(seen[0]?.url, "https://assistant.example.com/sweep");
   assert.equal(seen[0]?.init.body, null);
   const sent = Object.fromEntries(seen[0]?.headers ?? []);
   const { "x-request-id": id, "x-gateway-assertion": assertion = "", ...rest } = sent;
@@ -49,7 +54,7 @@ Deno.test("nothing of the caller is passed on: no header, no body, no query", as
   assert.ok(iat && exp && jti);
   assert.deepEqual(claims, {
     iss: "auth-gateway",
-    aud: "agent",
+    aud: "assistant",
     sub: "sweep",
     session_id: "sweep",
     ath: "",
@@ -109,14 +114,14 @@ Deno.test("a route without a secret refuses every caller", async () => {
 Deno.test("the secret opens no other address", async () => {
   const { seen, handle } = await opened();
   const unknownAddresses = [
-    "/agent/sweep/",
-    "/agent//sweep",
-    "/agent/Sweep",
-    "/agent/%73weep",
+    "/assistant/sweep/",
+    "/assistant//sweep",
+    "/assistant/Sweep",
+    "/assistant/%73weep",
     "/%61gent/sweep",
-    "/agent/sweep/..",
-    "/agent/sweep%2f..",
-    "/agent/sweep;x=1",
+    "/assistant/sweep/..",
+    "/assistant/sweep%2f..",
+    "/assistant/sweep;x=1",
     "/runner/sweep",
     "/runner/",
   ];
@@ -129,7 +134,7 @@ Deno.test("the secret opens no other address", async () => {
     await problem(response);
   }
   for (const path of ["/runs", "/connect", "/runs/r1/cancel"]) {
-    assert.equal((await handle(sweepRequest({ headers }, `${HERE}/agent${path}`))).status, 401);
+    assert.equal((await handle(sweepRequest({ headers }, `${HERE}/assistant${path}`))).status, 401);
   }
   assert.deepEqual(seen, []);
 });
@@ -170,8 +175,8 @@ Deno.test("neither the secret nor a guess is in a log or a response", async () =
   const texts = JSON.stringify([lines, await Promise.all(answers.map((one) => one.text()))]);
   assert.ok(!texts.includes(SECRET) && !texts.includes(guess), texts);
   assert.deepEqual(lines.map(({ function: name, route, status }) => [name, route, status]), [
-    ["agent", "/sweep", 200],
-    ["agent", "/sweep", 401],
+    ["assistant", "/sweep", 200],
+    ["assistant", "/sweep", 401],
   ]);
 });
 

@@ -15,7 +15,7 @@ import {
 const request = (values: string[]): Request => {
   const headers = new Headers();
   for (const value of values) headers.append("authorization", value);
-  return new Request("http://127.0.0.1/auth-gateway/agent/runs", { method: "POST", headers });
+  return new Request("http://127.0.0.1/auth-gateway/assistant/runs", { method: "POST", headers });
 };
 
 for (const one of golden.tokens) {
@@ -62,7 +62,7 @@ Deno.test("an assertion names function, caller, token, method and path", async (
   assert.match(String(jti), /^[0-9a-f-]{36}$/);
   assert.deepEqual(claims, {
     iss: "auth-gateway",
-    aud: "agent",
+    aud: "assistant",
     sub: "6f9619ff-8b86-4011-b42d-00c04fc964ff",
     session_id: "1c0b5c3e-6f0a-4d6a-9f58-1f5f7d4e0a11",
     ath: base64url.encode(new Uint8Array(hash)),

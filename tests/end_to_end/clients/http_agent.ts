@@ -4,7 +4,7 @@ import { HttpAgent } from "npm:@ag-ui/client@1.0.0";
 const [url, token, scenario] = Deno.args;
 const headers = { Authorization: `Bearer ${token}` };
 const agent = new HttpAgent({
-  url: `${url}/agent/runs`,
+  url: `${url}/assistant/runs`,
   threadId: crypto.randomUUID(),
   headers,
 });

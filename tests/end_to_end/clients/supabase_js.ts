@@ -5,7 +5,7 @@ const [project, token] = Deno.args;
 const supabase = createClient(project, "sb_publishable_local", {
   accessToken: () => Promise.resolve(token),
 });
-const { data, error } = await supabase.functions.invoke("auth-gateway/agent/runs", {
+const { data, error } = await supabase.functions.invoke("auth-gateway/assistant/runs", {
   headers: { Accept: "text/event-stream" },
   body: {
     threadId: crypto.randomUUID(),
