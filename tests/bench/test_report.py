@@ -59,7 +59,7 @@ def test_goals_compare_middles_with_the_best_of_the_others() -> None:
     assert best(results, ["aegra", "dbos"]) == "dbos"
     assert best(results, ["aegra", "dbos"], max) == "aegra"
     quarter = ratio(results, "assistant", "dbos", at_most=0.25)
-    assert (quarter.is_met, quarter.ours, quarter.theirs) == (True, "agent 2", "dbos 8")
+    assert (quarter.is_met, quarter.ours, quarter.theirs) == (True, "assistant 2", "dbos 8")
     assert quarter.result.startswith("0.25 ")
     assert not ratio(results, "assistant", "dbos", at_most=0.24).is_met
     assert ratio(results, "aegra", "assistant", at_least=5).is_met
@@ -75,7 +75,7 @@ def test_rows_are_saved_with_the_missing_candidates_and_the_curves(tmp_path: Pat
         Results(
             {"assistant": Spread((2.0, 4.0)), "naive": Spread((1.0,))}, {"ogx": "no | python3.12"}
         ),
-        [Verdict("more than naive", "3 times", True, "agent 3", "naive 1")],
+        [Verdict("more than naive", "3 times", True, "assistant 3", "naive 1")],
     )
     grown = Row(
         "a page",

@@ -45,7 +45,7 @@ def _picture_run(visitor: Visitor) -> None:
     visitor.say(_DATABASE)
     expect(visitor.answers.last).to_contain_text("answers")
     page.get_by_role("link", name="Functions").click()
-    page.get_by_role("button", name="Kill agent").click()
+    page.get_by_role("button", name="Kill assistant").click()
     page.get_by_role("link", name="Chat").click()
     visitor.wait_until_answered(_ANSWER)
     page.get_by_role("link", name="Runs").click()

@@ -31,7 +31,7 @@ def posted(visitor: Visitor) -> Iterator[list[str]]:
 
 
 def test_the_chosen_agent_answers_also_after_a_reload(visitor: Visitor, posted: list[str]) -> None:
-    choice = visitor.page.get_by_label("Agent", exact=True)
+    choice = visitor.page.get_by_role("combobox", name="Agent", exact=True)
     expect(choice).to_have_value(FIRST)
     visitor.say("say: from the first")
     visitor.wait_until_answered("from the first")
@@ -52,7 +52,7 @@ def test_the_chosen_agent_answers_also_after_a_reload(visitor: Visitor, posted: 
 
 def test_the_choice_fits_a_phone(visitor: Visitor, posted: list[str]) -> None:
     visitor.page.set_viewport_size({"width": 360, "height": 800})
-    expect(visitor.page.get_by_label("Agent", exact=True)).to_be_visible()
+    expect(visitor.page.get_by_role("combobox", name="Agent", exact=True)).to_be_visible()
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 360
     assert posted == []
 
@@ -61,5 +61,5 @@ def test_one_agent_is_no_choice(visitor: Visitor) -> None:
     visitor.page.route("**/local/agents", lambda route: route.fulfill(json={"agents": [FIRST]}))
     visitor.page.reload()
     expect(visitor.send).to_be_visible()
-    expect(visitor.page.get_by_label("Agent", exact=True)).to_be_hidden()
+    expect(visitor.page.get_by_role("combobox", name="Agent", exact=True)).to_be_hidden()
     visitor.page.unroute_all(behavior="ignoreErrors")

@@ -10,10 +10,10 @@ def test_a_run_outlives_its_process(visitor: Visitor) -> None:
     expect(visitor.answers.last).to_contain_text("word3")
     thread = visitor.thread_id()
     visitor.page.get_by_role("link", name="Functions").click()
-    row = visitor.page.get_by_role("row").filter(has_text="Kill agent")
+    row = visitor.page.get_by_role("row").filter(has_text="Kill assistant")
     expect(visitor.page.locator("#functions")).to_contain_text("Runs in progress: 1.")
     starts = int(row.get_by_role("cell").nth(1).inner_text())
-    row.get_by_role("button", name="Kill agent").click()
+    row.get_by_role("button", name="Kill assistant").click()
     expect(row.get_by_role("cell").nth(1)).to_have_text(str(starts + 1))
 
     visitor.page.get_by_role("link", name="Chat").click()

@@ -124,6 +124,9 @@ def test_ctrl_c_does_not_wait_for_a_run_which_continues_with_the_next_start(plac
         place.environ["OPENAI_BASE_URL"] = model.url
         with place.dev() as process:
             post_run(place, f"say: first|{'|'.join('more' for _ in range(100))}")
+            # A process holds the run before it sends its first request.
+            while not model.requests:
+                sleep(0.05)
             process.send_signal(signal.SIGINT)
             assert process.wait(SECONDS) == 0
         with place.dev() as process:
