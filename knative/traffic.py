@@ -77,7 +77,7 @@ def to_previous(service: Json, to: str | None) -> list[Json]:
 
 
 def summary(service: Json) -> str:
-    """For people, such as `90% agent-00001, 10% agent-00002`."""
+    """For people, such as `90% assistant-00001, 10% assistant-00002`."""
     return ", ".join(f"{percent}% {name}" for name, percent in shares(service).items()) or "none"
 
 

@@ -1,6 +1,6 @@
 """JSON log lines on stdout: one event per line, with its fields and the ids of the current request or run.
 
-`logger.info("run.ended", extra={"events": 14})` gives `{"level": "INFO", "event": "run.ended", "function": "agent",
+`logger.info("run.ended", extra={"events": 14})` gives `{"level": "INFO", "event": "run.ended", "function": "assistant",
 "run_id": …, "events": 14, …}`. Never message text, arguments or tokens.
 """
 
