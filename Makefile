@@ -73,7 +73,7 @@ manifests: .venv/installed ## Render and check every overlay of knative/, and li
 	@$(BIN)/python -m tests.knative
 
 generate: .venv/installed ## Write the files that follow from functions/functions.json
-	@$(BIN)/python -m scaffold
+	@$(BIN)/python -m local.scaffold
 
 cluster-test: .venv/installed ## Test the bundle on the cluster of KUBECONFIG (CLUSTER_IMAGE=; docs/cluster-test.md)
 	@$(BIN)/python -m pytest -v tests/cluster

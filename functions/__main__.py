@@ -106,8 +106,8 @@ def _table(functions: FunctionList) -> str:
 def _make_agent(name: str) -> int:
     try:
         # Not in the image: it writes into a checkout.
-        scaffold = importlib.import_module("scaffold")
-    except ImportError:
+        scaffold = importlib.import_module("local.scaffold")
+    except ModuleNotFoundError:
         raise InvalidFunctions("`new` needs a checkout with `make bootstrap`.") from None
     sys.stdout.write(scaffold.make_agent(name))
     return 0

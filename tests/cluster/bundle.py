@@ -10,6 +10,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from functions.registry import listed_functions, variable_of
 from local.environment import ROOT
 from local.keys import SigningKey
 from shared.core.json import Json
@@ -34,7 +35,7 @@ class ClusterBundle:
     _password: str = field(default_factory=lambda: secrets.token_hex(16))
     _keys: dict[str, SigningKey] = field(
         default_factory=lambda: {
-            each: SigningKey.generate(each) for each in ("assistant", "runner")
+            each: SigningKey.generate(each) for each in (*listed_functions().agents, "runner")
         }
     )
 
@@ -214,8 +215,10 @@ class ClusterBundle:
         return {
             "SUPABASE_DATABASE_URL": f"postgresql://agent_api:{self._password}@{host}:5432/postgres",
             "OPENAI_API_KEY": "none",
-            "ASSISTANT_SIGNING_KEY": self._keys["assistant"].private_text,
-            "RUNNER_SIGNING_KEY": self._keys["runner"].private_text,
+            **{
+                f"{variable_of(name)}_SIGNING_KEY": self._keys[name].private_text
+                for name in (*listed_functions().agents, "runner")
+            },
         }
 
 

@@ -70,13 +70,13 @@ def test_a_package_of_shared_imports_only_packages_below_it(path: Path) -> None:
     own = package(path)
     for imported in imports(path):
         parts = imported.split(".")
-        assert parts[0] not in ("functions", "knative", "local", "scaffold", "tests"), imported
+        assert parts[0] not in ("functions", "knative", "local", "tests"), imported
         if own and parts[0] == "shared" and len(parts) > 1:
             assert PACKAGES.index(parts[1]) <= PACKAGES.index(own), imported
 
 
 @pytest.mark.parametrize(
-    "path", sources("shared", "functions", "local", "knative", "scaffold", "bench"), ids=name
+    "path", sources("shared", "functions", "local", "knative", "bench"), ids=name
 )
 def test_a_package_is_used_only_through_the_names_in_its_face(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
@@ -112,7 +112,7 @@ def test_a_function_imports_shared_and_itself(path: Path) -> None:
     may_use = {own, "registry"} if own.endswith(".py") else {own}
     for imported in imports(path):
         parts = imported.split(".")
-        assert parts[0] not in ("knative", "local", "scaffold", "tests"), imported
+        assert parts[0] not in ("knative", "local", "tests"), imported
         if parts[0] == "functions" and len(parts) > 1:
             assert parts[1] in may_use, imported
 
@@ -176,12 +176,10 @@ def functions(path: Path) -> Iterator[int]:
 
 
 def test_code_stays_small_enough_to_read() -> None:
-    for path in sources("shared", "functions", "local", "knative", "scaffold"):
+    for path in sources("shared", "functions", "local", "knative"):
         assert len(path.read_text().splitlines()) <= 250, name(path)
     lengths = [
-        n
-        for path in sources("shared", "functions", "local", "knative", "scaffold")
-        for n in functions(path)
+        n for path in sources("shared", "functions", "local", "knative") for n in functions(path)
     ]
     assert statistics.median(lengths) < 10
     assert max(lengths) <= 50

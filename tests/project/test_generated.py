@@ -3,8 +3,8 @@
 import pytest
 
 from functions.registry import listed_functions
-from scaffold.checkout import ROOT
-from scaffold.generated import generated_texts
+from local.scaffold.checkout import ROOT
+from local.scaffold.generated import generated_texts
 
 TEXTS = generated_texts(ROOT, listed_functions())
 

@@ -12,9 +12,9 @@ import yaml
 
 from functions.registry import InvalidFunctions, listed_functions
 from knative.budget import budget
-from scaffold.agents import make_agent
-from scaffold.checkout import ROOT
-from scaffold.generated import generated_texts
+from local.scaffold.agents import make_agent
+from local.scaffold.checkout import ROOT
+from local.scaffold.generated import generated_texts
 from tests.knative.rendering import container, render, scaling, services
 from tests.knative.schemas import faults
 

@@ -3,5 +3,6 @@
 /** The public functions. */
 export const functions = [
   { name: "assistant", kind: "agent" },
+  { name: "trips", kind: "agent" },
   { name: "threads", kind: "threads" },
 ] as const;

@@ -20,8 +20,8 @@ from functions.registry import (
 )
 from knative.budget import Budget, budget
 from knative.errors import Refused
-from scaffold.checkout import ROOT
-from scaffold.generated import generated_texts
+from local.scaffold.checkout import ROOT
+from local.scaffold.generated import generated_texts
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _LIST: Final = "functions/functions.json"

@@ -1,5 +1,5 @@
 """Makes new agents, and generates what follows from the list of functions. It is not in the image."""
 
-from scaffold.agents import make_agent
+from local.scaffold.agents import make_agent
 
 __all__ = ["make_agent"]

@@ -1,10 +1,10 @@
-"""`python -m scaffold`: write the files that are generated from the list of functions."""
+"""`python -m local.scaffold`: write the files that are generated from the list of functions."""
 
 import sys
 
 from functions.registry import InvalidFunctions, listed_functions
-from scaffold.checkout import ROOT
-from scaffold.generated import generated_texts
+from local.scaffold.checkout import ROOT
+from local.scaffold.generated import generated_texts
 
 
 def main() -> int:
