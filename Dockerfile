@@ -1,4 +1,4 @@
-# One image for all functions; the argument selects one: `docker run agent-functions agent`.
+# One image for all functions; the argument selects one: `docker run agent-functions assistant`.
 # The base can be any Debian-based image with Python 3.11 or later and pip.
 ARG PYTHON_IMAGE=python:3.12-slim
 

@@ -233,5 +233,5 @@ def test_the_generated_test_passes(checkout: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
