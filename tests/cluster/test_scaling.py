@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 
+from functions.registry import listed_functions
 from shared.core.json import Json
 from tests.cluster.bundle import ClusterBundle
 from tests.cluster.people import NewPerson
@@ -13,7 +14,7 @@ from tests.fixtures.functions import Person, run_input
 
 async def test_every_function_is_ready(bundle: ClusterBundle) -> None:
     rows = await asyncio.to_thread(bundle.status)
-    assert {row["service"] for row in rows} == {"assistant", "threads", "tools", "runner"}
+    assert {row["service"] for row in rows} == {*listed_functions().names}
     assert {row["ready"] for row in rows} == {"yes"}
 
 
@@ -36,7 +37,7 @@ async def test_functions_scale_back_to_zero(bundle: ClusterBundle, new_person: N
     person = await new_person()
     await person.run(run_input("hello", run="short"))
     assert await asyncio.to_thread(bundle.pods, "assistant")
-    await asleep(bundle, "assistant", "threads", "tools", "runner")
+    await asleep(bundle, *listed_functions().names)
 
 
 async def test_open_streams_bring_as_many_pods_as_they_need(

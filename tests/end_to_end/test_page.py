@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from functions.registry import listed_functions
 from local.children import Children
 from local.keys import Keys
 from local.page import Page, application
@@ -140,7 +141,7 @@ def test_the_page_gets_the_model_and_the_runs_of_each_function(stack: Stack) -> 
     assert json.loads(request(stack, "GET", "/local/model", **ours(stack))[2]) == {"isToy": False}
     shown = json.loads(request(stack, "GET", "/local/functions", **ours(stack))[2])["functions"]
     assert {one["name"]: one["liveRuns"] for one in shown} == dict.fromkeys(
-        ("assistant", "runner", "threads", "tools"), 0
+        listed_functions().names, 0
     )
 
 
