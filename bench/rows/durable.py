@@ -107,6 +107,7 @@ def _request(text: str) -> dict[str, object]:
     data = {"role": "user", "content": text}
     message = {"key": str(uuid4()), "kind": "message", "data": data}
     ids = {"client_run_id": str(uuid4()), "client_thread_id": str(uuid4()), "hash": "bench"}
+    ids["agent"] = "assistant"
     lists: dict[str, object] = {"tools": [], "context": [], "resume": [], "state": {}}
     return {**ids, "messages": [message], "rewind_to": None, "busy": "reject", **lists}
 

@@ -113,6 +113,7 @@ class Run(Shape):
     """A run of a thread. `ending`: the data of its last event, by status (reason, code, interrupts)."""
 
     run_id: Annotated[str, Field(examples=["r1"])]
+    agent: Annotated[str, Field(examples=["assistant"])]
     status: Literal[
         "queued", "in_progress", "interrupted", "completed", "incomplete", "cancelled", "failed"
     ]

@@ -42,17 +42,11 @@ def run_origin() -> Json:
     return {_TRACE: carried().get("traceparent"), _REQUESTED_AT: time()}
 
 
-def run_span(
-    client_run_id: str, client_thread_id: str, attempt: int, request: Json
-) -> AbstractContextManager[Span]:
-    """A span for one attempt at a run. Its requests to models and tools are inside."""
-    attributes = {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.conversation.id": client_thread_id,
-        "agent.run.id": client_run_id,
-        "agent.run.attempt": attempt,
-    }
-    return doing("invoke_agent", attributes, link=request.get(_TRACE))
+def run_span(attributes: Json, request: Json) -> AbstractContextManager[Span]:
+    """A span for one attempt at a run, in the trace of its request. Its requests to models and tools are inside."""
+    known = {name: value for name, value in attributes.items() if value is not None}
+    operation = {"gen_ai.operation.name": "invoke_agent"}
+    return doing("invoke_agent", {**operation, **known}, link=request.get(_TRACE))
 
 
 def count_takeover(attempt: int, request: Json) -> None:

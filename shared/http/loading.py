@@ -1,16 +1,31 @@
 """Which agents a process has: its own one, or those of the registry, each loaded with its first run."""
 
 import importlib
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from shared.agents import Agent, BoundAgent
 from shared.http.binding import AgentBinder
 
 
-class LoadedAgents(Protocol):
+class LoadedAgents:
     """The agents that this process can execute, by name."""
 
-    def __getitem__(self, name: str) -> BoundAgent: ...
+    def __init__(self, bound: Mapping[str, BoundAgent]) -> None:
+        self._bound = dict(bound)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Those that are loaded."""
+        return list(self._bound)
+
+    def __getitem__(self, name: str) -> BoundAgent:
+        return self._bound[name]
+
+    def fingerprint_of(self, name: str) -> str | None:
+        """The fingerprint of a loaded agent's declaration; None: it is not loaded, or has none."""
+        agent = self._bound.get(name)
+        return agent.fingerprint or None if agent else None
 
 
 class AgentSource(Protocol):
@@ -29,7 +44,7 @@ class OneAgent:
         self._agent = agent
 
     def loaded_by(self, binder: AgentBinder) -> LoadedAgents:
-        return {self._name: binder.bind(self._name, self._agent)}
+        return LoadedAgents({self._name: binder.bind(self._name, self._agent)})
 
 
 class RegisteredAgents:
@@ -39,10 +54,10 @@ class RegisteredAgents:
         return _Registered(binder)
 
 
-class _Registered:
+class _Registered(LoadedAgents):
     def __init__(self, binder: AgentBinder) -> None:
+        super().__init__({})
         self._binder = binder
-        self._bound: dict[str, BoundAgent] = {}
 
     def __getitem__(self, name: str) -> BoundAgent:
         if name not in self._bound:

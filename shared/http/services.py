@@ -52,7 +52,7 @@ async def run_services(process: Process, agents: AgentSource) -> AsyncIterator[R
     loaded = agents.loaded_by(binder)
     store, writer = RunStore(database, settings), LogWriter(database, settings)
     execute = _make_execute(loaded, store, settings)
-    worker = RunWorker(store, WaitingRuns(database, settings), writer, execute, settings)
+    worker = RunWorker(store, WaitingRuns(database, settings), writer, loaded, execute, settings)
     times = {"tick": settings.tick_seconds, "keep_alive": settings.keep_alive_seconds}
     reader = LogReader(store, database, writer.feed, worker.recover_later, **times)
     services = RunServices(store, writer, worker, reader)

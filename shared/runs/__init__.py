@@ -1,5 +1,6 @@
 """The lifecycle of runs: admission, execution under a lease, the log and its readers, release."""
 
+from shared.runs.agents import ExecutableAgents
 from shared.runs.dispatcher import CLOUD_EVENT_TYPE
 from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
 from shared.runs.reader import LogReader
@@ -11,6 +12,7 @@ from shared.runs.writer import LogWriter
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
+    "ExecutableAgents",
     "LeaseLost",
     "Leased",
     "LiveRun",

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from shared.core import Grace, Json, RunSettings, bound, logger, run_span
+from shared.runs.agents import ExecutableAgents
 from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
 from shared.runs.results import Leased, ids_of
 from shared.runs.writer import LogWriter
@@ -34,8 +35,15 @@ class Executor:
     Before they claim a run, callers check `is_full`, which limits the attempts to `max_live_runs`.
     """
 
-    def __init__(self, writer: LogWriter, execute: Execute, settings: RunSettings) -> None:
+    def __init__(
+        self,
+        writer: LogWriter,
+        agents: ExecutableAgents,
+        execute: Execute,
+        settings: RunSettings,
+    ) -> None:
         self._writer = writer
+        self._agents = agents
         self._execute = execute
         self._settings = settings
         self._phase = StopPhase.RUNNING
@@ -105,12 +113,7 @@ class Executor:
     async def _attempt(self, live: LiveRun, on_end: Callable[[LiveRun], None]) -> None:
         leased = live.leased
         live.set_cancellable_task(asyncio.current_task())
-        with (
-            run_span(
-                leased.client_run_id, leased.client_thread_id, leased.attempt, leased.request
-            ) as span,
-            bound(**ids_of(leased)),
-        ):
+        with run_span(self._attributes(leased), leased.request) as span, bound(**ids_of(leased)):
             logger.info("run.started", extra={"attempt": leased.attempt})
             released: str | None = "cut"
             try:
@@ -122,6 +125,16 @@ class Executor:
                     span.fail("lease_lost")
                 _log_outcome(live, released)
         on_end(live)
+
+    def _attributes(self, leased: Leased) -> Json:
+        return {
+            "gen_ai.conversation.id": leased.client_thread_id,
+            "gen_ai.agent.name": leased.agent,
+            # Of the agent that executes the run now: a newer revision may have changed it since the admission.
+            "agent.specification.hash": self._agents.fingerprint_of(leased.agent),
+            "agent.run.id": leased.client_run_id,
+            "agent.run.attempt": leased.attempt,
+        }
 
     async def _execute_or_release(self, live: LiveRun) -> str | None:
         """Execute a run. Returns why it was released; None: it has ended, or its lease was lost."""

@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from shared.core import Answer, Item, Json, LogEvent, Usage, decode
+
+_PLAIN: Final = (
+    *("run_id", "client_run_id", "client_thread_id", "agent"),
+    *("token", "attempt", "base"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,7 @@ class RunView:
     client_run_id: str
     client_thread_id: str
     client_parent_run_id: str | None
+    agent: str
     status: str
     attempt: int
     last_seq: int
@@ -43,6 +49,8 @@ class Leased:
     run_id: str
     client_run_id: str
     client_thread_id: str
+    #: The name of the agent that answers this run.
+    agent: str
     token: str
     attempt: int
     base: int
@@ -66,10 +74,7 @@ class Leased:
     @classmethod
     def from_row(cls, row: Mapping[str, Any], since: float) -> Self:
         events = [event for part in row["events"] or () for event in decode(part)]
-        plain = {
-            n: row[n]
-            for n in ("run_id", "client_run_id", "client_thread_id", "token", "attempt", "base")
-        }
+        plain = {name: row[name] for name in _PLAIN}
         return cls(
             **plain,
             last_seq=row["last_seq"],
@@ -85,11 +90,6 @@ class Leased:
             tokens_left=row.get("tokens_left"),
         )
 
-    @property
-    def agent(self) -> str:
-        """The name of the agent that answers this run."""
-        return str(self.request["agent"])
-
     def view(self) -> RunView:
         """The run as its user sees it at this moment."""
         return RunView(
@@ -97,6 +97,7 @@ class Leased:
             client_run_id=self.client_run_id,
             client_thread_id=self.client_thread_id,
             client_parent_run_id=self.request.get("client_parent_run_id"),
+            agent=self.agent,
             status="in_progress",
             attempt=self.attempt,
             last_seq=self.last_seq,
@@ -112,6 +113,7 @@ def ids_of(leased: Leased) -> dict[str, str | None]:
         "run_id": leased.run_id,
         "client_run_id": leased.client_run_id,
         "client_thread_id": leased.client_thread_id,
+        "agent": leased.agent,
         "user_id": leased.claims.get("sub"),
     }
 

@@ -3,6 +3,7 @@
 import asyncio
 
 from shared.core import Grace, Json, RunSettings, ThreadBusy, logger, run_origin
+from shared.runs.agents import ExecutableAgents
 from shared.runs.background import BackgroundTasks
 from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Execute, Executor
@@ -25,14 +26,16 @@ class RunWorker:
         store: RunStore,
         waiting: WaitingRuns,
         writer: LogWriter,
+        agents: ExecutableAgents,
         execute: Execute,
         settings: RunSettings,
     ) -> None:
         self._store = store
         self._waiting = waiting
         self._writer = writer
+        self._agents = agents
         self._background = BackgroundTasks()
-        self._executor = Executor(writer, execute, settings)
+        self._executor = Executor(writer, agents, execute, settings)
         self._dispatcher = Dispatcher(waiting, self._background, settings)
         self._handover = Handover(waiting, self._dispatcher, settings)
         self._placement = Placement(
@@ -57,7 +60,7 @@ class RunWorker:
         if not background or self._executor.is_stopping:
             self._placement.check_room()
         try:
-            admission = await self._admit(claims, {**request, **run_origin()}, background)
+            admission = await self._admit(claims, self._complete(request), background)
         except ThreadBusy as busy:
             if busy.unheld_run_id:
                 await self._placement.claim_or_dispatch(busy.unheld_run_id)
@@ -68,6 +71,11 @@ class RunWorker:
             elif background and not admission.is_known:
                 self._placement.dispatch_or_claim(admission.run_id)
         return admission
+
+    def _complete(self, request: Json) -> Json:
+        """The request with what this process adds to it: where it comes from, and the declaration of its agent."""
+        fingerprint = self._agents.fingerprint_of(request["agent"])
+        return {**request, **run_origin(), "agent_hash": fingerprint}
 
     async def _admit(self, claims: Json, request: Json, background: bool) -> Leased | NotLeased:
         with self._executor.count_claim():

@@ -48,6 +48,11 @@ create table agent.run (
   thread_id uuid not null references agent.thread (id) on delete cascade,
   owner uuid not null references auth.users (id) on delete cascade,
   client_run_id text not null check (char_length(client_run_id) between 1 and 128),
+  -- The name of the agent that answers, which is that of its function.
+  agent text not null check (agent ~ '^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$'),
+  -- The fingerprint of the agent's declaration in the process that admitted the run. Another process may execute the
+  -- run with a newer declaration.
+  agent_hash text check (char_length(agent_hash) between 1 and 64),
   -- A user may not name a status. `start_run` sets this setting around the insertion of a run that starts at once.
   status text not null default case current_setting('agent.run_starts', true)
     when 'true' then 'in_progress' else 'queued'

@@ -242,7 +242,7 @@ begin
   perform set_config('role', 'none', true);
   select * into v_position from agent.log_position(v_run.id);
   return jsonb_build_object(
-    'run_id', v_run.id, 'client_run_id', v_run.client_run_id, 'client_thread_id', v_thread,
+    'run_id', v_run.id, 'client_run_id', v_run.client_run_id, 'client_thread_id', v_thread, 'agent', v_run.agent,
     'client_parent_run_id', v_run.request -> 'client_parent_run_id', 'status', v_run.status, 'ending', v_run.ending,
     'created_at', v_run.created_at,
     'started_at', v_run.started_at, 'ended_at', v_run.ended_at, 'is_pruned', v_run.pruned_at is not null,

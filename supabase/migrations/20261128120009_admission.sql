@@ -87,10 +87,10 @@ declare
   v_run uuid;
 begin
   perform agent.act_as(p_claims);
-  insert into agent.run (thread_id, owner, client_run_id, request, request_hash)
+  insert into agent.run (thread_id, owner, client_run_id, agent, agent_hash, request, request_hash)
   values (
-    p_thread, auth.uid(), p_request ->> 'client_run_id',
-    p_request - array['client_run_id', 'client_thread_id', 'hash', 'messages', 'rewind_to']
+    p_thread, auth.uid(), p_request ->> 'client_run_id', p_request ->> 'agent', p_request ->> 'agent_hash',
+    p_request - array['agent', 'agent_hash', 'client_run_id', 'client_thread_id', 'hash', 'messages', 'rewind_to']
       || jsonb_build_object('new_items', p_plan.new_items, 'rewind', p_plan.rewind),
     p_request ->> 'hash'
   )
@@ -220,8 +220,8 @@ begin
            where run_id = p_run and seq > (v_lease ->> 'base')::integer) logged;
   perform set_config('role', 'none', true);
   return v_lease || jsonb_build_object(
-    'outcome', 'leased', 'run_id', p_run, 'client_run_id', v_run.client_run_id, 'request', v_run.request,
-    'client_thread_id', v_client_thread_id, 'items', coalesce(v_items, '[]'),
+    'outcome', 'leased', 'run_id', p_run, 'client_run_id', v_run.client_run_id, 'agent', v_run.agent,
+    'request', v_run.request, 'client_thread_id', v_client_thread_id, 'items', coalesce(v_items, '[]'),
     'unfinished_calls', agent.unfinished_calls(p_run),
     'events', v_events, 'answers', agent.answers_of(p_run),
     'spent', case when (v_lease ->> 'attempt')::integer > 1 then agent.spent_by(p_run) end,
@@ -302,7 +302,8 @@ declare
   v_messages jsonb := p_request -> 'messages';
   v_history integer := (p_lease ->> 'history')::integer;
   v_is_simple boolean := p_lease is not null and p_request -> 'resume' = '[]' and p_request ->> 'rewind_to' is null;
-  v_stored jsonb := p_request - array['client_run_id', 'client_thread_id', 'hash', 'messages', 'rewind_to'];
+  v_stored jsonb := p_request
+    - array['agent', 'agent_hash', 'client_run_id', 'client_thread_id', 'hash', 'messages', 'rewind_to'];
   v_token uuid := gen_random_uuid();
   v_thread uuid;
   v_is_new boolean := false;
@@ -377,8 +378,11 @@ begin
     with touched as (
       update agent.thread set updated_at = now() where id = v_thread and not v_is_new
     ), started as (
-      insert into agent.run (thread_id, owner, client_run_id, request, request_hash)
-      values (v_thread, v_owner, v_client_run_id, v_stored, p_request ->> 'hash')
+      insert into agent.run (thread_id, owner, client_run_id, agent, agent_hash, request, request_hash)
+      values (
+        v_thread, v_owner, v_client_run_id, p_request ->> 'agent', p_request ->> 'agent_hash', v_stored,
+        p_request ->> 'hash'
+      )
       on conflict (owner, client_run_id) do nothing returning id
     ), added as (
       insert into agent.item (thread_id, run_id, owner, key, kind, data)
@@ -400,7 +404,7 @@ begin
     v_unused := agent.insert_held_lease(v_run, v_token, p_claims, (p_lease ->> 'seconds')::numeric);
     v_answer := jsonb_build_object(
       'outcome', 'leased', 'run_id', v_run, 'client_run_id', v_client_run_id, 'client_thread_id', v_client_thread_id,
-      'token', v_token, 'attempt', 1, 'base', 0, 'last_seq', 1, 'claims', p_claims, 'request', v_stored,
+      'agent', p_request -> 'agent', 'token', v_token, 'attempt', 1, 'base', 0, 'last_seq', 1, 'claims', p_claims, 'request', v_stored,
       'items', coalesce(v_items, '[]') || coalesce(v_new_items, '[]'),
       'events', '[{"seq": 1, "count": 1, "attempt": 1, "type": "run.started", "item_id": null, "data": {}}]'::jsonb,
       'unfinished_calls', '{}'::jsonb, 'answers', '[]'::jsonb, 'spent', null

@@ -324,7 +324,8 @@ $$;
 create function agent.show_runs(p_runs agent.run[]) returns jsonb
 language sql stable set search_path = '' as $$
   select coalesce(jsonb_agg(jsonb_build_object(
-           'id', (run).id, 'run_id', (run).client_run_id, 'status', (run).status, 'attempt', (run).attempt,
+           'id', (run).id, 'run_id', (run).client_run_id, 'agent', (run).agent, 'status', (run).status,
+           'attempt', (run).attempt,
            'at', agent.wire_time((run).created_at), 'created_at', agent.wire_time((run).created_at),
            'started_at', agent.wire_time((run).started_at), 'ended_at', agent.wire_time((run).ended_at),
            'usage', (run).ending -> 'usage', 'ending', agent.without_state((run).ending - 'usage')
@@ -408,8 +409,8 @@ begin
          order by client_thread_id limit p_limit) page;
     when 'run' then
       open v_cursor for select to_jsonb(page) from (
-        select client_run_id as run_id, client_thread_id as thread_id, status, attempt, request, ending, run.created_at,
-               started_at, ended_at, client_run_id as cursor, (
+        select client_run_id as run_id, client_thread_id as thread_id, agent, agent_hash, status, attempt, request,
+               ending, run.created_at, started_at, ended_at, client_run_id as cursor, (
                  select coalesce(jsonb_agg(to_jsonb(turn) - array['run_id', 'owner', 'seq'] order by seq), '[]')
                    from agent.turn_usage turn where run_id = run.id
                ) as turns

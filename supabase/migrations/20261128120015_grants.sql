@@ -2,7 +2,8 @@
 -- in the log.
 grant select, insert (owner, client_thread_id, title, metadata, request_key, request_hash),
   update (title, metadata, updated_at, archived_at) on agent.thread to authenticated;
-grant select, insert (thread_id, owner, client_run_id, request, request_hash) on agent.run to authenticated;
+grant select, insert (thread_id, owner, client_run_id, agent, agent_hash, request, request_hash)
+  on agent.run to authenticated;
 grant select, insert (thread_id, run_id, owner, key, kind, data), update (superseded_at)
   on agent.item to authenticated;
 grant select, update (status, payload, resolved_by, resolved_at) on agent.interrupt to authenticated;

@@ -203,8 +203,9 @@ async def test_log_lines_have_the_ids_of_a_request_and_none_of_its_content(
     lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
     ended = next(line for line in lines if line["event"] == "run.ended")
     assert (ended["request_id"], ended["trace_id"]) == ("req-7", trace)
-    names = ("function", "client_run_id", "client_thread_id", "user_id")
-    assert tuple(ended[name] for name in names) == ("assistant", "run-1", "thread-1", person.sub)
+    names = ("function", "agent", "client_run_id", "client_thread_id", "user_id")
+    expected = ("assistant", "assistant", "run-1", "thread-1", person.sub)
+    assert tuple(ended[name] for name in names) == expected
     async with agent.database.owner() as owner:
         assert ended["run_id"] == str(await owner.fetchval("select id from agent.run"))
     assert "secret" not in written

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from functions.assistant.app import agent as assistant
 from shared.core import telemetry
 from shared.core.genai import METRICS, model_call, tool_call
 from shared.core.json import Json
@@ -121,6 +122,8 @@ async def test_spans_have_the_attributes_of_the_genai_conventions(
     assert only(collector.named("invoke_agent")).attributes == {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.conversation.id": "thread-1",
+        "gen_ai.agent.name": "assistant",
+        "agent.specification.hash": assistant.fingerprint(),
         "agent.run.id": "run-1",
         "agent.run.attempt": 1,
     }

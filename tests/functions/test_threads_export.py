@@ -238,8 +238,9 @@ async def test_an_export_larger_than_a_value_of_postgres_is_complete(
     await fill(threads, 70, 4_000_000)
     async with threads.database.owner() as owner:
         await owner.execute(
-            "insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status, ended_at, ending)"
-            " select id, owner, 'r' || n, to_jsonb(repeat('x', 4000000)), '', 'completed', now(), '{}'"
+            "insert into agent.run"
+            " (thread_id, owner, client_run_id, agent, request, request_hash, status, ended_at, ending)"
+            " select id, owner, 'r' || n, 'assistant', to_jsonb(repeat('x', 4000000)), '', 'completed', now(), '{}'"
             "   from agent.thread, generate_series(1, 70) n"
         )
 

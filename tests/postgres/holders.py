@@ -54,6 +54,7 @@ def run_request(
     content = {"role": "user", "content": text}
     message = {"key": f"message-of-{run}", "kind": "message", "data": content}
     request: Json = {
+        "agent": "assistant",
         "client_run_id": run,
         "client_thread_id": thread,
         "client_parent_run_id": None,

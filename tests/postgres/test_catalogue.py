@@ -102,7 +102,7 @@ RULES = {
 WRITABLE = {
     "insert": {
         "thread": "owner client_thread_id title metadata request_key request_hash",
-        "run": "thread_id owner client_run_id request request_hash",
+        "run": "thread_id owner client_run_id agent agent_hash request request_hash",
         "item": "thread_id run_id owner key kind data",
         "note": "owner key text",
     },
@@ -178,8 +178,8 @@ async def test_two_endings_or_two_live_runs_are_refused_by_an_index(database: Te
             "insert into agent.thread (owner, client_thread_id) values ($1, 't') returning id", user
         )
         live = (
-            "insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status)"
-            " values ($1, $2, $3, '{}', '', 'in_progress')"
+            "insert into agent.run (thread_id, owner, client_run_id, agent, request, request_hash, status)"
+            " values ($1, $2, $3, 'assistant', '{}', '', 'in_progress')"
         )
         await owner.execute(live, thread, user, "a")
         with pytest.raises(asyncpg.UniqueViolationError, match="run_one_live_per_thread"):

@@ -140,8 +140,8 @@ async def test_anon_and_service_role_have_no_way_in(house: House) -> None:
         "insert into agent.audit_event (owner, action, outcome) values (auth.uid(), 'a', 'b')",
         "insert into agent.run_event (run_id, seq, attempt, type)"
         " select id, 99, 1, 'run.failed' from agent.run",
-        "insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status)"
-        " select id, owner, 'x', '{}', '', 'in_progress' from agent.thread",
+        "insert into agent.run (thread_id, owner, client_run_id, agent, request, request_hash, status)"
+        " select id, owner, 'x', 'assistant', '{}', '', 'in_progress' from agent.thread",
         "insert into agent.item (thread_id, owner, key, kind, data)"
         " select id, owner, 'x', 'tool_call', '{}' from agent.thread",
         "create table agent.mine ()",
@@ -160,10 +160,10 @@ async def test_an_owner_cannot_write_what_only_functions_decide(
     "theft",
     [
         "insert into agent.thread (owner, client_thread_id) values ('{alice}', 'x')",
-        "insert into agent.run (thread_id, owner, client_run_id, request, request_hash)"
-        " values ('{thread}', '{alice}', 'x', '{{}}', '')",
-        "insert into agent.run (thread_id, owner, client_run_id, request, request_hash)"
-        " values ('{thread}', auth.uid(), 'x', '{{}}', '')",
+        "insert into agent.run (thread_id, owner, client_run_id, agent, request, request_hash)"
+        " values ('{thread}', '{alice}', 'x', 'assistant', '{{}}', '')",
+        "insert into agent.run (thread_id, owner, client_run_id, agent, request, request_hash)"
+        " values ('{thread}', auth.uid(), 'x', 'assistant', '{{}}', '')",
         "insert into agent.item (thread_id, owner, key, kind, data)"
         " values ('{thread}', '{alice}', 'x', 'message', '{{}}')",
         "insert into agent.item (thread_id, owner, key, kind, data)"

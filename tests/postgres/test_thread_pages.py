@@ -24,8 +24,8 @@ with made as (
          case when n % 2 = 0 then now() end, now() - make_interval(secs => n)
     from generate_series(1, $2) n returning id, client_thread_id
 ), run as (
-  insert into agent.run (thread_id, owner, client_run_id, request, request_hash, status, ended_at, ending)
-  select id, $1, 'run-' || n, '{}', '', 'completed', now(), '{}' from made, generate_series(1, $2) n
+  insert into agent.run (thread_id, owner, client_run_id, agent, request, request_hash, status, ended_at, ending)
+  select id, $1, 'run-' || n, 'assistant', '{}', '', 'completed', now(), '{}' from made, generate_series(1, $2) n
    where made.client_thread_id = 'thread-1'
 )
 insert into agent.item (thread_id, owner, key, kind, data)

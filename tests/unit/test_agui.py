@@ -14,7 +14,10 @@ from shared.http.wires.agui.projection import Projection
 from shared.runs.results import RunView
 
 RUN = RunView(
-    "id", "run-1", "thread-1", None, "in_progress", 1, 0, is_held=True, is_pruned=False, ending=None
+    *("id", "run-1", "thread-1", None, "assistant", "in_progress", 1, 0),
+    is_held=True,
+    is_pruned=False,
+    ending=None,
 )
 KINDS = {"message": "text", "reasoning": "reasoning", "tool_call": "arguments"}
 

@@ -38,6 +38,7 @@ def leased(items: list[Item], **more: Any) -> Leased:
         "run_id": "run",
         "client_run_id": "run-1",
         "client_thread_id": "thread-1",
+        "agent": "assistant",
         "token": "t",
     }
     fields: Json = {

@@ -47,6 +47,7 @@ async def test_a_claim_s_event_of_a_newer_version_keeps_its_place_in_the_feed() 
         "run_id": "r",
         "client_run_id": "1",
         "client_thread_id": "t",
+        "agent": "assistant",
         "token": "x",
         "attempt": 1,
     }

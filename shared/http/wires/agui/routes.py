@@ -114,6 +114,7 @@ def _view(view: RunView) -> Json:
     members = {
         "runId": view.client_run_id,
         "threadId": view.client_thread_id,
+        "agent": view.agent,
         "parentRunId": view.client_parent_run_id,
         "status": view.status,
         "cursor": str(Cursor(view.attempt, view.last_seq)),
