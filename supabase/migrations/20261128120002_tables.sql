@@ -102,7 +102,12 @@ create table agent.lease (
   -- When a process first saw that this lease had expired.
   suspected_at timestamptz,
   cancel_requested_at timestamptz,
-  dispatched_at timestamptz
+  dispatched_at timestamptz,
+  -- Refusals by runners since the last claim, all for the same reason: how many, the last one, and for how long.
+  refusals integer not null default 0,
+  refusal_reason text check (refusal_reason in ('agent_gone', 'agent_broken')),
+  refused_at timestamptz,
+  refused_for interval not null default '0'
 ) with (fillfactor = 50);
 create index lease_expiry on agent.lease (until);
 

@@ -81,12 +81,14 @@ end $$;
 -- Take the lease of a run that no process holds. Returns one of:
 --   {token, attempt, base, last_seq, claims}: the caller holds the run now;
 --   {suspected}: its holder may only be late, so the caller looks again later;
+--   {unknown_agent}: the run's agent is none of `p_agents`, those that the caller can execute (null: all). Nothing
+--     changed;
 --   {next_queued_run}: this function ended the run, which had too many attempts; its thread continues with that run;
 --   null: another process holds it, it has ended, or it is not its turn in the thread.
 --
 -- A takeover discards the open turn: each of its items is aborted, completed or not.
 create function agent.take_lease(
-  p_run uuid, p_seconds numeric, p_max_unfinished_attempts integer, p_grace numeric
+  p_run uuid, p_seconds numeric, p_max_unfinished_attempts integer, p_grace numeric, p_agents jsonb
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -100,12 +102,15 @@ begin
   if not found or not agent.lease_is_expired(v_lease.until) then
     return null;
   end if;
-  if not agent.look_at_expired_lease(v_lease, p_grace) then
-    return '{"suspected": true}';
-  end if;
   select * into v_run from agent.run where id = p_run;
   if not agent.can_continue(v_run) then
     return null;
+  end if;
+  if not p_agents ? v_run.agent then
+    return jsonb_build_object('unknown_agent', v_run.agent);
+  end if;
+  if not agent.look_at_expired_lease(v_lease, p_grace) then
+    return '{"suspected": true}';
   end if;
   if v_lease.unfinished_attempts >= p_max_unfinished_attempts then
     perform agent.end_unheld_run(p_run, 'run.failed', jsonb_build_object(
@@ -138,7 +143,7 @@ begin
   update agent.lease
      set token = v_token, until = clock_timestamp() + make_interval(secs => p_seconds), attempt = v_lease.attempt + 1,
          unfinished_attempts = v_lease.unfinished_attempts + 1, last_seq = v_lease.last_seq, dispatched_at = null,
-         suspected_at = null
+         suspected_at = null, refusals = 0, refusal_reason = null, refused_at = null, refused_for = '0'
    where run_id = p_run;
   return jsonb_build_object(
     'token', v_token, 'attempt', v_lease.attempt + 1, 'base', v_from, 'last_seq', v_lease.last_seq,
@@ -176,6 +181,53 @@ create function agent.clear_dispatches(p_runs uuid[]) returns void
 language sql security definer set search_path = '' as $$
   update agent.lease set dispatched_at = null where run_id = any (p_runs) and agent.lease_is_expired(until)
 $$;
+
+-- Refuse a run for a runner that cannot execute its agent: `agent_gone` if its revision does not have the agent,
+-- `agent_broken` if it cannot load it. The run waits again, and may be dispatched at once. After five refusals for the
+-- same reason over an hour or more, it ends as failed. Only time with refusals counts: two of them that are more than
+-- 15 minutes apart had an outage, a full runner or a queue between them. The next claim forgets all refusals.
+-- Returns {next_queued_run} if it ended the run, null otherwise.
+create function agent.refuse_run(p_run uuid, p_reason text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_lease agent.lease;
+  v_run agent.run;
+  v_gap interval;
+begin
+  perform from agent.thread where id = (select thread_id from agent.run where id = p_run) for no key update;
+  select * into v_lease from agent.lease where run_id = p_run for update;
+  if not found or not agent.lease_is_expired(v_lease.until) then
+    return null;
+  end if;
+  select * into v_run from agent.run where id = p_run;
+  if not agent.can_continue(v_run) then
+    update agent.lease set dispatched_at = null where run_id = p_run;
+    return null;
+  end if;
+  if v_lease.refusal_reason is distinct from p_reason then
+    v_lease.refusals := 0;
+    v_lease.refused_for := '0';
+  else
+    v_gap := clock_timestamp() - v_lease.refused_at;
+    if v_gap <= interval '15 minutes' then
+      v_lease.refused_for := v_lease.refused_for + v_gap;
+    end if;
+  end if;
+  if v_lease.refusals >= 4 and v_lease.refused_for >= interval '1 hour' then
+    perform agent.end_unheld_run(p_run, 'run.failed', jsonb_build_object(
+      'code', p_reason, 'message', case p_reason
+        when 'agent_gone' then 'The agent of this run no longer exists.'
+        else 'The agent of this run cannot be started.'
+      end, 'retryable', p_reason <> 'agent_gone'
+    ));
+    return jsonb_build_object('next_queued_run', agent.next_queued_run(p_run));
+  end if;
+  update agent.lease
+     set dispatched_at = null, refusals = v_lease.refusals + 1, refusal_reason = p_reason,
+         refused_at = clock_timestamp(), refused_for = v_lease.refused_for
+   where run_id = p_run;
+  return null;
+end $$;
 
 -- Mark the oldest runs that wait for a process as dispatched, and return them: released, left by a process that died,
 -- or first in the queue of their thread.

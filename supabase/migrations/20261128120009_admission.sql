@@ -188,7 +188,7 @@ begin
   end if;
   v_lease := agent.take_lease(
     p_run, (p_lease ->> 'seconds')::numeric, (p_lease ->> 'max_unfinished_attempts')::integer,
-    coalesce((p_lease ->> 'grace')::numeric, 0)
+    coalesce((p_lease ->> 'grace')::numeric, 0), p_lease -> 'agents'
   );
   if v_lease ->> 'token' is null then
     return v_lease;
