@@ -3,6 +3,7 @@
 from shared.core.environment import InvalidSettings
 from shared.core.errors import (
     DAY_SECONDS,
+    AgentUnavailable,
     BodyTooLarge,
     Forbidden,
     InvalidCursor,
@@ -68,6 +69,7 @@ __all__ = [
     "ENDINGS",
     "METRICS",
     "OUTCOME",
+    "AgentUnavailable",
     "Answer",
     "BodyTooLarge",
     "Cursor",

@@ -135,6 +135,12 @@ class InterruptExpired(Problem):
     code = "interrupt_expired"
 
 
+class InterruptOfAnotherAgent(Problem):
+    """That interrupt belongs to a run of another agent: answer it at that agent's address."""
+
+    code = "interrupt_of_another_agent"
+
+
 class BudgetExceeded(Problem):
     """The user has spent today's tokens; the limit starts anew at midnight UTC."""
 
@@ -154,6 +160,12 @@ class Unavailable(Problem):
     """Something this function needs cannot be reached; try again."""
 
     code = "unavailable"
+
+
+class AgentUnavailable(Problem):
+    """The agent of this run cannot be executed here now; try again."""
+
+    code = "agent_unavailable"
 
 
 class InvalidEvent(Problem):

@@ -46,13 +46,21 @@ end $$;
 create trigger audit_answer after update of status on agent.interrupt
   for each row when (old.status = 'open' and new.status <> 'open') execute function agent.audit_answer();
 
--- Resolve the thread's open interrupts with the answers that a run brings. Each interrupt must be answered, and only
--- once. Unknown ids are ignored. An expired interrupt cannot be answered any more: the next run cancels it.
+-- Resolve the thread's open interrupts with the answers that a run brings. Each interrupt must be answered, only once,
+-- and at the agent whose run has it: no other agent has the tools that wait. Unknown ids are ignored. An expired interrupt cannot be answered any more: the next run cancels it.
 create function agent.resolve_interrupts(p_claims jsonb, p_thread uuid, p_run uuid, p_resume jsonb)
 returns void
 language plpgsql set search_path = '' as $$
 begin
   perform agent.act_as(p_claims);
+  if exists (
+    select from agent.interrupt join jsonb_array_elements(p_resume) answer on answer ->> 'interrupt_id' = id::text
+           join agent.run interrupted on interrupted.id = interrupt.run_id
+     where interrupt.thread_id = p_thread
+       and interrupted.agent <> (select agent from agent.run where run.id = p_run)
+  ) then
+    raise exception using errcode = 'AF001', message = 'interrupt_of_another_agent';
+  end if;
   if exists (
     select from agent.interrupt join jsonb_array_elements(p_resume) answer on answer ->> 'interrupt_id' = id::text
      where thread_id = p_thread and status <> 'open'
