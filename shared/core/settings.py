@@ -148,6 +148,8 @@ class RunSettings:
     tick_seconds: Seconds = 0.25
     #: A run's limit in one process, seconds; below the service's `timeoutSeconds`.
     run_deadline_seconds: Seconds = 540.0
+    #: How long a runner waits for an agent's module to be imported, seconds.
+    agent_load_seconds: Seconds = 20.0
     #: Runs of this process; on Knative above `containerConcurrency`, since a run outlives its request.
     max_live_runs: Count = 300
     #: How often a run may be released without closing a turn before it fails.

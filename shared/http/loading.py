@@ -1,11 +1,14 @@
 """Which agents a process has: its own one, or those of the registry, each loaded with its first run."""
 
-import importlib
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from shared.agents import Agent, BoundAgent
+from shared.core import Settings, logger
 from shared.http.binding import AgentBinder
+from shared.http.importing import AgentImport, Broken
+from shared.runs import AgentNotLoaded, Refusal
 
 
 class LoadedAgents:
@@ -27,11 +30,20 @@ class LoadedAgents:
         agent = self._bound.get(name)
         return agent.fingerprint or None if agent else None
 
+    async def load(self, name: str) -> None:
+        """Load an agent that a run needs.
+
+        Raises:
+            AgentNotLoaded: this process cannot.
+        """
+        if name not in self._bound:
+            raise AgentNotLoaded
+
 
 class AgentSource(Protocol):
     """Where a function's agents come from."""
 
-    def loaded_by(self, binder: AgentBinder) -> LoadedAgents:
+    def loaded_by(self, binder: AgentBinder, settings: Settings) -> LoadedAgents:
         """The agents, bound by this binder."""
         ...
 
@@ -43,24 +55,54 @@ class OneAgent:
         self._name = name
         self._agent = agent
 
-    def loaded_by(self, binder: AgentBinder) -> LoadedAgents:
+    def loaded_by(self, binder: AgentBinder, settings: Settings) -> LoadedAgents:
+        del settings
         return LoadedAgents({self._name: binder.bind(self._name, self._agent)})
 
 
 class RegisteredAgents:
     """The agents of `functions/`, each imported with its first run."""
 
-    def loaded_by(self, binder: AgentBinder) -> LoadedAgents:
-        return _Registered(binder)
+    def loaded_by(self, binder: AgentBinder, settings: Settings) -> LoadedAgents:
+        return _Registered(binder, settings.agent_load_seconds)
 
 
 class _Registered(LoadedAgents):
-    def __init__(self, binder: AgentBinder) -> None:
+    """One load of an agent at a time, whoever waits for it. A failed one is tried again when the next run needs it."""
+
+    def __init__(self, binder: AgentBinder, seconds: float) -> None:
         super().__init__({})
         self._binder = binder
+        self._seconds = seconds
+        self._loads: dict[str, asyncio.Future[Refusal | None]] = {}
+        #: Imports that have not ended, or whose agent nobody got yet. One that hangs is not started a second time.
+        self._imports: dict[str, AgentImport] = {}
 
-    def __getitem__(self, name: str) -> BoundAgent:
-        if name not in self._bound:
-            module = importlib.import_module(f"functions.{name.replace('-', '_')}.app")
-            self._bound[name] = self._binder.bind(name, module.app.agent)
-        return self._bound[name]
+    async def load(self, name: str) -> None:
+        if name in self._bound:
+            return
+        if name not in self._loads:
+            self._loads[name] = load = asyncio.ensure_future(self._load(name))
+            load.add_done_callback(lambda _: self._loads.pop(name))
+        # The load does not depend on the request that began it.
+        if refusal := await asyncio.shield(self._loads[name]):
+            raise AgentNotLoaded(refusal)
+
+    async def _load(self, name: str) -> Refusal | None:
+        outcome = await self._import(name)
+        if isinstance(outcome, Agent):
+            try:
+                self._bound[name] = self._binder.bind(name, outcome)
+            except Exception as error:
+                outcome = Broken.of(error)
+        if isinstance(outcome, Broken):
+            facts = {"agent": name, "error": outcome.kind, "at": outcome.at}
+            logger.error("agent_broken", extra=facts)
+            return "agent_broken"
+        return None if outcome else "agent_gone"
+
+    async def _import(self, name: str) -> Agent | Broken | None:
+        pending = self._imports.get(name)
+        if pending is None or pending.has_failed:
+            pending = self._imports[name] = AgentImport(name)
+        return await pending.wait(self._seconds)

@@ -49,7 +49,7 @@ async def run_services(process: Process, agents: AgentSource) -> AsyncIterator[R
     settings, database = process.settings, process.database
     mcp = McpTools(settings, database, _minter(process))
     binder = AgentBinder(settings, database, mcp)
-    loaded = agents.loaded_by(binder)
+    loaded = agents.loaded_by(binder, settings)
     store, writer = RunStore(database, settings), LogWriter(database, settings)
     execute = _make_execute(loaded, store, settings)
     worker = RunWorker(store, WaitingRuns(database, settings), writer, loaded, execute, settings)

@@ -1,6 +1,6 @@
 """The lifecycle of runs: admission, execution under a lease, the log and its readers, release."""
 
-from shared.runs.agents import ExecutableAgents
+from shared.runs.agents import AgentNotLoaded, ExecutableAgents, Refusal
 from shared.runs.dispatcher import CLOUD_EVENT_TYPE
 from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
 from shared.runs.reader import LogReader
@@ -12,6 +12,7 @@ from shared.runs.writer import LogWriter
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
+    "AgentNotLoaded",
     "ExecutableAgents",
     "LeaseLost",
     "Leased",
@@ -19,6 +20,7 @@ __all__ = [
     "LogReader",
     "LogWriter",
     "NotLeased",
+    "Refusal",
     "ReleaseDue",
     "RunStore",
     "RunView",

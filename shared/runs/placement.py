@@ -4,13 +4,20 @@ import asyncio
 from contextlib import suppress
 from typing import TypeAlias
 
-from shared.core import RunSettings, TooManyRuns, Unavailable, count_takeover
+from shared.core import (
+    AgentUnavailable,
+    RunSettings,
+    TooManyRuns,
+    Unavailable,
+    count_takeover,
+)
+from shared.runs.agents import AgentNotLoaded, ExecutableAgents, Refusal
 from shared.runs.background import BackgroundTasks
 from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Executor
 from shared.runs.handover import Handover
 from shared.runs.live import LiveRun
-from shared.runs.results import EndedByClaim, Leased, Suspected
+from shared.runs.results import EndedByClaim, Leased, Suspected, UnknownAgent
 from shared.runs.store import RunStore
 from shared.runs.waiting import WaitingRuns
 
@@ -20,9 +27,12 @@ _MARGIN_SECONDS = 0.1
 _RECOVER_SECONDS = 0.5
 _RETRY_SECONDS = 2
 
-#: The result of a claim: the attempt in this process, or that a second look is needed. None: the run does not wait, or
-#: another process holds it.
-ClaimResult: TypeAlias = "asyncio.Task[None] | Suspected | None"
+#: How soon the sender of a refused run may send it again, seconds.
+_REFUSED_SECONDS = 5
+
+#: The result of a claim: the attempt in this process, that a second look is needed, or that another process must
+#: execute it. None: the run does not wait, or another process holds it.
+ClaimResult: TypeAlias = "asyncio.Task[None] | Suspected | UnknownAgent | None"
 
 
 class Placement:
@@ -30,16 +40,19 @@ class Placement:
 
     | for                                    | method                    | what happens                                |
     |----------------------------------------|---------------------------|---------------------------------------------|
-    | a delivery                             | `claim_or_refuse`         | claimed; a full process refuses             |
-    | a request that finds an unheld run     | `claim_or_dispatch`       | claimed; a full process dispatches it       |
+    | a delivery                             | `claim_or_refuse`         | claimed, or refused                         |
+    | a request that finds an unheld run     | `claim_or_dispatch`       | claimed, or dispatched                      |
     | a reader, with each tick               | `claim_or_dispatch_later` | the same, in the background                 |
     | an admission, ending, cancel or sweep  | `dispatch_or_claim`       | dispatched; claimed if there is no runner   |
     | a late holder that a sweep finds       | `dispatch_at_expiry`      | the same, when its lease expires            |
+
+    A full process claims nothing, and neither does one that cannot execute the run's agent.
     """
 
     def __init__(
         self,
         store: RunStore,
+        agents: ExecutableAgents,
         waiting: WaitingRuns,
         executor: Executor,
         dispatcher: Dispatcher,
@@ -48,6 +61,7 @@ class Placement:
         settings: RunSettings,
     ) -> None:
         self._store = store
+        self._agents = agents
         self._waiting = waiting
         self._executor = executor
         self._dispatcher = dispatcher
@@ -77,10 +91,13 @@ class Placement:
 
         Raises:
             TooManyRuns: this process is full, or it stops.
+            AgentUnavailable: this process cannot execute its agent.
         """
         result = await self._claim(run_id)
         if isinstance(result, Suspected):
             result = await self._claim_at_second_look(run_id)
+        if isinstance(result, UnknownAgent):
+            raise AgentUnavailable(retry_after=_REFUSED_SECONDS)
         return result if isinstance(result, asyncio.Task) else None
 
     async def claim_or_dispatch(self, run_id: str) -> None:
@@ -117,41 +134,79 @@ class Placement:
             self._background.start(self._dispatch_at_expiry(run_id, seconds))
 
     async def _claim(self, run_id: str) -> ClaimResult:
+        """Claim a run, and load its agent for that if this process can.
+
+        Raises:
+            TooManyRuns: this process is full, or it stops.
+            AgentUnavailable: this process is a runner, and has refused the run.
+        """
+        result = await self._claim_if_loaded(run_id)
+        if not isinstance(result, UnknownAgent):
+            return result
+        try:
+            await self._agents.load(result.name)
+        except AgentNotLoaded as error:
+            if not error.refusal:
+                return result
+            await self._refuse(run_id, error.refusal)
+            return None
+        return await self._claim_if_loaded(run_id)
+
+    async def _claim_if_loaded(self, run_id: str) -> ClaimResult:
         if attempt := await self._executor.attempt_of(run_id):
             # The attempt continues, and a second delivery of its run stays open as long as the first.
             return attempt
         self.check_room()
         with self._executor.count_claim():
-            result = await self._store.claim(run_id)
+            result = await self._store.claim(run_id, self._agents.names)
             if isinstance(result, Leased):
                 count_takeover(result.attempt, result.request)
                 return self.execute(result)
         if isinstance(result, EndedByClaim):
-            if result.next_queued_run:
-                self.dispatch_or_claim(result.next_queued_run)
+            self._continue_thread(result)
             return None
         return result
+
+    async def _refuse(self, run_id: str, reason: Refusal) -> None:
+        """Refuse a run, unless that ended it.
+
+        Raises:
+            AgentUnavailable: the run still waits.
+        """
+        ended = await self._store.refuse(run_id, reason)
+        if not ended:
+            raise AgentUnavailable(retry_after=_REFUSED_SECONDS)
+        self._continue_thread(ended)
+
+    def _continue_thread(self, ended: EndedByClaim) -> None:
+        if ended.next_queued_run:
+            self.dispatch_or_claim(ended.next_queued_run)
 
     async def _claim_at_second_look(self, run_id: str) -> ClaimResult:
         await asyncio.sleep(self._second_look_seconds)
         return await self._claim(run_id)
 
     async def _try_claim(self, run_id: str) -> bool:
-        """Claim a run; a second look happens in the background. False: this process cannot claim runs now."""
+        """Claim a run; a second look happens in the background. False: another process must claim it."""
         try:
-            if isinstance(await self._claim(run_id), Suspected):
-                self._background.start(self._look_again(run_id))
+            result = await self._claim(run_id)
         except (Unavailable, TooManyRuns):
             return False
-        return True
+        except AgentUnavailable:
+            # This process is a runner, so sending the run to one changes nothing. The next sweep tries again.
+            return True
+        if isinstance(result, Suspected):
+            self._background.start(self._look_again(run_id))
+        return not isinstance(result, UnknownAgent)
 
     async def _look_again(self, run_id: str) -> None:
-        try:
-            await self._claim_at_second_look(run_id)
-        except Unavailable:
-            return
-        except TooManyRuns:
-            self._dispatch(run_id)
+        with suppress(Unavailable, AgentUnavailable):
+            try:
+                is_elsewhere = isinstance(await self._claim_at_second_look(run_id), UnknownAgent)
+            except TooManyRuns:
+                is_elsewhere = True
+            if is_elsewhere:
+                self._dispatch(run_id)
 
     def _dispatch(self, run_id: str) -> None:
         if self._dispatcher.has_address:

@@ -124,6 +124,13 @@ class Suspected:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownAgent:
+    """A claim changed nothing, because the process has not loaded the agent of this name, which the run needs."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndedByClaim:
     """A claim ended the run: it was too old, it had too many attempts or stalls, or its thread was deleted.
 

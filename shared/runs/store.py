@@ -3,6 +3,7 @@
 The rules are in `supabase/migrations/*_admission.sql` and `*_lease.sql`; this module gives them types.
 """
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,15 @@ from shared.core import (
     problem_of,
 )
 from shared.database import Database, Refused
-from shared.runs.results import EndedByClaim, Leased, NotLeased, RunView, Suspected
+from shared.runs.agents import Refusal
+from shared.runs.results import (
+    EndedByClaim,
+    Leased,
+    NotLeased,
+    RunView,
+    Suspected,
+    UnknownAgent,
+)
 
 #: How many of a thread's newest items a holder gets; the model gets those that fit its context.
 _HISTORY_ITEMS = 1000
@@ -48,7 +57,7 @@ class RunStore:
 
         Raises:
             ThreadBusy, RunIdReused, NothingToAnswer, RewindTargetUnknown, InterruptOpen, InterruptResolved,
-            InterruptExpired, BudgetExceeded, ThreadDeleted: see each.
+            InterruptExpired, InterruptOfAnotherAgent, BudgetExceeded, ThreadDeleted: see each.
         """
         wanted, since = self._lease if lease else None, monotonic()
         row = await self._call("start_run", claims, request, wanted, self._limits)
@@ -56,17 +65,26 @@ class RunStore:
             return Leased.from_row(row, since)
         return NotLeased(row["run_id"], row["outcome"] == "attached", row.get("unheld_run_id"))
 
-    async def claim(self, run_id: str) -> "Leased | Suspected | EndedByClaim | None":
-        """Claim a waiting run. None: another process holds it, or it does not wait."""
-        since = monotonic()
+    async def claim(
+        self, run_id: str, agents: Sequence[str]
+    ) -> "Leased | Suspected | UnknownAgent | EndedByClaim | None":
+        """Claim a waiting run for a process with these agents. None: another process holds it, or it does not wait."""
+        since, wanted = monotonic(), {**self._lease, "agents": agents}
         try:
-            row = await self._call("claim_run", run_id, self._lease, self._limits)
+            row = await self._call("claim_run", run_id, wanted, self._limits)
         except RunNotFound:
             # Its thread was deleted at this moment: the next claim cancels the run.
             return None
         if row is None or "token" in row:
             return row and Leased.from_row(row, since)
+        if "unknown_agent" in row:
+            return UnknownAgent(row["unknown_agent"])
         return Suspected() if "suspected" in row else EndedByClaim(row["next_queued_run"])
+
+    async def refuse(self, run_id: str, reason: Refusal) -> EndedByClaim | None:
+        """Refuse a run that no runner of this revision can execute. None: it waits; later refusals may end it."""
+        row = await self._call("refuse_run", run_id, reason)
+        return row and EndedByClaim(row["next_queued_run"])
 
     async def tokens_left(self, claims: Json) -> int | None:
         """How many tokens the user has left today; None without a limit."""

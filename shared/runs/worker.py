@@ -40,6 +40,7 @@ class RunWorker:
         self._handover = Handover(waiting, self._dispatcher, settings)
         self._placement = Placement(
             store,
+            agents,
             waiting,
             self._executor,
             self._dispatcher,
@@ -91,6 +92,7 @@ class RunWorker:
 
         Raises:
             TooManyRuns: this process is full, or it stops.
+            AgentUnavailable: this process cannot execute the run's agent.
         """
         if attempt := await self._placement.claim_or_refuse(run_id):
             await asyncio.wait([attempt])

@@ -174,7 +174,7 @@ class Play:
     async def take(self, process: Process) -> None:
         """Let the lease expire, and let this process claim the run."""
         await self._expire()
-        leased = await process.runs.claim(self._run_id)
+        leased = await process.runs.claim(self._run_id, ["assistant"])
         assert isinstance(leased, Leased)
         started = [RunEvent(1, 2, "run.started", None, {})]
         news = self._aborted(leased.attempt) if self.attempt else started

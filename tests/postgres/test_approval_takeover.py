@@ -86,7 +86,7 @@ def approval_of(interrupts: list[Json]) -> Json:
 
 async def claimed(runs: RunStore, database: TestDatabase, leased: Leased) -> Leased:
     await expire(database, {"run_id": leased.run_id})
-    again = await runs.claim(leased.run_id)
+    again = await runs.claim(leased.run_id, ["assistant"])
     assert isinstance(again, Leased)
     return again
 
@@ -178,7 +178,7 @@ async def test_a_run_that_waited_too_long_is_refused(database: TestDatabase) -> 
         waiting = await ours.runs.start(ours.user, run_request(), lease=False)
         async with database.owner() as owner:
             await owner.execute("update agent.run set created_at = now() - interval '25 hours'")
-        await ours.runs.claim(waiting.run_id)
+        await ours.runs.claim(waiting.run_id, ["assistant"])
         view = await ours.runs.find(ours.user, client_run_id="run-1")
 
     assert (view.status, (view.ending or {})["code"]) == ("failed", "run_too_old")

@@ -33,7 +33,7 @@ class Process:
         self._user = user
 
     async def take(self, run_id: str) -> LiveRun:
-        taken = await self.runs.claim(run_id)
+        taken = await self.runs.claim(run_id, ["assistant"])
         assert isinstance(taken, Leased)
         return self.journal.open(taken)
 

@@ -210,10 +210,10 @@ async def test_a_claim_that_waits_for_a_deletion_takes_no_run(
     store = RunStore(db, Settings(takeover_grace_seconds=0.0))
     async with database.owner() as owner, owner.transaction():
         await owner.execute("update agent.thread set deleted_at = now()")
-        claim = asyncio.ensure_future(store.claim(leased["run_id"]))
+        claim = asyncio.ensure_future(store.claim(leased["run_id"], ["assistant"]))
         await until_true(database, "exists (select from pg_locks where not granted)")
     assert await claim is None
 
-    assert await store.claim(leased["run_id"]) == EndedByClaim(None)
+    assert await store.claim(leased["run_id"], ["assistant"]) == EndedByClaim(None)
     async with database.owner() as owner:
         assert await owner.fetchval("select status from agent.run") == "cancelled"
