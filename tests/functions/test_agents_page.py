@@ -1,4 +1,4 @@
-"""The examples of docs/agents.md, executed as they stand there."""
+"""The examples of docs/agents.md and the README, executed as they stand there."""
 
 import re
 from types import ModuleType
@@ -16,18 +16,18 @@ from tests.fixtures.interrupts import resumes
 _BLOCK: Final = re.compile(r"^```python\n(\"\"\".*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def agents() -> list[Agent]:
-    """The agents of the page's whole files, in their order."""
+def agents(page: str) -> list[Agent]:
+    """The agents of a page's whole files, in their order."""
     found = []
-    for nth, source in enumerate(_BLOCK.findall((ROOT / "docs/agents.md").read_text())):
+    for nth, source in enumerate(_BLOCK.findall((ROOT / page).read_text())):
         module = ModuleType(f"example_{nth}")
-        exec(compile(source, f"docs/agents.md, example {nth}", "exec"), vars(module))  # noqa: S102  # our own page
-        assert module.app.agent is module.agent
-        found.append(module.agent)
+        exec(compile(source, f"{page}, example {nth}", "exec"), vars(module))  # noqa: S102  # our own page
+        found.append(module.app.agent)
     return found
 
 
-SMALLEST, ORDERS, TICKETS, PERSONAL = agents()
+SMALLEST, ORDERS, TICKETS, PERSONAL = agents("docs/agents.md")
+[FIRST] = agents("README.md")
 
 
 def offered(request: Json) -> set[str]:
@@ -80,3 +80,18 @@ async def test_the_instructions_know_the_user(database: TestDatabase, model: Mod
 
     shown = model.requests[0]["messages"][0]["content"]
     assert shown == "You are an assistant. Answer in German. You may discuss invoices."
+
+
+async def test_the_agent_of_the_readme_finds_an_order_and_asks_before_it_cancels_one(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    model.will(
+        calls(("a", "find_order", '{"number": "A-17"}')),
+        calls(("b", "cancel_order", '{"number": "A-17"}')),
+    )
+    async with serve(database, model, agent=FIRST) as served:
+        seen = await (await served.person()).run(run_input("Where is A-17? Cancel it."))
+
+    (found,) = [frame for frame in seen if frame["type"] == "TOOL_CALL_RESULT"]
+    assert found["content"] == "shipped on Monday"
+    assert seen[-1]["outcome"]["type"] == "interrupt"
