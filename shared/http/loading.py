@@ -68,7 +68,7 @@ class RegisteredAgents:
 
 
 class _Registered(LoadedAgents):
-    """One load of an agent at a time, whoever waits for it. A failed one is tried again when the next run needs it."""
+    """One load of an agent at a time, shared by all runs that wait for it. A failed one is repeated with the next run."""
 
     def __init__(self, binder: AgentBinder, seconds: float) -> None:
         super().__init__({})
