@@ -68,7 +68,10 @@ class RegisteredAgents:
 
 
 class _Registered(LoadedAgents):
-    """One load of an agent at a time, shared by all runs that wait for it. A failed one is repeated with the next run."""
+    """One load of an agent at a time, however many runs wait for it.
+
+    A load that failed is tried again when the next run needs the agent.
+    """
 
     def __init__(self, binder: AgentBinder, seconds: float) -> None:
         super().__init__({})
@@ -97,7 +100,7 @@ class _Registered(LoadedAgents):
                 outcome = Broken.of(error)
         if isinstance(outcome, Broken):
             facts = {"agent": name, "error": outcome.kind, "at": outcome.at}
-            logger.error("agent_broken", extra=facts)
+            logger.error("agent.broken", extra=facts)
             return "agent_broken"
         return None if outcome else "agent_gone"
 

@@ -128,7 +128,7 @@ async def test_a_broken_module_is_imported_again_with_the_next_delivery(
         for nth in (1, 2):
             await refusal_of(runner, run_id)
             assert await refusals_of(database, run_id) == (nth, "agent_broken", None)
-        lines = [json.loads(line) for line in revision.log_lines("agent_broken")]
+        lines = [json.loads(line) for line in revision.log_lines("agent.broken")]
         assert [(line["agent"], line["error"]) for line in lines] == [("support", error)] * 2
         assert all(line["at"].endswith("functions/support/app.py:1") for line in lines)
         assert _CANARY not in (revision.folder / "log").read_text()
@@ -160,7 +160,7 @@ async def test_a_module_without_a_usable_agent_is_broken(
         await refusal_of(runner, run_id)
 
     assert await refusals_of(database, run_id) == (1, "agent_broken", None)
-    [line] = map(json.loads, revision.log_lines("agent_broken"))
+    [line] = map(json.loads, revision.log_lines("agent.broken"))
     assert line["error"] == error
 
 
@@ -182,7 +182,7 @@ async def test_an_import_that_hangs_delays_no_other_agent_and_is_not_started_twi
         assert (await runner.post_event(own)).status_code == 204
         assert not delivered.done(), "the other run did not wait for it"
         await delivered
-        [line] = map(json.loads, revision.log_lines("agent_broken"))
+        [line] = map(json.loads, revision.log_lines("agent.broken"))
         assert line["error"] == "TimeoutError"
         assert line["at"].endswith(("functions/support/app.py:3", "functions/support/app.py:4"))
         await refusal_of(runner, run_id)
@@ -225,7 +225,7 @@ async def test_a_run_whose_agent_is_gone_waits_an_hour_and_then_fails(
     async with revision.started("runner") as runner:
         await refusal_of(runner, run_id)
         assert await refusals_of(database, run_id) == (1, "agent_gone", None)
-        assert revision.log_lines("agent_broken") == []
+        assert revision.log_lines("agent.broken") == []
 
         await almost_end(database, "agent_gone")
         model.will(says("done"))
