@@ -13,6 +13,7 @@ from shared.core import Grace, InvalidSettings, Settings
 from shared.http.binding import AgentBinder
 from shared.http.loading import AgentSource, LoadedAgents
 from shared.http.process import Process
+from shared.http.watchdog import LoopWatchdog
 from shared.mcp import McpTools
 from shared.runs import LiveRun, LogReader, LogWriter, RunStore, RunWorker, WaitingRuns
 
@@ -51,7 +52,8 @@ async def run_services(process: Process, agents: AgentSource) -> AsyncIterator[R
     binder = AgentBinder(settings, database, mcp)
     loaded = agents.loaded_by(binder, settings)
     store, writer = RunStore(database, settings), LogWriter(database, settings)
-    execute = _make_execute(loaded, store, settings)
+    watchdog = LoopWatchdog()
+    execute = _make_execute(loaded, store, settings, watchdog)
     worker = RunWorker(store, WaitingRuns(database, settings), writer, loaded, execute, settings)
     times = {"tick": settings.tick_seconds, "keep_alive": settings.keep_alive_seconds}
     reader = LogReader(store, database, writer.feed, worker.recover_later, **times)
@@ -64,6 +66,7 @@ async def run_services(process: Process, agents: AgentSource) -> AsyncIterator[R
         yield services
     finally:
         await services.close(process.grace)
+        watchdog.close()
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
@@ -72,7 +75,7 @@ async def run_services(process: Process, agents: AgentSource) -> AsyncIterator[R
 
 
 def _make_execute(
-    agents: LoadedAgents, store: RunStore, settings: Settings
+    agents: LoadedAgents, store: RunStore, settings: Settings, watchdog: LoopWatchdog
 ) -> Callable[[LiveRun], Coroutine[Any, Any, None]]:
     """What drives a run to its ending, with its agent."""
 
@@ -80,7 +83,8 @@ def _make_execute(
         agent = agents[live.leased.agent]
         tokens_left = partial(store.tokens_left, live.leased.claims)
         seconds = settings.run_deadline_seconds
-        await execute_run(live, agent, seconds=seconds, tokens_left=tokens_left)
+        with watchdog.watch():
+            await execute_run(live, agent, seconds=seconds, tokens_left=tokens_left)
 
     return execute
 
