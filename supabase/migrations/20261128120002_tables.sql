@@ -29,7 +29,7 @@ create index thread_metadata on agent.thread
   using gin (jsonb_set('{}', array[owner::text], metadata) jsonb_path_ops)
   where metadata <> '{}' and deleted_at is null;
 
--- A run: one answering of a thread. `client_run_id` is also the idempotency key of POST /runs.
+-- A run: one answer to a thread. `client_run_id` is also the idempotency key of POST /runs.
 create table agent.run (
   -- A UUIDv7 (RFC 9562, section 5.7), because Postgres before 18 cannot make one: the first 48 bits of a random
   -- UUIDv4 are replaced by the time in milliseconds, and bits 52 and 53 turn version 4 into 7; the variant is the
@@ -64,8 +64,7 @@ create table agent.run (
   attempt integer not null default 0,
   last_seq integer not null default 0,
   ending jsonb,
-  -- The SHA-256 of its last holder's token, so that a holder whose ending's answer was lost is not taken for another
-  -- one.
+  -- The SHA-256 of its last holder's token. By it, a holder that did not get the result of its ending is recognised.
   ended_by bytea,
   created_at timestamptz not null default clock_timestamp(),
   started_at timestamptz default case current_setting('agent.run_starts', true)

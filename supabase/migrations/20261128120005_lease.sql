@@ -5,7 +5,8 @@
 -- The rules about waiting runs, each in one place. `lease_is_expired` and `is_dispatchable` have parsed bodies and no
 -- settings, so that the planner inlines them and uses the index on `until`.
 
--- Whether a lease has expired. That of a run that was never claimed or was released has (`-infinity`).
+-- Whether a lease has expired. A run that was never claimed, or was released, has the lease `-infinity`, which counts
+-- as expired.
 create function agent.lease_is_expired(until timestamptz) returns boolean
 language sql stable
 return until < now();
@@ -86,7 +87,7 @@ end $$;
 --   {next_queued_run}: this function ended the run, which had too many attempts; its thread continues with that run;
 --   null: another process holds it, it has ended, or it is not its turn in the thread.
 --
--- A takeover discards the open turn: each of its items is aborted, completed or not.
+-- A takeover takes back every item of the open turn, complete or not.
 create function agent.take_lease(
   p_run uuid, p_seconds numeric, p_max_unfinished_attempts integer, p_grace numeric, p_agents jsonb
 ) returns jsonb
@@ -152,8 +153,8 @@ begin
 end $$;
 
 -- Release leases before they expire: their holder stops, or the run has had its time in one process.
--- A release is a stall if the attempt closed no turn: then `unfinished_attempts` is above zero, because closing a turn
--- sets both counts to zero. `p_leases`: [{run_id, token}].
+-- A release is a stall if the attempt closed no turn. The claim added one to `unfinished_attempts`, and closing a turn
+-- sets it to zero. So if it is above zero, this attempt closed no turn. `p_leases`: [{run_id, token}].
 create function agent.release_runs(p_leases jsonb) returns void
 language sql security definer set search_path = '' as $$
   update agent.lease

@@ -1,12 +1,13 @@
 -- The log: appending to it by lease token, ending runs, and reading it by position.
 
 -- Append a batch, one entry per run, and renew their leases: one statement per process and tick. An entry with
--- neither rows nor `seconds` only reads the verdict.
+-- neither rows nor `seconds` only reads the verdict. An entry with rows also has `seconds`, because the update that
+-- renews the lease also stores `last_seq`.
 --
 -- An entry is {run_id, token, seconds, rows, closes, ending}:
 --   rows: [{seq, count, type, item_id, data}], which continue the log. Rows that are already in it are skipped, so a
---     batch whose answer was lost can be sent again;
---   seconds: how long the lease is valid from now on; null: it is not renewed;
+--     batch whose result was lost can be sent again;
+--   seconds: how long the lease is valid from now on; null: the entry has no rows, and the lease is not renewed;
 --   closes: whether the last row closes a turn;
 --   ending: the type of the last row, if it ends the run.
 --
@@ -44,7 +45,7 @@ begin
        for update skip locked;
     if found then
       perform agent.append_rows(v_lease, v_entry -> 'rows');
-      -- A batch that arrives late changes nothing.
+      -- `last_seq` never goes back, also for a repeated batch.
       last_seq := greatest(v_lease.last_seq, (
         select max((fresh ->> 'seq')::integer + (fresh ->> 'count')::integer - 1)
           from jsonb_array_elements(v_entry -> 'rows') fresh
@@ -67,7 +68,7 @@ begin
       verdict := 'busy';
     elsif exists (select from agent.run where run.id = (v_entry ->> 'run_id')::uuid
                                           and ended_by = sha256(uuid_send((v_entry ->> 'token')::uuid))) then
-      -- The caller's own ending, whose answer was lost on the way.
+      -- The caller's own ending: the result of that statement was lost.
       verdict := 'ok';
       last_seq := (select run.last_seq from agent.run where run.id = (v_entry ->> 'run_id')::uuid);
       next_queued_run := agent.next_queued_run((v_entry ->> 'run_id')::uuid);
@@ -83,6 +84,7 @@ end $$;
 create function agent.append_rows(p_lease agent.lease, p_rows jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
+  -- Events that the log needs, less those that these rows bring: not zero if there is a gap.
   v_missing integer;
 begin
   select max(seq + count - 1) - p_lease.last_seq - sum(least(count, seq + count - 1 - p_lease.last_seq)) into v_missing
@@ -138,7 +140,7 @@ begin
 end $$;
 
 -- Finish the items that a run without a holder left open, for the reason it ended: text stays, marked as incomplete,
--- and calls are aborted. Returns where the log ends then.
+-- and calls are taken back. Returns where the log ends then.
 create function agent.close_items(p_run uuid, p_attempt integer, p_last_seq integer, p_reason text) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -181,7 +183,8 @@ begin
 end $$;
 
 -- End a run that no process holds. The caller has locked its lease. The last holder may have shown readers events that
--- it did not commit. So the ending has an attempt of its own, and no cursor can take it for one of these events.
+-- it did not commit. So the ending has an attempt of its own: a reader that saw those events has a cursor of another
+-- attempt, so it gets a snapshot.
 create function agent.end_unheld_run(p_run uuid, p_type text, p_data jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -298,6 +301,7 @@ language sql stable security definer set search_path = '' as $$
                    where run_id = wanted.run_id and seq + count - 1 > wanted.after
                    order by seq limit 1000) logged
   union all
+  -- One row per run is enough: it only causes a recovery.
   select min(wanted.reader), 0, 0, lease.attempt, 'lease.expired', null, 'null'
     from jsonb_to_recordset(p_reads) as wanted (reader integer, run_id uuid)
     join agent.lease on lease.run_id = wanted.run_id

@@ -1,8 +1,8 @@
 -- Questions to users, and the audit of tool calls and answers, which triggers on the log write so that no caller can
 -- forget it.
 
--- Each tool call that was started leaves a row once it is over: ok, error, denied, refused, unknown, or, where it was
--- aborted, the reason.
+-- Each tool call that was started leaves a row once it is over: ok, error, denied, refused, unknown, or, if it was
+-- taken back, the reason.
 create function agent.audit_tool_call() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare

@@ -10,9 +10,9 @@
 -- follow the last item, unless `rewind_to` names the one they follow.
 --
 -- The cost does not depend on the length of the thread: an item is found by its key, and a message that is no item of
--- its own (a turn of tool calls only) among the newest items, which are those the model gets too. The plans do not
--- depend on their parameters, and planning them in each call took three quarters of its time.
-create function agent.plan_request(
+-- its own (a turn of tool calls only) among the newest items, which are those the model gets too. Postgres's query
+-- plans do not depend on their parameters, and making them in each call took three quarters of its time.
+create function agent.compare_history(
   p_claims jsonb, p_thread uuid, p_request jsonb, out new_items jsonb, out rewind bigint, out previous_role text
 )
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
@@ -43,6 +43,7 @@ begin
 
   select coalesce(jsonb_agg(message order by nth), '[]') into new_items
     from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
+   -- An edited message is itself new.
    where nth > coalesce(v_last.nth, 0) - coalesce(v_last.edited, false)::integer
      and (message ->> 'kind' = 'message' or message ->> 'kind' = 'tool_result' and exists (
        select from agent.item call
@@ -80,7 +81,7 @@ begin
   perform set_config('role', 'none', true);
 end $$;
 
--- Insert the run of a request with its plan. Null: this client_run_id is taken.
+-- Insert the run of a request. `p_plan`: what `compare_history` returned. Null: this client_run_id is taken.
 create function agent.insert_run(p_claims jsonb, p_thread uuid, p_request jsonb, p_plan record) returns uuid
 language plpgsql set search_path = '' as $$
 declare
@@ -101,7 +102,8 @@ begin
 end $$;
 
 -- Insert the lease of a new run that no process holds yet, and the claims with which the run acts. `p_waits`: another
--- run of its thread comes first, or it starts in the background, so its log begins with `run.queued`.
+-- run of its thread comes first, or it starts in the background, so its log begins with `run.queued`. If not `p_waits`,
+-- the caller claims it in the same statement.
 create function agent.insert_unheld_lease(p_run uuid, p_claims jsonb, p_waits boolean) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -170,8 +172,8 @@ begin
 end $$;
 
 -- Claim a run: take its lease, and return the history and all else that executing it takes. The first claim also
--- changes the thread as the run's request says, with the rights of the run's user. An answer without a token is that
--- of `take_lease`, or that of `end_unexecutable_run`. p_limits: {daily_tokens, max_hours}.
+-- changes the thread as the run's request says, with the rights of the run's user. If the run cannot be claimed,
+-- returns what `take_lease` or `end_unexecutable_run` returned. p_limits: {daily_tokens, max_hours}.
 create function agent.claim_run(p_run uuid, p_lease jsonb, p_limits jsonb default '{}') returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -239,7 +241,7 @@ declare
   v_others uuid[];
   v_other uuid;
 begin
-  select * into v_plan from agent.plan_request(p_claims, p_thread, p_request);
+  select * into v_plan from agent.compare_history(p_claims, p_thread, p_request);
   if v_plan.new_items = '[]' and v_resume = '[]'
      and coalesce(v_plan.previous_role, 'assistant') not in ('user', 'tool_result') then
     raise exception using errcode = 'AF001', message = 'nothing_to_answer';
@@ -284,15 +286,16 @@ end $$;
 
 -- Admit a run, within the limits of its user: {daily_tokens, max_hours}. p_lease null: the run stays queued, for
 -- another process. Returns `outcome`:
---   leased: the caller holds the run; the answer has all that executing it takes;
+--   leased: the caller holds the run; the result has all that executing it takes;
 --   queued: the run waits;
 --   attached: this client_run_id is known already, and nothing changed.
 --
 -- Admission is half of the time to the first token, so the plain case has a short way: new messages at the end of a
--- thread that is new, or that has no run in progress, no queued run and no open interrupt. It is four statements: lock
--- the thread; create it, or look at it; insert the run and its items as the user; insert lease, claims and first event
--- as the owner of the schema. Any other case takes the general way in `admit_request`. Assignments and `if` are cheap
--- here, because they do not start the executor. The body is long because a user may execute no function of this schema.
+-- thread that is new, or that has no run in progress, no queued run and no open interrupt. It is four statements inside
+-- this one: lock the thread; create it, or look at it; insert the run and its items as the user; insert lease, claims
+-- and first event as the owner of the schema. Any other case takes the general way in `admit_request`. Assignments and
+-- `if` are cheap here, because they do not start Postgres's executor. The body is not split: it acts as the user, and a
+-- user may not execute functions of this schema.
 create function agent.start_run(p_claims jsonb, p_request jsonb, p_lease jsonb, p_limits jsonb) returns jsonb
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -315,6 +318,7 @@ declare
   v_new_items jsonb;
   v_answer jsonb;
   v_tokens_left bigint;
+  -- For assignments instead of `perform`: see `act_as`.
   v_unused text;
 begin
   -- "No key": inserting an item or an event of this thread must not wait for an admission.
@@ -374,6 +378,7 @@ begin
   end if;
 
   if v_is_simple and jsonb_array_length(v_messages) >= v_new_from then
+    -- Makes `status` and `started_at` of the new run default to a started run (tables.sql).
     v_unused := set_config('agent.run_starts', 'true', true);
     with touched as (
       update agent.thread set updated_at = now() where id = v_thread and not v_is_new

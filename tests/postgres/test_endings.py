@@ -1,4 +1,4 @@
-"""Endings and the queue: an ending returns the next waiting run, also when an answer was lost."""
+"""Endings and the queue: an ending returns the next waiting run, also when a result was lost."""
 
 from typing import Any
 

@@ -64,7 +64,7 @@ PAGES = {
     "a rare word": "search_threads($1, 'needle', null, 21)",
     "a word of every message": "search_threads($1, 'common', null, 21)",
     "an export": "export_rows($1, 'item', '{middle}', 100)",
-    "what a new message means": """plan_request($1, {thread}, '{{"messages": [
+    "what a new message means": """compare_history($1, {thread}, '{{"messages": [
         {{"key": "item-700", "kind": "message", "data": {{"role": "user", "content": "else"}}}},
         {{"key": "new", "kind": "message", "data": {{"role": "user", "content": "hi"}}}}]}}')""",
 }
