@@ -42,7 +42,7 @@ async def execute_run(
     except LeaseLost:
         return
     except asyncio.CancelledError:
-        if live.is_lost:
+        if live.is_dropped:
             return
         if not live.is_cancelled:
             raise

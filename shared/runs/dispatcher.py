@@ -52,8 +52,8 @@ class Dispatcher:
     def send(self, run_id: str, *, is_marked: bool = False) -> None:
         """Send a run, unless it was sent within the last minute. If that fails, a sweep sends it again.
 
-        A call while the run is being sent has effect when that delivery ends: if the run waits then, it is sent again.
-        `is_marked`: the caller has marked the run as sent.
+        If the run is being sent already, this is remembered; when that delivery ends and the run still waits, it is
+        sent again. `is_marked`: the caller has marked the run as sent.
         """
         if run_id in self.runs_being_sent:
             self._runs_to_repeat.add(run_id)
@@ -104,12 +104,12 @@ class Dispatcher:
         except Exception as error:
             return type(error).__name__
         if status == _FULL:
-            # The mark stays until then: otherwise each reader would have the run sent every second.
+            # Keep the mark for the time of `Retry-After`; otherwise each reader would have the run sent every second.
             await asyncio.sleep(retry_after)
         return None if status < 300 else f"HTTP {status}"
 
     async def _exchange(self, run_id: str) -> tuple[int, float]:
-        """The status of the answer, and its Retry-After in seconds."""
+        """The status of the response, and its Retry-After in seconds."""
         session = await self._session()
         import aiohttp
 

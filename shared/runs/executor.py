@@ -115,15 +115,17 @@ class Executor:
         live.set_cancellable_task(asyncio.current_task())
         with run_span(self._attributes(leased), leased.request) as span, bound(**ids_of(leased)):
             logger.info("run.started", extra={"attempt": leased.attempt})
-            released: str | None = "cut"
+            # Unless it returns, the attempt was cut.
+            release_reason: str | None = "cut"
             try:
-                released = await self._execute_or_release(live)
+                release_reason = await self._execute_or_release(live)
             finally:
+                # `release_now` closes the runs that it cuts, after it has released them.
                 if not self.is_releasing_now:
                     self._writer.close(live)
-                if live.is_lost:
+                if live.is_dropped:
                     span.fail("lease_lost")
-                _log_outcome(live, released)
+                _log_outcome(live, release_reason)
         on_end(live)
 
     def _attributes(self, leased: Leased) -> Json:
@@ -137,7 +139,7 @@ class Executor:
         }
 
     async def _execute_or_release(self, live: LiveRun) -> str | None:
-        """Execute a run. Returns why it was released; None: it has ended, or its lease was lost."""
+        """Execute a run. Returns why it was released; None: it has ended, or this process dropped it."""
         try:
             if self.is_releasing_now:
                 # Its claim was under way when the grace ended.
@@ -187,12 +189,12 @@ class Executor:
         self._phase = max(self._phase, phase)
 
 
-def _log_outcome(live: LiveRun, released: str | None) -> None:
-    """Log how an attempt ended: with its run, with a release (and why), or because another process has the lease."""
+def _log_outcome(live: LiveRun, release_reason: str | None) -> None:
+    """Log how an attempt ended: with its run, with a release (and why), or because this process dropped the run."""
     facts: Json = {"attempt": live.leased.attempt, "events": live.committed_seq}
-    if live.is_lost:
+    if live.is_dropped:
         logger.info("run.lease_lost", extra=facts)
-    elif released:
-        logger.info("run.released", extra={**facts, "reason": released})
+    elif release_reason:
+        logger.info("run.released", extra={**facts, "reason": release_reason})
     else:
         logger.info("run.ended", extra=facts)

@@ -1,4 +1,4 @@
-"""Sends the runs that a stopping process leaves, and waits until other processes hold them."""
+"""Dispatches the runs that a stopping process leaves, and waits until other processes hold them."""
 
 import asyncio
 from contextlib import suppress
@@ -8,14 +8,14 @@ from shared.core import Grace, RunSettings, Unavailable, logger
 from shared.runs.dispatcher import Dispatcher
 from shared.runs.waiting import WaitingRuns
 
-#: With every fourth look, runs that no process holds are sent again.
-_LOOKS_PER_SEND = 4
+#: With every fourth check, runs that no process holds are dispatched again.
+_CHECKS_PER_DISPATCH = 4
 #: What the last statements of a process may take.
 _LAST_SECONDS = 1.0
 
 
 class Handover:
-    """The runs that wait for another process when this one stops: those it released, and those it is sending."""
+    """The runs that wait for another process when this one stops: those it released, and those it is dispatching."""
 
     def __init__(self, waiting: WaitingRuns, dispatcher: Dispatcher, settings: RunSettings) -> None:
         self._waiting = waiting
@@ -29,32 +29,33 @@ class Handover:
 
     def remaining(self) -> set[str]:
         """The runs that may still wait for another process."""
-        # A delivery is lost if this process exits before the runner has started, so runs that are being sent count.
+        # A delivery is lost if this process exits before the runner has started, so runs in delivery count.
         return self._run_ids | self._dispatcher.runs_being_sent
 
     async def send_until_claimed(self, grace: Grace) -> None:
-        """Send the runs, again and again, until other processes hold them or the grace is over."""
+        """Dispatch the runs, again and again, until other processes hold them or the grace is over."""
         if not self._dispatcher.has_address:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(grace.seconds_left):
-                for look in count():
-                    if await self._are_claimed(sends=look % _LOOKS_PER_SEND == 0):
+                for check in count():
+                    if await self._check_and_dispatch(dispatches=check % _CHECKS_PER_DISPATCH == 0):
                         return
                     await asyncio.sleep(self._tick)
 
-    async def _are_claimed(self, *, sends: bool) -> bool:
+    async def _check_and_dispatch(self, *, dispatches: bool) -> bool:
+        """Check whether other processes hold all runs. If not, and if `dispatches`, dispatch the others again."""
         with suppress(Unavailable):
             run_ids = self.remaining()
             unheld = await self._waiting.unheld(run_ids) if run_ids else set()
             if not unheld:
                 return True
-            for run_id in unheld if sends else ():
+            for run_id in unheld if dispatches else ():
                 self._dispatcher.send(run_id)
         return False
 
     async def clear_marks(self, run_ids: set[str]) -> None:
-        """Clear the marks of runs that no process holds, so that the next sweep or reader can send them at once."""
+        """Clear the marks of runs that no process holds, so that the next sweep or reader can dispatch them at once."""
         if not run_ids:
             return
         with suppress(Unavailable, TimeoutError):

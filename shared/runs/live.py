@@ -16,7 +16,7 @@ class ReleaseDue(Exception):
 
 
 class LeaseLost(Exception):
-    """Another process holds the run now, so this one may send no more of its events."""
+    """This process has dropped the run, so it may send no more of its events."""
 
 
 class LiveRun:
@@ -32,7 +32,7 @@ class LiveRun:
         self.leased = leased
         self.feed = Feed(base=leased.base)
         self.feed.publish(leased.events)
-        self.is_lost = False
+        self.is_dropped = False
         self.is_cancelled = False
         #: The run that waits for a process after this attempt: this one if it was released, else the thread's next one.
         self.waiting_run_id: str | None = None
@@ -45,7 +45,7 @@ class LiveRun:
         self._is_urgent = False
         self._is_renewing = False
         self._renewed_at = self._polled_at = leased.since
-        self._append_answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._append_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # For the engine.
 
@@ -55,9 +55,9 @@ class LiveRun:
         Waits while the lease may be lost or the database does not keep up.
 
         Raises:
-            LeaseLost: another process has the run.
+            LeaseLost: this process has dropped the run.
         """
-        while self.is_lost or self._must_wait():
+        while self.is_dropped or self._must_wait():
             await self._next_append()
         if drafts:
             self._outbox.add(drafts, show_now=True)
@@ -96,13 +96,14 @@ class LiveRun:
         self._release_at = min(self._release_at, at)
 
     def release_if_due(self) -> None:
-        """Raise ReleaseDue if the run is to be released, and neither an ending nor a tool call is in progress.
+        """Raise ReleaseDue if the run is to be released, unless an ending or a tool call is in progress.
 
         The engine calls it after each commit.
 
         Raises:
             ReleaseDue: this attempt must end here.
         """
+        # After a commit, the only open items are results of calls that still run.
         is_busy = self.has_ending or bool(self._outbox.open_items)
         if not is_busy and monotonic() > self._release_at:
             raise ReleaseDue
@@ -114,7 +115,7 @@ class LiveRun:
             self._task.cancel()
 
     def set_cancellable_task(self, task: "asyncio.Task[Any] | None") -> None:
-        """Set the task that `cancel` and a lost lease cancel.
+        """Set the task that `cancel` and `drop` cancel.
 
         None: there is nothing to cancel any more, because the run is being released or its ending committed.
         """
@@ -155,6 +156,7 @@ class LiveRun:
         events = self._outbox.take_pending()
         self._is_urgent = False
         self._is_renewing = bool(events) or monotonic() - self._renewed_at >= renew_seconds
+        # `commit` waits, so nothing follows the closing event in its append.
         closes_turn = bool(events) and events[0].seq <= self._closes_at
         return events, self._is_renewing, closes_turn
 
@@ -170,9 +172,9 @@ class LiveRun:
         self._outbox.confirm(started_at)
         self._wake()
 
-    def lose(self) -> None:
-        """Note that another process has the run, and cancel the task that executes it here."""
-        self.is_lost = True
+    def drop(self) -> None:
+        """Give the run up: another process has it, or its events cannot be stored. Cancel the task that executes it."""
+        self.is_dropped = True
         self.feed.close()
         self._wake()
         if self._task:
@@ -183,11 +185,11 @@ class LiveRun:
         return now - self._renewed_at > self._max_unrenewed_seconds or self._outbox.has_backlog(now)
 
     def _wake(self) -> None:
-        self._append_answered.set_result(None)
-        self._append_answered = asyncio.get_running_loop().create_future()
+        self._append_done.set_result(None)
+        self._append_done = asyncio.get_running_loop().create_future()
 
     async def _next_append(self) -> None:
-        if not self.is_lost:
-            await asyncio.shield(self._append_answered)
-        if self.is_lost:
+        if not self.is_dropped:
+            await asyncio.shield(self._append_done)
+        if self.is_dropped:
             raise LeaseLost

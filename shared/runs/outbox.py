@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
+from typing import NamedTuple
 
 from shared.core import Draft, Json, RunEvent
 from shared.runs.feed import Feed
@@ -11,6 +12,13 @@ from shared.runs.results import Leased
 #: An attempt whose oldest unconfirmed event is older waits before it sends more, which bounds the memory that events
 #: take while the database does not answer.
 _BACKLOG_SECONDS = 2.0
+
+
+class Unpublished(NamedTuple):
+    """An event that no reader has seen, and whether readers may see it before it is committed."""
+
+    event: RunEvent
+    show_now: bool
 
 
 class Outbox:
@@ -30,8 +38,8 @@ class Outbox:
         self._feed = feed
         self._pending: list[RunEvent] = []
         self._in_flight: list[RunEvent] = []
-        #: The first event that readers may not see yet and all after it, each with whether it may be seen uncommitted.
-        self._unpublished: deque[tuple[RunEvent, bool]] = deque()
+        #: In order. The first one waits for its commit, and all others wait for the first one.
+        self._unpublished: deque[Unpublished] = deque()
         self._backlog_since = 0.0
 
     @property
@@ -65,7 +73,7 @@ class Outbox:
         if show_now and not self._unpublished:
             self._feed.publish(events)
         else:
-            self._unpublished += [(event, show_now) for event in events]
+            self._unpublished += [Unpublished(event, show_now) for event in events]
             self._publish()
         return self._last_seq
 
@@ -89,12 +97,13 @@ class Outbox:
 
     def _publish(self) -> None:
         visible = []
-        while self._unpublished and (
-            self._unpublished[0][1] or self._unpublished[0][0].seq <= self.committed_seq
-        ):
-            visible.append(self._unpublished.popleft()[0])
+        while self._unpublished and self._is_visible(self._unpublished[0]):
+            visible.append(self._unpublished.popleft().event)
         if visible:
             self._feed.publish(visible)
+
+    def _is_visible(self, first: Unpublished) -> bool:
+        return first.show_now or first.event.seq <= self.committed_seq
 
 
 class OpenItems:

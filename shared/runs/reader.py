@@ -18,7 +18,8 @@ from shared.runs.feed import Feed
 from shared.runs.results import RunView
 from shared.runs.store import RunStore
 
-#: Rows of one poll; while more wait, the next poll follows at once.
+#: A poll with at least this many rows may have left some out, so the next one follows at once. SQL has the same limit
+#: per run.
 _PAGE = 1000
 #: The row of a poll for a run that no process holds.
 _EXPIRED = "lease.expired"
@@ -26,8 +27,9 @@ _EXPIRED = "lease.expired"
 _GONE = "run.gone"
 #: The pause after an error.
 _RETRY_SECONDS = 0.5
-#: The cursor of a reader whose connection ended inside a snapshot, so that it has no whole event.
-_INSIDE_SNAPSHOT = Cursor(0, 0)
+#: The position before the first event. A client that sends this cursor was cut off inside a snapshot, of which all
+#: frames but the last have it.
+_START = Cursor(0, 0)
 
 
 class LogReader:
@@ -73,11 +75,11 @@ class LogReader:
         Raises:
             RunNotFound: the run was deleted.
         """
-        resolved = (
+        view, position = (
             (view, None) if starts_with_snapshot else await self._resolve(claims, view, cursor)
         )
-        view, position = resolved
-        # A cursor of attempt 0 is from a snapshot: the run had not started.
+        # `run.queued` makes no frame, so a cursor of attempt 0 is from a snapshot of a waiting run. (Or from the end of
+        # a leg, and then a needless snapshot does no harm.)
         has_snapshot = cursor is not None and cursor.attempt == 0 and cursor.seq > 0
         while not self._is_stopping:
             if position is None:
@@ -119,8 +121,8 @@ class LogReader:
     ) -> tuple[RunView, Cursor | None]:
         """The run as it is now, and the position from which to continue. None: the reader needs a snapshot."""
         if cursor is None:
-            return view, None if view.is_pruned else Cursor(0, 0)
-        if cursor.attempt != view.attempt or cursor == _INSIDE_SNAPSHOT:
+            return view, None if view.is_pruned else _START
+        if cursor.attempt != view.attempt or cursor == _START:
             return view, None
         if cursor.seq > self._last_known_seq(view):
             # The holder has shown these events, and commits them with its next tick or never.
@@ -141,10 +143,7 @@ class LogReader:
     @contextmanager
     def _feed(self, run_id: str, position: Cursor) -> Iterator[Feed]:
         local, seq = self._find_local(run_id), position.seq
-        # A local feed that closed before an ending has lost the run: another process has the events now. So has a feed
-        # of an older attempt than the reader's, though this process may not know it yet.
-        is_usable = local and (local.has_ended or not local.is_closed)
-        if local and is_usable and local.base <= seq and not 0 < local.attempt < position.attempt:
+        if local and _can_serve(local, position):
             yield local
             return
         feed = self._remote.setdefault((run_id, seq), Feed(base=seq))
@@ -158,7 +157,10 @@ class LogReader:
                 self._remote.pop((run_id, seq), None)
 
     def close(self) -> None:
-        """End the streams of all readers, because this process stops."""
+        """End the streams of all readers, because this process stops.
+
+        Local feeds end when their runs end or are released.
+        """
         self._is_stopping = True
         for feed in self._remote.values():
             feed.close()
@@ -184,7 +186,7 @@ class LogReader:
                     await self._wake.wait()
 
     async def _poll(self) -> bool:
-        """One query for all feeds. Returns whether the page was full, so that more rows wait."""
+        """One query for all feeds. Returns whether it may have left rows out."""
         feeds = dict(self._remote)
         wanted = [
             {"reader": nth, "run_id": run_id, "after": feed.last_seq}
@@ -204,6 +206,15 @@ class LogReader:
                 feed.close()
             _publish(feed, [row for row in run_rows if row["type"] not in (_EXPIRED, _GONE)])
         return len(rows) >= _PAGE
+
+
+def _can_serve(local: Feed, position: Cursor) -> bool:
+    """Whether this process has the events after a reader's position, in the feed of a run that it holds."""
+    # A feed that closed before an ending has lost the run: another process has the events now. So has a feed of an
+    # older attempt than the reader's, though this process may not know it yet.
+    has_lost_run = local.is_closed and not local.has_ended
+    is_of_older_attempt = 0 < local.attempt < position.attempt
+    return not (has_lost_run or is_of_older_attempt) and local.base <= position.seq
 
 
 def _publish(feed: Feed, rows: Sequence[Mapping[str, Any]]) -> None:

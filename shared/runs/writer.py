@@ -2,7 +2,7 @@
 
 An event with a consequence is committed before anything follows from it (`LiveRun.commit`). Text is shown at once and
 committed with the next tick, for all runs together (`LiveRun.send`). Only a run's holder appends to its log. An append
-whose answer was lost is sent again: events have numbers, and Postgres skips those that the log has.
+whose result was lost is sent again: events have numbers, and Postgres skips those that the log has.
 """
 
 import asyncio
@@ -89,23 +89,24 @@ class LogWriter:
         A repeated release does nothing, because it names the lease's token. Afterwards, `waiting_run_id` of each run
         is its own id, unless it ended.
         """
-        unreleased = list(runs)
-        while unreleased:
+        # Runs that are released, settled or dropped need nothing more.
+        unfinished = list(runs)
+        while unfinished:
             with suppress(Unavailable):
-                await self._release(unreleased)
-                unreleased = [
+                await self._release(unfinished)
+                unfinished = [
                     live
-                    for live in unreleased
-                    if live.has_ending and not (live.is_settled or live.is_lost)
+                    for live in unfinished
+                    if live.has_ending and not (live.is_settled or live.is_dropped)
                 ]
-            if unreleased:
+            if unfinished:
                 await asyncio.sleep(self._tick)
 
     async def _release(self, runs: Sequence[LiveRun]) -> None:
         async with self._writing:
-            if pending := [live for live in runs if live.pending_events and not live.is_lost]:
+            if pending := [live for live in runs if live.pending_events and not live.is_dropped]:
                 await self._flush(pending)
-            unended = [live for live in runs if not live.has_ending and not live.is_lost]
+            unended = [live for live in runs if not live.has_ending and not live.is_dropped]
             leases = [{"run_id": run.leased.run_id, "token": run.leased.token} for run in unended]
             if leases:
                 await self._database.call("release_runs", leases)
@@ -136,7 +137,7 @@ class LogWriter:
         batch = [self._entry(live) for live in due]
         started_at = monotonic()
         try:
-            verdicts = await self._database.rows("append_events", batch)
+            rows = await self._database.rows("append_events", batch)
         except Unavailable:
             _put_back(due)
             await asyncio.sleep(self._tick)
@@ -144,15 +145,15 @@ class LogWriter:
             _put_back(due)
             await self._flush_one_by_one(due)
         else:
-            answers = {str(row["run_id"]): row for row in verdicts}
+            results = {str(row["run_id"]): row for row in rows}
             for live in due:
-                _apply_verdict(live, answers[live.leased.run_id], started_at)
+                _apply_result(live, results[live.leased.run_id], started_at)
 
     async def _flush_one_by_one(self, due: Sequence[LiveRun]) -> None:
         # One bad run must not fail the others: each gets its own statement, and this process drops the one that fails.
         if len(due) == 1:
             logger.exception("run.unwritable", extra=ids_of(due[0].leased))
-            _lose(due[0])
+            _drop(due[0])
             return
         for live in due:
             await self._flush([live])
@@ -175,23 +176,23 @@ def _put_back(due: Sequence[LiveRun]) -> None:
         live.put_back()
 
 
-def _apply_verdict(live: LiveRun, answer: Any, started_at: float) -> None:
-    match answer["verdict"]:
+def _apply_result(live: LiveRun, result: Any, started_at: float) -> None:
+    match result["verdict"]:
         case "busy":
             live.put_back()
         case "lost":
-            _lose(live)
+            _drop(live)
         case verdict:
-            if answer["next_queued_run"]:
-                live.waiting_run_id = str(answer["next_queued_run"])
+            if result["next_queued_run"]:
+                live.waiting_run_id = str(result["next_queued_run"])
             live.confirm(started_at)
             if verdict == "cancel":
                 live.cancel()
 
 
-def _lose(live: LiveRun) -> None:
+def _drop(live: LiveRun) -> None:
     measure("agent.lease.losses", 1)
-    live.lose()
+    live.drop()
 
 
 def _rows(events: Sequence[RunEvent]) -> list[dict[str, Any]]:

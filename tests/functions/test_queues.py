@@ -20,7 +20,7 @@ from tests.fixtures.functions import Person, Served, run_input, serve
 async def elsewhere(agent: Served, person: Person) -> None:
     """Make all leases look to other processes as if their holder had died."""
     for live in agent.runs.writer.live_runs():
-        live.lose()
+        live.drop()
     async with agent.database.owner() as owner:
         await owner.execute("update agent.lease set until = '-infinity' where attempt > 0")
 

@@ -144,14 +144,14 @@ class Play:
             await work
             self._record(process, drafts)
         self._settle(process, live)
-        if closes and not live.is_lost:
+        if closes and not live.is_dropped:
             self._closed = len(self.log)
 
     def _settle(self, process: Process, live: LiveRun) -> None:
         is_holder = attempt_of(process) == self.attempt
         if is_holder:
             self.log = [*self.of(process)]
-        assert not (is_holder and live.is_lost)
+        assert not (is_holder and live.is_dropped)
         if is_holder and self.is_over:
             process.forget()
 

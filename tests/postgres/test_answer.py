@@ -153,7 +153,7 @@ async def test_execution_stops_when_another_process_took_the_run(desk: Desk) -> 
     async with asyncio.timeout(5):
         await asyncio.gather(task, return_exceptions=True)
 
-    assert desk.live.is_lost
+    assert desk.live.is_dropped
     assert not {"run.completed", "run.cancelled", "run.failed"} & {*await desk.types()}
 
 

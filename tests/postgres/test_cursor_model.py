@@ -62,7 +62,7 @@ class Machine(RuleBasedStateMachine):
 
     def holders(self) -> list[Process]:
         """The processes that hold the run, or believe so."""
-        return [one for one in self.play.processes if one.live and not one.live.is_lost]
+        return [one for one in self.play.processes if one.live and not one.live.is_dropped]
 
     def holder(self, at: int) -> Process:
         return self.holders()[at % len(self.holders())]

@@ -84,7 +84,7 @@ async def test_uncommitted_events_of_a_lost_run_are_no_place_in_the_log(
     there = Process(db, user)
     await there.commit(await there.take(view.run_id), Draft("run.completed"))
     await here.journal.flush([live])
-    assert live.is_lost
+    assert live.is_dropped
 
     parts = await here.read(view, Cursor(1, live.feed.last_seq))
 
