@@ -14,20 +14,21 @@ from shared.agents.sources import McpServers, SharedTools
 from shared.agents.tools import Approval
 from shared.core import Json, canonical
 
-#: The instructions of one run; plain functions run on the event loop, so let them compute and not wait.
+#: Makes the instructions of one run. A plain function runs in a thread, so it may block; an `async` one must not.
 Instructions = Callable[[RunContext], str | Awaitable[str]]
 Declared = FunctionTool | McpServers | SharedTools
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Agent:
-    """What answers runs. Everything but the instructions has a default.
+    """What executes runs. Everything but the instructions has a default.
 
     `instructions`: a text, or a function of the run, plain or `async`. `tools`: functions made with `@tool`, and
     `mcp("name")` and `shared_tools()`. `output`: a pydantic model; the response then is JSON of its schema, is checked,
     and is the run's result. `approval`: by tool name, or `*` for all others, whether a call needs the user's approval;
-    it takes precedence over what a tool declares. `max_turns`: responses of the model in one run. The other limits
-    are, if None, those of the settings MAX_TOOL_CALLS, MODEL_CONTEXT_TOKENS and APPROVAL_HOURS.
+    it takes precedence over what a tool declares. `max_turns`: responses of the model in one run, counted from the
+    start again after a takeover. The other limits are, if None, those of the settings MAX_TOOL_CALLS,
+    MODEL_CONTEXT_TOKENS and APPROVAL_HOURS.
 
     Raises:
         ValueError: two tools have the same name, a limit is below 1, or an approval is none of the known words.

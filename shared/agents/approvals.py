@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import orjson
 
-from shared.agents.calls import StartedCall, completed
+from shared.agents.calls import StartedCall, result_event
 from shared.agents.tools import Question, Result, Tool
 from shared.agents.turn import Call
 from shared.core import Answer, Draft, Item, Json
@@ -49,7 +49,7 @@ def _interrupt(call: Call, reason: str, message: str, schema: Json, hours: float
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerEffects:
     """What a run's answers mean: events for the log, calls to start, and results of calls that were refused."""
 
     drafts: Sequence[Draft]
@@ -59,11 +59,11 @@ class Answered:
 
 def take_answers(
     answers: Iterable[Answer], waiting: Mapping[str, Item], tools: Mapping[str, Tool]
-) -> Answered:
-    """Start the calls a user allowed, and close the refused ones.
+) -> AnswerEffects:
+    """Start the calls that the user allowed, and give the others a result.
 
-    `waiting` are the calls without a result, by id. An answer to another call was applied earlier, perhaps by a holder
-    that died.
+    `waiting`: the calls without a result, by id. Answers to other calls have no effect: an earlier attempt has applied
+    them.
     """
     resolutions: list[Draft] = []
     started: list[StartedCall] = []
@@ -78,8 +78,8 @@ def take_answers(
             started.append(each)
         else:
             results.append(each.finish(Result(_why_not(answer), "refused")))
-    drafts = [*resolutions, *map(completed, results), *(each.start() for each in started)]
-    return Answered(drafts, started, results)
+    drafts = [*resolutions, *map(result_event, results), *(each.start() for each in started)]
+    return AnswerEffects(drafts, started, results)
 
 
 def resume_call(

@@ -12,7 +12,7 @@ from shared.models import ModelClient, ModelSettings
 
 
 class ModelChoice(NamedTuple):
-    """A model that an agent may ask: who asks it, and with which settings."""
+    """A model that an agent may use: the client for its requests, and their settings."""
 
     client: ModelClient
     settings: ModelSettings
@@ -22,7 +22,7 @@ class ModelChoice(NamedTuple):
 class BoundAgent:
     """An agent with its models' clients, its tools and its limits. `models`: the first, and then its fallbacks.
 
-    `max_turn_tries`: how many requests one model gets for one turn before the run fails.
+    `max_turn_tries`: how often one model tries a turn before the run fails.
     """
 
     name: str

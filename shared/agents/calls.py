@@ -37,7 +37,7 @@ class StartedCall:
         return Draft("item.started", self.result_id, data)
 
     def report(self, report: Report) -> Draft:
-        """The event that tells how far the call is."""
+        """The event that reports how far the call is."""
         data = {k: v for k, v in report._asdict().items() if v is not None}
         return Draft("item.progress", self.result_id, {"call_id": self.call.id, **data})
 
@@ -54,27 +54,28 @@ class StartedCall:
         return Item(self.result_id, "tool_result", data)
 
 
-def completed(result: Item) -> Draft:
+def result_event(result: Item) -> Draft:
+    """The event that records a call's result."""
     return Draft("item.completed", result.key, {"kind": "tool_result", "item": result.data})
 
 
 def result_step(result: Item) -> Step:
     """The step that commits a call's result."""
-    return Step([completed(result)], commits=True)
+    return Step([result_event(result)], commits=True)
 
 
 async def run_calls(
     started: Sequence[StartedCall], toolbox: Toolbox
 ) -> AsyncIterator[tuple[StartedCall, Result | Question | Report]]:
-    """Run calls concurrently; yields each one's reports of progress and its outcome as they arrive."""
-    arrived: asyncio.Queue[tuple[StartedCall, Result | Question | Report]] = asyncio.Queue()
-    tasks = [asyncio.ensure_future(_run_call(each, toolbox, arrived)) for each in started]
+    """Run calls concurrently, and yield each one's reports of progress and its outcome as they arrive."""
+    arrivals: asyncio.Queue[tuple[StartedCall, Result | Question | Report]] = asyncio.Queue()
+    tasks = [asyncio.ensure_future(_run_call(each, toolbox, arrivals)) for each in started]
     running = len(tasks)
     try:
         while running:
-            each, came = await arrived.get()
-            running -= not isinstance(came, Report)
-            yield each, came
+            each, news = await arrivals.get()
+            running -= not isinstance(news, Report)
+            yield each, news
     finally:
         for task in tasks:
             task.cancel()
@@ -84,14 +85,14 @@ async def run_calls(
 async def _run_call(
     started: StartedCall,
     toolbox: Toolbox,
-    arrived: "asyncio.Queue[tuple[StartedCall, Result | Question | Report]]",
+    arrivals: "asyncio.Queue[tuple[StartedCall, Result | Question | Report]]",
 ) -> None:
-    reporter = ProgressReporter(lambda report: arrived.put_nowait((started, report)))
+    reporter = ProgressReporter(lambda report: arrivals.put_nowait((started, report)))
     try:
         outcome = await _outcome(started, toolbox, reporter)
     finally:
         reporter.close()
-    arrived.put_nowait((started, outcome))
+    arrivals.put_nowait((started, outcome))
 
 
 async def _outcome(started: StartedCall, toolbox: Toolbox, progress: Progress) -> Result | Question:
@@ -108,7 +109,7 @@ async def _outcome(started: StartedCall, toolbox: Toolbox, progress: Progress) -
 
 
 def fault_of(call: Call, tool: Tool | None) -> Result | None:
-    """Why a call cannot be made at all, if so; it needs no approval then."""
+    """Why a call cannot be made, as its result; then nobody needs to approve it. None: it can be made."""
     if tool is None:
         return Result(f"There is no tool named {call.name!r}.", "error")
     try:

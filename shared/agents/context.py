@@ -50,13 +50,13 @@ class RunContext:
     state: Any = None
 
 
-def _unheard(done: float, total: float | None = None, message: str | None = None) -> None:
+def _ignore_progress(done: float, total: float | None = None, message: str | None = None) -> None:
     del done, total, message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """What a tool is given beside its arguments, if it asks for it: a parameter of this type.
+    """What a tool gets beside its arguments, if its function has a parameter of this type.
 
     `key` is the call's idempotency key: a repeated call has the same key. `state` is the app's, as the client sent it
     with the run. `settings` are those the tool declared, and no others. `answers` are the user's answers to the tool's
@@ -73,7 +73,7 @@ class ToolContext:
     answers: Mapping[str, Json] = field(default_factory=dict)
     question_state: Json | None = None
     capabilities: Collection[str] = ("form",)
-    progress: Progress = _unheard
+    progress: Progress = _ignore_progress
 
 
 class ToolError(Exception):

@@ -9,7 +9,7 @@ from time import monotonic
 from shared.agents.agent import Instructions
 from shared.agents.bound import BoundAgent
 from shared.agents.context import RunContext, ToolUser
-from shared.agents.loop import Loop, TokensLeft, unlimited
+from shared.agents.loop import Loop, ReadTokensLeft, unlimited
 from shared.core import Draft, Step, failed, logger
 from shared.models import ModelFailed
 from shared.runs import Leased, LeaseLost, LiveRun, ReleaseDue
@@ -23,7 +23,7 @@ async def execute_run(
     agent: BoundAgent,
     *,
     seconds: float,
-    tokens_left: TokensLeft = unlimited,
+    read_tokens_left: ReadTokensLeft = unlimited,
 ) -> None:
     """Execute a run to its ending, which is written exactly once, also after an error or a cancel.
 
@@ -31,12 +31,13 @@ async def execute_run(
     the task is cancelled because the process stops, `CancelledError` is raised, and the caller releases the run.
 
     Raises:
-        ReleaseDue: the time is over: between turns if one ends in time, otherwise within one.
+        ReleaseDue: the time is over, or the process stops. Raised when a turn ends, or at the time limit in the middle
+            of one.
     """
     live.release_after_turn(monotonic() + seconds * _RELEASE_AFTER)
     try:
         async with asyncio.timeout(seconds):
-            steps = await _open_steps(live.leased, agent, tokens_left)
+            steps = await _open_steps(live.leased, agent, read_tokens_left)
             await _write_steps(live, steps)
         return
     except LeaseLost:
@@ -60,13 +61,13 @@ async def execute_run(
 
 
 async def _open_steps(
-    leased: Leased, agent: BoundAgent, tokens_left: TokensLeft
+    leased: Leased, agent: BoundAgent, read_tokens_left: ReadTokensLeft
 ) -> AsyncGenerator[Step, None]:
     run = _context(leased, agent)
     toolbox, instructions = await asyncio.gather(
         agent.tools.open(run), _instructions(agent.instructions, run)
     )
-    return Loop(agent, instructions, leased, toolbox, tokens_left).steps()
+    return Loop(agent, instructions, leased, toolbox, read_tokens_left).steps()
 
 
 def _context(leased: Leased, agent: BoundAgent) -> RunContext:

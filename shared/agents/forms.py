@@ -25,8 +25,8 @@ def question_of(requests: Mapping[str, Json], state: Json) -> Question | Result:
     state = {**state, "keys": [*forms]}
     if len(schemas) == 1:
         return Question(message, next(iter(schemas.values())), state)
-    all_of_them = {"type": "object", "properties": schemas, "required": [*schemas]}
-    return Question(message, all_of_them, state)
+    combined_schema = {"type": "object", "properties": schemas, "required": [*schemas]}
+    return Question(message, combined_schema, state)
 
 
 def contents_of(payload: Any, keys: Collection[str]) -> dict[str, Json]:

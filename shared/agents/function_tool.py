@@ -166,25 +166,25 @@ def tool(function: Function | None = None, /, **options: Any) -> Any:
 
     def make(function: Function) -> FunctionTool:
         name = options.pop("name", function.__name__)
-        named = {
+        defaults = {
             "name": name,
             "title": name.replace("_", " ").capitalize(),
             "description": inspect.getdoc(function) or "",
         }
-        made = FunctionTool(**{**named, "function": function, **options})
-        _check(made)
-        return made
+        new_tool = FunctionTool(**{**defaults, "function": function, **options})
+        _check(new_tool)
+        return new_tool
 
     return make if function is None else make(function)
 
 
-def _check(made: FunctionTool) -> None:
-    """Find a parameter that cannot be an argument when its module is loaded, and not with the first call."""
-    for parameter in inspect.signature(made.function).parameters.values():
+def _check(new_tool: FunctionTool) -> None:
+    """Reject a parameter that cannot be an argument: now, when the module is loaded, and not with the first call."""
+    for parameter in inspect.signature(new_tool.function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TypeError(f"Tool {made.name}: {parameter} cannot be an argument of a call.")
+            raise TypeError(f"Tool {new_tool.name}: {parameter} cannot be an argument of a call.")
         if parameter.annotation is parameter.empty:
-            raise TypeError(f"Tool {made.name}: {parameter.name} needs a type.")
+            raise TypeError(f"Tool {new_tool.name}: {parameter.name} needs a type.")
 
 
 def tools_of(*modules: ModuleType) -> dict[str, FunctionTool]:

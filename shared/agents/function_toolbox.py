@@ -84,11 +84,11 @@ class FunctionToolbox:
     def _context(
         self, tool: FunctionTool, call_id: str, answer: Json | None, progress: Progress | None
     ) -> ToolContext:
-        known: Json = {"progress": progress} if progress else {}
+        optional: Json = {"progress": progress} if progress else {}
         if answer:
             state = answer["state"]
-            known["answers"] = contents_of(answer["payload"], state["keys"])
-            known["question_state"] = state["kept"]
+            optional["answers"] = contents_of(answer["payload"], state["keys"])
+            optional["question_state"] = state["kept"]
         return ToolContext(
             user=self._run.user,
             run=self._run,
@@ -96,13 +96,13 @@ class FunctionToolbox:
             key=call_id,
             database=self._database,
             settings=settings_of(tool, self._settings),
-            **known,
+            **optional,
         )
 
     def _text(self, value: Any) -> str:
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
-        most = self._settings.tool_result_characters
-        return text if len(text) <= most else f"{text[:most]}\n[cut here: {len(text)} characters]"
+        limit = self._settings.tool_result_characters
+        return text if len(text) <= limit else f"{text[:limit]}\n[cut here: {len(text)} characters]"
 
 
 def _tool(function: FunctionTool) -> Tool:

@@ -15,7 +15,7 @@ from shared.agents.approvals import (
     unanswered,
 )
 from shared.agents.bound import BoundAgent
-from shared.agents.calls import StartedCall, completed, fault_of, result_step, run_calls
+from shared.agents.calls import StartedCall, fault_of, result_event, result_step, run_calls
 from shared.agents.model_turn import ModelTurn, specifications
 from shared.agents.output import FAULTS, Output, output_of, was_sent_back, with_corrections
 from shared.agents.progress import Report
@@ -47,8 +47,8 @@ _TOO_MANY_CALLS = Result(
     "This run has made all the calls it may make. Answer without more.", "denied"
 )
 
-#: How many tokens the user has left today; None without a limit.
-TokensLeft = Callable[[], Awaitable[int | None]]
+#: Reads how many tokens the user has left today; None without a limit.
+ReadTokensLeft = Callable[[], Awaitable[int | None]]
 
 
 async def unlimited() -> int | None:
@@ -57,7 +57,7 @@ async def unlimited() -> int | None:
 
 
 class Loop:
-    """Answers one run: first what earlier attempts and runs left open, then turn after turn."""
+    """Executes one run: first what earlier attempts and runs left open, then turn after turn."""
 
     def __init__(
         self,
@@ -65,20 +65,20 @@ class Loop:
         instructions: str,
         leased: Leased,
         toolbox: Toolbox,
-        tokens_left: TokensLeft = unlimited,
+        read_tokens_left: ReadTokensLeft = unlimited,
     ) -> None:
         self._agent = agent
         self._instructions = instructions
         self._leased = leased
         self._toolbox = toolbox
-        self._tokens_left = tokens_left
-        self._tokens_available = leased.tokens_left
+        self._read_tokens_left = read_tokens_left
+        self._tokens_left = leased.tokens_left
         self._tool_calls_left = agent.max_tool_calls - leased.tool_calls_made
         self._items = [*leased.items]
         self._usage = leased.used
         self._client_tools = {tool["name"]: tool for tool in leased.request.get("tools") or ()}
         self._questions: list[Json] = []
-        #: The events that take back the calls of these questions.
+        #: The events that take back the starts of the calls with these questions.
         self._aborts: list[Draft] = []
         self._has_ended = False
 
@@ -93,8 +93,9 @@ class Loop:
         if ending := self._ending_if_blocked():
             yield ending
             return
+        # Per attempt: one that takes the run over counts from the start.
         for _ in range(self._agent.max_turns):
-            if self._tokens_available is not None and self._tokens_available <= 0:
+            if self._tokens_left is not None and self._tokens_left <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
             turn = ModelTurn(self._agent.models, self._client_tools, self._agent.max_turn_tries)
@@ -104,7 +105,7 @@ class Loop:
                 yield step
             if self._has_ended:
                 return
-            self._tokens_available = await self._tokens_left()
+            self._tokens_left = await self._read_tokens_left()
         yield self._incomplete("max_turns")
 
     async def _resume(self) -> AsyncIterator[Step]:
@@ -122,11 +123,12 @@ class Loop:
         async for step in self._run_calls(repeatable):
             yield step
         waiting = {c.key: c for c in unanswered(self._items) if c.key not in unfinished_calls}
-        answered = take_answers(self._leased.answers, waiting, tools)
-        if answered.drafts:
-            self._items += answered.results
-            yield Step(answered.drafts, commits=True, closes=True)
-            async for step in self._run_calls(answered.started):
+        effects = take_answers(self._leased.answers, waiting, tools)
+        if effects.drafts:
+            self._items += effects.results
+            # Not a turn: a takeover must keep the recorded answers and the started calls.
+            yield Step(effects.drafts, commits=True, closes=True)
+            async for step in self._run_calls(effects.started):
                 yield step
 
     async def _close_turn(self, turn: TurnRecorder) -> AsyncIterator[Step]:
@@ -153,7 +155,7 @@ class Loop:
         self._items += turn.items
         started, results = self._start_calls(server_calls)
         starts = (each.start() for each in started)
-        yield Step([*closing, *map(completed, results), *starts], commits=True, closes=True)
+        yield Step([*closing, *map(result_event, results), *starts], commits=True, closes=True)
         async for step in self._run_calls(started):
             yield step
         if ending := self._ending_if_blocked():
@@ -161,7 +163,10 @@ class Loop:
             yield ending
 
     def _start_calls(self, calls: Sequence[Call]) -> tuple[list[StartedCall], list[Item]]:
-        """The calls to make now, and results for those that cannot be made. All others need the user's approval."""
+        """The calls to make now, and results for those that cannot be made.
+
+        A call that is in neither list needs the user's approval.
+        """
         started: list[StartedCall] = []
         results: list[Item] = []
         for call in calls:
@@ -198,13 +203,13 @@ class Loop:
         """The ending, if a call waits for the user's answer or for a result of the frontend."""
         waiting = last_calls(self._items)
         pending = [call.key for call in waiting if call.data["executor"] == "client"]
-        has_question = {question["call_id"] for question in self._questions}
+        calls_with_question = {question["call_id"] for question in self._questions}
         questions = [*self._questions]
         for call in waiting:
             tool = self._needs_approval(call)
-            if tool and call.key not in has_question:
-                made = Call(call.key, None, tool.name, "server")
-                questions.append(ask_approval(made, tool, self._agent.approval_hours))
+            if tool and call.key not in calls_with_question:
+                server_call = Call(call.key, None, tool.name, "server")
+                questions.append(ask_approval(server_call, tool, self._agent.approval_hours))
         if questions:
             data = {"interrupts": questions, "pending_calls": pending}
             return self._end_with([*self._aborts], "run.interrupted", data)

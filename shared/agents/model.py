@@ -1,4 +1,4 @@
-"""The model of an agent: which one, at which provider, with which settings, and what to ask when it fails."""
+"""The model of an agent: which one, at which provider, with which settings, and which models replace it if it fails."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Model:
     `MODEL_PROVIDER_GROQ_BASE_URL`, with the key `MODEL_PROVIDER_GROQ_API_KEY`; None: that of `OPENAI_BASE_URL`.
     `extra_body` has more members of the request's body; they replace those of the same name.
 
-    `fallback`: the models to ask, in this order, when this one fails before its first token. A name stands for this
+    `fallback`: the models to use, in this order, if this one fails before its first token. A name stands for this
     model's settings with another name.
 
     Raises:

@@ -33,10 +33,10 @@ def specifications(
 
 
 class ModelTurn:
-    """One turn of a model. If a stream breaks off, its items are aborted in the log and the turn is tried again.
+    """One turn of a model. If a stream breaks off, its items are taken back and the turn is tried again.
 
-    A model that fails before its first token is followed by the agent's next one at once. `recorder` has the items of
-    the last try. They are the turn's when `steps` has ended.
+    If a model fails before its first token, the agent's next model gets the request at once. `recorder` has the items
+    of the last try. When `steps` has ended, they are the turn's.
     """
 
     def __init__(
@@ -81,6 +81,6 @@ class ModelTurn:
                 has_fallback = not is_last and not recorder.has_started
                 if has_fallback or try_number == self._max_tries or not failed.retryable:
                     raise
-            if aborted := recorder.abort("model_broke_off"):
-                yield Step(aborted, commits=True)
+            if aborts := recorder.take_back("model_broke_off"):
+                yield Step(aborts, commits=True)
             await asyncio.sleep(random.uniform(0.2, 0.4) * 2**try_number)  # noqa: S311  # jitter

@@ -1,4 +1,4 @@
-"""Reports of a call's progress, for the user who waits. Too many are thinned out: only the newest one counts."""
+"""Reports of a call's progress, for the user who waits: at most one a period, the newest."""
 
 import asyncio
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class ProgressReporter:
             self._newest = None
 
     def close(self) -> None:
-        """Drop what has not been passed on: the call's result is there."""
+        """Drop the report that has not been passed on, because the call has its result."""
         self._newest = None
         if self._timer:
             self._timer.cancel()

@@ -12,9 +12,9 @@ _FAULTS = 5
 
 
 def fault(schema: Json, value: Any) -> str | None:
-    """What is wrong with the value, in words for who wrote it; None where nothing is.
+    """What is wrong with the value, in words for its author; None: nothing.
 
-    A schema that cannot be used lets everything pass: its tool will say what it takes.
+    If the schema is invalid, nothing is checked: the tool itself rejects what it cannot take.
     """
     validator = _validator(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
     if validator is None:

@@ -1,4 +1,4 @@
-"""The settings that a tool declares: it is handed these, and no others."""
+"""The settings that a tool declares: it gets these, and no others."""
 
 from dataclasses import fields
 

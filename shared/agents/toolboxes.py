@@ -10,7 +10,7 @@ from shared.core import Json, logger
 
 
 class CombinedTools:
-    """The tools of several sources. Where two have a tool of the same name, the earlier source's is used."""
+    """The tools of several sources. If two have a tool of the same name, the earlier source's is used."""
 
     def __init__(self, sources: Sequence[Tools], approval: Mapping[str, Approval]) -> None:
         self._sources = sources

@@ -97,8 +97,8 @@ class TurnRecorder:
             drafts.append(self._complete(call.id, "tool_call", self._call_item(call)))
         return drafts
 
-    def abort(self, reason: str) -> list[Draft]:
-        """Take back every item of the turn, complete or not."""
+    def take_back(self, reason: str) -> list[Draft]:
+        """The events that take back every item of the turn, complete or not."""
         started = [item.key for item in self.items] + [call.id for call in self._started]
         started += [self.message_id] if self._text else []
         started += [self._reasoning_id] if self._reasoning_id else []

@@ -45,7 +45,7 @@ class Draft(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Events to send at once, or to commit first. `closes`: a turn is complete; a takeover resumes after this step."""
+    """Events to send at once, or to commit first. `closes`: a takeover resumes after this step."""
 
     drafts: Sequence[Draft]
     commits: bool = False

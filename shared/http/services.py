@@ -81,10 +81,10 @@ def _make_execute(
 
     async def execute(live: LiveRun) -> None:
         agent = agents[live.leased.agent]
-        tokens_left = partial(store.tokens_left, live.leased.claims)
+        read_tokens_left = partial(store.tokens_left, live.leased.claims)
         seconds = settings.run_deadline_seconds
         with watchdog.watch():
-            await execute_run(live, agent, seconds=seconds, tokens_left=tokens_left)
+            await execute_run(live, agent, seconds=seconds, read_tokens_left=read_tokens_left)
 
     return execute
 
