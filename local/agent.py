@@ -12,7 +12,8 @@ from local import CannotStart
 Event = dict[str, Any]
 #: The functions send a comment each 15 s.
 _SILENCE_SECONDS: Final = 60.0
-_ATTEMPTS: Final = 10
+#: Connections in a row without an event, after which the chat gives up.
+_MAX_FAILURES: Final = 10
 _LONGEST_WAIT_SECONDS: Final = 10.0
 #: Statuses of the gateway for a function that starts, stops or is full. Other refusals are final.
 _TRANSIENT: Final = (408, 502, 503, 504)
@@ -109,13 +110,13 @@ class Agent:
             self._pause(failures, failure)
 
     def _pause(self, failures: int, failure: Exception | None) -> None:
-        """Wait before the next attempt, or raise if there is none."""
+        """Wait before the next connection, or raise if there were too many failures."""
         requested = 0
         if isinstance(failure, Refused):
-            if not failure.is_transient or failures > _ATTEMPTS:
+            if not failure.is_transient or failures > _MAX_FAILURES:
                 raise failure
             requested = failure.retry_after or 0
-        if failures > _ATTEMPTS:
+        if failures > _MAX_FAILURES:
             raise CannotStart("The connection broke too often; the run may still be in progress.")
         if failures == 1:
             self._reconnecting()

@@ -15,8 +15,9 @@ from shared.core import Json, Unavailable
 
 Unit = Literal["celsius", "fahrenheit"]
 _CACHED_FOR: Final = timedelta(minutes=10)
-_ATTEMPTS: Final = 3
-#: The time of one request. Two requests of three attempts each end within a call's time (TOOL_SECONDS).
+#: For one response.
+_MAX_REQUESTS: Final = 3
+#: The time of one request. All requests for two responses end within a call's time (TOOL_SECONDS).
 _SECONDS: Final = 4.0
 _PLACES: Final = 10
 _MAX_BYTES: Final = 256 * 1024
@@ -145,12 +146,12 @@ async def _get(url: str, query: Json, seconds: float) -> Json:
 
     timeout = aiohttp.ClientTimeout(total=seconds)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        for attempt in range(1, _ATTEMPTS + 1):
+        for request_number in range(1, _MAX_REQUESTS + 1):
             try:
                 return await _fetch(session, url, query)
             except (aiohttp.ClientError, TimeoutError, OSError):
-                if attempt < _ATTEMPTS:
-                    await asyncio.sleep(0.2 * attempt)
+                if request_number < _MAX_REQUESTS:
+                    await asyncio.sleep(0.2 * request_number)
     raise ToolError("The weather service cannot be reached from here. Try again later.")
 
 

@@ -103,7 +103,7 @@ class ModelCall:
         measure(_FIRST, seconds, self._facts)
 
     def finish(self, reason: str, usage: Usage) -> None:
-        """Record the end of a whole answer."""
+        """Record the end of a whole response."""
         model = {"gen_ai.response.model": usage.model}
         counts = {"input": usage.input_tokens, "output": usage.output_tokens}
         self._span.tell(
@@ -122,7 +122,7 @@ class ModelCall:
         self._end(model)
 
     def fail(self, kind: str) -> None:
-        """Record a failure, unless the answer has ended."""
+        """Record a failure, unless the response has ended."""
         if not self._is_over:
             self._span.fail(kind)
             self._end({"error.type": kind})

@@ -34,7 +34,7 @@ class Slots:
         semaphore = self._semaphores.get(user)
         if semaphore is None:
             semaphore = self._semaphores[user] = asyncio.Semaphore(self._at_once)
-        # Chosen here, so that a slot can be freed even if the answer that granted it was lost.
+        # Chosen here, so that a slot can be freed even if the result that granted it was lost.
         token = uuid4()
         async with semaphore:
             try:

@@ -17,7 +17,8 @@ from shared.mcp.servers import Server
 #: A character that models' APIs reject in a tool's name.
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_LENGTH = 64
-_ATTEMPTS = 3
+#: For one call.
+_MAX_REQUESTS = 3
 _RETRY_SECONDS = 0.3
 _CONNECTION_LOST = "The tool's server broke off; the call may or may not have had its effect. It was not made again."
 _TIMED_OUT = "The tool did not answer in time; the call may or may not have had its effect."
@@ -111,19 +112,19 @@ class McpToolbox:
         """The result; None if the connection broke and the call's outcome is unknown."""
         import aiohttp
 
-        for attempt in range(1, _ATTEMPTS + 1):
-            # Minted for each attempt: a token may expire before a retry.
+        for request_number in range(1, _MAX_REQUESTS + 1):
+            # New ones for each request: a token may expire before the next one.
             headers = self._make_headers(server)
             try:
                 return await send(headers=headers)
             except aiohttp.ClientConnectorError:
                 # The request was never sent.
-                if attempt == _ATTEMPTS:
+                if request_number == _MAX_REQUESTS:
                     raise ServerFailed("The tool's server cannot be reached.") from None
             except (aiohttp.ClientError, OSError):
-                if not may_repeat or attempt == _ATTEMPTS:
+                if not may_repeat or request_number == _MAX_REQUESTS:
                     return None
-            await asyncio.sleep(_RETRY_SECONDS * attempt)
+            await asyncio.sleep(_RETRY_SECONDS * request_number)
         return None
 
 

@@ -13,7 +13,7 @@ FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
 # They are not tuples: those of a text and of reasoning would be equal.
 @dataclass(slots=True)
 class TextDelta:
-    """A piece of the answer's text."""
+    """A piece of the response's text."""
 
     text: str
 

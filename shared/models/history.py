@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from shared.core import Item, Json
 
-#: A cheap estimate: English prose and JSON have about four characters per token, and it may cut too much.
+#: A cheap estimate: English prose and JSON have about four characters per token. It may be too high; then more history
+#: is cut than necessary.
 _CHARACTERS_PER_TOKEN = 4
 #: The estimated size of a message, and of a part of its content, without its text; in characters.
 _MESSAGE_OVERHEAD, _PART_OVERHEAD = 16, 30

@@ -39,7 +39,7 @@ class Api(Protocol):
         ...
 
     def reader(self) -> "StreamReader":
-        """The reader of one answer."""
+        """The reader of one response."""
         ...
 
 
@@ -92,7 +92,7 @@ class OpenAIModel:
     async def _post(
         self, sdk: Any, api: Api, request: ModelRequest, model: str
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of the response as they arrive, without three layers of the HTTP library's text decoding.
+        """The raw bytes of the response as they arrive, because the HTTP library's text decoding adds three layers.
 
         If the provider rejects its own data of earlier turns, the request is sent again without that data. After a
         change of keys, a provider cannot decrypt its old reasoning, and would reject every later turn of the thread.
@@ -188,10 +188,10 @@ def _finish(reader: "StreamReader", call: ModelCall) -> list[ModelEvent]:
 
 
 class SilenceLimit:
-    """Ends a turn that is silent for too long or takes too long in all. It uses one timer for the whole turn.
+    """Ends a turn that is silent for too long or takes too long in all.
 
-    Only the time spent waiting for a chunk counts. If the code that handles a chunk were cancelled, the error would be
-    raised outside the block that converts time-outs.
+    Only while the caller waits for a chunk may the time-out fire, because elsewhere it would not be converted to
+    ModelFailed. One timer checks both limits.
     """
 
     def __init__(self, timer: asyncio.Timeout, seconds: float) -> None:
@@ -200,6 +200,7 @@ class SilenceLimit:
         self._seconds = seconds
         self._deadline = timer.when() or 0.0
         self._waits_since: float | None = None
+        self._next: asyncio.TimerHandle | None = None
         timer.reschedule(None)
 
     def __enter__(self) -> Self:
@@ -229,4 +230,5 @@ class SilenceLimit:
             self._next = self._loop.call_at(max(ends_at, now + _CHECK_SECONDS), self._check)
 
     def __exit__(self, *_: object) -> None:
-        self._next.cancel()
+        if self._next:
+            self._next.cancel()
