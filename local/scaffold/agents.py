@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -38,24 +38,26 @@ def make_agent(name: str, root: Path = ROOT) -> str:
     """
     check_name(name)
     functions = listed_functions(root / _LIST)
-    for taken in _taken_paths(name):
-        if name in functions.names or (root / taken).exists():
-            raise InvalidFunctions(f"The name {name} is taken: {taken} exists.")
-    current = _budget(functions, root)
+    for path in _needed_paths(name):
+        if name in functions.names or (root / path).exists():
+            raise InvalidFunctions(f"The name {name} is taken: {path} exists.")
+    current = _read_budget(functions, root)
     pods = min(_PODS, current.pods_left)
     if not pods:
         raise InvalidFunctions(
             f"No pod is left for {name}, because {current}; lower a max-scale in knative/base or DATABASE_CONNECTIONS "
             f"in knative/base/settings.env, or raise database_clients in {_LIST}."
         )
-    made, changed = _made(name, pods), _changed(name, functions, root)
-    _write(root, {**made, **changed}, folder=f"functions/{folder_of(name)}")
+    new_texts = _make_new_texts(name, pods)
+    changed_texts = _make_changed_texts(name, functions, root)
+    _write(root, {**new_texts, **changed_texts}, folder=f"functions/{folder_of(name)}")
     listed_functions.cache_clear()
-    return _report(name, made, changed, _budget(_list_with(name, functions), root))
+    after = _read_budget(_add_to_list(name, functions), root)
+    return _report(name, new_texts, changed_texts, after)
 
 
-def _taken_paths(name: str) -> list[str]:
-    """What is in the way of the agent if it exists."""
+def _needed_paths(name: str) -> list[str]:
+    """The paths that must not exist yet."""
     folder = folder_of(name)
     return [
         f"functions/{folder}",
@@ -65,26 +67,26 @@ def _taken_paths(name: str) -> list[str]:
     ]
 
 
-def _budget(functions: FunctionList, root: Path) -> Budget:
+def _read_budget(functions: FunctionList, root: Path) -> Budget:
     try:
         return budget(functions, root / "knative/base")
     except Refused as error:
         raise InvalidFunctions(str(error)) from None
 
 
-def _made(name: str, pods: int) -> dict[str, str]:
+def _make_new_texts(name: str, pods: int) -> dict[str, str]:
     """The new files, with their texts."""
     folder = folder_of(name)
     values = {"name": name, "folder": folder, "variable": variable_of(name), "pods": str(pods)}
     return {
         f"functions/{folder}/__init__.py": "",
-        f"functions/{folder}/app.py": _filled("app.py", values),
-        f"tests/functions/test_{folder}.py": _filled("test.py", values),
-        f"knative/base/{name}.yaml": _filled("service.yaml", values),
+        f"functions/{folder}/app.py": _fill_template("app.py", values),
+        f"tests/functions/test_{folder}.py": _fill_template("test.py", values),
+        f"knative/base/{name}.yaml": _fill_template("service.yaml", values),
     }
 
 
-def _changed(name: str, functions: FunctionList, root: Path) -> dict[str, str]:
+def _make_changed_texts(name: str, functions: FunctionList, root: Path) -> dict[str, str]:
     """The files that change, with their new texts."""
     kustomization = (root / _KUSTOMIZATION).read_text()
     resources = _RESOURCES.search(kustomization)
@@ -92,18 +94,18 @@ def _changed(name: str, functions: FunctionList, root: Path) -> dict[str, str]:
         raise InvalidFunctions(f"{_KUSTOMIZATION} has no list `resources` of one file a line.")
     end = resources.end()
     texts = {
-        _LIST: json.dumps(_content_with(name, functions), indent=2, ensure_ascii=False) + "\n",
+        _LIST: json.dumps(_add_to_content(name, functions), indent=2, ensure_ascii=False) + "\n",
         _KUSTOMIZATION: f"{kustomization[:end]}  - {name}.yaml\n{kustomization[end:]}",
-        **generated_texts(root, _list_with(name, functions)),
+        **generated_texts(root, _add_to_list(name, functions)),
     }
     return {path: text for path, text in texts.items() if (root / path).read_text() != text}
 
 
-def _list_with(name: str, functions: FunctionList) -> FunctionList:
-    return read_list(_content_with(name, functions))
+def _add_to_list(name: str, functions: FunctionList) -> FunctionList:
+    return read_list(_add_to_content(name, functions))
 
 
-def _content_with(name: str, functions: FunctionList) -> dict[str, object]:
+def _add_to_content(name: str, functions: FunctionList) -> dict[str, object]:
     """The list's JSON, with the agent after the other agents."""
     entries = [function.entry() for function in functions.functions]
     description = "An agent with an example tool."
@@ -138,15 +140,17 @@ def _restore(root: Path, before: Mapping[str, str | None]) -> None:
             (root / path).write_text(text)
 
 
-def _report(name: str, made: Mapping[str, str], changed: Mapping[str, str], after: Budget) -> str:
+def _report(
+    name: str, new_paths: Iterable[str], changed_paths: Iterable[str], after: Budget
+) -> str:
     values = {"name": name, "variable": variable_of(name), "budget": f"{after}."}
-    lists = {"made": "\n".join(_indented(made)), "changed": "\n".join(_indented(changed))}
-    return _filled("report.txt", {**values, **lists})
+    lists = {"new_paths": _indent(new_paths), "changed_paths": _indent(changed_paths)}
+    return _fill_template("report.txt", {**values, **lists})
 
 
-def _indented(paths: Mapping[str, str]) -> Iterator[str]:
-    return (f"  {path}" for path in paths)
+def _indent(paths: Iterable[str]) -> str:
+    return "\n".join(f"  {path}" for path in paths)
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def _fill_template(template: str, values: Mapping[str, str]) -> str:
     return Template((_TEMPLATES / f"{template}.template").read_text()).substitute(values)

@@ -6,7 +6,7 @@ from typing import Final
 
 from functions.registry import FunctionList
 
-ROUTED: Final = "supabase/functions/auth-gateway/functions.ts"
+ROUTES: Final = "supabase/functions/auth-gateway/functions.ts"
 README: Final = "README.md"
 _DOMAINS: Final = "knative/components/domain-mapping"
 MAPPINGS: Final = f"{_DOMAINS}/domain-mappings.yaml"
@@ -23,14 +23,14 @@ def generated_texts(root: Path, functions: FunctionList) -> dict[str, str]:
     """Every generated file of a checkout, by its path, with its whole text."""
     domain = _DOMAIN.findall((root / MAPPINGS).read_text())[0]
     return {
-        ROUTED: _routed(functions),
-        README: _TABLE.sub(lambda _: _table(functions), (root / README).read_text()),
-        MAPPINGS: _mappings(functions, domain),
-        CLAIMS: _claims(functions, domain),
+        ROUTES: _make_routes(functions),
+        README: _TABLE.sub(lambda _: _make_table(functions), (root / README).read_text()),
+        MAPPINGS: _make_mappings(functions, domain),
+        CLAIMS: _make_claims(functions, domain),
     }
 
 
-def _routed(functions: FunctionList) -> str:
+def _make_routes(functions: FunctionList) -> str:
     entries = "".join(
         f'  {{ name: "{function.name}", kind: "{function.kind}" }},\n'
         for function in functions.public
@@ -44,19 +44,19 @@ export const functions = [
 """
 
 
-def _table(functions: FunctionList) -> str:
+def _make_table(functions: FunctionList) -> str:
     rows = [
-        f"| `{function.name}` | {'yes' if function.is_public else 'no'} | {_cell(function.description)} |\n"
+        f"| `{function.name}` | {'yes' if function.is_public else 'no'} | {_escape_cell(function.description)} |\n"
         for function in functions.functions
     ]
     return "".join(["| function | public | what it does |\n|---|---|---|\n", *rows])
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _mappings(functions: FunctionList, domain: str) -> str:
+def _make_mappings(functions: FunctionList, domain: str) -> str:
     objects = [
         f"""\
 apiVersion: serving.knative.dev/v1beta1
@@ -77,7 +77,7 @@ spec:
     return first + "---\n".join(objects)
 
 
-def _claims(functions: FunctionList, domain: str) -> str:
+def _make_claims(functions: FunctionList, domain: str) -> str:
     objects = [
         f"""\
 apiVersion: networking.internal.knative.dev/v1alpha1
