@@ -99,7 +99,7 @@ class _Registered(LoadedAgents):
             except Exception as error:
                 outcome = Broken.of(error)
         if isinstance(outcome, Broken):
-            facts = {"agent": name, "error": outcome.kind, "at": outcome.at}
+            facts = {"code": "agent_broken", "agent": name, "error": outcome.kind, "at": outcome.at}
             logger.error("agent.broken", extra=facts)
             return "agent_broken"
         return None if outcome else "agent_gone"
