@@ -40,6 +40,10 @@ class AgentImport:
         """Whether it has ended without an agent."""
         return self._outcome.done() and not isinstance(self._outcome.result(), Agent)
 
+    def forget(self) -> None:
+        """Let the next import of this agent execute its modules again."""
+        _forget(self._folder)
+
     async def wait(self, seconds: float) -> Agent | Broken | None:
         """Wait for the agent. None: there is no such function. A later call can wait for the same import again."""
         outcome = asyncio.wrap_future(self._outcome)

@@ -97,6 +97,7 @@ class _Registered(LoadedAgents):
             try:
                 self._bound[name] = self._binder.bind(name, outcome)
             except Exception as error:
+                self._imports.pop(name).forget()
                 outcome = Broken.of(error)
         if isinstance(outcome, Broken):
             facts = {"code": "agent_broken", "agent": name, "error": outcome.kind, "at": outcome.at}

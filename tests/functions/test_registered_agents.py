@@ -152,14 +152,24 @@ async def test_a_broken_module_is_imported_again_with_the_next_delivery(
     ],
 )
 async def test_a_module_without_a_usable_agent_is_broken(
-    agent: Served, database: TestDatabase, revision: Checkout, text: str, error: str
+    agent: Served,
+    database: TestDatabase,
+    model: ModelServer,
+    revision: Checkout,
+    text: str,
+    error: str,
 ) -> None:
     revision.write_support(text=text)
     run_id = await wait_for_support(agent)
     async with revision.started("runner") as runner:
         await refusal_of(runner, run_id)
+        assert await refusals_of(database, run_id) == (1, "agent_broken", None)
 
-    assert await refusals_of(database, run_id) == (1, "agent_broken", None)
+        # The module could be imported, and is imported again.
+        revision.write_support()
+        model.will(says("done"))
+        assert (await runner.post_event(run_id)).status_code == 204
+
     [line] = map(json.loads, revision.log_lines("agent.broken"))
     assert line["error"] == error
 
@@ -182,10 +192,11 @@ async def test_an_import_that_hangs_delays_no_other_agent_and_is_not_started_twi
         assert (await runner.post_event(own)).status_code == 204
         assert not delivered.done(), "the other run did not wait for it"
         await delivered
-        [line] = map(json.loads, revision.log_lines("agent.broken"))
-        assert line["error"] == "TimeoutError"
-        assert line["at"].endswith(("functions/support/app.py:3", "functions/support/app.py:4"))
         await refusal_of(runner, run_id)
+        lines = [json.loads(line) for line in revision.log_lines("agent.broken")]
+        assert [line["error"] for line in lines] == ["TimeoutError"] * 2
+        hanging = ("functions/support/app.py:3", "functions/support/app.py:4")
+        assert all(line["at"].endswith(hanging) for line in lines), "no second import waits for it"
         assert (revision.folder / "imports").read_text() == ".", "it is still the first import"
 
         go.touch()
