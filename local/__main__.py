@@ -16,7 +16,7 @@ from local.agent import Agent
 from local.chat import Chat
 from local.database import local_logins, sign_in
 from local.environment import environment, folder, port
-from local.gateway import PATH
+from local.gateway import announce, running_url
 from local.keys import Keys
 from local.migrate import migrate, outdated
 from local.probe import free_port
@@ -101,7 +101,8 @@ def _dev(_: argparse.Namespace) -> None:
     with start_stack(_plan(environ)) as running:
         _say(_summary(running, folder(environ), monotonic() - start_time))
         try:
-            running.watch()
+            with announce(folder(environ), running.gateway_url):
+                running.watch()
         finally:
             _say("\nStopping.")
 
@@ -161,7 +162,7 @@ def _local_gateway(login: SignIn) -> tuple[str, Callable[[], str]]:
     home = folder(environ)
     sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
     at = port(environ, "GATEWAY_PORT", _GATEWAY_PORT)
-    return f"http://127.0.0.1:{at}{PATH}", lambda: login.token(_keys(home).user)
+    return running_url(home, at), lambda: login.token(_keys(home).user)
 
 
 def _token(options: argparse.Namespace) -> None:

@@ -76,6 +76,8 @@ class Answer:
                 self._calls.setdefault(event["toolCallId"], []).append(event["delta"])
             case "TOOL_CALL_END":
                 self._note("".join(self._calls.pop(event["toolCallId"], ())))
+            case "ACTIVITY_SNAPSHOT" if event["activityType"] == "tool_progress":
+                self._note(_progress(event["content"]))
             case "TOOL_CALL_RESULT":
                 self._note(f"= {event['content']}")
             case "MESSAGES_SNAPSHOT":
@@ -107,3 +109,8 @@ class Answer:
     def _note(self, line: str) -> None:
         text = " ".join(line.split())
         self._screen.note(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
+def _progress(content: Event) -> str:
+    total = f"/{content['total']:g}" if "total" in content else ""
+    return f"… {content['done']:g}{total} {content.get('message', '')}"

@@ -143,7 +143,8 @@ def _restore(root: Path, before: Mapping[str, str | None]) -> None:
 def _report(
     name: str, new_paths: Iterable[str], changed_paths: Iterable[str], after: Budget
 ) -> str:
-    values = {"name": name, "variable": variable_of(name), "budget": f"{after}."}
+    names = {"name": name, "folder": folder_of(name), "variable": variable_of(name)}
+    values = {**names, "budget": f"{after}."}
     lists = {"new_paths": _indent(new_paths), "changed_paths": _indent(changed_paths)}
     return _fill_template("report.txt", {**values, **lists})
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from threading import get_ident
 from typing import Final, NamedTuple
 
 from shared.core import clean
@@ -24,18 +25,27 @@ class ProgressReporter:
     def __init__(self, deliver: Callable[[Report], None]) -> None:
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = get_ident()
         self._newest: Report | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = 0.0
 
     def __call__(self, done: float, total: float | None = None, message: str | None = None) -> None:
         text = None if message is None else clean(message)[:_CHARACTERS]
-        self._loop.call_soon_threadsafe(self._take, Report(done, total, text))
+        report = Report(done, total, text)
+        if get_ident() == self._loop_thread:
+            self._take(report)
+        else:
+            self._loop.call_soon_threadsafe(self._take, report)
 
     def _take(self, report: Report) -> None:
         self._newest = report
-        if self._timer is None:
-            self._timer = self._loop.call_at(max(self._due_at, self._loop.time()), self._pass_on)
+        if self._timer:
+            return
+        if self._loop.time() >= self._due_at:
+            self._pass_on()
+        else:
+            self._timer = self._loop.call_at(self._due_at, self._pass_on)
 
     def _pass_on(self) -> None:
         self._timer, self._due_at = None, self._loop.time() + _PERIOD_SECONDS
@@ -44,7 +54,13 @@ class ProgressReporter:
             self._newest = None
 
     def close(self) -> None:
-        """Drop the report that has not been passed on, because the call has its result."""
-        self._newest = None
+        """Pass on the last report before the call's result, and none after it."""
         if self._timer:
             self._timer.cancel()
+        self._pass_on()
+        # Of a thread that outlives its call.
+        self._deliver = _drop
+
+
+def _drop(report: Report) -> None:
+    del report

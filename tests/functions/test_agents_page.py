@@ -60,6 +60,8 @@ async def test_orders_are_found_at_once_and_cancelled_with_approval(
     (found,) = [frame for frame in seen if frame["type"] == "TOOL_CALL_RESULT"]
     assert found["content"] == '{"item":"lamp","state":"shipped"}'
     (cancelled,) = [frame for frame in finished if frame["type"] == "TOOL_CALL_RESULT"]
+    (report,) = [frame for frame in finished if frame["type"] == "ACTIVITY_SNAPSHOT"]
+    assert report["content"]["message"] == "Calling the warehouse"
     assert cancelled["content"] == f"Order A-17 is cancelled for user {person.sub}."
     assert model.requests[0]["reasoning_effort"] == "low"
 

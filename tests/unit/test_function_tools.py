@@ -17,6 +17,7 @@ from shared.agents.context import (
 )
 from shared.agents.function_tool import FunctionTool, tool
 from shared.agents.function_toolbox import FunctionTools
+from shared.agents.progress import ProgressReporter, Report
 from shared.agents.tools import Question, Result
 from shared.core.json import Json
 from shared.core.settings import Settings
@@ -219,3 +220,31 @@ def test_a_function_that_cannot_be_a_tool_is_refused_when_its_module_is_loaded()
         tool(colour="red")(
             test_a_function_that_cannot_be_a_tool_is_refused_when_its_module_is_loaded
         )
+
+
+async def test_the_first_and_the_last_report_arrive_and_many_between_them_are_thinned_out() -> None:
+    arrived: list[Report] = []
+    report = ProgressReporter(arrived.append)
+
+    for done in range(1000):
+        report(done, 1000)
+    report.close()
+    report(5000)
+
+    assert [each.done for each in arrived] == [0, 999]
+
+
+async def test_reports_of_a_thread_arrive_before_the_result_of_its_call() -> None:
+    arrived: list[Report] = []
+    report = ProgressReporter(arrived.append)
+
+    def report_all() -> None:
+        for done in range(3):
+            report(done)
+
+    await asyncio.to_thread(report_all)
+    report.close()
+    await asyncio.to_thread(report, 7)
+    await asyncio.sleep(0)
+
+    assert [each.done for each in arrived] == [0, 2]

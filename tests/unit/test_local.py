@@ -11,6 +11,7 @@ from local.__main__ import main
 from local.accounts import ISSUER, SignIn
 from local.demo import Transcript
 from local.environment import environment, port
+from local.gateway import announce, running_url
 from local.keys import Keys, SigningKey
 from local.migrate import Statement, statements
 from local.probe import free_port
@@ -146,3 +147,9 @@ def test_the_gateway_gets_a_functions_address_by_the_variable_that_it_reads(tmp_
 def test_a_chat_with_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", "--agent", "nobody", "hello"]) == 1
     assert "There is no agent nobody; choose one of assistant" in capsys.readouterr().err
+
+
+def test_another_terminal_finds_the_running_gateway(tmp_path: Path) -> None:
+    with announce(tmp_path, "http://127.0.0.1:54431/functions/v1/auth-gateway"):
+        assert running_url(tmp_path, 54321).startswith("http://127.0.0.1:54431/")
+    assert running_url(tmp_path, 54321) == "http://127.0.0.1:54321/functions/v1/auth-gateway"
