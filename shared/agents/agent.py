@@ -31,7 +31,8 @@ class Agent:
     MODEL_CONTEXT_TOKENS and APPROVAL_HOURS.
 
     Raises:
-        ValueError: two tools have the same name, a limit is below 1, or an approval is none of the known words.
+        ValueError: two tools have the same name, a member of `tools` is none, an approval is none of the known words or
+            names no tool, or a limit is below 1.
     """
 
     instructions: str | Instructions
@@ -45,9 +46,16 @@ class Agent:
     approval_hours: float | None = None
 
     def __post_init__(self) -> None:
+        for tool in self.tools:
+            if not isinstance(tool, Declared):
+                raise ValueError(f"{tool!r} is no tool: make functions tools with @tool.")
         names = [tool.name for tool in self.functions]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"Two tools are named {min(repeated)}.")
+        if len(names) == len(self.tools) and (typos := {*self.approval} - {*names, "*"}):
+            raise ValueError(
+                f"The approval policy names {min(typos)!r}, which is no tool of the agent."
+            )
         if wrong := set(self.approval.values()) - {*get_args(Approval)}:
             raise ValueError(f"An approval is never, ask or edit, not {min(wrong)!r}.")
         limits = (self.max_turns, self.max_tool_calls, self.context_tokens, self.approval_hours)

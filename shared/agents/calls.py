@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import orjson
 
+from shared.agents.calling import is_being_cancelled
 from shared.agents.context import Progress
+from shared.agents.failures import error_facts
 from shared.agents.progress import ProgressReporter, Report
 from shared.agents.schemas import fault
 from shared.agents.tools import Question, Result, Tool, Toolbox
@@ -103,9 +105,17 @@ async def _outcome(started: StartedCall, toolbox: Toolbox, progress: Progress) -
     try:
         arguments = orjson.loads("".join(call.arguments))
         return await toolbox.call(call.name, arguments, call.id, started.answer, progress)
-    except Exception:
-        logger.exception("tool.crashed", extra={"tool": call.name})
-        return Result("The tool failed.", "error")
+    except asyncio.CancelledError as error:
+        if is_being_cancelled():
+            raise
+        return _crashed(call, error)
+    except Exception as error:
+        return _crashed(call, error)
+
+
+def _crashed(call: Call, error: BaseException) -> Result:
+    logger.error("tool.crashed", extra={"tool": call.name, **error_facts(error)})
+    return Result("The tool failed.", "error")
 
 
 def fault_of(call: Call, tool: Tool | None) -> Result | None:

@@ -1,14 +1,15 @@
 """Executes a run to its ending: sends or commits each step of its loop, and writes exactly one ending."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import monotonic
 
 from shared.agents.agent import Instructions
 from shared.agents.bound import BoundAgent
+from shared.agents.calling import call_function
 from shared.agents.context import RunContext, ToolUser
+from shared.agents.failures import error_facts
 from shared.agents.loop import Loop, ReadTokensLeft, unlimited
 from shared.core import Draft, Step, failed, logger
 from shared.models import ModelFailed
@@ -54,8 +55,8 @@ async def execute_run(
         raise
     except ModelFailed as error:
         ending = _failure(error.code, error.message, retryable=error.retryable)
-    except Exception:
-        logger.exception("run.crashed")
+    except Exception as error:
+        logger.error("run.crashed", extra=error_facts(error))
         ending = _failure("internal_error", "Something went wrong on our side.", retryable=False)
     await _commit_ending(live, ending)
 
@@ -83,12 +84,13 @@ def _context(leased: Leased, agent: BoundAgent) -> RunContext:
 
 
 async def _instructions(instructions: str | Instructions, run: RunContext) -> str:
-    """The instructions of this run; a plain function computes them in a thread."""
+    """The instructions of this run."""
     if isinstance(instructions, str):
         return instructions
-    if inspect.iscoroutinefunction(instructions):
-        return str(await instructions(run))
-    return str(await asyncio.to_thread(instructions, run))
+    text = await call_function(instructions, run)
+    if not isinstance(text, str):
+        raise TypeError(f"The instructions are {type(text).__name__} instead of a text.")
+    return text
 
 
 async def _write_steps(live: LiveRun, steps: AsyncGenerator[Step, None]) -> None:

@@ -27,8 +27,12 @@ def failure_of(tool: FunctionTool, error: Exception) -> Result:
             return Result("The tool's database cannot be reached. Try again later.", "error")
         case Refused():
             return Result("The tool's database refused this.", "error")
-    # The place and the kind, never the message: it may quote arguments or a secret.
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    facts = {"error": type(error).__name__, "at": f"{Path(place.filename).name}:{place.lineno}"}
-    logger.error("tool.crashed", extra={"tool": tool.name, **facts})
+    logger.error("tool.crashed", extra={"tool": tool.name, **error_facts(error)})
     return Result("The tool failed.", "error")
+
+
+def error_facts(error: BaseException) -> dict[str, str]:
+    """What a log line says of an error: its kind and place, never its message, which may quote content or a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return {"error": type(error).__name__, "at": at}

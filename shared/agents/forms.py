@@ -3,14 +3,22 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import orjson
+
 from shared.agents.tools import Question, Result
-from shared.core import Json
+from shared.core import Json, clean_json
 
 _NOT_SHOWN = "The tool requests something that this agent cannot provide."
 
 
 def question_of(requests: Mapping[str, Json], state: Json) -> Question | Result:
-    """One form for all questions, MCP requests by key; only forms can be shown (MCP 2026-07-28, elicitation)."""
+    """One form for all questions, MCP requests by key; only forms can be shown (MCP 2026-07-28, elicitation).
+
+    Raises:
+        TypeError: the state, or a schema, is nothing that JSON can hold.
+    """
+    requests, state = clean_json(dict(requests)), clean_json(state)
+    orjson.dumps([requests, state])
     forms = {
         key: request.get("params") or {}
         for key, request in requests.items()

@@ -5,24 +5,21 @@ async def find_order(number: str, context: ToolContext) -> Order:
     \"""Find an order of the user by its number.\"""
 """
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Final, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
+from shared.agents.calling import call_function
 from shared.agents.context import ToolContext, ToolError, ToolUser
 from shared.agents.tools import Approval
 from shared.core import Json, clean_json
 
 Function = Callable[..., Any]
-#: Plain functions of all tools that run at once in this process; more wait.
-_THREADS: Final = 32
 _FAULTS: Final = 5
 
 
@@ -122,14 +119,12 @@ class FunctionTool:
         given = self.read(arguments)
         if self._context_parameter:
             given[self._context_parameter] = context
-        if inspect.iscoroutinefunction(self.function):
-            return await self.function(**given)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_threads(), partial(self.function, **given))
+        return await call_function(self.function, **given)
 
     def dump(self, result: Any) -> Any:
         """A result as JSON: by the function's return type, or by its own type where it has none."""
-        return self._result.dump_python(result, mode="json")
+        # A warning of pydantic's would show the result in the log.
+        return self._result.dump_python(result, mode="json", warnings="none")
 
 
 def _arguments_of(function: Function, hints: Mapping[str, Any]) -> type[BaseModel]:
@@ -138,12 +133,12 @@ def _arguments_of(function: Function, hints: Mapping[str, Any]) -> type[BaseMode
         for name, parameter in inspect.signature(function).parameters.items()
         if hints[name] is not ToolContext
     }
-    return create_model(function.__name__, __base__=_Arguments, **fields)
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="tool")
+    try:
+        return create_model(function.__name__, __base__=_Arguments, **fields)
+    except Exception as error:
+        raise TypeError(
+            f"Tool {function.__name__}: its parameters make no schema: {error}."
+        ) from error
 
 
 @overload
@@ -183,6 +178,8 @@ def _check(new_tool: FunctionTool) -> None:
     for parameter in inspect.signature(new_tool.function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"Tool {new_tool.name}: {parameter} cannot be an argument of a call.")
+        if parameter.name.startswith("_") or parameter.name == "model_config":
+            raise TypeError(f"Tool {new_tool.name}: a parameter cannot be named {parameter.name}.")
         if parameter.annotation is parameter.empty:
             raise TypeError(f"Tool {new_tool.name}: {parameter.name} needs a type.")
 

@@ -1,19 +1,18 @@
 """Structured output: whether a response is JSON of the agent's model, and how one that is not is sent back."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from shared.agents.turn import TurnRecorder
-from shared.core import Item
+from shared.core import Item, clean, clean_json
 
 #: The member of a message's data that says why the message was sent back.
 FAULTS: Final = "output_faults"
 _SHOWN: Final = 10
-#: Servers that ignore a schema often write JSON as a block of Markdown.
-_FENCED: Final = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
+_FENCE: Final = "```"
 
 
 class Output(NamedTuple):
@@ -32,17 +31,29 @@ def output_of(kind: type[BaseModel] | None, turn: TurnRecorder) -> Output | None
 
 def read_output(kind: type[BaseModel], text: str) -> Output:
     """Check a response. Values are not repeated in `faults`, because the model has them."""
-    fenced = _FENCED.match(text)
     try:
-        return Output(
-            kind.model_validate_json(fenced[1] if fenced else text).model_dump(mode="json")
+        value = kind.model_validate_json(_without_fence(text)).model_dump(
+            mode="json", by_alias=True
         )
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         words = [
             f"{'.'.join(map(str, f['loc'])) or 'response'}: {f['msg']}" for f in faults[:_SHOWN]
         ]
-        return Output(faults="; ".join(words))
+        return Output(faults=clean("; ".join(words)))
+    try:
+        orjson.dumps(value := clean_json(value))
+    except TypeError:
+        return Output(faults="response: a number is too large")
+    return Output(value)
+
+
+def _without_fence(text: str) -> str:
+    """The text without a block of Markdown around it, which servers that ignore a schema often write."""
+    text = text.strip()
+    if len(text) > 2 * len(_FENCE) and text.startswith(_FENCE) and text.endswith(_FENCE):
+        return text[len(_FENCE) : -len(_FENCE)].removeprefix("json")
+    return text
 
 
 def was_sent_back(items: Sequence[Item]) -> bool:

@@ -20,7 +20,11 @@ class Report(NamedTuple):
 
 
 class ProgressReporter:
-    """Passes on the newest report of one call, at most once a period. It may be called from any thread."""
+    """Passes on the newest report of one call, at most once a period. It may be called from any thread.
+
+    Raises:
+        TypeError, ValueError, OverflowError: `done` or `total` is no number.
+    """
 
     def __init__(self, deliver: Callable[[Report], None]) -> None:
         self._deliver = deliver
@@ -32,7 +36,7 @@ class ProgressReporter:
 
     def __call__(self, done: float, total: float | None = None, message: str | None = None) -> None:
         text = None if message is None else clean(message)[:_CHARACTERS]
-        report = Report(done, total, text)
+        report = Report(float(done), None if total is None else float(total), text)
         if get_ident() == self._loop_thread:
             self._take(report)
         else:

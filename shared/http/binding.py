@@ -67,7 +67,7 @@ class AgentBinder:
                     sources.append(self._mcp.of_servers(names))
                 case SharedTools(names):
                     sources.append(self._mcp.of_ours(names))
-        return CombinedTools(sources, agent.approval)
+        return CombinedTools(sources, agent.approval, [tool.name for tool in agent.functions])
 
     async def warm(self) -> None:
         """Make the clients before the first request needs them."""

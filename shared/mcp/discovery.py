@@ -16,7 +16,16 @@ from uuid import UUID
 import orjson
 
 from shared.agents import RunContext
-from shared.core import InvalidSettings, Json, Once, ToolSettings, Unavailable, carried, logger
+from shared.core import (
+    InvalidSettings,
+    Json,
+    Once,
+    ToolSettings,
+    Unavailable,
+    carried,
+    clean_json,
+    logger,
+)
 from shared.database import Database
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server, servers_of
@@ -143,13 +152,15 @@ class McpTools:
         previous = self._lists.get(key)
         try:
             async with asyncio.timeout(self._settings.tool_list_seconds):
-                tools = await self._clients[server.name].list_tools(make_headers(server))
+                listed = await self._clients[server.name].list_tools(make_headers(server))
         except (ServerFailed, aiohttp.ClientError, OSError) as error:
             name = type(error).__name__
             logger.warning("tools.not_listed", extra={"server": server.name, "error": name})
             previous_tools = previous.tools if previous else ()
             self._lists[key] = _ToolList(previous_tools, monotonic(), _FAILED_SECONDS)
             return
+        # Postgres cannot store what a foreign server may write.
+        tools = clean_json(listed)
         self._lists[key] = _ToolList(tools, monotonic(), _FRESH_SECONDS)
         if previous is None or list(previous.tools) != tools:
             with suppress(Unavailable):

@@ -72,14 +72,19 @@ def opens_message(call: Item, previous: Item | None) -> bool:
 
 
 def _with_results(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, with the calls of a message together, followed by one result for each call."""
+    """The items, with the calls of a message together, followed by one result for each call.
+
+    A result that came after a later message (the user approved a call while another run answered) moves to its call.
+    """
+    items = list(items)
+    results = {item.data["call_id"]: item for item in items if item.kind == "tool_result"}
     open_calls: dict[str, None] = {}
     previous: Item | None = None
     for item in items:
         continues = item.kind == "tool_call" and not opens_message(item, previous)
         if item.kind != "tool_result" and not continues:
             for call_id in open_calls:
-                yield (previous := _missing_result(call_id))
+                yield (previous := results.get(call_id) or _missing_result(call_id))
             open_calls.clear()
         if item.kind == "reasoning":
             continue
@@ -90,7 +95,8 @@ def _with_results(items: Iterable[Item]) -> Iterator[Item]:
                 continue
             del open_calls[item.data["call_id"]]
         yield (previous := item)
-    yield from map(_missing_result, open_calls)
+    for call_id in open_calls:
+        yield results.get(call_id) or _missing_result(call_id)
 
 
 def _missing_result(call_id: str) -> Item:

@@ -38,7 +38,9 @@ def test_instructions_alone_make_an_agent() -> None:
     ("make", "shown"),
     [
         (lambda: Agent(instructions="", tools=[look, look]), "Two tools are named look"),
-        (lambda: Agent(instructions="", approval={"look": "maybe"}), "not 'maybe'"),  # type: ignore[dict-item]
+        (lambda: Agent(instructions="", approval={"*": "maybe"}), "not 'maybe'"),  # type: ignore[dict-item]
+        (lambda: Agent(instructions="", tools=[look], approval={"lok": "ask"}), "names 'lok'"),
+        (lambda: Agent(instructions="", tools=[print]), "is no tool"),  # type: ignore[list-item]
         (lambda: Agent(instructions="", max_turns=0), "numbers from 1 up"),
         (lambda: Agent(instructions="", approval_hours=float("nan")), "numbers from 1 up"),
         (lambda: Model("m", provider="Groq Inc"), "provider's name"),
@@ -88,7 +90,7 @@ def test_a_provider_is_named_by_its_settings() -> None:
         {"tools": [mcp("github")]},
         {"tools": [shared_tools("calculator")]},
         {"output": Answer},
-        {"approval": {"look": "ask"}},
+        {"approval": {"*": "ask"}},
         {"max_turns": 3},
     ],
 )
