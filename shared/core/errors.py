@@ -102,7 +102,7 @@ class ThreadBusy(Problem):
 
     code = "thread_busy"
     #: The id of that run, if no process holds it.
-    unheld_run_id: str | None = None
+    run_id_to_place: str | None = None
 
 
 class NothingToAnswer(Problem):

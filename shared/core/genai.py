@@ -49,8 +49,8 @@ def run_span(attributes: Json, request: Json) -> AbstractContextManager[Span]:
     return doing("invoke_agent", {**operation, **known}, link=request.get(_TRACE))
 
 
-def count_takeover(attempt: int, request: Json) -> None:
-    """Count the claim of a run that waited: a takeover, or its first attempt, with how long it waited."""
+def measure_claim(attempt: int, request: Json) -> None:
+    """Measure the claim of a run that waited: count it as a takeover, or, if it is the first, measure the wait."""
     if attempt > 1:
         measure("agent.run.takeovers", 1)
     elif requested_at := request.get(_REQUESTED_AT):

@@ -1,4 +1,4 @@
-"""Sends waiting runs to a process that executes them: as an event to the Broker, or as a POST to the runner.
+"""Dispatches waiting runs to a process that executes them: as an event to the Broker, or as a POST to the runner.
 
 The event names a run and gives no rights: the run's row decides whether it may be claimed, and a second claim fails.
 """
@@ -25,10 +25,11 @@ _FULL, _LONGEST_SECONDS = 503, 5.0
 
 
 class Dispatcher:
-    """Sends runs in the background, each at most once a minute: the mark in its row blocks other senders.
+    """Dispatches runs in the background, each at most once a minute: the mark in its row blocks other dispatchers.
 
     A delivery stays open until the attempt that it started ends: the platform counts it as a request, and scales the
-    runner by the number of requests. No run depends on its delivery: it continues after the sender has exited.
+    runner by the number of requests. No run depends on its delivery: it continues after the dispatching process has
+    exited.
     """
 
     def __init__(
@@ -39,9 +40,9 @@ class Dispatcher:
         self._address = settings.k_sink or settings.runner_url
         self._seconds = settings.run_deadline_seconds + _MARGIN_SECONDS
         self._session: Once[Any] = Once(_open_session)
-        #: The runs that this process is sending: from before each is marked until its delivery ends.
-        self.runs_being_sent: set[str] = set()
-        #: Runs for which `send` was called again while their first send was in progress.
+        #: The runs that this process is dispatching: from before each is marked until its delivery ends.
+        self.runs_being_dispatched: set[str] = set()
+        #: Runs for which `dispatch` was called again while their first dispatch was in progress.
         self._runs_to_repeat: set[str] = set()
 
     @property
@@ -49,19 +50,19 @@ class Dispatcher:
         """Whether there is a Broker or a runner."""
         return bool(self._address)
 
-    def send(self, run_id: str, *, is_marked: bool = False) -> None:
-        """Send a run, unless it was sent within the last minute. If that fails, a sweep sends it again.
+    def dispatch(self, run_id: str, *, is_marked: bool = False) -> None:
+        """Dispatch a run, unless that was done within the last minute. If it fails, a sweep dispatches the run again.
 
-        If the run is being sent already, this is remembered; when that delivery ends and the run still waits, it is
-        sent again. `is_marked`: the caller has marked the run as sent.
+        If the run is being dispatched already, this is remembered; when that delivery ends and the run still waits, it
+        is dispatched again. `is_marked`: the caller has marked the run as dispatched.
         """
-        if run_id in self.runs_being_sent:
+        if run_id in self.runs_being_dispatched:
             self._runs_to_repeat.add(run_id)
             return
-        self.runs_being_sent.add(run_id)
-        self._background.start(self._send(run_id, is_marked=is_marked))
+        self.runs_being_dispatched.add(run_id)
+        self._background.start(self._dispatch(run_id, is_marked=is_marked))
 
-    async def _send(self, run_id: str, *, is_marked: bool) -> None:
+    async def _dispatch(self, run_id: str, *, is_marked: bool) -> None:
         with self._forget_at_end(run_id), suppress(Unavailable):
             while is_marked or await self._mark(run_id):
                 self._runs_to_repeat.discard(run_id)
@@ -72,7 +73,7 @@ class Dispatcher:
                 is_marked = False
 
     async def _mark(self, run_id: str) -> bool:
-        """Mark a run as sent. A refusal is tried again if `send` was called meanwhile: it may be out of date."""
+        """Mark a run as dispatched. If `dispatch` was called meanwhile, a refusal may be out of date: try again."""
         while not await self._waiting.mark(run_id):
             if run_id not in self._runs_to_repeat:
                 return False
@@ -85,7 +86,7 @@ class Dispatcher:
         try:
             yield
         finally:
-            self.runs_being_sent.discard(run_id)
+            self.runs_being_dispatched.discard(run_id)
             self._runs_to_repeat.discard(run_id)
 
     async def _deliver(self, run_id: str) -> None:
@@ -104,7 +105,7 @@ class Dispatcher:
         except Exception as error:
             return type(error).__name__
         if status == _FULL:
-            # Keep the mark for the time of `Retry-After`; otherwise each reader would have the run sent every second.
+            # Keep the mark for the time of `Retry-After`; otherwise each reader would dispatch the run every second.
             await asyncio.sleep(retry_after)
         return None if status < 300 else f"HTTP {status}"
 

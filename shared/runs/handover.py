@@ -30,9 +30,9 @@ class Handover:
     def remaining(self) -> set[str]:
         """The runs that may still wait for another process."""
         # A delivery is lost if this process exits before the runner has started, so runs in delivery count.
-        return self._run_ids | self._dispatcher.runs_being_sent
+        return self._run_ids | self._dispatcher.runs_being_dispatched
 
-    async def send_until_claimed(self, grace: Grace) -> None:
+    async def dispatch_until_claimed(self, grace: Grace) -> None:
         """Dispatch the runs, again and again, until other processes hold them or the grace is over."""
         if not self._dispatcher.has_address:
             return
@@ -51,7 +51,7 @@ class Handover:
             if not unheld:
                 return True
             for run_id in unheld if dispatches else ():
-                self._dispatcher.send(run_id)
+                self._dispatcher.dispatch(run_id)
         return False
 
     async def clear_marks(self, run_ids: set[str]) -> None:

@@ -9,7 +9,7 @@ from shared.core import (
     RunSettings,
     TooManyRuns,
     Unavailable,
-    count_takeover,
+    measure_claim,
 )
 from shared.runs.agents import AgentNotLoaded, ExecutableAgents, Refusal
 from shared.runs.background import BackgroundTasks
@@ -25,9 +25,10 @@ from shared.runs.waiting import WaitingRuns
 _MARGIN_SECONDS = 0.1
 #: After its second look, a recovered run is left alone for this long before readers can have it recovered again.
 _RECOVER_SECONDS = 0.5
-_RETRY_SECONDS = 2
 
-#: How soon the sender of a refused run may send it again, seconds.
+#: How soon a client may try again at a process that is full or stops, seconds.
+RETRY_SECONDS = 2
+#: How soon a refused run may be delivered again, seconds.
 _REFUSED_SECONDS = 5
 
 #: The result of a claim: the attempt in this process, that a second look is needed, or that another process must
@@ -78,7 +79,7 @@ class Placement:
         TooManyRuns: this process is full, or it stops.
         """
         if self._executor.is_full:
-            raise TooManyRuns(retry_after=_RETRY_SECONDS)
+            raise TooManyRuns(retry_after=RETRY_SECONDS)
 
     def execute(self, leased: Leased) -> "asyncio.Task[None]":
         """Execute a run that was leased to this process, then dispatch the run that can continue after this attempt."""
@@ -103,7 +104,8 @@ class Placement:
     async def claim_or_dispatch(self, run_id: str) -> None:
         """For a request that found a run without a holder: claim it, or dispatch it if this process cannot.
 
-        Returns before a second look.
+        Returns before a second look. Without a Broker or a runner, a run that this process cannot claim waits for the
+        next reader or sweep.
         """
         if not await self._try_claim(run_id):
             self._dispatch(run_id)
@@ -123,7 +125,7 @@ class Placement:
         Without a Broker or a runner, this process claims it instead.
         """
         if self._dispatcher.has_address:
-            self._dispatcher.send(run_id, is_marked=is_marked)
+            self._dispatcher.dispatch(run_id, is_marked=is_marked)
         else:
             self._background.start(self._claim_or_clear_mark(run_id))
 
@@ -160,7 +162,7 @@ class Placement:
         with self._executor.count_claim():
             result = await self._store.claim(run_id, self._agents.names)
             if isinstance(result, Leased):
-                count_takeover(result.attempt, result.request)
+                measure_claim(result.attempt, result.request)
                 return self.execute(result)
         if isinstance(result, EndedByClaim):
             self._continue_thread(result)
@@ -193,7 +195,7 @@ class Placement:
         except (Unavailable, TooManyRuns):
             return False
         except AgentUnavailable:
-            # This process is a runner, so sending the run to one changes nothing. The next sweep tries again.
+            # This process is a runner, so dispatching the run changes nothing. The next sweep tries again.
             return True
         if isinstance(result, Suspected):
             self._background.start(self._look_again(run_id))
@@ -209,8 +211,9 @@ class Placement:
                 self._dispatch(run_id)
 
     def _dispatch(self, run_id: str) -> None:
+        """Dispatch a run. Without a Broker or a runner, it waits for the next reader or sweep."""
         if self._dispatcher.has_address:
-            self._dispatcher.send(run_id)
+            self._dispatcher.dispatch(run_id)
 
     async def _claim_or_clear_mark(self, run_id: str) -> None:
         if not await self._try_claim(run_id):

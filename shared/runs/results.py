@@ -85,8 +85,8 @@ class Leased:
             since=since,
             unfinished_calls=row["unfinished_calls"],
             answers=[Answer(**answer) for answer in row.get("answers") or ()],
-            used=sum(map(Usage.from_json, (row.get("spent") or {}).get("usage", ())), Usage()),
-            tool_calls_made=(row.get("spent") or {}).get("calls", 0),
+            used=sum(map(Usage.from_json, (row.get("used") or {}).get("usage", ())), Usage()),
+            tool_calls_made=(row.get("used") or {}).get("calls", 0),
             tokens_left=row.get("tokens_left"),
         )
 
@@ -144,10 +144,10 @@ class EndedByClaim:
 class NotLeased:
     """A run that was admitted, but whose lease this process did not get: another process executes it, now or later.
 
-    `is_known`: an earlier request had the same client's id. `unheld_run_id`: the run of its thread that it waits for,
-    if no process holds that one.
+    `is_attached`: an earlier request had the same client's id. `run_id_to_place`: the run of its thread that it waits
+    for, if no process holds that one.
     """
 
     run_id: str
-    is_known: bool
-    unheld_run_id: str | None
+    is_attached: bool
+    run_id_to_place: str | None

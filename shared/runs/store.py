@@ -38,6 +38,7 @@ class RunStore:
         self._database = database
         self._lease = {
             "seconds": settings.lease_seconds,
+            # An attempt that ends with its process is also a try of the open turn: one number limits both.
             "max_unfinished_attempts": settings.max_turn_tries,
             "max_stalled_attempts": settings.max_stalled_attempts,
             "history": _HISTORY_ITEMS,
@@ -51,7 +52,7 @@ class RunStore:
     async def start(
         self, claims: Json, request: Json, *, lease: bool = True
     ) -> "Leased | NotLeased":
-        """Admit a run: it is leased to this process, or waits for a process, or is known already.
+        """Admit a run: it is leased to this process, or waits for a process, or is attached: it was admitted before.
 
         `lease` false: it waits in any case.
 
@@ -63,7 +64,7 @@ class RunStore:
         row = await self._call("start_run", claims, request, wanted, self._limits)
         if row["outcome"] == "leased":
             return Leased.from_row(row, since)
-        return NotLeased(row["run_id"], row["outcome"] == "attached", row.get("unheld_run_id"))
+        return NotLeased(row["run_id"], row["outcome"] == "attached", row.get("run_id_to_place"))
 
     async def claim(
         self, run_id: str, agents: Sequence[str]
@@ -93,13 +94,15 @@ class RunStore:
             return None
         return await self._call("tokens_left", UUID(claims["sub"]), daily)  # type: ignore[no-any-return]
 
-    async def limits(self, claims: Json, run_id: str) -> Json:
-        """A run's use of its limits: {tool_calls, tokens_left}; `tokens_left` is None without a limit.
+    async def limit_usage(self, claims: Json, run_id: str) -> Json:
+        """How many tool calls a run has started, and how many tokens its user has left today (None without a limit).
+
+        Returns {tool_calls, tokens_left}.
 
         Raises:
             RunNotFound: it was deleted.
         """
-        used = await self._call("used_limits", claims, UUID(run_id), self._limits)
+        used = await self._call("limit_usage", claims, UUID(run_id), self._limits)
         if used is None:
             raise RunNotFound
         return used  # type: ignore[no-any-return]  # that JSON
@@ -137,5 +140,5 @@ class RunStore:
         except Refused as refused:
             problem = problem_of(refused.code)
             if isinstance(problem, ThreadBusy):
-                problem.unheld_run_id = refused.detail or None
+                problem.run_id_to_place = refused.detail or None
             raise problem from None

@@ -1,14 +1,14 @@
-"""What a process does with runs: admit them, execute them if it can, otherwise send them to a process that can."""
+"""What a process does with runs: admit them, execute them if it can, otherwise dispatch them to a process that can."""
 
 import asyncio
 
-from shared.core import Grace, Json, RunSettings, ThreadBusy, logger, run_origin
+from shared.core import Grace, Json, RunSettings, ThreadBusy, TooManyRuns, logger, run_origin
 from shared.runs.agents import ExecutableAgents
 from shared.runs.background import BackgroundTasks
 from shared.runs.dispatcher import Dispatcher
 from shared.runs.executor import Execute, Executor
 from shared.runs.handover import Handover
-from shared.runs.placement import Placement
+from shared.runs.placement import RETRY_SECONDS, Placement
 from shared.runs.results import Leased, NotLeased, RunView
 from shared.runs.store import RunStore
 from shared.runs.waiting import WaitingRuns
@@ -63,13 +63,13 @@ class RunWorker:
         try:
             admission = await self._admit(claims, self._complete(request), background)
         except ThreadBusy as busy:
-            if busy.unheld_run_id:
-                await self._placement.claim_or_dispatch(busy.unheld_run_id)
+            if busy.run_id_to_place:
+                await self._placement.claim_or_dispatch(busy.run_id_to_place)
             raise
         if isinstance(admission, NotLeased):
-            if admission.unheld_run_id:
-                await self._placement.claim_or_dispatch(admission.unheld_run_id)
-            elif background and not admission.is_known:
+            if admission.run_id_to_place:
+                await self._placement.claim_or_dispatch(admission.run_id_to_place)
+            elif background and not admission.is_attached:
                 self._placement.dispatch_or_claim(admission.run_id)
         return admission
 
@@ -128,15 +128,15 @@ class RunWorker:
             self._background.start(work, is_brief=True)
 
     async def sweep(self) -> int:
-        """Send every waiting run, and delete what is kept no longer. Returns how many runs were sent.
+        """Dispatch every waiting run, and delete what is kept no longer. Returns how many runs were dispatched.
 
-        A run whose holder is late to renew is sent when its lease expires, instead of by the sweep after that.
+        A run whose holder is late to renew is dispatched when its lease expires, instead of by the sweep after that.
 
         Raises:
             TooManyRuns: this process stops.
         """
         if self._executor.is_stopping:
-            self._placement.check_room()
+            raise TooManyRuns(retry_after=RETRY_SECONDS)
         run_ids = await self._waiting.sweep()
         for run_id in run_ids:
             self._placement.dispatch_or_claim(run_id, is_marked=True)
@@ -165,12 +165,12 @@ class RunWorker:
                 self._handover.add(live.waiting_run_id)
 
     async def hand_over(self, grace: Grace) -> None:
-        """Send the runs that this process leaves, until other processes hold them or the grace is over."""
-        await self._handover.send_until_claimed(grace)
+        """Dispatch the runs that this process leaves, until other processes hold them or the grace is over."""
+        await self._handover.dispatch_until_claimed(grace)
 
     async def close(self, grace: Grace) -> None:
-        """Hand over again, then end everything. No request is open any more: until then, readers may recover runs."""
-        await self._handover.send_until_claimed(grace)
+        """Hand over again, then end everything. Called when no request is open: an open reader could recover a run."""
+        await self._handover.dispatch_until_claimed(grace)
         remaining = self._handover.remaining()
         await self._background.cancel()
         await self._handover.clear_marks(remaining)

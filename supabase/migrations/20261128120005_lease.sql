@@ -38,7 +38,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 
 -- The one of these runs that could continue now and that no process holds. The caller should place it.
-create function agent.unheld_run(p_runs uuid[]) returns uuid
+create function agent.run_to_place(p_runs uuid[]) returns uuid
 language sql stable security definer set search_path = '' as $$
   select run_id from agent.lease join agent.run on run.id = run_id
    where run_id = any (p_runs) and agent.lease_is_expired(until) and agent.can_continue(run) limit 1
@@ -64,10 +64,10 @@ language sql stable security definer set search_path = '' as $$
   select attempt, last_seq, not agent.lease_is_expired(until) from agent.lease where run_id = p_run
 $$;
 
--- Look at an expired lease, and return whether it may be claimed. The first look marks it as suspected and returns
--- false. A second look, `p_grace` seconds later, returns true: a holder that was only late, as all are after Postgres
--- was away, has renewed its lease by then. A released lease needs only one look.
-create function agent.look_at_expired_lease(p_lease agent.lease, p_grace numeric) returns boolean
+-- Whether an expired lease may be claimed. The first look marks it as suspected and returns false. A second look,
+-- `p_grace` seconds later, returns true: a holder that was only late, as all are after Postgres was away, has renewed
+-- its lease by then. A released lease needs only one look.
+create function agent.may_claim_expired_lease(p_lease agent.lease, p_grace numeric) returns boolean
 language plpgsql security definer set search_path = '' as $$
 begin
   if p_lease.token is null or p_grace = 0 then
@@ -85,7 +85,7 @@ end $$;
 --   {unknown_agent}: the run's agent is none of `p_agents`, those that the caller can execute (null: all). Nothing
 --     changed;
 --   {next_queued_run}: this function ended the run, which had too many attempts; its thread continues with that run;
---   null: another process holds it, it has ended, or it is not its turn in the thread.
+--   null: another process holds it, it has ended, or another run of its thread comes first.
 --
 -- A takeover takes back every item of the open turn, complete or not.
 create function agent.take_lease(
@@ -110,7 +110,7 @@ begin
   if not p_agents ? v_run.agent then
     return jsonb_build_object('unknown_agent', v_run.agent);
   end if;
-  if not agent.look_at_expired_lease(v_lease, p_grace) then
+  if not agent.may_claim_expired_lease(v_lease, p_grace) then
     return '{"suspected": true}';
   end if;
   if v_lease.unfinished_attempts >= p_max_unfinished_attempts then

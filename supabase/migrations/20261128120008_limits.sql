@@ -15,8 +15,8 @@ end $$;
 create trigger record_usage after insert on agent.run_event
   for each row when (new.type = 'turn.finished') execute function agent.record_usage();
 
--- What earlier holders of a run spent: the usage of the turns they closed, and how many tool calls they started.
-create function agent.spent_by(p_run uuid) returns jsonb
+-- What a run has used, in all its attempts: the usage of the closed turns, and how many tool calls were started.
+create function agent.used_by(p_run uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
     'usage', coalesce(jsonb_agg(data -> 'usage') filter (where type = 'turn.finished'), '[]'),
@@ -35,8 +35,9 @@ language sql stable security definer set search_path = '' as $$
    having p_daily > 0
 $$;
 
--- What a run of this user has used of its limits: {tool_calls, tokens_left}. Null: there is no such run.
-create function agent.used_limits(p_claims jsonb, p_run uuid, p_limits jsonb) returns jsonb
+-- How many tool calls a run of this user has started, and how many tokens the user has left today: {tool_calls,
+-- tokens_left}. Null: there is no such run.
+create function agent.limit_usage(p_claims jsonb, p_run uuid, p_limits jsonb) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
   v_owner uuid;
@@ -45,7 +46,7 @@ begin
   select owner into v_owner from agent.run where id = p_run;
   perform set_config('role', 'none', true);
   return case when v_owner is not null then jsonb_build_object(
-    'tool_calls', (agent.spent_by(p_run) ->> 'calls')::integer,
+    'tool_calls', (agent.used_by(p_run) ->> 'calls')::integer,
     'tokens_left', agent.tokens_left(v_owner, (p_limits ->> 'daily_tokens')::bigint)
   ) end;
 end $$;

@@ -226,7 +226,7 @@ begin
     'request', v_run.request, 'client_thread_id', v_client_thread_id, 'items', coalesce(v_items, '[]'),
     'unfinished_calls', agent.unfinished_calls(p_run),
     'events', v_events, 'answers', agent.answers_of(p_run),
-    'spent', case when (v_lease ->> 'attempt')::integer > 1 then agent.spent_by(p_run) end,
+    'used', case when (v_lease ->> 'attempt')::integer > 1 then agent.used_by(p_run) end,
     'tokens_left', agent.tokens_left(v_run.owner, (p_limits ->> 'daily_tokens')::bigint)
   );
 end $$;
@@ -254,7 +254,7 @@ begin
   v_others := agent.unended_runs(p_thread, v_run);
   if v_others <> '{}' and p_request ->> 'busy' = 'reject' then
     raise exception using errcode = 'AF001', message = 'thread_busy',
-      detail = coalesce(agent.unheld_run(v_others)::text, '');
+      detail = coalesce(agent.run_to_place(v_others)::text, '');
   end if;
   perform agent.resolve_interrupts(p_claims, p_thread, v_run, v_resume);
   if p_request ->> 'busy' = 'cancel_previous' then
@@ -266,7 +266,7 @@ begin
   perform agent.insert_unheld_lease(v_run, p_claims, p_lease is null or v_others <> '{}');
   return coalesce(
     case when p_lease is not null and v_others = '{}' then agent.claim_run(v_run, p_lease) end,
-    jsonb_build_object('outcome', 'queued', 'run_id', v_run, 'unheld_run_id', agent.unheld_run(v_others))
+    jsonb_build_object('outcome', 'queued', 'run_id', v_run, 'run_id_to_place', agent.run_to_place(v_others))
   );
 end $$;
 
@@ -412,7 +412,7 @@ begin
       'agent', p_request -> 'agent', 'token', v_token, 'attempt', 1, 'base', 0, 'last_seq', 1, 'claims', p_claims, 'request', v_stored,
       'items', coalesce(v_items, '[]') || coalesce(v_new_items, '[]'),
       'events', '[{"seq": 1, "count": 1, "attempt": 1, "type": "run.started", "item_id": null, "data": {}}]'::jsonb,
-      'unfinished_calls', '{}'::jsonb, 'answers', '[]'::jsonb, 'spent', null
+      'unfinished_calls', '{}'::jsonb, 'answers', '[]'::jsonb, 'used', null
     );
   else
     v_unused := set_config('role', 'none', true);

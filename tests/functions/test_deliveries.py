@@ -42,10 +42,10 @@ async def test_open_deliveries_do_not_make_other_deliveries_wait(
         dispatching(database, model, runner_url=address) as dispatcher,
     ):
         for _ in range(many):
-            dispatcher.send(str(uuid4()), is_marked=True)
+            dispatcher.dispatch(str(uuid4()), is_marked=True)
 
         await eventually(lambda: asyncio.sleep(0, len(deliveries) == many))
-        assert len(dispatcher.runs_being_sent) == many
+        assert len(dispatcher.runs_being_dispatched) == many
 
 
 async def test_a_delivery_to_a_broker_stays_open_for_a_run_s_time_and_a_margin(
@@ -58,11 +58,11 @@ async def test_a_delivery_to_a_broker_stays_open_for_a_run_s_time_and_a_margin(
         dispatching(database, model, k_sink=address, run_deadline_seconds=60) as long,
     ):
         for dispatcher in (short, long):
-            dispatcher.send(str(uuid4()), is_marked=True)
+            dispatcher.dispatch(str(uuid4()), is_marked=True)
         await eventually(lambda: asyncio.sleep(0, len(deliveries) == 2))
 
-        await eventually(lambda: asyncio.sleep(0, not short.runs_being_sent))
-        assert long.runs_being_sent
+        await eventually(lambda: asyncio.sleep(0, not short.runs_being_dispatched))
+        assert long.runs_being_dispatched
 
 
 async def test_a_run_has_one_delivery_at_a_time(database: TestDatabase, model: ModelServer) -> None:
@@ -72,8 +72,8 @@ async def test_a_run_has_one_delivery_at_a_time(database: TestDatabase, model: M
     ):
         run_id = str(uuid4())
         for _ in range(3):
-            dispatcher.send(run_id, is_marked=True)
-        await eventually(lambda: asyncio.sleep(0, not dispatcher.runs_being_sent))
+            dispatcher.dispatch(run_id, is_marked=True)
+        await eventually(lambda: asyncio.sleep(0, not dispatcher.runs_being_dispatched))
     assert sent == [run_id]
 
 
@@ -94,19 +94,19 @@ async def test_a_run_that_becomes_free_while_its_mark_is_refused_is_still_sent(
         runner_stub() as (address, sent),
         dispatching(database, model, runner_url=address) as dispatcher,
     ):
-        dispatcher.send("run")
+        dispatcher.dispatch("run")
         await refusing.wait()
         # The run before it ends, and its holder dispatches the thread's next one.
-        dispatcher.send("run")
+        dispatcher.dispatch("run")
         proceed.set()
-        await eventually(lambda: asyncio.sleep(0, not dispatcher.runs_being_sent))
+        await eventually(lambda: asyncio.sleep(0, not dispatcher.runs_being_dispatched))
     assert sent == ["run"]
 
 
 async def test_a_run_that_is_released_during_its_own_delivery_is_sent_again_after_it(
     database: TestDatabase, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process may execute what it sent: the attempt's end sends the run on while its delivery is still open."""
+    """A process may execute what it dispatched: the attempt ends, and dispatches the run, before its delivery ends."""
 
     async def mark(_: WaitingRuns, run_id: str) -> bool:
         return True
@@ -116,9 +116,9 @@ async def test_a_run_that_is_released_during_its_own_delivery_is_sent_again_afte
         silent_runner() as (address, deliveries),
         dispatching(database, model, runner_url=address) as dispatcher,
     ):
-        dispatcher.send("run")
+        dispatcher.dispatch("run")
         await eventually(lambda: asyncio.sleep(0, len(deliveries) == 1))
-        dispatcher.send("run")
+        dispatcher.dispatch("run")
         deliveries[0].write(b"HTTP/1.1 204 -\r\nconnection: close\r\n\r\n")
         deliveries[0].close()
 

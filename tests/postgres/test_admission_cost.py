@@ -106,7 +106,7 @@ async def test_a_holder_gets_the_same_whether_its_run_waited_or_not(
     claimed = await db.call("claim_run", queued["run_id"], LEASE, {"daily_tokens": 0})
 
     assert at_once.keys() | {"tokens_left"} == claimed.keys()
-    same = ("outcome", "attempt", "claims", "unfinished_calls", "answers", "spent")
+    same = ("outcome", "attempt", "claims", "unfinished_calls", "answers", "used")
     assert {name: at_once[name] for name in same} == {name: claimed[name] for name in same}
     assert [event["type"] for event in at_once["events"]] == ["run.started"]
     assert [event["type"] for event in claimed["events"]] == ["run.started"]

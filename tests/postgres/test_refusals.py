@@ -90,7 +90,9 @@ async def test_a_held_run_is_no_unknown_agent_s(db: Database, user: Json) -> Non
     queued = await wait(db, user, run="run-2", busy="enqueue")
 
     assert await db.call("claim_run", leased["run_id"], _KNOWS_NOT) is None
-    assert await db.call("claim_run", queued, _KNOWS_NOT) is None, "it is not its turn"
+    assert await db.call("claim_run", queued, _KNOWS_NOT) is None, (
+        "another run of its thread comes first"
+    )
 
 
 async def test_only_claims_select_by_agent(db: Database, user: Json) -> None:

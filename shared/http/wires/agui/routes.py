@@ -38,10 +38,10 @@ async def start(request: Request, user: User, runs: Services, process: CurrentPr
         if props.background:
             return JSONResponse(_view(view), status_code=202)
         await runs.worker.recover(view)
-    is_known = isinstance(admitted, NotLeased) and admitted.is_known
+    is_attached = isinstance(admitted, NotLeased) and admitted.is_attached
     cancels = props.on_disconnect == "cancel"
     stream = Stream(request, process, runs, user.claims, view, cancels_on_disconnect=cancels)
-    response = stream.respond(None, starts_with_snapshot=is_known, in_legs=props.resumable)
+    response = stream.respond(None, starts_with_snapshot=is_attached, in_legs=props.resumable)
     if isinstance(admitted, Leased):
         response.headers.update(limits.headers(process.settings, admitted.tokens_left))
     return response
@@ -51,7 +51,7 @@ async def start(request: Request, user: User, runs: Services, process: CurrentPr
 async def read(run_id: RunId, user: User, runs: Services, process: CurrentProcess) -> Response:
     """A run: its status, cursor and ending, and what is left of its limits."""
     view = await runs.store.find(user.claims, client_run_id=run_id)
-    usage_so_far = await runs.store.limits(user.claims, view.run_id)
+    usage_so_far = await runs.store.limit_usage(user.claims, view.run_id)
     limits_left = limits.describe(
         process.settings, usage_so_far["tool_calls"], usage_so_far["tokens_left"]
     )
