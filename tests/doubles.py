@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from shared.agents.context import Progress, RunContext
-from shared.agents.tools import Question, Result, Tool
+from shared.agents.context import RunContext
+from shared.agents.tools import CallRequest, Question, Result, Tool
 from shared.core.json import Json
 from shared.models.events import ModelEvent
 from shared.models.requests import ModelRequest
@@ -188,19 +188,11 @@ class CountingTools:
         del run
         return self
 
-    async def call(
-        self,
-        name: str,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None = None,
-        progress: Progress | None = None,
-    ) -> Result | Question:
-        del call_id, progress
-        self.calls.append((name, arguments))
-        self.answers.append(answer)
-        result = self._results[name]
-        found = await result(arguments) if callable(result) else result
+    async def call(self, request: CallRequest) -> Result | Question:
+        self.calls.append((request.name, request.arguments))
+        self.answers.append(request.answer)
+        result = self._results[request.name]
+        found = await result(request.arguments) if callable(result) else result
         return Result(found) if isinstance(found, str) else found
 
 

@@ -17,7 +17,16 @@ from shared.agents.forms import contents_of, question_of
 from shared.agents.function_tool import FunctionTool, tool, tools_of
 from shared.agents.sources import McpServers, SharedTools, mcp, shared_tools
 from shared.agents.tool_settings import settings_of
-from shared.agents.tools import Approval, NoTools, Question, Result, Tool, Tools
+from shared.agents.tools import (
+    Approval,
+    CallRequest,
+    NoTools,
+    Question,
+    Result,
+    Tool,
+    Tools,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from shared.agents.agent import Agent, Instructions
@@ -45,6 +54,7 @@ __all__ = [
     "Agent",
     "Approval",
     "BoundAgent",
+    "CallRequest",
     "CombinedTools",
     "Denied",
     "FunctionTool",
@@ -73,6 +83,7 @@ __all__ = [
     "question_of",
     "settings_of",
     "shared_tools",
+    "shorten",
     "tool",
     "tools_of",
 ]

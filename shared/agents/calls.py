@@ -12,9 +12,9 @@ from shared.agents.context import Progress
 from shared.agents.failures import error_facts
 from shared.agents.progress import ProgressReporter, Report
 from shared.agents.schemas import fault
-from shared.agents.tools import Question, Result, Tool, Toolbox
+from shared.agents.tools import CallRequest, Question, Result, Tool, Toolbox
 from shared.agents.turn import Call
-from shared.core import Draft, Item, Json, Step, clean, logger
+from shared.core import Draft, Item, Json, Step, clean, logger, tool_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,12 @@ async def _outcome(started: StartedCall, toolbox: Toolbox, progress: Progress) -
         return wrong
     try:
         arguments = orjson.loads("".join(call.arguments))
-        return await toolbox.call(call.name, arguments, call.id, started.answer, progress)
+        request = CallRequest(call.name, arguments, call.id, started.answer, progress)
+        with tool_call(call.name, call.id) as span:
+            outcome = await toolbox.call(request)
+            if isinstance(outcome, Result) and outcome.status != "ok":
+                span.fail(outcome.status)
+            return outcome
     except asyncio.CancelledError as error:
         if is_being_cancelled():
             raise

@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 
-from shared.agents.context import InputRequired, Progress, RunContext, ToolContext
+from shared.agents.context import InputRequired, RunContext, ToolContext
 from shared.agents.failures import failure_of
 from shared.agents.forms import contents_of, question_of
 from shared.agents.function_tool import FunctionTool
 from shared.agents.tool_settings import settings_of
-from shared.agents.tools import Question, Result, Tool
-from shared.core import Json, Settings, tool_call
+from shared.agents.tools import CallRequest, Question, Result, Tool, shorten
+from shared.core import Json, Settings
 from shared.database import Database
 
 
@@ -47,53 +47,29 @@ class FunctionToolbox:
         self._database = database
         self._settings = settings
 
-    async def call(
-        self,
-        name: str,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None = None,
-        progress: Progress | None = None,
-    ) -> Result | Question:
-        with tool_call(name, call_id) as span:
-            outcome = await self._outcome(
-                self._functions[name], arguments, call_id, answer, progress
-            )
-            if isinstance(outcome, Result) and outcome.status != "ok":
-                span.fail(outcome.status)
-            return outcome
-
-    async def _outcome(
-        self,
-        tool: FunctionTool,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None,
-        progress: Progress | None,
-    ) -> Result | Question:
+    async def call(self, request: CallRequest) -> Result | Question:
+        tool = self._functions[request.name]
         try:
-            context = self._context(tool, call_id, answer, progress)
+            context = self._context(tool, request)
             async with asyncio.timeout(self._settings.tool_seconds):
-                result = await tool.run(arguments, context)
+                result = await tool.run(request.arguments, context)
             return Result(self._text(tool.dump(result)))
         except InputRequired as required:
             return question_of(required.questions, {"kept": required.state})
         except Exception as error:
             return failure_of(tool, error)
 
-    def _context(
-        self, tool: FunctionTool, call_id: str, answer: Json | None, progress: Progress | None
-    ) -> ToolContext:
-        optional: Json = {"progress": progress} if progress else {}
-        if answer:
-            state = answer["state"]
-            optional["answers"] = contents_of(answer["payload"], state["keys"])
+    def _context(self, tool: FunctionTool, request: CallRequest) -> ToolContext:
+        optional: Json = {"progress": request.progress} if request.progress else {}
+        if request.answer:
+            state = request.answer["state"]
+            optional["answers"] = contents_of(request.answer["payload"], state["keys"])
             optional["question_state"] = state["kept"]
         return ToolContext(
             user=self._run.user,
             run=self._run,
             state=self._run.state,
-            key=call_id,
+            key=request.call_id,
             database=self._database,
             settings=settings_of(tool, self._settings),
             **optional,
@@ -101,8 +77,7 @@ class FunctionToolbox:
 
     def _text(self, value: Any) -> str:
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
-        limit = self._settings.tool_result_characters
-        return text if len(text) <= limit else f"{text[:limit]}\n[cut here: {len(text)} characters]"
+        return shorten(text, self._settings.tool_result_characters)
 
 
 def _tool(function: FunctionTool) -> Tool:

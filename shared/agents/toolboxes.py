@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from shared.agents.context import Progress, RunContext
+from shared.agents.context import RunContext
 from shared.agents.function_toolbox import FunctionToolbox
-from shared.agents.tools import Approval, Question, Result, Tool, Toolbox, Tools
-from shared.core import Json, logger
+from shared.agents.tools import Approval, CallRequest, Question, Result, Tool, Toolbox, Tools
+from shared.core import logger
 
 
 class CombinedTools:
@@ -53,12 +53,5 @@ class CombinedToolbox:
                 self.tools[name] = replace(tool, approval=policy)
                 self._boxes[name] = box
 
-    async def call(
-        self,
-        name: str,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None = None,
-        progress: Progress | None = None,
-    ) -> Result | Question:
-        return await self._boxes[name].call(name, arguments, call_id, answer, progress)
+    async def call(self, request: CallRequest) -> Result | Question:
+        return await self._boxes[request.name].call(request)

@@ -32,6 +32,13 @@ class Result(NamedTuple):
     status: Literal["ok", "error", "denied", "refused", "unknown"] = "ok"
 
 
+def shorten(text: str, limit: int) -> str:
+    """A result's text within a limit of characters; one that is cut says so."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}\n[cut here: {len(text)} characters in all]"
+
+
 class Question(NamedTuple):
     """What a tool asks the user before it continues. The tool gets `state` back with the answer."""
 
@@ -40,21 +47,25 @@ class Question(NamedTuple):
     state: Any = None
 
 
+class CallRequest(NamedTuple):
+    """One call of a tool. `call_id` is its idempotency key; `answer` {payload, state} answers its earlier question;
+    `progress` gets its reports."""
+
+    name: str
+    arguments: Json
+    call_id: str
+    answer: Json | None = None
+    progress: Progress | None = None
+
+
 class Toolbox(Protocol):
     """The server's tools in one run, called on behalf of the run's user."""
 
     @property
     def tools(self) -> Mapping[str, Tool]: ...
 
-    async def call(
-        self,
-        name: str,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None = None,
-        progress: Progress | None = None,
-    ) -> Result | Question:
-        """Run one call. `call_id` is its idempotency key; `answer` {payload, state} answers its earlier question."""
+    async def call(self, request: CallRequest) -> Result | Question:
+        """Make one call, and return its result, or the question that the tool asks first."""
         ...
 
 
@@ -75,13 +86,5 @@ class NoTools:
         del run
         return self
 
-    async def call(
-        self,
-        name: str,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None = None,
-        progress: Progress | None = None,
-    ) -> Result | Question:
-        del arguments, call_id, answer, progress
-        return Result(f"There is no tool named {name!r}.", "error")
+    async def call(self, request: CallRequest) -> Result | Question:
+        return Result(f"There is no tool named {request.name!r}.", "error")

@@ -9,8 +9,17 @@ from typing import Any
 
 import orjson
 
-from shared.agents import Approval, Progress, Question, Result, Tool, contents_of, question_of
-from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger, tool_call
+from shared.agents import (
+    Approval,
+    CallRequest,
+    Question,
+    Result,
+    Tool,
+    contents_of,
+    question_of,
+    shorten,
+)
+from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger
 from shared.mcp.client import Client, ServerFailed
 from shared.mcp.servers import Server
 
@@ -65,36 +74,20 @@ class McpToolbox:
         self.tools[name] = _tool(server, name, server_tool, definition)
         self._routes[name] = (server, client, server_tool)
 
-    async def call(
-        self,
-        name: str,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None = None,
-        progress: Progress | None = None,
-    ) -> Result | Question:
-        with tool_call(name, call_id) as span:
-            outcome = await self._call(name, arguments, call_id, answer, progress)
-            if isinstance(outcome, Result) and outcome.status != "ok":
-                span.fail(outcome.status)
-            return outcome
-
-    async def _call(
-        self,
-        name: str,
-        arguments: Json,
-        call_id: str,
-        answer: Json | None,
-        progress: Progress | None,
-    ) -> Result | Question:
+    async def call(self, request: CallRequest) -> Result | Question:
+        name, call_id = request.name, request.call_id
         server, client, server_tool = self._routes[name]
-        params: Json = {"name": server_tool, "arguments": arguments, "_meta": {CALL_ID: call_id}}
-        if answer:
-            params.update(_response(answer))
+        params: Json = {
+            "name": server_tool,
+            "arguments": request.arguments,
+            "_meta": {CALL_ID: call_id},
+        }
+        if request.answer:
+            params.update(_response(request.answer))
         is_repeatable = self.tools[name].is_repeatable
         try:
             async with self._hold_slot(call_id), asyncio.timeout(self._seconds):
-                send = partial(client.call_tool, params, progress=progress)
+                send = partial(client.call_tool, params, progress=request.progress)
                 result = await self._call_server(server, send, may_repeat=is_repeatable)
         except TimeoutError:
             return Result(_TIMED_OUT, "error" if is_repeatable else "unknown")
@@ -181,8 +174,7 @@ def _result(result: Json, characters: int, *, is_ours: bool) -> Result:
     text = "\n".join(texts)
     if not text and "structuredContent" in result:
         text = orjson.dumps(result["structuredContent"]).decode()
-    if len(text) > characters:
-        text = f"{text[:characters]}\n[cut here: {len(text)} characters in all]"
+    text = shorten(text, characters)
     outcome = (result.get("_meta") or {}).get(OUTCOME) if is_ours else None
     if outcome in ("denied", "unknown"):
         return Result(text, outcome)

@@ -18,7 +18,7 @@ from shared.agents.context import (
 from shared.agents.function_tool import FunctionTool, tool
 from shared.agents.function_toolbox import FunctionTools
 from shared.agents.progress import ProgressReporter, Report
-from shared.agents.tools import Question, Result
+from shared.agents.tools import CallRequest, Question, Result
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.database.pool import Database
@@ -38,7 +38,7 @@ async def call(made: FunctionTool, arguments: Json, answer: Json | None = None) 
     """The outcome of a call of this tool, as its run gets it."""
     settings = Settings(tool_seconds=0.2, tool_secrets={"CRM_KEY": "secret"})
     box = await FunctionTools([made], Database(settings), settings).open(RUN)
-    return await box.call(made.name, arguments, "call-1", answer)
+    return await box.call(CallRequest(made.name, arguments, "call-1", answer))
 
 
 def test_the_schema_comes_from_the_parameters() -> None:
