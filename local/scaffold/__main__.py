@@ -3,7 +3,7 @@
 import sys
 
 from functions.registry import InvalidFunctions, listed_functions
-from local.scaffold.checkout import ROOT
+from local.environment import ROOT
 from local.scaffold.generated import generated_texts
 
 

@@ -20,7 +20,7 @@ from functions.registry import (
 )
 from knative.budget import Budget, budget
 from knative.errors import Refused
-from local.scaffold.checkout import ROOT
+from local.environment import ROOT
 from local.scaffold.generated import generated_texts
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from shared.core import Json, ModelCall, Once, Settings, logger, model_call
 from shared.models.events import ModelEvent, ModelFailed, TurnEnded
-from shared.models.providers import Provider, default_provider
+from shared.models.providers import Provider, provider_of
 from shared.models.requests import ModelRequest, has_provider_data, without_provider_data
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class OpenAIModel:
 
     def __init__(self, settings: Settings, provider: Provider | None = None) -> None:
         self._settings = settings
-        self._provider = provider or default_provider(settings)
+        self._provider = provider or provider_of(settings)
         self._client: Any = None
         #: Imports the SDK and makes its client in a thread, because the client reads certificates from files.
         self._load: Once[tuple[Any, Api]] = Once(lambda: asyncio.to_thread(self._import))

@@ -17,11 +17,6 @@ class Provider:
     api: ApiName
 
 
-def default_provider(settings: ModelAccessSettings) -> Provider:
-    """The server of OPENAI_BASE_URL."""
-    return Provider(settings.openai_base_url, settings.openai_api_key, settings.openai_api)
-
-
 def provider_of(
     settings: ModelAccessSettings, name: str | None = None, api: ApiName | None = None
 ) -> Provider:
@@ -33,8 +28,9 @@ def provider_of(
         InvalidSettings: the settings have no address for this name.
     """
     if name is None:
-        default = default_provider(settings)
-        return Provider(default.base_url, default.api_key, api or default.api)
+        return Provider(
+            settings.openai_base_url, settings.openai_api_key, api or settings.openai_api
+        )
     values, prefix = settings.model_providers, name.upper()
     base_url = values.get(f"{prefix}_BASE_URL", "")
     if not base_url:

@@ -3,7 +3,7 @@
 import pytest
 
 from functions.registry import listed_functions
-from local.scaffold.checkout import ROOT
+from local.environment import ROOT
 from local.scaffold.generated import generated_texts
 
 TEXTS = generated_texts(ROOT, listed_functions())

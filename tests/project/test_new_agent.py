@@ -12,8 +12,8 @@ import yaml
 
 from functions.registry import InvalidFunctions, listed_functions
 from knative.budget import budget
+from local.environment import ROOT
 from local.scaffold.agents import make_agent
-from local.scaffold.checkout import ROOT
 from local.scaffold.generated import generated_texts
 from tests.knative.rendering import container, render, scaling, services
 from tests.knative.schemas import faults
