@@ -40,7 +40,9 @@ class Builder:
 
     @property
     def command(self) -> list[str]:
-        return ["buildah", "--root", f"{self.folder}/images", "--runroot", f"{self.folder}/run"]
+        # `vfs` copies instead of mounting: a mount would outlive a test that is killed, and nothing could remove it.
+        folders = ["--root", f"{self.folder}/images", "--runroot", f"{self.folder}/run"]
+        return ["buildah", "--storage-driver", "vfs", *folders]
 
     def run(self, *arguments: str | Path, cwd: Path | None = None, given: str = "") -> str:
         """Run one command of buildah. Returns its output."""
