@@ -86,8 +86,7 @@ class Calls:
             capabilities=call.capabilities,
             progress=call.progress,
         )
-        async with asyncio.timeout(self.settings.tool_seconds):
-            return _result_of(tool, await tool.run(arguments, context))
+        return _result_of(tool, await tool.run(arguments, context, self.settings.tool_seconds))
 
     async def audit(self, caller: Caller, tool: str, arguments: Json, outcome: str) -> None:
         """Write an audit row of a denial, or of a call outside a run: the other calls of runs are in the runs' logs.

@@ -3,29 +3,43 @@
 import asyncio
 import inspect
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import lru_cache, partial
 from typing import Any, Final
 
-#: Plain functions that run at once in this process; more wait.
-_THREADS: Final = 32
+from shared.agents.threads import threads
+
+#: The part of a call's time that a plain function may wait for a thread; so at least the rest is left when it starts.
+_WAIT: Final = 0.5
 
 
-async def call_function(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+class TookTooLong(TimeoutError):
+    """The function did not end in time; it may have had its effect. A plain one continues in its thread."""
+
+
+async def call_function(
+    function: Callable[[], Any], *, name: str, user: str, seconds: float
+) -> Any:
     """The function's result. A plain function keeps the ids that log lines carry; a coroutine it returns is awaited.
 
+    `name` and `user` (an id): the calls that share threads with this one. `seconds`: how long it may take, with the
+    wait for a thread.
+
     Raises:
+        NotStarted: it is plain, and no thread was free in half of the time.
+        TookTooLong: it did not end in time.
         RuntimeError: the function raised what is no error (`SystemExit`, a cancel that nobody requested): it must
             not end the process, nor pass for the end of the run. And whatever errors the function raises.
     """
-    call = partial(function, *arguments, **named)
     try:
-        if inspect.iscoroutinefunction(function):
-            return await call()
-        loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(_threads(), copy_context().run, _call_plain, call)
-        return await result if inspect.isawaitable(result) else result
+        async with asyncio.timeout(seconds) as limit:
+            if inspect.iscoroutinefunction(function):
+                return await function()
+            wait_seconds = seconds * _WAIT
+            result = await threads().run(function, name=name, user=user, wait_seconds=wait_seconds)
+            return await result if inspect.isawaitable(result) else result
+    except TimeoutError:
+        if limit.expired():
+            raise TookTooLong from None
+        raise
     except Exception:
         raise
     except BaseException as error:
@@ -38,16 +52,3 @@ def is_being_cancelled() -> bool:
     """Whether the current task is being cancelled; otherwise a CancelledError comes from something it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _call_plain(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except StopIteration as error:
-        # asyncio cannot pass it on: the caller would wait for ever.
-        raise RuntimeError("The function raised StopIteration.") from error
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="tool")

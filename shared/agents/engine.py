@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from time import monotonic
 
 from shared.agents.agent import Instructions
@@ -38,7 +39,7 @@ async def execute_run(
     live.release_after_turn(monotonic() + seconds * _RELEASE_AFTER)
     try:
         async with asyncio.timeout(seconds):
-            steps = await _open_steps(live.leased, agent, read_tokens_left)
+            steps = await _open_steps(live.leased, agent, seconds, read_tokens_left)
             await _write_steps(live, steps)
         return
     except LeaseLost:
@@ -62,11 +63,11 @@ async def execute_run(
 
 
 async def _open_steps(
-    leased: Leased, agent: BoundAgent, read_tokens_left: ReadTokensLeft
+    leased: Leased, agent: BoundAgent, seconds: float, read_tokens_left: ReadTokensLeft
 ) -> AsyncGenerator[Step, None]:
     run = _context(leased, agent)
     toolbox, instructions = await asyncio.gather(
-        agent.tools.open(run), _instructions(agent.instructions, run)
+        agent.tools.open(run), _instructions(agent.instructions, run, seconds)
     )
     return Loop(agent, instructions, leased, toolbox, read_tokens_left).steps()
 
@@ -83,11 +84,13 @@ def _context(leased: Leased, agent: BoundAgent) -> RunContext:
     )
 
 
-async def _instructions(instructions: str | Instructions, run: RunContext) -> str:
+async def _instructions(instructions: str | Instructions, run: RunContext, seconds: float) -> str:
     """The instructions of this run."""
     if isinstance(instructions, str):
         return instructions
-    text = await call_function(instructions, run)
+    name = f"instructions of {run.agent}"
+    make = partial(instructions, run)
+    text = await call_function(make, name=name, user=run.user.id, seconds=seconds)
     if not isinstance(text, str):
         raise TypeError(f"The instructions are {type(text).__name__} instead of a text.")
     return text

@@ -8,7 +8,7 @@ async def find_order(number: str, context: ToolContext) -> Order:
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Any, Final, get_type_hints, overload
 
@@ -110,16 +110,18 @@ class FunctionTool:
             raise ToolError(f"The arguments do not fit: {'; '.join(words)}.") from None
         return {name: getattr(checked, name) for name in type(checked).model_fields}
 
-    async def run(self, arguments: Json, context: ToolContext) -> Any:
+    async def run(self, arguments: Json, context: ToolContext, seconds: float = 30.0) -> Any:
         """Call the function: a coroutine function on the event loop, a plain function in a thread.
 
         Raises:
-            ToolError: the arguments do not fit. And whatever the function raises.
+            ToolError: the arguments do not fit, or no thread was free in time.
+            TimeoutError: the call took longer than `seconds`. And whatever the function raises.
         """
         given = self.read(arguments)
         if self._context_parameter:
             given[self._context_parameter] = context
-        return await call_function(self.function, **given)
+        function = partial(self.function, **given)
+        return await call_function(function, name=self.name, user=context.user.id, seconds=seconds)
 
     def dump(self, result: Any) -> Any:
         """A result as JSON: by the function's return type, or by its own type where it has none."""

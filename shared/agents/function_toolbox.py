@@ -1,6 +1,5 @@
 """The functions of an agent as the tools of one run, called in this process."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,8 +50,7 @@ class FunctionToolbox:
         tool = self._functions[request.name]
         try:
             context = self._context(tool, request)
-            async with asyncio.timeout(self._settings.tool_seconds):
-                result = await tool.run(request.arguments, context)
+            result = await tool.run(request.arguments, context, self._settings.tool_seconds)
             return Result(self._text(tool.dump(result)))
         except InputRequired as required:
             return question_of(required.questions, {"kept": required.state})

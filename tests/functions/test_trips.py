@@ -13,7 +13,7 @@ from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import run_input, serve
 from tests.fixtures.interrupts import tool_results
 
-CONTEXT = ToolContext(user=ToolUser({}), key="call")
+CONTEXT = ToolContext(user=ToolUser({"sub": "alice"}), key="call")
 BERLIN: Json = {"latitude": 52.52, "longitude": 13.405}
 POTSDAM: Json = {"latitude": 52.391, "longitude": 13.063}
 TRIP: Json = {

@@ -34,10 +34,12 @@ class Order(BaseModel):
     euros: int = 5
 
 
-async def call(made: FunctionTool, arguments: Json, answer: Json | None = None) -> Any:
+async def call(
+    made: FunctionTool, arguments: Json, answer: Json | None = None, run: RunContext = RUN
+) -> Any:
     """The outcome of a call of this tool, as its run gets it."""
     settings = Settings(tool_seconds=0.2, tool_secrets={"CRM_KEY": "secret"})
-    box = await FunctionTools([made], Database(settings), settings).open(RUN)
+    box = await FunctionTools([made], Database(settings), settings).open(run)
     return await box.call(CallRequest(made.name, arguments, "call-1", answer))
 
 
@@ -121,7 +123,7 @@ async def test_a_plain_function_runs_in_a_thread_and_an_async_one_on_the_loop() 
     async def coroutine() -> str:
         return threading.current_thread().name
 
-    assert (await call(plain, {})).content.startswith("tool")
+    assert (await call(plain, {})).content == "call of plain"
     assert (await call(coroutine, {})).content == threading.main_thread().name
 
 
