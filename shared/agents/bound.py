@@ -22,7 +22,8 @@ class ModelChoice(NamedTuple):
 class BoundAgent:
     """An agent with its models' clients, its tools and its limits. `models`: the first, and then its fallbacks.
 
-    `max_turn_tries`: how often one model tries a turn before the run fails.
+    `max_turn_tries`: how often one model tries a turn before the run fails. `instructions_seconds`: how long the
+    function of the instructions may take.
     """
 
     name: str
@@ -35,4 +36,5 @@ class BoundAgent:
     context_tokens: int = 128_000
     approval_hours: float = 168.0
     max_turn_tries: int = 3
+    instructions_seconds: float = 10.0
     fingerprint: str = ""

@@ -6,18 +6,19 @@ from contextlib import aclosing
 from functools import partial
 from time import monotonic
 
-from shared.agents.agent import Instructions
 from shared.agents.bound import BoundAgent
-from shared.agents.calling import call_function
+from shared.agents.calling import TookTooLong, call_function
 from shared.agents.context import RunContext, ToolUser
-from shared.agents.failures import error_facts
+from shared.agents.failures import RunFailed, error_facts
 from shared.agents.loop import Loop, ReadTokensLeft, unlimited
+from shared.agents.threads import NotStarted
 from shared.core import Draft, Step, failed, logger
 from shared.models import ModelFailed
 from shared.runs import Leased, LeaseLost, LiveRun, ReleaseDue
 
 #: After this part of its time in one process, a run is released at the end of its turn.
 _RELEASE_AFTER = 0.8
+_NO_INSTRUCTIONS = "The agent's instructions took too long to make."
 
 
 async def execute_run(
@@ -38,8 +39,8 @@ async def execute_run(
     """
     live.release_after_turn(monotonic() + seconds * _RELEASE_AFTER)
     try:
-        async with asyncio.timeout(seconds):
-            steps = await _open_steps(live.leased, agent, seconds, read_tokens_left)
+        async with asyncio.timeout(seconds) as limit:
+            steps = await _open_steps(live.leased, agent, read_tokens_left)
             await _write_steps(live, steps)
         return
     except LeaseLost:
@@ -50,25 +51,21 @@ async def execute_run(
         if not live.is_cancelled:
             raise
         ending = Draft("run.cancelled")
-    except TimeoutError:
-        raise ReleaseDue from None
     except ReleaseDue:
         raise
-    except ModelFailed as error:
-        ending = _failure(error.code, error.message, retryable=error.retryable)
     except Exception as error:
-        logger.error("run.crashed", extra=error_facts(error))
-        ending = _failure("internal_error", "Something went wrong on our side.", retryable=False)
+        # The code of an agent can raise one of its own.
+        if isinstance(error, TimeoutError) and limit.expired():
+            raise ReleaseDue from None
+        ending = _failure(error)
     await _commit_ending(live, ending)
 
 
 async def _open_steps(
-    leased: Leased, agent: BoundAgent, seconds: float, read_tokens_left: ReadTokensLeft
+    leased: Leased, agent: BoundAgent, read_tokens_left: ReadTokensLeft
 ) -> AsyncGenerator[Step, None]:
     run = _context(leased, agent)
-    toolbox, instructions = await asyncio.gather(
-        agent.tools.open(run), _instructions(agent.instructions, run, seconds)
-    )
+    toolbox, instructions = await asyncio.gather(agent.tools.open(run), _instructions(agent, run))
     return Loop(agent, instructions, leased, toolbox, read_tokens_left).steps()
 
 
@@ -84,13 +81,20 @@ def _context(leased: Leased, agent: BoundAgent) -> RunContext:
     )
 
 
-async def _instructions(instructions: str | Instructions, run: RunContext, seconds: float) -> str:
-    """The instructions of this run."""
-    if isinstance(instructions, str):
-        return instructions
-    name = f"instructions of {run.agent}"
-    make = partial(instructions, run)
-    text = await call_function(make, name=name, user=run.user.id, seconds=seconds)
+async def _instructions(agent: BoundAgent, run: RunContext) -> str:
+    """The instructions of this run.
+
+    Raises:
+        RunFailed: their function took too long, or no thread was free for it. And whatever it raises.
+    """
+    if isinstance(agent.instructions, str):
+        return agent.instructions
+    make, name = partial(agent.instructions, run), f"instructions of {run.agent}"
+    seconds = agent.instructions_seconds
+    try:
+        text = await call_function(make, name=name, user=run.user.id, seconds=seconds)
+    except (TookTooLong, NotStarted):
+        raise RunFailed("instructions_timeout", _NO_INSTRUCTIONS, retryable=True) from None
     if not isinstance(text, str):
         raise TypeError(f"The instructions are {type(text).__name__} instead of a text.")
     return text
@@ -119,5 +123,9 @@ async def _commit_ending(live: LiveRun, ending: Draft) -> None:
     await live.commit([*live.close_items(reason), ending])
 
 
-def _failure(code: str, message: str, *, retryable: bool) -> Draft:
-    return Draft("run.failed", None, {"code": code, "message": message, "retryable": retryable})
+def _failure(error: Exception) -> Draft:
+    if not isinstance(error, ModelFailed | RunFailed):
+        logger.error("run.crashed", extra=error_facts(error))
+        error = RunFailed("internal_error", "Something went wrong on our side.", retryable=False)
+    data = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    return Draft("run.failed", None, data)

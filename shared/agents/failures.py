@@ -1,4 +1,4 @@
-"""The result of a tool call that failed, in words for the model, and its line in the log."""
+"""What a failure means: a run that fails, a tool call's result in words for the model, and a line in the log."""
 
 import traceback
 from pathlib import Path
@@ -10,6 +10,19 @@ from shared.core import Unavailable, logger
 from shared.database import Refused
 
 _SLOW = "The tool took too long and was stopped"
+
+
+class RunFailed(Exception):
+    """The run cannot be continued, for a reason that its user may know.
+
+    `code`: of `RUN_ERROR`. `message`: a sentence for the user. `retryable`: the same run may succeed later.
+    """
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
 
 
 def failure_of(tool: FunctionTool, error: Exception) -> Result:

@@ -119,6 +119,8 @@ class ToolSettings:
     max_tool_calls: Annotated[int, Range(0, 100_000)] = 64
     #: How long an approval can be given, hours.
     approval_hours: Hours = 168.0
+    #: How long an agent's function may take to make the instructions of a run, seconds.
+    instructions_seconds: Seconds = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)

@@ -49,6 +49,7 @@ class AgentBinder:
             context_tokens=_limit(agent.context_tokens, settings.model_context_tokens),
             approval_hours=_limit(agent.approval_hours, settings.approval_hours),
             max_turn_tries=settings.max_turn_tries,
+            instructions_seconds=settings.instructions_seconds,
         )
 
     def _choice(self, model: Model, agent: Agent) -> ModelChoice:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -134,7 +135,11 @@ def _raises(run: RunContext) -> str:
     raise ValueError(f"canary of {run.id}")
 
 
-@pytest.mark.parametrize("instructions", [_none, _raises])
+def _times_out(run: RunContext) -> str:
+    raise TimeoutError(f"canary of {run.id}")
+
+
+@pytest.mark.parametrize("instructions", [_none, _raises, _times_out])
 async def test_instructions_that_are_no_text_fail_the_run_without_content_in_the_log(
     database: TestDatabase,
     model: ModelServer,
@@ -148,6 +153,32 @@ async def test_instructions_that_are_no_text_fail_the_run_without_content_in_the
     out, err = capfd.readouterr()
     assert "run.crashed" in out + err
     assert "canary" not in out + err
+
+
+async def _wait_for_ever(run: RunContext) -> str:
+    await asyncio.Event().wait()
+    return run.id
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+async def test_instructions_that_take_too_long_fail_the_run(
+    database: TestDatabase, model: ModelServer, is_plain: bool
+) -> None:
+    never = threading.Event()
+
+    def block(run: RunContext) -> str:
+        never.wait()
+        return run.id
+
+    agent = Agent(instructions=block if is_plain else _wait_for_ever)
+    async with (
+        serve(database, model, agent=agent, instructions_seconds=0.2) as served,
+        asyncio.timeout(20),
+    ):
+        seen = await (await served.person()).run(run_input("go"))
+
+    never.set()
+    assert (seen[-1]["type"], seen[-1]["code"]) == ("RUN_ERROR", "instructions_timeout")
 
 
 async def test_instructions_may_return_a_coroutine(
