@@ -45,6 +45,12 @@ def says(*texts: str) -> list[Piece]:
     return [*pieces, chunk(finish="stop"), chunk(usage=USAGE), DONE]
 
 
+def refuses(*texts: str) -> list[Piece]:
+    """A whole refusal, one event per text."""
+    pieces: list[Piece] = [chunk({"refusal": text}) for text in texts]
+    return [*pieces, chunk(finish="stop"), chunk(usage=USAGE), DONE]
+
+
 def calls(*wanted: tuple[str, str, str]) -> list[Piece]:
     """A turn that requests tool calls: (provider id, name, arguments)."""
     pieces: list[Piece] = []

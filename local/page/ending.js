@@ -5,6 +5,7 @@
 const EARLY = {
   max_output_tokens: "The answer ends here: it reached the longest it may be.",
   content_filter: "The answer ends here: the model's filter stopped it.",
+  refusal: "The model refused to answer, so there is no result.",
   max_turns: "The answer ends here: the model took all the turns it may.",
   budget_exceeded: "The answer ends here: your tokens of today are spent.",
 };

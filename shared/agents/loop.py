@@ -22,12 +22,7 @@ from shared.agents.progress import Report
 from shared.agents.tools import Result, Tool, Toolbox
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
-from shared.models import (
-    FinishReason,
-    ModelFailed,
-    ModelRequest,
-    fit_history,
-)
+from shared.models import FinishReason, ModelFailed, ModelRequest, fit_history
 from shared.runs import Leased
 
 #: The turns that end a run as incomplete, and the reasons it gives.
@@ -35,6 +30,8 @@ _INCOMPLETE: dict[FinishReason, str] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }
+#: Those of an agent with structured output: another request would bring the same refusal, and no result.
+_WITHOUT_OUTPUT: dict[FinishReason, str] = {**_INCOMPLETE, "refusal": "refusal"}
 _OUTCOME_UNKNOWN = Result(
     "The outcome of this call is unknown: it was started, and the process that made it stopped before it had a result."
     " It may or may not have had its effect; it was not made again.",
@@ -77,6 +74,7 @@ class Loop:
         self._items = [*leased.items]
         self._usage = leased.used
         self._client_tools = {tool["name"]: tool for tool in leased.request.get("tools") or ()}
+        self._incomplete_reasons = _WITHOUT_OUTPUT if agent.output else _INCOMPLETE
         self._questions: list[Json] = []
         #: The events that take back the starts of the calls with these questions.
         self._aborts: list[Draft] = []
@@ -148,7 +146,7 @@ class Loop:
                 raise ModelFailed("output_invalid", _UNFIT, retryable=True)
             return
         server_calls = [call for call in turn.calls if call.executor == "server"]
-        if not server_calls or turn.finish_reason in _INCOMPLETE:
+        if not server_calls or turn.finish_reason in self._incomplete_reasons:
             self._has_ended = True
             yield Step([*closing, self._ending(turn, output)], commits=True, closes=True)
             return
@@ -222,7 +220,7 @@ class Loop:
 
     def _ending(self, turn: TurnRecorder, output: Output | None) -> Draft:
         usage = {"usage": self._usage.to_json()}
-        if reason := _INCOMPLETE.get(turn.finish_reason):
+        if reason := self._incomplete_reasons.get(turn.finish_reason):
             return Draft("run.incomplete", None, {"reason": reason, **usage})
         pending = [call.id for call in turn.calls if call.executor == "client"]
         result = {} if output is None else {"output": output.value}

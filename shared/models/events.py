@@ -5,8 +5,9 @@ from typing import Literal, NamedTuple
 
 from shared.core import Json, Usage
 
-#: Why a turn ended. `length` and `content_filter`: before the model had finished.
-FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
+#: Why a turn ended. `length` and `content_filter`: before the model had finished. `refusal`: the model will not answer,
+#: as its text says.
+FinishReason = Literal["stop", "tool_calls", "length", "content_filter", "refusal"]
 
 
 # The deltas are not frozen: a frozen dataclass takes 1.4 times as long to create, and there is one for each token.

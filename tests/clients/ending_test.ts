@@ -17,5 +17,6 @@ Deno.test("an ending that needs an explanation has a sentence", () => {
     "It failed. (model_failed)",
   );
   assert.match(early("max_output_tokens"), /^The answer ends here: it reached/);
+  assert.match(early("refusal"), /^The model refused/);
   assert.equal(early("something_new"), "The answer ends here: something_new.");
 });

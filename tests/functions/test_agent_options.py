@@ -12,7 +12,7 @@ from shared.agents.context import RunContext, ToolContext
 from shared.agents.function_tool import tool
 from shared.agents.model import Model
 from shared.core.json import Json
-from tests.doubles import ModelServer, Reply, calls, model_server, says
+from tests.doubles import ModelServer, Reply, calls, model_server, refuses, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import run_input, serve
@@ -127,6 +127,23 @@ async def test_a_second_response_that_does_not_fit_fails_the_run(
         seen = await (await served.person()).run(run_input("a city"))
 
     assert (seen[-1]["type"], seen[-1]["code"]) == ("RUN_ERROR", "output_invalid")
+
+
+@pytest.mark.parametrize("output", [None, City])
+async def test_a_refusal_is_the_answer_and_is_not_sent_back(
+    database: TestDatabase, model: ModelServer, output: type[BaseModel] | None
+) -> None:
+    model.will(refuses("I cannot ", "help with that."))
+    async with serve(database, model, agent=Agent(instructions="", output=output)) as served:
+        person = await served.person()
+        seen = await person.run(run_input("a secret city"))
+        model.will(refuses("Still no."))
+        await person.run(run_input("please", run="run-2"))
+
+    assert text(seen) == "I cannot help with that."
+    assert seen[-1].get("metadata") == ({"incompleteReason": "refusal"} if output else None)
+    assert "result" not in seen[-1]
+    assert messages_of(model.requests[1])[2] == ("assistant", "I cannot help with that.")
 
 
 async def test_a_model_of_another_provider_is_requested_there_with_its_settings(

@@ -31,6 +31,7 @@ USAGE = {
     "completion_tokens_details": {"reasoning_tokens": 2},
 }
 TEXT = Message(("It is ", "42."))
+REFUSAL = Message(("I can", "not."), kind="refusal")
 THOUGHT = Reasoning("gAAA==", ("Hm.",))
 CALLS = (FunctionCall("a", "look", ('{"at":', '"sky"}')), FunctionCall("b", "wait"))
 
@@ -44,7 +45,8 @@ def chat_stream(*output: Output, finish: str) -> list[bytes]:
             case Reasoning():
                 sent += [chunk({"reasoning_content": text}) for text in each.summary]
             case Message():
-                sent += [chunk({"content": text}) for text in each.texts]
+                member = "refusal" if each.kind == "refusal" else "content"
+                sent += [chunk({member: text}) for text in each.texts]
             case FunctionCall():
                 sent += [chunk({"tool_calls": [call]}) for call in _pieces(calls, each)]
                 calls += 1
@@ -74,6 +76,9 @@ def read(reader: StreamReader, reads: Sequence[bytes]) -> list[ModelEvent]:
         ((THOUGHT, TEXT), "stop", "completed", None),
         (CALLS, "tool_calls", "completed", None),
         ((THOUGHT, TEXT, *CALLS), "tool_calls", "completed", None),
+        ((REFUSAL,), "refusal", "completed", None),
+        ((THOUGHT, REFUSAL), "refusal", "completed", None),
+        ((REFUSAL,), "length", "incomplete", "max_output_tokens"),
         ((TEXT,), "length", "incomplete", "max_output_tokens"),
         ((TEXT,), "content_filter", "incomplete", "content_filter"),
     ],
@@ -81,7 +86,9 @@ def read(reader: StreamReader, reads: Sequence[bytes]) -> list[ModelEvent]:
 def test_a_turn_gives_the_same_events_over_both_apis(
     output: Sequence[Output], finish: str, status: str, reason: str | None
 ) -> None:
-    chat = read(ChatCompletions().reader(), chat_stream(*output, finish=finish))
+    # Chat Completions has no word of its own for the end of a refusal.
+    sent = chat_stream(*output, finish="stop" if finish == "refusal" else finish)
+    chat = read(ChatCompletions().reader(), sent)
     theirs = responses.stream(*output, status=status, reason=reason)
 
     assert read(Responses("").reader(), theirs) == chat

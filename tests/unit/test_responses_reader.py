@@ -69,7 +69,15 @@ def test_a_turn_of_text() -> None:
 
 
 def test_a_refusal_is_text() -> None:
-    assert _read(*stream(Message(("No.",), kind="refusal")))[0] == TextDelta("No.")
+    events = _read(*stream(Message(("I can", "not."), kind="refusal")))
+
+    assert events == [TextDelta("I can"), TextDelta("not."), TurnEnded("refusal", SPENT)]
+
+
+def test_a_refusal_may_come_only_at_its_end() -> None:
+    done = sse({"type": "response.refusal.done", "output_index": 0, "refusal": "No."})
+
+    assert _read(done, *stream()) == [TextDelta("No."), TurnEnded("refusal", SPENT)]
 
 
 def test_two_messages_of_a_turn_are_paragraphs() -> None:

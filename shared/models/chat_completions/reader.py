@@ -28,6 +28,7 @@ class ChatCompletionsReader(StreamReader):
     def __init__(self) -> None:
         super().__init__()
         self._reason: str | None = None
+        self._has_refused = False
         self._usage = Usage()
 
     def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
@@ -42,12 +43,14 @@ class ChatCompletionsReader(StreamReader):
         for choice in chunk.get("choices") or ():
             if delta := choice.get("delta"):
                 _add(delta, events)
+                self._has_refused |= bool(delta.get("refusal"))
             self._reason = choice.get("finish_reason") or self._reason
 
     def ending(self) -> TurnEnded | None:
         if self._reason is None:
             return None
-        return TurnEnded(_REASONS.get(str(self._reason), "stop"), self._usage)
+        finished: FinishReason = "refusal" if self._has_refused else "stop"
+        return TurnEnded(_REASONS.get(str(self._reason), finished), self._usage)
 
 
 def _add(delta: Json, events: list[ModelEvent]) -> None:
@@ -56,6 +59,8 @@ def _add(delta: Json, events: list[ModelEvent]) -> None:
         events.append(ReasoningDelta(clean(thought)))
     if text := delta.get("content"):
         events.append(TextDelta(clean(text if isinstance(text, str) else _text_of(text))))
+    if text := delta.get("refusal"):
+        events.append(TextDelta(clean(text)))
     for call in delta.get("tool_calls") or ():
         function = call.get("function") or {}
         events.append(

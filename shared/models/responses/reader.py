@@ -35,6 +35,7 @@ class ResponsesReader(StreamReader):
         #: Indexes in the output: of calls that have started, and of calls with some arguments.
         self._started_calls: set[int] = set()
         self._calls_with_arguments: set[int] = set()
+        self._has_refused = False
         self._ending: TurnEnded | None = None
 
     def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
@@ -62,6 +63,15 @@ class ResponsesReader(StreamReader):
             self._text_index = index
         self._is_reasoning = False
         events.append(TextDelta(clean(text)))
+
+    def _add_refusal(self, event: Json, events: list[ModelEvent]) -> None:
+        self._has_refused = True
+        self._add_text(event, events)
+
+    def _end_refusal(self, event: Json, events: list[ModelEvent]) -> None:
+        if not self._has_refused:
+            # Some servers send all of it at once, and no deltas.
+            self._add_refusal({**event, "delta": event.get("refusal")}, events)
 
     def _add_reasoning(self, event: Json, events: list[ModelEvent]) -> None:
         if text := event.get("delta"):
@@ -113,7 +123,8 @@ class ResponsesReader(StreamReader):
         self.is_over = True
         response = event.get("response") or {}
         usage = _usage(response.get("usage") or {}, response.get("model"))
-        reason: FinishReason = "tool_calls" if self._started_calls else "stop"
+        finished: FinishReason = "refusal" if self._has_refused else "stop"
+        reason: FinishReason = "tool_calls" if self._started_calls else finished
         if event["type"] == "response.incomplete":
             details = response.get("incomplete_details") or {}
             # Any other reason is a limit as well.
@@ -127,7 +138,8 @@ class ResponsesReader(StreamReader):
 
 _HANDLERS: Final[Mapping[str, Callable[[ResponsesReader, Json, list[ModelEvent]], None]]] = {
     "response.output_text.delta": ResponsesReader._add_text,
-    "response.refusal.delta": ResponsesReader._add_text,
+    "response.refusal.delta": ResponsesReader._add_refusal,
+    "response.refusal.done": ResponsesReader._end_refusal,
     "response.reasoning_summary_part.added": ResponsesReader._begin_summary_part,
     "response.reasoning_summary_text.delta": ResponsesReader._add_reasoning,
     "response.reasoning_text.delta": ResponsesReader._add_reasoning,
