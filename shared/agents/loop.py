@@ -17,12 +17,12 @@ from shared.agents.approvals import (
 from shared.agents.bound import BoundAgent
 from shared.agents.calls import StartedCall, fault_of, result_event, result_step, run_calls
 from shared.agents.model_turn import ModelTurn, specifications
-from shared.agents.output import FAULTS, Output, output_of, was_sent_back, with_corrections
+from shared.agents.output import FAULTS, Output, failure_of_unfit, output_of, with_corrections
 from shared.agents.progress import Report
 from shared.agents.tools import Result, Tool, Toolbox
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
-from shared.models import FinishReason, ModelFailed, ModelRequest, fit_history
+from shared.models import FinishReason, ModelRequest, fit_history
 from shared.runs import Leased
 
 #: The turns that end a run as incomplete, and the reasons it gives.
@@ -36,9 +36,6 @@ _OUTCOME_UNKNOWN = Result(
     "The outcome of this call is unknown: it was started, and the process that made it stopped before it had a result."
     " It may or may not have had its effect; it was not made again.",
     "unknown",
-)
-_UNFIT = (
-    "The model's response does not fit the agent's output type, and neither did the one before it."
 )
 _TOO_MANY_CALLS = Result(
     "This run has made all the calls it may make. Answer without more.", "denied"
@@ -85,6 +82,7 @@ class Loop:
 
         Raises:
             ModelFailed: after the last try of a turn.
+            RunFailed: the model's response does not fit the agent's output type, also after a second request.
         """
         async for step in self._resume():
             yield step
@@ -138,12 +136,11 @@ class Loop:
         if usage:
             closing.append(Draft("turn.finished", None, {"usage": usage}))
         if output and output.faults:
-            # A response without text cannot be stored, so it cannot be sent back.
-            is_last = not turn.text or was_sent_back(self._items)
+            failure = failure_of_unfit(turn, self._items)
             self._items += turn.items
             yield Step(closing, commits=True, closes=True)
-            if is_last:
-                raise ModelFailed("output_invalid", _UNFIT, retryable=True)
+            if failure:
+                raise failure
             return
         server_calls = [call for call in turn.calls if call.executor == "server"]
         if not server_calls or turn.finish_reason in self._incomplete_reasons:

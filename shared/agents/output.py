@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from shared.agents.failures import RunFailed
 from shared.agents.turn import TurnRecorder
 from shared.core import Item, clean, clean_json
 
@@ -13,6 +14,10 @@ from shared.core import Item, clean, clean_json
 FAULTS: Final = "output_faults"
 _SHOWN: Final = 10
 _FENCE: Final = "```"
+_EMPTY: Final = "The model's response is empty, which does not fit the agent's output type."
+_UNFIT_TWICE: Final = (
+    "The model's response does not fit the agent's output type, and neither did the one before it."
+)
 
 
 class Output(NamedTuple):
@@ -56,7 +61,21 @@ def _without_fence(text: str) -> str:
     return text
 
 
-def was_sent_back(items: Sequence[Item]) -> bool:
+def failure_of_unfit(turn: TurnRecorder, items: Sequence[Item]) -> RunFailed | None:
+    """How a response that does not fit ends its run; None: it is sent back. `items`: those before it.
+
+    It is retryable if it leaves nothing in the thread: a thread that ends with an answer starts no run without a new
+    message.
+    """
+    if _was_sent_back(items):
+        return RunFailed("output_invalid", _UNFIT_TWICE, retryable=False)
+    if turn.text:
+        return None
+    # A response without text cannot be stored, so it cannot be sent back.
+    return RunFailed("output_invalid", _EMPTY, retryable=not turn.items)
+
+
+def _was_sent_back(items: Sequence[Item]) -> bool:
     """Whether a response was sent back since the last message of the user."""
     for item in reversed(items):
         if FAULTS in item.data:

@@ -12,7 +12,7 @@ from shared.agents.context import RunContext, ToolContext
 from shared.agents.function_tool import tool
 from shared.agents.model import Model
 from shared.core.json import Json
-from tests.doubles import ModelServer, Reply, calls, model_server, refuses, says
+from tests.doubles import ModelServer, Piece, Reply, calls, chunk, model_server, refuses, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import run_input, serve
@@ -127,6 +127,42 @@ async def test_a_second_response_that_does_not_fit_fails_the_run(
         seen = await (await served.person()).run(run_input("a city"))
 
     assert (seen[-1]["type"], seen[-1]["code"]) == ("RUN_ERROR", "output_invalid")
+    assert seen[-1]["message"].endswith("neither did the one before it.")
+
+
+@pytest.mark.parametrize(
+    ("responses", "is_retryable", "shown"),
+    [
+        ([says()], True, "response is empty"),
+        ([[chunk({"reasoning": "hm"}), *says()]], False, "response is empty"),
+        ([says("one"), says("two")], False, "the one before it"),
+        ([says("one"), says()], False, "the one before it"),
+    ],
+    ids=["empty", "only reasoning", "two", "one and an empty one"],
+)
+async def test_a_run_whose_responses_do_not_fit_is_retryable_if_a_repeated_one_is_accepted(
+    database: TestDatabase,
+    model: ModelServer,
+    responses: list[list[Piece]],
+    is_retryable: bool,
+    shown: str,
+) -> None:
+    model.will(*responses)
+    async with serve(database, model, agent=Agent(instructions="", output=City)) as served:
+        person = await served.person()
+        seen = await person.run(run_input("a city"))
+        if is_retryable:
+            model.will(says('{"name": "Bonn", "people": 7}'))
+        repeated = {"threadId": "thread-1", "runId": "run-2", "messages": []}
+        response = await person.request("POST", "/runs", repeated)
+    async with database.owner() as owner:
+        retryable = await owner.fetchval(
+            "select data -> 'retryable' from agent.run_event where type = 'run.failed'"
+        )
+
+    assert shown in seen[-1]["message"]
+    assert retryable == str(is_retryable).lower()
+    assert response.status_code == (200 if is_retryable else 422)
 
 
 @pytest.mark.parametrize("output", [None, City])
