@@ -48,6 +48,7 @@ from shared.core.grace import Grace
 from shared.core.ids import APPROVAL, CALL_ID, CLIENT_ID_PATTERN, OUTCOME
 from shared.core.items import Answer, Item, Kind, Usage, public_data
 from shared.core.json import Json, canonical, clean, clean_json
+from shared.core.lines import LineReader, LineTooLong
 from shared.core.log import bound, configure_logging, logger
 from shared.core.settings import (
     DatabaseSettings,
@@ -87,6 +88,8 @@ __all__ = [
     "Item",
     "Json",
     "Kind",
+    "LineReader",
+    "LineTooLong",
     "LogEvent",
     "ModelAccessSettings",
     "ModelCall",

@@ -4,7 +4,7 @@ One response per request: it keeps no streams open and answers no requests of se
 """
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Final
 
@@ -12,20 +12,15 @@ import orjson
 
 from shared.agents import Progress
 from shared.core import Json
+from shared.mcp.answers import ServerFailed, answer_of
 
 MODERN: Final = "2026-07-28"
 LEGACY: Final = "2025-11-25"
 _META = "io.modelcontextprotocol/"
-#: A longer response is not read: it would be cut for the model anyway.
-_MAX_BYTES = 4 * 1024 * 1024
 _PAGES = 20
 #: How older servers reject a request without a session: with these JSON-RPC codes, or these statuses without a code.
 _NOT_MODERN = frozenset((-32022, -32600, -32601, -32602, -32000))
 _EMPTY_REFUSALS = frozenset((400, 404, 405, 406))
-
-
-class ServerFailed(Exception):
-    """A server did not respond, or not as MCP says. The message is safe for logs and for models."""
 
 
 class _Refusal(Exception):
@@ -164,7 +159,7 @@ class Client:
         id_ = next(self._ids)
         body = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
         async with self._send(body, headers) as response:
-            answer = await _answer(response, id_, self._take_notification)
+            answer = await answer_of(response, id_, self._take_notification)
             if answer is None and response.status >= 500:
                 # A proxy may have forwarded the request before it answered, so treat it as a broken connection.
                 response.raise_for_status()
@@ -199,52 +194,3 @@ def _may_be_older(refusal: _Refusal) -> bool:
 
 def _encode(name: str) -> str:
     return f"=?base64?{b64encode(name.encode()).decode()}?="
-
-
-async def _answer(response: Any, id_: int, notify: Callable[[Json], None]) -> Json | None:
-    """The JSON-RPC answer in a response, which is JSON or an event of a stream; None if there is none.
-
-    `notify` gets the other messages of a stream.
-    """
-    if response.content_type == "text/event-stream":
-        async for data in _events(response.content):
-            if (message := _load(data)) is None:
-                continue
-            if message.get("id") == id_ and "method" not in message:
-                return message
-            notify(message)
-        return None
-    return _load(await _read(response.content))
-
-
-async def _read(content: Any) -> bytes:
-    body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > _MAX_BYTES:
-            raise ServerFailed("The server's answer is too large.")
-    return bytes(body)
-
-
-async def _events(content: Any) -> AsyncIterator[bytes]:
-    """The data of server-sent events (WHATWG HTML §9.2)."""
-    rest, data, size = b"", [], 0
-    async for chunk in content.iter_any():
-        size += len(chunk)
-        if size > _MAX_BYTES:
-            raise ServerFailed("The server's answer is too large.")
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in (line.rstrip(b"\r") for line in lines):
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-            elif not line and data:
-                yield b"\n".join(data)
-                data = []
-
-
-def _load(data: bytes) -> Json | None:
-    try:
-        loaded = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    return loaded if isinstance(loaded, dict) else None

@@ -27,7 +27,8 @@ from shared.core import (
     logger,
 )
 from shared.database import Database
-from shared.mcp.client import Client, ServerFailed
+from shared.mcp.answers import ServerFailed
+from shared.mcp.client import Client
 from shared.mcp.servers import Server, servers_of
 from shared.mcp.slots import Slots
 from shared.mcp.toolbox import MakeHeaders, McpToolbox

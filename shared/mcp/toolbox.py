@@ -20,7 +20,8 @@ from shared.agents import (
     shorten,
 )
 from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger
-from shared.mcp.client import Client, ServerFailed
+from shared.mcp.answers import ServerFailed
+from shared.mcp.client import Client
 from shared.mcp.servers import Server
 
 #: A character that models' APIs reject in a tool's name.

@@ -9,11 +9,13 @@ from abc import ABC, abstractmethod
 
 import orjson
 
-from shared.core import Json
+from shared.core import Json, LineReader, LineTooLong
 from shared.models.events import ModelEvent, ModelFailed, TurnEnded
 
 #: More than any turn has; a day of such turns still fits into a `bigint`.
 _MOST_TOKENS = 1 << 40
+#: Bytes: more than any event, whose last one repeats the whole turn in some APIs.
+_LONGEST_LINE = 64 * 1024 * 1024
 
 
 class StreamReader(ABC):
@@ -25,7 +27,7 @@ class StreamReader(ABC):
 
     def __init__(self) -> None:
         self.is_over = False
-        self._rest = b""
+        self._lines = LineReader(_LONGEST_LINE)
         self._failure: ModelFailed | None = None
 
     @abstractmethod
@@ -43,15 +45,14 @@ class StreamReader(ABC):
 
     def feed(self, data: bytes) -> list[ModelEvent]:
         """The events that these bytes complete. A failure is raised by `finish`, after what came before it."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
         events: list[ModelEvent] = []
         try:
-            for line in lines:
+            for line in self._lines.feed(data):
                 if line.startswith(b"data:") and not self.is_over:
                     self.read_data(line[5:].strip(), events)
         except ModelFailed as error:
             self._failure, self.is_over = error, True
-        except (AttributeError, TypeError, RecursionError):
+        except (AttributeError, TypeError, RecursionError, LineTooLong):
             self._failure, self.is_over = _garbage(), True
         return events
 
