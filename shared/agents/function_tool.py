@@ -6,16 +6,17 @@ async def find_order(number: str, context: ToolContext) -> Order:
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import ModuleType
-from typing import Any, Final, get_type_hints, overload
+from typing import Any, Final, overload
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from shared.agents.calling import call_function
 from shared.agents.context import ToolContext, ToolError, ToolUser
+from shared.agents.signatures import Signature, signature_of
 from shared.agents.tools import Approval
 from shared.core import Json, clean_json
 
@@ -57,17 +58,22 @@ class FunctionTool:
         return self.read_only or self.idempotent
 
     @cached_property
-    def _hints(self) -> dict[str, Any]:
-        return get_type_hints(self.function, include_extras=True)
+    def signature(self) -> Signature:
+        """What the function takes and returns.
 
-    @cached_property
-    def _context_parameter(self) -> str | None:
-        return next((name for name, kind in self._hints.items() if kind is ToolContext), None)
+        Raises:
+            TypeError: a parameter cannot be an argument of a call, or the context.
+        """
+        return signature_of(self.function, self.name)
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
         """The model that reads a call's arguments."""
-        return _arguments_of(self.function, self._hints)
+        try:
+            fields: dict[str, Any] = dict(self.signature.arguments)
+            return create_model(self.function.__name__, __base__=_Arguments, **fields)
+        except Exception as error:
+            raise TypeError(f"Tool {self.name}: its parameters make no schema: {error}.") from error
 
     @cached_property
     def input_schema(self) -> Json:
@@ -79,12 +85,12 @@ class FunctionTool:
 
     @cached_property
     def _result(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self._hints.get("return", Any))
+        return TypeAdapter(self.signature.result)
 
     @property
     def is_structured(self) -> bool:
         """Whether a result is a model, so that MCP clients get it as structured content, too."""
-        kind = self._hints.get("return")
+        kind = self.signature.result
         return isinstance(kind, type) and issubclass(kind, BaseModel)
 
     @cached_property
@@ -118,8 +124,8 @@ class FunctionTool:
             TimeoutError: the call took longer than `seconds`. And whatever the function raises.
         """
         given = self.read(arguments)
-        if self._context_parameter:
-            given[self._context_parameter] = context
+        if self.signature.context:
+            given[self.signature.context] = context
         function = partial(self.function, **given)
         return await call_function(function, name=self.name, user=context.user.id, seconds=seconds)
 
@@ -127,20 +133,6 @@ class FunctionTool:
         """A result as JSON: by the function's return type, or by its own type where it has none."""
         # A warning of pydantic's would show the result in the log.
         return self._result.dump_python(result, mode="json", warnings="none")
-
-
-def _arguments_of(function: Function, hints: Mapping[str, Any]) -> type[BaseModel]:
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if hints[name] is not ToolContext
-    }
-    try:
-        return create_model(function.__name__, __base__=_Arguments, **fields)
-    except Exception as error:
-        raise TypeError(
-            f"Tool {function.__name__}: its parameters make no schema: {error}."
-        ) from error
 
 
 @overload
@@ -153,12 +145,13 @@ def tool(function: Function | None = None, /, **options: Any) -> Any:
     """Make a tool of a function, `async` or plain: `@tool`, or `@tool(read_only=True)` with members of `FunctionTool`.
 
     The name is the function's, the description its docstring, the JSON Schema comes from its parameters: give each a
-    type, and a description with `Annotated[str, Field(description="…")]`. A parameter of the type `ToolContext` gets
-    the call's context and is no argument. The result is text, or what JSON can hold: models, dictionaries, lists. Raise
-    `ToolError` with a sentence for the model, and `InputRequired` to ask the user.
+    type, and a description with `Annotated[str, Field(description="…")]`. A parameter of the type `ToolContext`, also
+    an optional one, gets the call's context and is no argument. The result is text, or what JSON can hold: models,
+    dictionaries, lists. Raise `ToolError` with a sentence for the model, and `InputRequired` to ask the user.
 
     Raises:
-        TypeError: a parameter has no type, or is `*args` or `**kwargs`; or there is no such option.
+        TypeError: a parameter has no type, is positional-only, `*args` or `**kwargs`, or has a type with a context that
+            it cannot get; two parameters are the context; an annotation cannot be evaluated; there is no such option.
     """
 
     def make(function: Function) -> FunctionTool:
@@ -169,21 +162,11 @@ def tool(function: Function | None = None, /, **options: Any) -> Any:
             "description": inspect.getdoc(function) or "",
         }
         new_tool = FunctionTool(**{**defaults, "function": function, **options})
-        _check(new_tool)
+        # Now, when the module is loaded, and not with the first call.
+        _ = new_tool.signature
         return new_tool
 
     return make if function is None else make(function)
-
-
-def _check(new_tool: FunctionTool) -> None:
-    """Reject a parameter that cannot be an argument: now, when the module is loaded, and not with the first call."""
-    for parameter in inspect.signature(new_tool.function).parameters.values():
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TypeError(f"Tool {new_tool.name}: {parameter} cannot be an argument of a call.")
-        if parameter.name.startswith("_") or parameter.name == "model_config":
-            raise TypeError(f"Tool {new_tool.name}: a parameter cannot be named {parameter.name}.")
-        if parameter.annotation is parameter.empty:
-            raise TypeError(f"Tool {new_tool.name}: {parameter.name} needs a type.")
 
 
 def tools_of(*modules: ModuleType) -> dict[str, FunctionTool]:
