@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from functions.registry import FunctionList, InvalidFunctions, folder_of, listed_functions
+from functions.registry import (
+    FunctionList,
+    InvalidFunctions,
+    check_code,
+    folder_of,
+    listed_functions,
+    read_file,
+)
 from shared.core import InvalidSettings, Settings, loading
 
 if TYPE_CHECKING:
@@ -73,19 +80,19 @@ class Server(uvicorn.Server):
 def main(arguments: list[str]) -> int:
     """Serve a function, or run a command. If that fails, print one sentence and return exit code 1."""
     try:
-        functions = listed_functions()
+        names = read_file().names
         match arguments:
             case ["list"]:
-                sys.stdout.write(_table(functions))
+                sys.stdout.write(_table(listed_functions()))
                 return 0
             case ["new", name]:
                 return _make_agent(name)
-            case [name] if name in functions.names:
+            case [name] if name in names:
                 return _serve(name)
     except (InvalidFunctions, InvalidSettings) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    commands = " | ".join((*functions.names, "list", "new NAME"))
+    commands = " | ".join((*names, "list", "new NAME"))
     sys.stderr.write(f"usage: python -m functions {{{commands}}}\n")
     return 1
 
@@ -117,8 +124,10 @@ def _serve(name: str) -> int:
     """Serve until stopped.
 
     Raises:
+        InvalidFunctions: the function has no code.
         InvalidSettings: a setting is missing or wrong.
     """
+    check_code(name)
     settings = Settings.from_env()
     with loading():
         app: Function = importlib.import_module(f"functions.{folder_of(name)}.app").app

@@ -85,19 +85,47 @@ def listed_functions(file: Path = FILE) -> FunctionList:
     """The list.
 
     Raises:
+        InvalidFunctions: the list breaks a rule, or a function on it has no code.
+    """
+    functions = read_file(file)
+    for name in functions.names:
+        check_code(name, file)
+    return functions
+
+
+def read_file(file: Path = FILE) -> FunctionList:
+    """The list, for a process that serves one function: the code of the others is not checked.
+
+    Raises:
         InvalidFunctions: the list breaks a rule.
     """
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise InvalidFunctions(f"{file.name} cannot be read: {error}.") from None
-    functions = read_list(content)
-    for function in functions.functions:
-        if not (file.parent / function.folder / "app.py").is_file():
-            raise InvalidFunctions(
-                f"{file.name} lists {function.name}, but functions/{function.folder}/app.py does not exist."
-            )
-    return functions
+    return read_list(content)
+
+
+def check_code(name: str, file: Path = FILE) -> None:
+    """Check that a function on the list has its module.
+
+    Raises:
+        InvalidFunctions: it does not.
+    """
+    folder = folder_of(name)
+    if not (file.parent / folder / "app.py").is_file():
+        raise InvalidFunctions(
+            f"{file.name} lists {name}, but functions/{folder}/app.py does not exist."
+        )
+
+
+def agent_names() -> list[str]:
+    """The names of the agents on the list, for the function that executes the runs of all.
+
+    Raises:
+        InvalidFunctions: the list breaks a rule.
+    """
+    return read_file().agents
 
 
 def read_list(content: Any) -> FunctionList:

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
+from functions.registry import agent_names
 from functions.runner.cloudevents import CloudEvent, read_event
 from shared.core import InvalidEvent
 from shared.http import RegisteredAgents, RunServices, create_app, run_services, services_of
@@ -48,6 +49,6 @@ def _run_of(event: CloudEvent) -> str:
 app = create_app(
     "runner",
     router,
-    partial(run_services, agents=RegisteredAgents()),
+    partial(run_services, agents=RegisteredAgents(agent_names)),
     requires=("supabase_database_url",),
 )

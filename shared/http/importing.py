@@ -31,7 +31,7 @@ class AgentImport:
 
     def __init__(self, name: str) -> None:
         self._folder = name.replace("-", "_")
-        self._outcome: Future[Agent | Broken | None] = Future()
+        self._outcome: Future[Agent | Broken] = Future()
         self._thread = Thread(target=self._run, name=f"import of {name}", daemon=True)
         self._thread.start()
 
@@ -44,8 +44,8 @@ class AgentImport:
         """Let the next import of this agent execute its modules again."""
         _forget(self._folder)
 
-    async def wait(self, seconds: float) -> Agent | Broken | None:
-        """Wait for the agent. None: there is no such function. A later call can wait for the same import again."""
+    async def wait(self, seconds: float) -> Agent | Broken:
+        """Wait for the agent. A later call can wait for the same import again."""
         outcome = asyncio.wrap_future(self._outcome)
         try:
             async with asyncio.timeout(seconds):
@@ -62,9 +62,9 @@ class AgentImport:
             self._outcome.set_result(Broken.of(error))
 
 
-def _import(folder: str) -> Agent | Broken | None:
-    if not _is_function(folder):
-        return None
+def _import(folder: str) -> Agent | Broken:
+    if not _has_module(folder):
+        return Broken("NoModule", f"functions/{folder}/app.py")
     module: Any = importlib.import_module(f"functions.{folder}.app")
     agent = getattr(getattr(module, "app", None), "agent", None)
     if isinstance(agent, Agent):
@@ -73,7 +73,7 @@ def _import(folder: str) -> Agent | Broken | None:
     return Broken("NoAgent", str(module.__file__))
 
 
-def _is_function(folder: str) -> bool:
+def _has_module(folder: str) -> bool:
     package = find_spec(f"functions.{folder}")
     places = package.submodule_search_locations if package else None
     return any((Path(place) / "app.py").is_file() for place in places or ())

@@ -1,7 +1,7 @@
 """Which agents a process has: its own one, or those of the registry, each loaded with its first run."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from shared.agents import Agent, BoundAgent
@@ -61,10 +61,13 @@ class OneAgent:
 
 
 class RegisteredAgents:
-    """The agents of `functions/`, each imported with its first run."""
+    """The agents of `functions/`, each imported with its first run. `list_names` returns their names at the start."""
+
+    def __init__(self, list_names: Callable[[], Collection[str]]) -> None:
+        self._list_names = list_names
 
     def loaded_by(self, binder: AgentBinder, settings: Settings) -> LoadedAgents:
-        return _Registered(binder, settings.agent_load_seconds)
+        return _Registered(self._list_names(), binder, settings.agent_load_seconds)
 
 
 class _Registered(LoadedAgents):
@@ -73,8 +76,9 @@ class _Registered(LoadedAgents):
     A load that failed is tried again when the next run needs the agent.
     """
 
-    def __init__(self, binder: AgentBinder, seconds: float) -> None:
+    def __init__(self, listed: Collection[str], binder: AgentBinder, seconds: float) -> None:
         super().__init__({})
+        self._listed = frozenset(listed)
         self._binder = binder
         self._seconds = seconds
         self._loads: dict[str, asyncio.Future[Refusal | None]] = {}
@@ -84,6 +88,8 @@ class _Registered(LoadedAgents):
     async def load(self, name: str) -> None:
         if name in self._bound:
             return
+        if name not in self._listed:
+            raise AgentNotLoaded("agent_gone")
         if name not in self._loads:
             self._loads[name] = load = asyncio.ensure_future(self._load(name))
             load.add_done_callback(lambda _: self._loads.pop(name))
@@ -103,9 +109,9 @@ class _Registered(LoadedAgents):
             facts = {"code": "agent_broken", "agent": name, "error": outcome.kind, "at": outcome.at}
             logger.error("agent.broken", extra=facts)
             return "agent_broken"
-        return None if outcome else "agent_gone"
+        return None
 
-    async def _import(self, name: str) -> Agent | Broken | None:
+    async def _import(self, name: str) -> Agent | Broken:
         pending = self._imports.get(name)
         if pending is None or pending.has_failed:
             pending = self._imports[name] = AgentImport(name)

@@ -174,6 +174,31 @@ async def test_a_module_without_a_usable_agent_is_broken(
     assert line["error"] == error
 
 
+async def test_the_list_decides_which_agents_there_are(
+    agent: Served, database: TestDatabase, model: ModelServer, revision: Checkout
+) -> None:
+    revision.write_support()
+    app, listed = revision.functions / "support/app.py", revision.functions / "functions.json"
+    run_id = await wait_for_support(agent)
+    own = await leave_waiting(agent, await agent.person(), run_input("hi", run="run-2"))
+    app.rename(revision.folder / "app.py")
+    async with revision.started("runner") as runner:
+        await refusal_of(runner, run_id)
+        assert await refusals_of(database, run_id) == (1, "agent_broken", None)
+        model.will(says("done"))
+        assert (await runner.post_event(own)).status_code == 204, "other agents are executed"
+    [line] = map(json.loads, revision.log_lines("agent.broken"))
+    assert (line["error"], line["at"]) == ("NoModule", "functions/support/app.py")
+
+    (revision.folder / "app.py").rename(app)
+    content = json.loads(listed.read_text())
+    content["functions"] = [each for each in content["functions"] if each["name"] != "support"]
+    listed.write_text(json.dumps(content))
+    async with revision.started("runner") as runner:
+        await refusal_of(runner, run_id)
+        assert await refusals_of(database, run_id) == (1, "agent_gone", None)
+
+
 async def test_an_import_that_hangs_delays_no_other_agent_and_is_not_started_twice(
     agent: Served, database: TestDatabase, model: ModelServer, revision: Checkout
 ) -> None:
@@ -296,7 +321,7 @@ async def test_a_loaded_agent_costs_one_claim_per_run(
         return await claim(store, run_id, agents)
 
     monkeypatch.setattr(RunStore, "claim", count)
-    build = partial(run_services, agents=RegisteredAgents())
+    build = partial(run_services, agents=RegisteredAgents(lambda: ["assistant"]))
     app = create_app("runner", router, build, settings=settings_for(database, model))
     async with listening(app):
         for run_id in runs:

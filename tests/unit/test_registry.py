@@ -12,6 +12,7 @@ from functions.registry import (
     InvalidFunctions,
     folder_of,
     listed_functions,
+    read_file,
     read_list,
     variable_of,
 )
@@ -103,6 +104,15 @@ def test_a_file_without_its_folders_or_without_json_is_refused(
     file.write_text(text)
     with pytest.raises(InvalidFunctions, match=reason):
         listed_functions(file)
+
+
+def test_a_process_that_serves_one_function_reads_a_list_of_others_without_code(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "functions.json"
+    file.write_text(json.dumps(whole(AGENT)))
+
+    assert read_file(file).names == ["support"]
 
 
 def test_a_file_with_its_folders_is_read(tmp_path: Path) -> None:
