@@ -46,7 +46,7 @@ def budget(functions: FunctionList, base: Path = BASE) -> Budget:
     """The budget of these functions' manifests.
 
     Raises:
-        Refused: a manifest is missing, or sets no max-scale.
+        Refused: a manifest is missing, cannot be read, or sets no max-scale.
     """
     max_scales = {name: _max_scale(base / f"{name}.yaml") for name in functions.names}
     lines = (base / "settings.env").read_text().splitlines()
@@ -57,6 +57,8 @@ def _max_scale(manifest: Path) -> int:
     try:
         service = yaml.safe_load(manifest.read_text())
         return int(service["spec"]["template"]["metadata"]["annotations"][_MAX_SCALE])
+    except PermissionError as error:
+        raise Refused(f"knative/base/{manifest.name} cannot be read: {error}.") from None
     except (OSError, KeyError, TypeError, ValueError):
         raise Refused(f"knative/base/{manifest.name} sets no {_MAX_SCALE}.") from None
 

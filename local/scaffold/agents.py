@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
@@ -22,6 +21,7 @@ from knative.budget import Budget, budget
 from knative.errors import Refused
 from local.environment import ROOT
 from local.scaffold.generated import generated_texts
+from local.scaffold.writing import write_all
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _LIST: Final = "functions/functions.json"
@@ -34,9 +34,19 @@ def make_agent(name: str, root: Path = ROOT) -> str:
     """Make an agent in a checkout; returns what to report.
 
     Raises:
-        InvalidFunctions: the name cannot be used, no pod is left, or a file cannot be written; nothing has changed.
+        InvalidFunctions: the name cannot be used, no pod is left, or a file cannot be read or written; nothing has
+            changed.
     """
     check_name(name)
+    try:
+        return _make_agent(name, root)
+    except OSError as error:
+        raise InvalidFunctions(
+            f"The agent {name} cannot be made, and nothing has changed: {error}."
+        ) from None
+
+
+def _make_agent(name: str, root: Path) -> str:
     functions = listed_functions(root / _LIST)
     for path in _needed_paths(name):
         if name in functions.names or (root / path).exists():
@@ -50,7 +60,8 @@ def make_agent(name: str, root: Path = ROOT) -> str:
         )
     new_texts = _make_new_texts(name, pods)
     changed_texts = _make_changed_texts(name, functions, root)
-    _write(root, {**new_texts, **changed_texts}, folder=f"functions/{folder_of(name)}")
+    texts = {root / path: text for path, text in {**new_texts, **changed_texts}.items()}
+    write_all(texts, root / "functions" / folder_of(name))
     listed_functions.cache_clear()
     after = _read_budget(_add_to_list(name, functions), root)
     return _report(name, new_texts, changed_texts, after)
@@ -112,32 +123,6 @@ def _add_to_content(name: str, functions: FunctionList) -> dict[str, object]:
     at = max((n for n, each in enumerate(entries, 1) if each["kind"] == AGENT), default=0)
     entries.insert(at, {"name": name, "kind": AGENT, "description": description})
     return {"database_clients": functions.database_clients, "functions": entries}
-
-
-def _write(root: Path, texts: Mapping[str, str], *, folder: str) -> None:
-    before = {path: _text_of(root / path) for path in texts}
-    try:
-        (root / folder).mkdir()
-        for path, text in texts.items():
-            (root / path).write_text(text)
-    except BaseException as error:
-        _restore(root, before)
-        shutil.rmtree(root / folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InvalidFunctions(f"The agent's files cannot be written: {error}.") from None
-        raise
-
-
-def _text_of(file: Path) -> str | None:
-    return file.read_text() if file.exists() else None
-
-
-def _restore(root: Path, before: Mapping[str, str | None]) -> None:
-    for path, text in before.items():
-        if text is None:
-            (root / path).unlink(missing_ok=True)
-        elif _text_of(root / path) != text:
-            (root / path).write_text(text)
 
 
 def _report(

@@ -1,6 +1,7 @@
 """`python -m functions new`: it makes all files of an agent, or refuses and changes nothing."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -194,6 +195,69 @@ def test_a_file_that_cannot_be_written_leaves_everything_as_it_was(
     with pytest.raises(InvalidFunctions, match="No space left on device"):
         make_agent("my-agent", checkout)
     assert contents(checkout) == before
+
+
+@pytest.mark.parametrize("nth", range(1, 11))
+def test_a_file_that_cannot_be_renamed_leaves_everything_as_it_was(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    before, renamed = contents(checkout), []
+    replace = Path.replace
+
+    def fail_once(path: Path, target: Path) -> Path:
+        renamed.append(path)
+        if len(renamed) == nth:
+            raise OSError("Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises(InvalidFunctions, match="Input/output error"):
+        make_agent("my-agent", checkout)
+    assert contents(checkout) == before
+
+
+#: Root may write everything; without these capabilities its own files have rights, too.
+_WITH_RIGHTS = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        ("functions/functions.json", 0o444),
+        ("knative/base/kustomization.yaml", 0o444),
+        ("README.md", 0o444),
+        ("README.md", 0o000),
+        ("knative/base/tools.yaml", 0o000),
+        ("functions", 0o555),
+        ("knative/base", 0o555),
+        ("tests/functions", 0o555),
+        ("tests/functions", 0o000),
+        ("supabase/functions/auth-gateway", 0o555),
+        (".", 0o555),
+    ],
+)
+def test_what_may_not_be_written_or_read_is_one_sentence_and_changes_nothing(
+    checkout: Path, path: str, mode: int
+) -> None:
+    before, kept = contents(checkout), (checkout / path).stat().st_mode
+    (checkout / path).chmod(mode)
+    command = [*_WITH_RIGHTS, sys.executable, "-B", "-m", "functions", "new", "my-agent"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    (checkout / path).chmod(kept)
+
+    assert done.returncode == 1
+    assert "Permission denied" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert contents(checkout) == before
+
+
+def test_rights_of_changed_files_stay(checkout: Path) -> None:
+    (checkout / "functions/functions.json").chmod(0o640)
+    make_agent("my-agent", checkout)
+
+    assert (checkout / "functions/functions.json").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_manifest_without_its_max_scale_is_refused(checkout: Path) -> None:
