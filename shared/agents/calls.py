@@ -9,12 +9,11 @@ import orjson
 
 from shared.agents.calling import is_being_cancelled
 from shared.agents.context import Progress
-from shared.agents.failures import error_facts
 from shared.agents.progress import ProgressReporter, Report
 from shared.agents.schemas import fault
 from shared.agents.tools import CallRequest, Question, Result, Tool, Toolbox
 from shared.agents.turn import Call
-from shared.core import Draft, Item, Json, Step, clean, logger, tool_call
+from shared.core import Draft, Item, Json, Step, clean, error_facts, logger, tool_call
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from time import monotonic
 from shared.agents.bound import BoundAgent
 from shared.agents.calling import TookTooLong, call_function
 from shared.agents.context import RunContext, ToolUser
-from shared.agents.failures import RunFailed, error_facts
+from shared.agents.failures import RunFailed
 from shared.agents.loop import Loop, ReadTokensLeft, unlimited
 from shared.agents.threads import NotStarted
-from shared.core import Draft, Step, failed, logger
+from shared.core import Draft, Step, error_facts, failed, logger
 from shared.models import ModelFailed
 from shared.runs import Leased, LeaseLost, LiveRun, ReleaseDue
 

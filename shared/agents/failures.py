@@ -1,12 +1,9 @@
 """What a failure means: a run that fails, a tool call's result in words for the model, and a line in the log."""
 
-import traceback
-from pathlib import Path
-
 from shared.agents.context import Denied, ToolError
 from shared.agents.function_tool import FunctionTool
 from shared.agents.tools import Result
-from shared.core import Unavailable, logger
+from shared.core import Unavailable, error_facts, logger
 from shared.database import Refused
 
 _SLOW = "The tool took too long and was stopped"
@@ -42,10 +39,3 @@ def failure_of(tool: FunctionTool, error: Exception) -> Result:
             return Result("The tool's database refused this.", "error")
     logger.error("tool.crashed", extra={"tool": tool.name, **error_facts(error)})
     return Result("The tool failed.", "error")
-
-
-def error_facts(error: BaseException) -> dict[str, str]:
-    """What a log line says of an error: its kind and place, never its message, which may quote content or a secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return {"error": type(error).__name__, "at": at}

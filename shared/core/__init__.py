@@ -50,6 +50,7 @@ from shared.core.items import Answer, Item, Kind, Usage, public_data
 from shared.core.json import Json, canonical, clean, clean_json
 from shared.core.lines import LineReader, LineTooLong
 from shared.core.log import bound, configure_logging, logger
+from shared.core.places import error_facts, place_of_thread
 from shared.core.settings import (
     DatabaseSettings,
     IdentitySettings,
@@ -120,6 +121,7 @@ __all__ = [
     "configure_logging",
     "decode",
     "doing",
+    "error_facts",
     "exporting",
     "failed",
     "loading",
@@ -128,6 +130,7 @@ __all__ = [
     "measure",
     "measure_claim",
     "model_call",
+    "place_of_thread",
     "problem_of",
     "public_data",
     "run_origin",

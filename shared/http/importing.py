@@ -11,7 +11,7 @@ from threading import Thread
 from typing import Any
 
 from shared.agents import Agent
-from shared.http.places import place_of_error, place_of_thread
+from shared.core import error_facts, place_of_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Broken:
 
     @classmethod
     def of(cls, error: BaseException) -> "Broken":
-        return cls(type(error).__name__, place_of_error(error).at)
+        facts = error_facts(error)
+        return cls(facts["error"], facts["at"])
 
 
 class AgentImport:

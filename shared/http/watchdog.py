@@ -9,8 +9,7 @@ from threading import Event, Thread, get_ident
 from time import monotonic
 from typing import Final
 
-from shared.core import logger
-from shared.http.places import place_of_thread
+from shared.core import logger, place_of_thread
 
 _LIMIT_SECONDS: Final = 1.0
 #: The pause between two looks. A loop that blocks for this much longer than the limit is noticed in any case.

@@ -15,11 +15,16 @@ class Place(NamedTuple):
     at: str
 
 
-def place_of_error(error: BaseException) -> Place:
+def _place_of_error(error: BaseException) -> Place:
     """Where an error was raised: the innermost line of a function's own code, or else the innermost line."""
     if isinstance(error, SyntaxError) and error.filename:
         return Place(None, f"{error.filename}:{error.lineno}")
     return _first_own([*walk_tb(error.__traceback__)][::-1])
+
+
+def error_facts(error: BaseException) -> dict[str, str]:
+    """What a log line says of an error: its kind and place, never its message, which may quote content or a secret."""
+    return {"error": type(error).__name__, "at": _place_of_error(error).at}
 
 
 def place_of_thread(frame: FrameType | None) -> Place:
