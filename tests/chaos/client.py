@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,6 +30,7 @@ class StartedRun:
 
     client_run_id: str
     thread: str
+    agent: str
     task: str
     view: View
     is_cancelled: bool = False
@@ -38,10 +39,14 @@ class StartedRun:
 
 @dataclass
 class Client:
-    """One user with one connection at a time. `has_ended` looks into the database, past every process."""
+    """One user with one connection at a time, and one of the `agents` for each run.
+
+    `has_ended` looks into the database, past every process.
+    """
 
     http: httpx.AsyncClient
     gateway: str
+    agents: Sequence[str]
     keys: Keys
     who: SignIn
     drawn: random.Random
@@ -79,7 +84,7 @@ class Client:
                     one.trouble.append("the client never saw its end")
 
     def _new(self, thread: str, name: str) -> StartedRun:
-        run = StartedRun(name, thread, f"task-{name}", View(name))
+        run = StartedRun(name, thread, self.drawn.choice(self.agents), f"task-{name}", View(name))
         self.started.append(run)
         return run
 
@@ -102,15 +107,15 @@ class Client:
     async def _leg(self, run: StartedRun, is_known: bool) -> bool:
         if not is_known:
             run.view.reconnect("post")
-            request = self._request("POST", "/runs", self._body(run))
+            request = self._request("POST", run.agent, "/runs", self._body(run))
         elif run.view.cursor and self.drawn.random() < 0.8:
             run.view.reconnect(f"after {run.view.cursor}")
             path = f"/runs/{run.client_run_id}/events"
-            request = self._request("GET", path, cursor=run.view.cursor)
+            request = self._request("GET", self._address(run), path, cursor=run.view.cursor)
         else:
             run.view.reconnect("connect")
             body = {"threadId": run.thread, "runId": run.client_run_id}
-            request = self._request("POST", "/connect", body)
+            request = self._request("POST", self._address(run), "/connect", body)
         response = await self.http.send(request, stream=True)
         try:
             if response.status_code == 404 and is_known:
@@ -157,7 +162,8 @@ class Client:
                 # Set before the request: the cancel may work although its answer is lost.
                 run.is_cancelled = True
                 path = f"/runs/{run.client_run_id}/cancel"
-                response = await self.http.send(self._request("POST", path))
+                request = self._request("POST", self._address(run), path)
+                response = await self.http.send(request)
                 if response.status_code in (200, 202):
                     return
             await asyncio.sleep(0.2)
@@ -166,10 +172,15 @@ class Client:
         while True:
             with suppress(httpx.HTTPError):
                 body = self._body(run, **props)
-                response = await self.http.send(self._request("POST", "/runs", body))
+                request = self._request("POST", run.agent, "/runs", body)
+                response = await self.http.send(request)
                 if response.status_code == 202:
                     return
             await asyncio.sleep(_AGAIN)
+
+    def _address(self, run: StartedRun) -> str:
+        """The agent to ask about a run: mostly its own, and sometimes any, because each shows all runs of a user."""
+        return run.agent if self.drawn.random() < 0.7 else self.drawn.choice(self.agents)
 
     def _body(self, run: StartedRun, **props: bool) -> Json:
         message = {"id": f"message-of-{run.client_run_id}", "role": "user", "content": run.task}
@@ -178,10 +189,10 @@ class Client:
         return {**ids, "messages": [message], "forwardedProps": forwarded}
 
     def _request(
-        self, method: str, path: str, body: Json | None = None, cursor: str = ""
+        self, method: str, agent: str, path: str, body: Json | None = None, cursor: str = ""
     ) -> httpx.Request:
         signed = {"authorization": f"Bearer {self.who.token(self.keys.user)}"}
         if cursor:
             signed["last-event-id"] = cursor
-        url = f"{self.gateway}/assistant{path}"
+        url = f"{self.gateway}/{agent}{path}"
         return self.http.build_request(method, url, json=body, headers=signed)

@@ -1,9 +1,10 @@
-"""The processes: `assistant` and `runner` on the stand-in for Knative, with windows shorter than a run; the gateway."""
+"""The processes: two agents and `runner` on the stand-in for Knative, with windows shorter than a run; the gateway."""
 
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Final
 from local import gateway
 from local.keys import Keys
 from local.probe import free_port
+from tests.chaos.agents import AGENTS
 from tests.platform.pod import Pod
 from tests.platform.shipped import shipped
 from tests.platform.stand_in import Platform
 
-FUNCTIONS: Final = ("assistant", "runner")
+FUNCTIONS: Final = (*AGENTS, "runner")
 #: A second of the platform's clock is so long here: a window of 60 s is one of 3 s, and a run takes longer than that.
 _FACTOR: Final = 1 / 20
 #: Few requests a pod, so that a few clients bring several.
@@ -33,8 +35,8 @@ class Fleet:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
 
-    async def deploy(self, ports: dict[str, int], **environment: str) -> None:
-        """Give both functions their addresses; processes start with the first requests. `environment` goes before the
+    async def deploy(self, ports: Mapping[str, int], **environment: str) -> None:
+        """Give all functions their addresses; processes start with the first requests. `environment` goes before the
         manifests' settings."""
         for name in FUNCTIONS:
             rules, settings = shipped(name, _FACTOR)
@@ -58,9 +60,9 @@ class Fleet:
             ):
                 await asyncio.sleep(_POLL)
 
-    def started(self) -> set[tuple[str, int]]:
-        """Every attempt that a process started: (run id of the client, attempt)."""
-        return {attempt for pod in self._every_pod() for attempt in pod.holds()}
+    def started(self, *functions: str) -> set[tuple[str, int]]:
+        """Every attempt that a process of these functions started, or any process: (run id of the client, attempt)."""
+        return {attempt for pod in self._every_pod(*functions) for attempt in pod.holds()}
 
     def released(self) -> set[tuple[str, int]]:
         """Every attempt that reached its deadline; one that a stop released is none of them."""
@@ -73,16 +75,22 @@ class Fleet:
             if line.get("reason") == "deadline"
         }
 
-    def _every_pod(self) -> Iterator[Pod]:
-        for name in FUNCTIONS:
+    def _every_pod(self, *functions: str) -> Iterator[Pod]:
+        for name in functions or FUNCTIONS:
             yield from self.platform.every_pod(name)
 
 
+def command(name: str) -> Sequence[str]:
+    """The command of a function, with the agents of the play."""
+    return sys.executable, "-m", "tests.chaos.functions", name
+
+
 @asynccontextmanager
-async def front(keys: Keys, agents: int, log: Path) -> AsyncIterator[str]:
-    """The gateway, with the platform's address for `assistant`: its own address."""
+async def front(keys: Keys, ports: Mapping[str, int], log: Path) -> AsyncIterator[str]:
+    """The gateway, with the platform's addresses for the agents: its own address."""
     port = free_port()
-    settings = gateway.settings(keys, {**os.environ}, port, {"assistant": agents})
+    agents = {name: ports[name] for name in AGENTS}
+    settings = gateway.settings(keys, {**os.environ}, port, agents)
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *map(str, gateway.command()), env=settings, stdout=output, stderr=output

@@ -3,12 +3,10 @@
 import asyncio
 import random
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 from tempfile import mkdtemp
 
 import asyncpg
@@ -21,14 +19,17 @@ from local.keys import Keys
 from local.migrate import bootstrap, migrate
 from local.postgres import SUPERUSER, Server, start
 from local.probe import free_port
+from tests.chaos.agents import AGENTS, Models, models
 from tests.chaos.cables import Cable, serving
-from tests.chaos.checker import check, interrupted, recorded, unknown
-from tests.chaos.client import Client, StartedRun
+from tests.chaos.checker import check, interrupted
+from tests.chaos.client import Client
 from tests.chaos.effects import Effects, effects
-from tests.chaos.fleet import FUNCTIONS, Fleet, front
-from tests.chaos.saboteur import Saboteur, Victim
+from tests.chaos.findings import Finding
+from tests.chaos.fleet import FUNCTIONS, Fleet, command, front
+from tests.chaos.record import recorded
+from tests.chaos.report import Report, make_report
+from tests.chaos.saboteur import Saboteur
 from tests.chaos.script import Script
-from tests.doubles import ModelServer, model_server
 from tests.platform.stand_in import Platform
 
 LEASE, SWEEP = 2.0, 3.0
@@ -47,14 +48,6 @@ class Play:
 
 
 @dataclass
-class Report:
-    """One line per invariant, and whether all held."""
-
-    lines: list[str]
-    is_sound: bool
-
-
-@dataclass
 class Stage:
     """Everything that runs."""
 
@@ -66,6 +59,7 @@ class Stage:
     runner: str
     keys: Keys
     script: Script
+    models: Models
 
 
 def play(what: Play) -> Report:
@@ -100,8 +94,7 @@ async def _play(what: Play, server: Server, folder: Path) -> Report:
         await asyncio.gather(*talking)
         await _settle(stage.owner)
         sweeping.cancel()
-        started = [run for client in clients for run in client.started]
-        return await _report(what, stage, started, saboteur, sum(c.cuts for c in clients))
+        return await _report(what, stage, clients, saboteur)
 
 
 @asynccontextmanager
@@ -111,19 +104,18 @@ async def _stage(what: Play, server: Server, folder: Path) -> AsyncIterator[Stag
     script, cable = Script(what.seed), Cable(server.port)
     cable.open.set()
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(model_server())
-        model.answer_all = script.reply
+        answering = await stack.enter_async_context(models(script))
         counting = await stack.enter_async_context(effects(what.seed, url))
         await stack.enter_async_context(serving(cable))
-        fleet = Fleet(await stack.enter_async_context(Platform(folder)))
+        fleet = Fleet(await stack.enter_async_context(Platform(folder, command)))
         ports = {name: free_port() for name in FUNCTIONS}
         runner = f"http://127.0.0.1:{ports['runner']}/"
-        settings = _settings(server, cable, keys, model, counting)
+        settings = _settings(server, cable, keys, answering, counting)
         await fleet.deploy(ports, **settings, RUNNER_URL=runner)
         log = folder / "gateway.log"
-        door = await stack.enter_async_context(front(keys, ports["assistant"], log))
+        door = await stack.enter_async_context(front(keys, ports, log))
         owner = await stack.enter_async_context(asyncpg.create_pool(url, min_size=1, max_size=6))
-        yield Stage(fleet, cable, counting, owner, door, runner, keys, script)
+        yield Stage(fleet, cable, counting, owner, door, runner, keys, script, answering)
 
 
 async def _create(server: Server) -> None:
@@ -135,7 +127,7 @@ async def _create(server: Server) -> None:
 
 
 def _settings(
-    server: Server, cable: Cable, keys: Keys, model: ModelServer, counting: Effects
+    server: Server, cable: Cable, keys: Keys, answering: Models, counting: Effects
 ) -> dict[str, str]:
     direct = server.url("agent_api", _DATABASE)
     tools = {"url": counting.url, "approval": "never", "repeatable": ["look"]}
@@ -144,9 +136,7 @@ def _settings(
         "SUPABASE_URL": SUPABASE_URL,
         "SUPABASE_JWKS": keys.user.public_keys,
         "GATEWAY_PUBLIC_KEYS": keys.gateway.public_keys,
-        "OPENAI_API_KEY": "none",
-        "OPENAI_BASE_URL": model.url,
-        "OPENAI_MODEL": "chaos",
+        **answering.settings,
         "MCP_SERVERS": orjson.dumps({"world": tools}).decode(),
         "DATABASE_CONNECTIONS": "3",
         "LEASE_SECONDS": str(LEASE),
@@ -173,6 +163,7 @@ async def _clients(what: Play, stage: Stage) -> list[Client]:
             Client(
                 httpx.AsyncClient(timeout=httpx.Timeout(30, connect=5)),
                 stage.gateway,
+                [*AGENTS],
                 stage.keys,
                 who,
                 random.Random(f"{what.seed} client {nth}"),  # noqa: S311  # it must be the same again
@@ -205,37 +196,15 @@ async def _settle(owner: "asyncpg.Pool[asyncpg.Record]") -> None:
 
 
 async def _report(
-    what: Play, stage: Stage, started: Sequence[StartedRun], saboteur: Saboteur, cuts: int
+    what: Play, stage: Stage, clients: Sequence[Client], saboteur: Saboteur
 ) -> Report:
-    kept = await recorded(stage.owner)
-    findings = check(started, kept, stage.effects, stage.script, saboteur.victims)
-    findings[0].cases += stage.fleet.platform.crashes
+    started = [run for client in clients for run in client.started]
+    record, senders = await recorded(stage.owner), stage.models.senders()
     excused = saboteur.hit | stage.fleet.released()
-    findings.append(interrupted(stage.fleet.started(), excused))
-    status = Counter(row["status"] for row in kept.runs.values())
-    acts = ", ".join(f"{number} {how}" for how, number in sorted(saboteur.acts.items()))
-    broken = sum(len(finding.cases) for finding in findings)
-    verdict = f"FAILED, {broken} broken" if broken else "ok"
-    return Report(
-        [
-            f"seed {what.seed}: {acts}, {cuts} clients cut off",
-            f"{'runs started':<36} {len(kept.runs)}",
-            f"{'runs finished':<36} {dict(status)}",
-            *map(str, findings),
-            f"{'effects recorded as unknown':<36} {unknown(kept)}",
-            *_recovery(saboteur.victims),
-            f"chaos: {verdict}",
-        ],
-        not broken,
-    )
-
-
-def _recovery(victims: Sequence[Victim]) -> list[str]:
-    """How long runs whose process was killed were without one, where nothing else was broken meanwhile."""
-    alone = [v.recovered_after for v in victims if not v.is_hit_twice]
-    waits = [wait for wait in alone if wait is not None]
-    if len(waits) < 2:
-        return []
-    cuts = quantiles(waits, n=100, method="inclusive")
-    figures = f"p50 {cuts[49]:.2f} s, p99 {cuts[98]:.2f} s, of {len(waits)}"
-    return [f"{'recovery after SIGKILL':<36} {figures}"]
+    findings = [
+        *check(started, record, stage.effects, stage.script, senders, saboteur.victims),
+        interrupted(stage.fleet.started(), excused),
+        Finding("processes that crashed", stage.fleet.platform.crashes),
+    ]
+    cuts = sum(client.cuts for client in clients)
+    return make_report(what.seed, findings, record, stage.fleet, saboteur, cuts)

@@ -44,7 +44,7 @@ class Script:
 
     def reply(self, request: Json) -> Reply:
         """The model's answer to a request: the turn that is due, at its own pace, sometimes broken off once."""
-        task, done = _due(request["messages"])
+        task, done = due(request["messages"])
         turn, drawn = self.turns(task)[done], self._drawn(f"{task} {done}")
         pace = drawn.uniform(0.08, 0.12)
         pieces: list[Piece] = [drawn.uniform(0.0, 0.3)]
@@ -61,12 +61,12 @@ class Script:
         return random.Random(f"{self._seed} {name}")  # noqa: S311  # it must be the same again
 
 
-def _words(drawn: random.Random, task: str, nth: int) -> list[str]:
-    return [f"{task}.{nth}.{word} " for word in range(drawn.randint(40, 60))]
-
-
-def _due(messages: Sequence[Json]) -> tuple[str, int]:
+def due(messages: Sequence[Json]) -> tuple[str, int]:
     """The task of a request, and the number of turns already answered."""
     last = max(nth for nth, message in enumerate(messages) if message["role"] == "user")
     done = sum(message["role"] == "assistant" for message in messages[last:])
     return messages[last]["content"], done
+
+
+def _words(drawn: random.Random, task: str, nth: int) -> list[str]:
+    return [f"{task}.{nth}.{word} " for word in range(drawn.randint(40, 60))]
