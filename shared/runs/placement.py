@@ -96,7 +96,7 @@ class Placement:
         """
         result = await self._claim(run_id)
         if isinstance(result, Suspected):
-            result = await self._claim_at_second_look(run_id)
+            result = await self._claim_at_second_look(run_id, result)
         if isinstance(result, UnknownAgent):
             raise AgentUnavailable(retry_after=_REFUSED_SECONDS)
         return result if isinstance(result, asyncio.Task) else None
@@ -184,8 +184,8 @@ class Placement:
         if ended.next_queued_run:
             self.dispatch_or_claim(ended.next_queued_run)
 
-    async def _claim_at_second_look(self, run_id: str) -> ClaimResult:
-        await asyncio.sleep(self._second_look_seconds)
+    async def _claim_at_second_look(self, run_id: str, suspected: Suspected) -> ClaimResult:
+        await asyncio.sleep(suspected.seconds + _MARGIN_SECONDS)
         return await self._claim(run_id)
 
     async def _try_claim(self, run_id: str) -> bool:
@@ -198,13 +198,14 @@ class Placement:
             # This process is a runner, so dispatching the run changes nothing. The next sweep tries again.
             return True
         if isinstance(result, Suspected):
-            self._background.start(self._look_again(run_id))
+            self._background.start(self._look_again(run_id, result))
         return not isinstance(result, UnknownAgent)
 
-    async def _look_again(self, run_id: str) -> None:
+    async def _look_again(self, run_id: str, suspected: Suspected) -> None:
         with suppress(Unavailable, AgentUnavailable):
             try:
-                is_elsewhere = isinstance(await self._claim_at_second_look(run_id), UnknownAgent)
+                result = await self._claim_at_second_look(run_id, suspected)
+                is_elsewhere = isinstance(result, UnknownAgent)
             except TooManyRuns:
                 is_elsewhere = True
             if is_elsewhere:

@@ -120,12 +120,17 @@ def ids_of(leased: Leased) -> dict[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Suspected:
-    """A claim found that the run's lease has expired. The holder may only be late, so a second look is needed."""
+    """A claim found that the run's lease has expired. The holder may only be late, so a second look is needed.
+
+    `seconds`: when, from now on. If another process looked before, less than TAKEOVER_GRACE_SECONDS.
+    """
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownAgent:
-    """A claim changed nothing, because the process has not loaded the agent of this name, which the run needs."""
+    """A claim was only a look, because the process has not loaded the agent of this name, which the run needs."""
 
     name: str
 

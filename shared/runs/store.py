@@ -80,7 +80,9 @@ class RunStore:
             return row and Leased.from_row(row, since)
         if "unknown_agent" in row:
             return UnknownAgent(row["unknown_agent"])
-        return Suspected() if "suspected" in row else EndedByClaim(row["next_queued_run"])
+        if "suspected" in row:
+            return Suspected(row["suspected"])
+        return EndedByClaim(row["next_queued_run"])
 
     async def refuse(self, run_id: str, reason: Refusal) -> EndedByClaim | None:
         """Refuse a run that no runner of this revision can execute. None: it waits; later refusals may end it."""

@@ -64,26 +64,28 @@ language sql stable security definer set search_path = '' as $$
   select attempt, last_seq, not agent.lease_is_expired(until) from agent.lease where run_id = p_run
 $$;
 
--- Whether an expired lease may be claimed. The first look marks it as suspected and returns false. A second look,
--- `p_grace` seconds later, returns true: a holder that was only late, as all are after Postgres was away, has renewed
--- its lease by then. A released lease needs only one look.
-create function agent.may_claim_expired_lease(p_lease agent.lease, p_grace numeric) returns boolean
+-- In how many seconds an expired lease may be claimed; 0: now. The first look marks it as suspected. From `p_grace`
+-- seconds later on, a second look returns 0: a holder that was only late, as all are after Postgres was away, has
+-- renewed its lease by then, which clears the mark. Both looks may be of different processes. A released lease needs
+-- only one look.
+create function agent.seconds_to_second_look(p_lease agent.lease, p_grace numeric) returns numeric
 language plpgsql security definer set search_path = '' as $$
 begin
   if p_lease.token is null or p_grace = 0 then
-    return true;
+    return 0;
   end if;
   if p_lease.suspected_at is null then
     update agent.lease set suspected_at = clock_timestamp() where run_id = p_lease.run_id;
+    return p_grace;
   end if;
-  return coalesce(p_lease.suspected_at < clock_timestamp() - make_interval(secs => p_grace), false);
+  return greatest(p_grace - extract(epoch from clock_timestamp() - p_lease.suspected_at), 0);
 end $$;
 
 -- Take the lease of a run that no process holds. Returns one of:
 --   {token, attempt, base, last_seq, claims}: the caller holds the run now;
---   {suspected}: its holder may only be late, so the caller looks again later;
---   {unknown_agent}: the run's agent is none of `p_agents`, those that the caller can execute (null: all). Nothing
---     changed;
+--   {suspected}: its holder may only be late, so the caller looks again in that many seconds;
+--   {unknown_agent}: the run's agent is none of `p_agents`, those that the caller can execute (null: all). This counts
+--     as a look, so that a runner that loads the agent now, or another process, need not wait again;
 --   {next_queued_run}: this function ended the run, which had too many attempts; its thread continues with that run;
 --   null: another process holds it, it has ended, or another run of its thread comes first.
 --
@@ -96,6 +98,7 @@ declare
   v_lease agent.lease;
   v_run agent.run;
   v_token uuid := gen_random_uuid();
+  v_wait numeric;
   v_from integer;
 begin
   perform from agent.thread where id = (select thread_id from agent.run where id = p_run) for no key update;
@@ -107,11 +110,12 @@ begin
   if not agent.can_continue(v_run) then
     return null;
   end if;
+  v_wait := agent.seconds_to_second_look(v_lease, p_grace);
   if not p_agents ? v_run.agent then
     return jsonb_build_object('unknown_agent', v_run.agent);
   end if;
-  if not agent.may_claim_expired_lease(v_lease, p_grace) then
-    return '{"suspected": true}';
+  if v_wait > 0 then
+    return jsonb_build_object('suspected', v_wait);
   end if;
   if v_lease.unfinished_attempts >= p_max_unfinished_attempts then
     perform agent.end_unheld_run(p_run, 'run.failed', jsonb_build_object(

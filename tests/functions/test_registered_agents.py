@@ -20,7 +20,7 @@ from shared.http.services import run_services
 from shared.runs.store import RunStore
 from tests.doubles import ModelServer, Reply, chunk, says
 from tests.fixtures.checkout import Checkout, checked_out
-from tests.fixtures.conversations import leave_waiting
+from tests.fixtures.conversations import leave_orphan, leave_waiting
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import (
     Person,
@@ -31,7 +31,7 @@ from tests.fixtures.functions import (
     settings_for,
 )
 from tests.fixtures.processes import Process
-from tests.fixtures.waiting import until_expired, until_text_committed, until_true
+from tests.fixtures.waiting import PATIENCE, until_expired, until_text_committed, until_true
 
 _CANARY = "canary-of-a-message"
 
@@ -329,6 +329,25 @@ async def test_a_loaded_agent_costs_one_claim_per_run(
 
     assert claims == [[], ["assistant"], ["assistant"]]
     assert await ended_runs(database) == [("completed", None)] * 2
+
+
+async def test_a_takeover_waits_only_for_the_rest_of_the_grace_after_another_process_looked(
+    agent: Served, database: TestDatabase, model: ModelServer
+) -> None:
+    await leave_orphan(agent, await agent.person(), model)
+    async with database.owner() as owner:
+        looked = (
+            "update agent.lease set suspected_at = now() - interval '3599 s' returning run_id::text"
+        )
+        run_id = await owner.fetchval(looked)
+    model.will(says("done"))
+    build = partial(run_services, agents=RegisteredAgents())
+    settings = settings_for(database, model, takeover_grace_seconds=3600.0)
+    app = create_app("runner", router, build, settings=settings)
+    async with listening(app), asyncio.timeout(PATIENCE):
+        await app.services.worker.execute_delivered(run_id)
+
+    assert await ended_runs(database) == [("completed", None)]
 
 
 async def test_a_runner_finishes_a_killed_run_with_its_agents_prompt_and_model(

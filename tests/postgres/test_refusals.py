@@ -8,7 +8,7 @@ import pytest
 from shared.core.json import Json
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import LEASE, append, begin, entry, expire, log_of, row, run_request
+from tests.postgres.holders import LEASE, append, begin, entry, log_of, row, run_request
 
 _KNOWS = {**LEASE, "grace": 1, "agents": ["sales", "support"]}
 _KNOWS_NOT = {**LEASE, "grace": 1, "agents": ["sales"]}
@@ -57,7 +57,7 @@ async def status_of(db: Database, user: Json, run: str = "run-1") -> str:
     return str((await db.call("find_run", user, run, None))["status"])
 
 
-async def test_a_claim_without_the_agent_changes_nothing_and_names_it(
+async def test_a_claim_without_the_agent_changes_no_waiting_run_and_names_the_agent(
     db: Database, database: TestDatabase, user: Json
 ) -> None:
     run_id = await wait(db, user)
@@ -69,20 +69,6 @@ async def test_a_claim_without_the_agent_changes_nothing_and_names_it(
     assert await lease_of(database, run_id) == before
     assert len(await log_of(database, run_id)) == 1
     assert (await db.call("claim_run", run_id, _KNOWS))["outcome"] == "leased"
-
-
-async def test_a_claim_without_the_agent_does_not_suspect_a_late_holder(
-    db: Database, database: TestDatabase, user: Json
-) -> None:
-    leased = await begin(db, user, run_request(agent="support"))
-    await expire(database, leased)
-    before = await lease_of(database, leased["run_id"])
-
-    claimed = await db.call("claim_run", leased["run_id"], _KNOWS_NOT)
-
-    assert claimed == {"unknown_agent": "support"}
-    assert await lease_of(database, leased["run_id"]) == before
-    assert await db.call("claim_run", leased["run_id"], _KNOWS) == {"suspected": True}
 
 
 async def test_a_held_run_is_no_unknown_agent_s(db: Database, user: Json) -> None:

@@ -9,12 +9,10 @@ from shared.core.json import Json
 from shared.database.pool import Database, Refused
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import (
-    LEASE,
     admit,
     append,
     begin,
     entry,
-    expire,
     message,
     row,
     run_request,
@@ -188,53 +186,3 @@ async def test_a_long_log_is_read_in_pages(db: Database, user: Json) -> None:
 
     assert seen == list(range(1, 2303))
     assert pages == [1000, 1000, 302]
-
-
-async def test_a_released_run_is_claimed_at_once_and_an_expired_one_on_the_second_look(
-    db: Database, database: TestDatabase, user: Json
-) -> None:
-    patient = {**LEASE, "grace": 0.2}
-    leased = await begin(db, user)
-    await expire(database, leased)
-
-    assert await db.call("claim_run", leased["run_id"], patient) == {"suspected": True}
-    assert await db.call("claim_run", leased["run_id"], patient) == {"suspected": True}
-    await asyncio.sleep(0.25)  # the grace, by the database's clock
-    second = await db.call("claim_run", leased["run_id"], patient)
-    assert second["attempt"] == 2
-
-    held = [{"run_id": second["run_id"], "token": second["token"]}]
-    await db.call("release_runs", held)
-    assert (await db.call("claim_run", leased["run_id"], patient))["attempt"] == 3
-
-
-async def test_a_holder_that_renews_is_no_longer_suspected(
-    db: Database, database: TestDatabase, user: Json
-) -> None:
-    patient = {**LEASE, "grace": 0.2}
-    leased = await begin(db, user)
-    await expire(database, leased)
-    await db.call("claim_run", leased["run_id"], patient)
-
-    assert await append(db, entry(leased)) == ["ok"]
-
-    async with database.owner() as owner:
-        assert await owner.fetchval(
-            "select suspected_at is null and until > now() from agent.lease"
-        )
-
-
-async def test_late_leases_lists_a_late_holder_until_its_lease_expires(
-    db: Database, database: TestDatabase, user: Json
-) -> None:
-    leased = await begin(db, user)
-    assert await db.rows("late_leases", 15.0, 10) == [], "its holder is in time"
-    await expire(database, leased, 5.0)
-
-    [late] = await db.rows("late_leases", 15.0, 10)
-
-    assert (str(late["run_id"]), 4 < late["due_in"] <= 5) == (leased["run_id"], True)
-    await expire(database, leased)
-    assert await db.rows("late_leases", 15.0, 10) == [], "it has expired: the sweep finds it"
-    patient = {**LEASE, "grace": 0.2}
-    assert await db.call("claim_run", leased["run_id"], patient) == {"suspected": True}
