@@ -16,7 +16,7 @@ _LATE_PERIODS = 1.5
 class WaitingRuns:
     """Finds and marks runs without a holder. Each method is one statement, and raises Unavailable if Postgres is away.
 
-    A mark blocks a second dispatch for a minute. A claim clears it.
+    A mark blocks a second dispatch for a minute. A claim clears it, and so does a late holder that renews its lease.
     """
 
     def __init__(self, database: Database, settings: RunSettings) -> None:

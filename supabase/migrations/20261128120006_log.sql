@@ -7,7 +7,9 @@
 -- An entry is {run_id, token, seconds, rows, closes, ending}:
 --   rows: [{seq, count, type, item_id, data}], which continue the log. Rows that are already in it are skipped, so a
 --     batch whose result was lost can be sent again;
---   seconds: how long the lease is valid from now on; null: the entry has no rows, and the lease is not renewed;
+--   seconds: how long the lease is valid from now on; null: the entry has no rows, and the lease is not renewed. A
+--     renewal also clears what others noted while the holder was late: the suspicion, and the mark of a dispatch, whose
+--     delivery found the run held. Without that, nobody could dispatch the run if its holder died within the minute;
 --   closes: whether the last row closes a turn;
 --   ending: the type of the last row, if it ends the run.
 --
@@ -57,7 +59,7 @@ begin
         update agent.lease
            set last_seq = append_events.last_seq,
                until = clock_timestamp() + make_interval(secs => (v_entry ->> 'seconds')::numeric),
-               suspected_at = null,
+               suspected_at = null, dispatched_at = null,
                closed_seq = case when (v_entry ->> 'closes')::boolean then append_events.last_seq else closed_seq end,
                unfinished_attempts = case when (v_entry ->> 'closes')::boolean then 0 else unfinished_attempts end,
                stalled_attempts = case when (v_entry ->> 'closes')::boolean then 0 else stalled_attempts end

@@ -1,5 +1,7 @@
 """A run whose lease has expired: its holder may only be late, so no process takes the run on one look."""
 
+from uuid import UUID
+
 import pytest
 
 from shared.core.json import Json
@@ -98,6 +100,23 @@ async def test_a_look_at_a_valid_lease_leaves_no_trace(
         assert await db.call("claim_run", leased["run_id"], lease) is None
     await expire(database, leased)
     assert await look(db, leased["run_id"]) == 60
+
+
+async def test_a_renewal_clears_the_mark_of_a_dispatch_that_found_the_run_held(
+    db: Database, database: TestDatabase, user: Json
+) -> None:
+    leased = await late_run(db, database, user)
+    run_id = UUID(leased["run_id"])
+    [swept] = await db.rows("sweep_runs", 10)
+    assert swept["sweep_runs"] == run_id
+    assert not await db.call("mark_dispatched", run_id), "its delivery is on its way"
+
+    assert await append(db, entry(leased)) == ["ok"]
+
+    # Within the same minute, the holder dies.
+    assert not await db.call("mark_dispatched", run_id), "the run is held"
+    await expire(database, leased)
+    assert [row["sweep_runs"] for row in await db.rows("sweep_runs", 10)] == [run_id]
 
 
 async def test_late_leases_lists_a_late_holder_until_its_lease_expires(
