@@ -28,12 +28,11 @@ from tests.chaos.findings import Finding
 from tests.chaos.fleet import FUNCTIONS, Fleet, command, front
 from tests.chaos.record import recorded
 from tests.chaos.report import Report, make_report
-from tests.chaos.saboteur import Saboteur
+from tests.chaos.saboteur import RECOVERY_LIMIT, Saboteur
 from tests.chaos.script import Script
 from tests.platform.stand_in import Platform
 
 LEASE, SWEEP = 2.0, 3.0
-_SETTLE = 60.0
 _DATABASE = "chaos"
 
 
@@ -187,7 +186,7 @@ async def _sweep(runner: str) -> None:
 async def _settle(owner: "asyncpg.Pool[asyncpg.Record]") -> None:
     waits = "select exists (select from agent.run where ended_at is null)"
     try:
-        async with asyncio.timeout(_SETTLE):
+        async with asyncio.timeout(RECOVERY_LIMIT):
             while await owner.fetchval(waits):  # noqa: ASYNC110  # other processes have no event
                 await asyncio.sleep(0.1)
     except TimeoutError:

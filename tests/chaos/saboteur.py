@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import time
 
@@ -14,6 +15,9 @@ from tests.chaos.fleet import Fleet
 from tests.platform.pod import Pod
 
 _POLL = 0.05
+#: No run may be without a process for longer, in seconds. If the sender of a dispatch dies, its mark blocks others for
+#: a minute; then come the next sweep, the start of a pod and two looks.
+RECOVERY_LIMIT = 75.0
 _LIVE = """
 select run.client_run_id, lease.attempt from agent.lease join agent.run on run.id = lease.run_id
  where run.status = 'in_progress' and lease.token is not null
@@ -54,18 +58,24 @@ class Saboteur:
     hit: set[tuple[str, int]] = field(default_factory=set)
 
     async def work(self, kills: int) -> None:
-        """Perform all acts, each at a moment when there is something to break."""
-        watching = asyncio.ensure_future(self._watch())
-        try:
+        """Perform all acts, each at a moment when there is something to break, and wait until all victims recovered."""
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch())
             while sum(self.acts.values()) < kills:
                 await self.fleet.whole()
                 await asyncio.sleep(self.drawn.uniform(0.1, 1.2))
                 await self._act()
                 self.progress(f"{sum(self.acts.values())} of {kills} acts")
-            await asyncio.sleep(self.lease * 3)
-        finally:
+            self.progress("waiting for all victims to recover")
+            await self._recovered()
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _recovered(self) -> None:
+        # The check reports who has not.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECOVERY_LIMIT):
+                while any(victim.recovered_after is None for victim in self.victims):  # noqa: ASYNC110  # see `_watch`
+                    await asyncio.sleep(_POLL)
 
     async def _act(self) -> None:
         ways = ("kill", "delete", "freeze", "pause")
