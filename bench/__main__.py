@@ -22,6 +22,7 @@ from bench.rows import (
     followers,
     pages,
     streaming,
+    waking,
 )
 from bench.site import FOLDER, Site, site
 from local import CannotStart
@@ -39,6 +40,8 @@ class Planned:
 ROWS: Final[dict[str, Planned]] = {
     "cold-start": Planned(cold_start.exec_to_ready, 3, is_quick=True),
     "first-request": Planned(cold_start.first_request, 1.5),
+    "first-token-from-zero": Planned(waking.first_token, 2, is_quick=True),
+    "first-page-from-zero": Planned(waking.first_page, 1, is_quick=True),
     "paced": Planned(streaming.paced, 8, is_quick=True),
     "flat-out": Planned(streaming.flat_out, 5.5, is_quick=True),
     "first-token": Planned(streaming.first_token, 3, is_quick=True),

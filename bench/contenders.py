@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +23,7 @@ from local.probe import free_port
 
 Kind = Literal["ours", "floor", "naive", "peer"]
 JSON: Final = {"content-type": "application/json"}
+_NONE: Final[Mapping[str, str]] = {}
 WEB: Final = ("fastapi", "uvicorn", "uvloop", "httptools")
 
 
@@ -85,12 +86,20 @@ class Contender:
         self, site: Site, *, core: int = SERVER_CORE, **variables: str
     ) -> Iterator[tuple[Process, int, float]]:
         """Run it: its process, its port, and the milliseconds from exec to ready."""
+        with self.starting(site, core=core, variables=variables) as (server, port):
+            yield server, port, server.wait_ready(port, self.ready)
+
+    @contextmanager
+    def starting(
+        self, site: Site, *, core: int = SERVER_CORE, variables: Mapping[str, str] = _NONE
+    ) -> Iterator[tuple[Process, int]]:
+        """Run it: its process, and the port on which it will listen."""
         port = free_port()
         command = [str(self.install()), *self.command(port)]
         environ = {"PORT": str(port), "PYTHONPATH": str(ROOT), **self.environ(site), **variables}
         log = site.logs / f"{self.name}-{port}.log"
         with process(command, environ, log, core=core, folder=ROOT) as server:
-            yield server, port, server.wait_ready(port, self.ready)
+            yield server, port
 
 
 @cache
