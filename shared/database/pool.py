@@ -1,25 +1,27 @@
 """The only ways to Postgres: call a function of schema `agent`, or open a session that acts as a user.
 
-The library is `databases`. This module uses its pool and its connection, and nothing that is bound to the calling task:
-child tasks of a request share its session, and no query can escape the session's row-level security. docs/decisions.md
-lists the traps this avoids; tests/postgres/test_database.py tests each of them.
-
-`databases` imports SQLAlchemy, which is half of all that a small function imports, so it is imported in a thread once
-the server listens. Until then, a plain connection tells whether Postgres is there.
+Every wait has a limit, and a connection returns to the pool clean or is closed; tests/postgres/test_database.py has a
+test for each way in which that could fail.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
 
 from shared.core import DatabaseSettings, InvalidSettings, Once, Unavailable, logger, to_the_end
+from shared.database.sessions import Sessions
 from shared.database.statements import call_of, session_of, to_driver
+
+if TYPE_CHECKING:
+    from shared.database.sessions import Connection
+
+    Pool = asyncpg.Pool[asyncpg.Record]
 
 _READY_SECONDS = 2.0
 #: How long a stopping process waits for a Postgres that does not answer.
@@ -61,8 +63,9 @@ class Database:
         # A transaction pooler may send each statement to another server, which has not prepared it.
         self._statement_cache_size = 0 if _port_of(url) == _TRANSACTION_POOLER_PORT else 256
         self._connections = settings.database_connections
-        #: Opens the pool with the first use; its library is imported off the event loop.
-        self._open: Once[tuple[Any, type]] = Once(self._open_pool)
+        self._sessions = Sessions()
+        #: Opens the pool with the first use, without a connection.
+        self._open: Once[Pool] = Once(self._open_pool)
 
     async def connect(self) -> None:
         """Check the login. A Postgres that is away is only logged; `is_ready` reports it.
@@ -73,23 +76,20 @@ class Database:
         if not await self.is_ready():
             logger.warning("database.away")
 
-    async def warm(self) -> None:
-        """Open the pool before the first request needs it."""
-        await self._open()
-
     async def close(self) -> None:
-        if await self._open.settled():
-            pool, _ = await self._open()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await pool.disconnect()
+        if not await self._open.settled():
+            return
+        pool = await self._open()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
 
-    async def _open_pool(self) -> tuple[Any, type]:
-        pool_type, connection_type = await asyncio.to_thread(_import)
-        # asyncpg gets the whole URL: `databases` silently drops sslmode and most other options.
-        pool = pool_type(
+    async def _open_pool(self) -> "Pool":
+        # asyncpg reads the whole URL, with sslmode and every other option.
+        return await asyncpg.create_pool(
             self._url,
-            dsn=self._url,
             min_size=0,
             max_size=self._connections,
             timeout=self._seconds,
@@ -100,8 +100,6 @@ class Database:
             reset=_keep,
             init=self._check_login,
         )
-        await pool.connect()
-        return pool, connection_type
 
     async def call(self, function: str, *arguments: Any) -> Any:
         """Call `agent.<function>`: one statement, one round trip. Returns its value, JSON decoded.
@@ -124,10 +122,11 @@ class Database:
         return list(rows)
 
     @asynccontextmanager
-    async def session(self, claims: Mapping[str, object]) -> AsyncIterator[Any]:
-        """A transaction that acts as the user of verified claims, committed at the end; yields an asyncpg connection.
+    async def session(self, claims: Mapping[str, object]) -> AsyncIterator["Connection"]:
+        """A transaction that acts as the user of verified claims, committed at the end: for bulk work with own SQL.
 
-        It belongs to no task: child tasks and generators inside it share it, one query at a time.
+        It yields a connection of `databases`, which the first session imports. It belongs to no task: child tasks and
+        generators inside the session share it, one query at a time.
 
         Raises:
             Unavailable: Postgres cannot be reached in time.
@@ -135,49 +134,35 @@ class Database:
         async with self._connection() as connection:
             try:
                 await connection.execute(session_of(claims, self._seconds))
-                yield connection
+                yield await self._sessions.over(connection)
                 await connection.execute("commit")
             except BaseException:
                 await to_the_end(_roll_back(connection))
                 raise
 
     async def is_ready(self) -> bool:
-        """Whether Postgres answered in the last two seconds."""
+        """Whether Postgres answered in the last two seconds. Its first connection is also that of the first call."""
         if monotonic() < self._ready_until:
             return True
         try:
-            if self._open.is_done:
-                async with self._connection() as connection:
-                    await connection.fetchval("select 1")
-            else:
-                await self._look()
+            async with self._connection() as connection:
+                await connection.fetchval("select 1")
         except Unavailable:
             return False
         self._ready_until = monotonic() + _READY_SECONDS
         return True
 
-    async def _look(self) -> None:
-        """Check that Postgres answers, without a pool."""
-        with self._translate_errors():
-            async with asyncio.timeout(self._seconds):
-                connection = await asyncpg.connect(self._url, statement_cache_size=0)
-                try:
-                    await self._check_login(connection)
-                finally:
-                    connection.terminate()
-
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        pool, connection_type = await self._open()
-        # An explicit Connection: the one that `databases` returns is bound to the calling task.
-        connection = connection_type(pool, pool._backend)
+        pool = await self._open()
         with self._translate_errors():
             async with asyncio.timeout(self._seconds):
-                await connection.__aenter__()
+                connection = await pool.acquire()
             try:
-                yield connection.raw_connection
+                yield connection
             finally:
-                await to_the_end(connection.__aexit__())
+                # It ends even if this task is cancelled meanwhile.
+                await pool.release(connection)
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -216,13 +201,6 @@ def _port_of(url: str) -> int | None:
         raise InvalidSettings(
             "SUPABASE_DATABASE_URL is not a URL: encode special characters of its password (%2F for /)."
         ) from None
-
-
-def _import() -> tuple[type, type]:
-    from databases import Database as Pool
-    from databases.core import Connection
-
-    return Pool, Connection
 
 
 def _refusal(error: asyncpg.PostgresError) -> str | None:

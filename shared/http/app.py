@@ -108,7 +108,6 @@ def create_app(
 async def _process(name: str, settings: Settings, serves_users: bool) -> AsyncIterator[Process]:
     database = Database(settings)
     process = Process(name, settings, Grace(settings), database)
-    process.after_ready.append(database.warm)
     if serves_users:
         process.verifier = users_verifier(name, settings)
         process.after_ready.append(load_signatures)

@@ -55,7 +55,7 @@ async def one(database: TestDatabase) -> AsyncIterator[Database]:
 
 async def in_session(db: Database, claims: Json) -> Json:
     async with db.session(claims) as connection:
-        seen: Json = json.loads(await connection.fetchval(_SEEN))
+        seen: Json = json.loads(await connection.fetch_val(_SEEN))
     return seen
 
 
@@ -121,7 +121,7 @@ async def test_without_a_user_no_row_is_visible(
 
     try:
         async with one.session(claims) as connection:
-            assert await connection.fetchval("select count(*) from agent.thread") == 0
+            assert await connection.fetch_val("select count(*) from agent.thread") == 0
     except asyncpg.InvalidTextRepresentationError:
         assert claims == {"sub": ""}, "an empty text is no uuid, so the query is refused"
     with pytest.raises((Refused, asyncpg.DataError)):
@@ -157,7 +157,7 @@ async def test_sessions_of_many_users_at_once_see_their_own_rows(database: TestD
     async def threads(db: Database, user: Json) -> list[str]:
         await begin(db, user, run_request(thread=f"of {user['sub']}"))
         async with db.session(user) as connection:
-            rows = await connection.fetch("select client_thread_id from agent.thread")
+            rows = await connection.fetch_all("select client_thread_id from agent.thread")
             return [row["client_thread_id"] for row in rows]
 
     async with connected(database.url, database_connections=3) as db:

@@ -79,7 +79,7 @@ async def test_a_cancelled_task_leaves_the_pool_whole(
         if kind == "session":
             async with one.session({"sub": str(uuid4())}) as connection:
                 await connection.execute("insert into public.checked values (1)")
-                await connection.fetchval("select pg_sleep(30)")
+                await connection.fetch_val("select pg_sleep(30)")
         else:
             await getattr(one, kind)("slow")
 
@@ -153,23 +153,32 @@ async def test_a_password_of_any_characters_is_percent_encoded(
 @pytest.mark.parametrize(("port", "size"), [(6543, 0), (5432, 256)])
 async def test_only_a_transaction_pooler_gets_no_prepared_statements(port: int, size: int) -> None:
     db = Database(Settings(supabase_database_url=f"postgresql://a:b@127.0.0.1:{port}/postgres"))
-    pool, _ = await db._open()
+    pool = await db._open()
     await db.close()
 
-    assert pool.options["statement_cache_size"] == size
+    assert _options_of(pool)["statement_cache_size"] == size
 
 
-async def test_readiness_is_answered_before_the_pool_exists_and_after(
-    database: TestDatabase,
+def _options_of(pool: Any) -> dict[str, Any]:
+    options: dict[str, Any] = pool._connect_kwargs
+    return options
+
+
+async def test_the_connection_of_the_readiness_check_serves_the_first_call(
+    prepared: TestDatabase,
 ) -> None:
-    db = Database(Settings(supabase_database_url=database.url))
-    await db.connect()
-    assert await db.is_ready()
-    assert not db._open.is_done, "readiness waits for no import"
-    await db.warm()
-    db._ready_until = 0.0
-    assert await db.is_ready()
-    await db.close()
+    async with (
+        connected(prepared.url, database_connections=2) as db,
+        superuser(prepared) as watcher,
+    ):
+        assert await db.is_ready()
+        (pid,) = [row["pid"] for row in await watcher.fetch(_CONNECTED)]
+        assert (await peek(db))["pid"] == pid
+
+
+_CONNECTED = """
+select pid from pg_stat_activity where usename = 'agent_api' and datname = current_database()
+"""
 
 
 async def test_child_tasks_of_a_session_are_inside_it(one: Database) -> None:
@@ -179,7 +188,7 @@ async def test_child_tasks_of_a_session_are_inside_it(one: Database) -> None:
 
         async def child() -> tuple[str, int, int]:
             async with turn:
-                found = await connection.fetchrow(_INSIDE)
+                found: Any = await connection.fetch_one(_INSIDE)
             return str(found["uid"]), found["xid"], found["rows"]
 
         mine = await child()
@@ -198,7 +207,7 @@ async def test_a_generator_in_another_task_keeps_the_sessions_user(one: Database
 
     async def stream(connection: Any) -> AsyncIterator[str]:
         for _ in range(3):
-            yield str(await connection.fetchval("select auth.uid()"))
+            yield str(await connection.fetch_val("select auth.uid()"))
 
     async def drain(users: AsyncIterator[str]) -> list[str]:
         return [user async for user in users]
@@ -221,8 +230,8 @@ async def test_a_backend_killed_in_a_session_fails_it_and_no_other(
 ) -> None:
     with pytest.raises(Unavailable):  # noqa: PT012  # the session is what raises, at its end
         async with one.session({"sub": str(uuid4())}) as connection:
-            await _kill(prepared, await connection.fetchval("select pg_backend_pid()"))
-            await connection.fetchval("select 1")
+            await _kill(prepared, await connection.fetch_val("select pg_backend_pid()"))
+            await connection.fetch_val("select 1")
 
     await assert_whole(one)
 
@@ -246,7 +255,7 @@ async def test_no_setting_of_a_user_is_left_on_the_connection(
                 await connection.execute("select 1 / 0")
     else:
         async with one.session(claims) as connection:
-            assert await connection.fetchval("show statement_timeout") == "2s"
+            assert await connection.fetch_val("show statement_timeout") == "2s"
 
     await assert_whole(one)
 
@@ -266,7 +275,7 @@ async def test_a_bypassing_login_that_was_allowed_still_shows_only_the_users_row
         alice, bob = await admit(database), await admit(database)
         await begin(db, alice)
         async with db.session(bob) as connection:
-            assert await connection.fetchval("select count(*) from agent.thread") == 0
+            assert await connection.fetch_val("select count(*) from agent.thread") == 0
         with pytest.raises(Refused, match="run_not_found"):
             await db.call("find_run", bob, "run-1", None)
 

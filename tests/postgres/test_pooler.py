@@ -94,7 +94,7 @@ async def live(db: Database, user: Json) -> tuple[list[str], Json, list[str]]:
     verdicts = await append(db, entry(leased, *items, closes=True))
     verdicts += await append(db, entry(leased, row(items[-1]["seq"] + 1, "run.completed")))
     async with db.session(user) as connection:
-        threads = await connection.fetch("select owner from agent.thread")
+        threads = await connection.fetch_all("select owner from agent.thread")
     found = await db.call("find_run", user, "run-1", None)
     return verdicts, found, [str(thread["owner"]) for thread in threads]
 
@@ -128,7 +128,7 @@ async def test_no_user_is_left_on_a_server_of_the_pool(pooled: str, database: Te
         for nth in range(6):
             await begin(db, user, run_request(run=f"run-{nth}", thread=f"thread-{nth}"))
             async with db.session(user) as connection:
-                await connection.fetchval("select 1")
+                await connection.fetch_val("select 1")
         seen = [await db.call("peek") for _ in range(6)]
 
     assert {text.strip() for text in seen} == {"agent_api"}

@@ -212,7 +212,9 @@ select format('select agent.%I(%s)', proname,
 async def test_a_session_cannot_become_another_user_through_a_function(house: House) -> None:
     async with connected(house.database.url) as db, db.session(house.bob) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute("select agent.act_as($1)", json.dumps(house.alice))
+            await connection.execute(
+                "select agent.act_as(:claims)", {"claims": json.dumps(house.alice)}
+            )
 
 
 async def test_the_functions_login_reads_and_writes_no_table_itself(house: House) -> None:
@@ -231,4 +233,4 @@ async def test_an_anonymous_user_is_an_owner_like_any(house: House) -> None:
     async with connected(house.database.url) as db:
         assert (await begin(db, guest))["outcome"] == "leased"
         async with db.session(guest) as connection:
-            assert await connection.fetchval("select count(*) from agent.thread") == 1
+            assert await connection.fetch_val("select count(*) from agent.thread") == 1

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 #: Packages of `shared`, lowest first: one imports only those before it, and only what their faces name.
 PACKAGES = ("core", "database", "auth", "models", "runs", "agents", "mcp", "http")
 OWNERS = {
-    "databases": "shared/database/pool.py",
+    "databases": "shared/database/sessions.py",
     "asyncpg": "shared/database/pool.py",
     "openai": "shared/models/openai.py",
     "httpx2": "shared/models/openai.py",
