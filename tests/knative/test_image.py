@@ -84,7 +84,7 @@ def test_all_that_a_function_imports_is_compiled_and_cannot_be_stale(
 ) -> None:
     script = f"""
 import importlib.util, json, sys
-import functions.__main__, functions.{function}.app, openai, aiohttp, encodings.idna
+import functions.__main__, functions.{function}.app, databases.core, aiohttp, encodings.idna
 files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
 print(json.dumps([(f, importlib.util.cache_from_source(f)) for f in files if f.endswith(".py")]))
 """

@@ -17,8 +17,7 @@ PACKAGES = ("core", "database", "auth", "models", "runs", "agents", "mcp", "http
 OWNERS = {
     "databases": "shared/database/sessions.py",
     "asyncpg": "shared/database/pool.py",
-    "openai": "shared/models/openai.py",
-    "httpx2": "shared/models/openai.py",
+    "httptools": "shared/models/http/exchange.py",
     "mangum": "shared/aws.py",
     "opentelemetry": "shared/core/telemetry.py",
     "pythonjsonlogger": "shared/core/log.py",

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.models.openai import SilenceLimit
+from shared.models.silence import SilenceLimit
 
 
 async def test_the_limit_does_not_pass_while_a_chunk_is_processed() -> None:

@@ -1,0 +1,99 @@
+"""Sends requests to a model's server, again after failures that usually pass."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from random import uniform
+from typing import Final
+
+import orjson
+
+from shared.core import Json
+from shared.models.http import Connections, Response
+from shared.models.providers import Provider
+
+_OPENAI: Final = "https://api.openai.com/v1"
+#: The pauses before a request is repeated, seconds: those of OpenAI's own clients.
+_PAUSES: Final = (0.5, 1.0)
+#: A server that asks for a longer pause is not waited for.
+_LONGEST_PAUSE: Final = 60.0
+_PASSING: Final = frozenset({408, 409, 429})
+
+
+class Rejected(Exception):
+    """The server answered with an error. `retry_after`: the pause that it asks for, in seconds."""
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(f"The model's API answered {status}.")
+        self.status = status
+        self.retry_after = _retry_after(headers)
+        #: Whether the same request may succeed later.
+        self.may_pass = status in _PASSING or status >= 500
+
+
+class ModelServer:
+    """The server of a provider."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._connections = Connections(provider.base_url or _OPENAI)
+        self._headers = {
+            "authorization": f"Bearer {provider.api_key or 'none'}",
+            "content-type": "application/json",
+            "accept": "text/event-stream",
+            # Compressed frames would wait for each other.
+            "accept-encoding": "identity",
+            "user-agent": "agent-functions",
+        }
+        self.warm = self._connections.warm
+        self.close = self._connections.close
+
+    async def post(self, path: str, body: Json) -> Response:
+        """The response to a request, when its head has arrived; the caller closes it.
+
+        Raises:
+            Rejected: the server answered with an error.
+            OSError: it cannot be reached, or broke off.
+        """
+        data = _encode(body)
+        for pause in _PAUSES:
+            try:
+                return await self._post_once(path, data)
+            except Rejected as error:
+                if not error.may_pass:
+                    raise
+                await asyncio.sleep(error.retry_after or _spread(pause))
+            except OSError:
+                await asyncio.sleep(_spread(pause))
+        return await self._post_once(path, data)
+
+    async def _post_once(self, path: str, data: bytes) -> Response:
+        response = await self._connections.post(path, self._headers, data)
+        if 200 <= response.status < 300:
+            return response
+        response.close()
+        raise Rejected(response.status, response.headers)
+
+
+def _spread(seconds: float) -> float:
+    # Processes that failed together must not come back together.
+    return uniform(0.75, 1.0) * seconds  # noqa: S311  # no secret
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """The pause that the server asks for, in seconds; 0: it asks for none that we would wait for."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            # A date is rare here.
+            continue
+        return seconds if 0 < seconds <= _LONGEST_PAUSE else 0.0
+    return 0.0
+
+
+def _encode(body: Json) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        # Of what JSON can say, orjson refuses integers beyond 64 bits.
+        return json.dumps(body).encode()
