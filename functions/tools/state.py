@@ -5,7 +5,15 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from shared.auth import Key, check_times, claims_of, header_of, private_key, sign, text_of
+from shared.auth import (
+    PrivateKey,
+    check_times,
+    claims_of,
+    header_of,
+    private_key,
+    signed,
+    text_of,
+)
 from shared.core import Json, Settings, Unauthorized, canonical
 
 _TYPE = "state+jwt"
@@ -21,7 +29,7 @@ class States:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         text = settings.internal_signing_key
-        self._key: Key | None = None
+        self._key: PrivateKey | None = None
         self._kid = ""
         if text:
             self._key, self._kid = private_key("INTERNAL_SIGNING_KEY", text)
@@ -38,7 +46,7 @@ class States:
             raise ValueError("INTERNAL_SIGNING_KEY is not set")
         now = int(self._clock())
         claims = {**_call(user, tool, arguments), "iat": now, "exp": now + self._seconds}
-        return sign({**claims, "state": state}, self._key, {"typ": _TYPE, "kid": self._kid})
+        return signed({**claims, "state": state}, self._key, {"typ": _TYPE, "kid": self._kid})
 
     def open(self, sealed: Any, user: str, tool: str, arguments: Json) -> Json:
         """The state that was sealed for this user's call.
@@ -49,7 +57,7 @@ class States:
         sealed = text_of(sealed)
         if header_of(sealed).get("typ") != _TYPE:
             raise Unauthorized
-        claims = claims_of(sealed, self._key)
+        claims = claims_of(sealed, self._key.public if self._key else None)
         check_times(claims, self._clock())
         call, state = _call(user, tool, arguments), claims.get("state")
         if {name: claims.get(name) for name in call} != call or not isinstance(state, dict):

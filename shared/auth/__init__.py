@@ -3,28 +3,20 @@
 from shared.auth.callers import CallerVerifier, Minter
 from shared.auth.claims import role_of, text_of
 from shared.auth.identity import Principal, Verifier
-from shared.auth.tokens import (
-    Key,
-    check_times,
-    claims_of,
-    header_of,
-    load_verification,
-    private_key,
-    sign,
-)
+from shared.auth.signatures import PrivateKey, signed
+from shared.auth.tokens import check_times, claims_of, header_of, private_key
 
 __all__ = [
     "CallerVerifier",
-    "Key",
     "Minter",
     "Principal",
+    "PrivateKey",
     "Verifier",
     "check_times",
     "claims_of",
     "header_of",
-    "load_verification",
     "private_key",
     "role_of",
-    "sign",
+    "signed",
     "text_of",
 ]

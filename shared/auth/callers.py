@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 from shared.auth.claims import default_of, text_of, uuid_of
 from shared.auth.identity import BEARER, Principal, principal_of
-from shared.auth.tokens import only, private_key, sign, statement_keys, statement_of
+from shared.auth.signatures import signed
+from shared.auth.tokens import only, private_key, statement_keys, statement_of
 from shared.core import Unauthorized
 
 _TYPE = "fn+jwt"
@@ -50,7 +51,7 @@ class Minter:
         times = {"iat": now, "exp": now + _LIFETIME}
         run = {"run_id": run_id} if run_id else {}
         header = {"typ": _TYPE, "kid": self._kid}
-        return sign({**claims, **names, **times, **run}, self._key, header)
+        return signed({**claims, **names, **times, **run}, self._key, header)
 
 
 class CallerVerifier:

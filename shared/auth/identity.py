@@ -17,9 +17,8 @@ from uuid import UUID
 
 from shared.auth.claims import default_of, text_of, uuid_of
 from shared.auth.jwks import RemoteKeys
+from shared.auth.signatures import Key, encode
 from shared.auth.tokens import (
-    Key,
-    base64url,
     check_times,
     claims_of,
     header_of,
@@ -100,7 +99,7 @@ class Verifier:
         """
         token = only(BEARER, authorization, group=1)
         statement = self._statement(only(_COMPACT, assertion, group=0))
-        token_hash = base64url(hashlib.sha256(token.encode()).digest())
+        token_hash = encode(hashlib.sha256(token.encode()).digest())
         if statement["ath"] != token_hash:
             raise Unauthorized
         if (statement["htm"], statement["htu"]) != (method, path):

@@ -2,16 +2,20 @@
 
 import json
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-from cryptography.hazmat.primitives.hashes import SHA256
-
 from shared.auth.claims import object_of, text_of, time_of
 from shared.auth.jwks import public_keys
+from shared.auth.signatures import (
+    Key,
+    PrivateKey,
+    Secret,
+    decode,
+    payload_of,
+    read_private_key,
+    read_public_key,
+)
 from shared.core import Unauthorized
 
 _MAX_TOKEN = 8192
@@ -19,14 +23,7 @@ _MIN_SECRET = 32
 _TOLERANCE = 60
 _MAX_LIFETIME = 150
 
-_jws = jwt.PyJWS(options={"enforce_minimum_key_length": True})
-Key = jwt.PyJWK
 Keys = Mapping[tuple[str, str], Key]
-
-
-def load_verification() -> None:
-    """Import what the first verification would import."""
-    ECDSA(SHA256())
 
 
 def only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:
@@ -39,21 +36,22 @@ def only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:
 def header_of(token: str) -> dict[str, Any]:
     part = token.partition(".")[0]
     try:
-        header = object_of(jwt.utils.base64url_decode(part))
+        header = object_of(decode(part))
     except ValueError:
         raise Unauthorized from None
-    if "crit" in header or "b64" in header:
+    if "crit" in header or "b64" in header or not isinstance(header.get("kid", ""), str):
         raise Unauthorized
     return header
 
 
-def claims_of(token: str, key: jwt.PyJWK | None) -> dict[str, Any]:
-    if key is None:
+def claims_of(token: str, key: Key | None) -> dict[str, Any]:
+    """The claims of a token that this key has signed with its own algorithm."""
+    if key is None or header_of(token).get("alg") != key.alg:
         raise Unauthorized
-    try:
-        return object_of(_jws.decode(token, key, algorithms=[key.algorithm_name]))
-    except (jwt.PyJWTError, ValueError, RecursionError):
-        raise Unauthorized from None
+    payload = payload_of(token, key)
+    if payload is None:
+        raise Unauthorized
+    return object_of(payload)
 
 
 def statement_of(token: str, typ: str, keys: Keys, now: float) -> dict[str, Any]:
@@ -88,43 +86,36 @@ def inline_keys(setting: str, text: str) -> Keys:
 
 
 def parse_keys(text: str) -> Keys:
-    keys = ((name, _key(jwk, name[0])) for name, jwk in public_keys(text).items())
+    keys = ((name, _key(jwk)) for name, jwk in public_keys(text).items())
     return {name: key for name, key in keys if key is not None}
 
 
-def _key(jwk: dict[str, Any], alg: str) -> jwt.PyJWK | None:
+def _key(jwk: dict[str, Any]) -> Key | None:
     try:
-        return jwt.PyJWK(jwk, alg)
-    except jwt.PyJWTError:
+        return read_public_key(jwk)
+    except (ValueError, TypeError, KeyError):
         # One broken key must not disable the others.
         return None
 
 
-def secret_key(secret: str) -> jwt.PyJWK:
+def secret_key(secret: str) -> Key:
     if len(secret) < _MIN_SECRET:
         raise ValueError(f"LEGACY_JWT_SECRET has fewer than {_MIN_SECRET} characters")
-    return jwt.PyJWK({"kty": "oct", "k": base64url(secret.encode())}, "HS256")
+    if secret.lstrip().startswith("-----BEGIN"):
+        raise ValueError("LEGACY_JWT_SECRET is a PEM file, not the project's secret")
+    return Secret(secret.encode())
 
 
-def private_key(setting: str, text: str) -> tuple[Key, str]:
+def private_key(setting: str, text: str) -> tuple[PrivateKey, str]:
     """A signing key and its `kid`, from a private ES256 JWK."""
     try:
         jwk = json.loads(text)
-        key, kid = Key(jwk, "ES256"), jwk["kid"]
-        if not isinstance(kid, str) or "d" not in jwk:
+        key, kid = read_private_key(jwk), jwk["kid"]
+        if not isinstance(kid, str):
             raise ValueError
-    except (ValueError, TypeError, KeyError, AttributeError, jwt.PyJWTError):
+    except (ValueError, TypeError, KeyError):
         raise ValueError(f"{setting} is not a private ES256 key as a JWK with a kid") from None
     return key, kid
-
-
-def sign(claims: Mapping[str, object], key: Key, header: Mapping[str, str]) -> str:
-    """A token with these claims, signed with ES256."""
-    return jwt.encode({**claims}, key.key, algorithm="ES256", headers={**header})
-
-
-def base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def check_times(claims: Mapping[str, Any], now: float) -> None:

@@ -24,7 +24,7 @@ from shared.core import (
 from shared.database import Database
 from shared.http.context import Context
 from shared.http.problems import HANDLERS, crash_response
-from shared.http.process import Process, load_signatures, users_verifier
+from shared.http.process import Process, users_verifier
 
 if TYPE_CHECKING:
     from shared.agents import Agent
@@ -110,7 +110,6 @@ async def _process(name: str, settings: Settings, serves_users: bool) -> AsyncIt
     process = Process(name, settings, Grace(settings), database)
     if serves_users:
         process.verifier = users_verifier(name, settings)
-        process.after_ready.append(load_signatures)
     await database.connect()
     try:
         yield process

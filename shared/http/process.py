@@ -1,11 +1,10 @@
 """One process of a function: the parts that every function has, whatever it does."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.auth import Verifier, load_verification
+from shared.auth import Verifier
 from shared.core import Grace, InvalidSettings, Once, Settings
 from shared.database import Database
 
@@ -56,8 +55,3 @@ def users_verifier(name: str, settings: Settings) -> Verifier:
         )
     except ValueError as error:
         raise InvalidSettings(str(error)) from None
-
-
-async def load_signatures() -> None:
-    """Import the signature library, in a thread."""
-    await asyncio.to_thread(load_verification)

@@ -21,7 +21,7 @@ OWNERS = {
     "mangum": "shared/aws.py",
     "opentelemetry": "shared/core/telemetry.py",
     "pythonjsonlogger": "shared/core/log.py",
-    "jwt": "shared/auth/tokens.py",
+    "cryptography": "shared/auth/signatures.py",
     "jsonschema_rs": "shared/agents/schemas.py",
 }
 HEAVY = {

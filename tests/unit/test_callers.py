@@ -8,7 +8,8 @@ import pytest
 
 from local.keys import SigningKey
 from shared.auth.callers import CallerVerifier, Minter
-from shared.auth.tokens import Key, sign
+from shared.auth.signatures import read_private_key
+from shared.auth.signatures import signed as sign
 from shared.core.errors import Unauthorized
 
 NOW = 1_800_000_000
@@ -31,7 +32,7 @@ def verifier(function: str = "tools", at: float = NOW) -> CallerVerifier:
 def signed(key: SigningKey = KEY, typ: str = "fn+jwt", **claims: Any) -> str:
     header = {"typ": typ, "kid": KEY.jwk["kid"]}
     given = {name: value for name, value in {**WHOLE, **claims}.items() if value is not None}
-    return sign(given, Key(key.jwk, "ES256"), header)
+    return sign(given, read_private_key(key.jwk), header)
 
 
 def minted(run_id: str | None = RUN) -> str:
