@@ -198,7 +198,7 @@ async def thread_services(process: Process) -> AsyncIterator[Threads]:
     yield Threads(process.database)
 
 
-router.include_router(reading.router)
+router.routes.extend(reading.router.routes)
 
 app = create_app(
     "threads",

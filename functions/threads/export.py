@@ -1,17 +1,18 @@
 """Exports as streams, page after page, so that a slow reader holds neither a connection nor a transaction."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 import orjson
+from fastapi import Response
 from pydantic.alias_generators import to_camel
-from starlette.responses import StreamingResponse
 
 from functions.threads import pages
 from functions.threads.shapes import Item, Thread
 from functions.threads.threads import Threads, Window
 from shared.core import Json
+from shared.http import StreamedResponse
 
 _ITEMS = 200
 _ROWS = 200
@@ -27,19 +28,19 @@ _KINDS: Final = {
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
-def download(parts: AsyncIterator[bytes], name: str, kind: str) -> StreamingResponse:
+def download(parts: AsyncGenerator[bytes, None], name: str, kind: str) -> Response:
     """A response that a browser saves as the file `name` (RFC 6266)."""
     headers = {
         "content-disposition": f'attachment; filename="{_UNSAFE.sub("_", name)}"',
         "cache-control": "private, no-store",
         "x-accel-buffering": "no",
     }
-    return StreamingResponse(parts, media_type=kind, headers=headers)
+    return StreamedResponse(parts, kind, headers)
 
 
 async def thread_as_lines(
     threads: Threads, claims: Json, thread: Thread, *, superseded: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """JSON Lines: the thread, then its items."""
     yield _line("thread", thread.model_dump(mode="json"))
     async for items in _items(threads, claims, thread.thread_id, superseded=superseded):
@@ -48,7 +49,7 @@ async def thread_as_lines(
 
 async def thread_as_markdown(
     threads: Threads, claims: Json, thread: Thread
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Markdown for people: messages, and the calls between them."""
     title = " ".join((thread.title or thread.thread_id).split())
     yield f"# {title}\n".encode()
@@ -56,7 +57,7 @@ async def thread_as_markdown(
         yield "".join(map(_section, items)).encode()
 
 
-async def user_as_lines(threads: Threads, claims: Json) -> AsyncIterator[bytes]:
+async def user_as_lines(threads: Threads, claims: Json) -> AsyncGenerator[bytes, None]:
     """JSON Lines: all data of a user, kind by kind."""
     for kind, after in _KINDS.items():
         while rows := await threads.export(claims, kind, after, _ROWS):

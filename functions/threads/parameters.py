@@ -17,7 +17,7 @@ _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 PRIVATE: Final = {"cache-control": "private, no-cache"}
 
 
-def _is_private(response: Response) -> None:
+async def _is_private(response: Response) -> None:
     response.headers.update(PRIVATE)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -145,7 +145,7 @@ class Exchange:
 
     async def _frames(
         self, work: "asyncio.Task[Json]", message: Json | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         pending: asyncio.Future[Json | None] | None = None
         try:
             while message is not None:

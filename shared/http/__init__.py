@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from shared.http.app import CurrentProcess, Function, User, create_app, services_of
-from shared.http.exchange import KEEP_ALIVE, event_stream, read_body
+from shared.http.exchange import KEEP_ALIVE, StreamedResponse, event_stream, read_body
 from shared.http.problems import STATUS, problem
 from shared.http.process import Process
 
@@ -29,6 +29,7 @@ __all__ = [
     "Process",
     "RegisteredAgents",
     "RunServices",
+    "StreamedResponse",
     "User",
     "agent_app",
     "create_app",

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -84,20 +83,20 @@ def create_app(
             async with (
                 exporting(name, active_settings, METRICS),
                 _process(name, active_settings, serves_users) as process,
+                build(process) as services,
+                _loading(process.after_ready),
             ):
-                process.after_ready.insert(0, partial(_build_routes, app))
-                async with build(process) as services, _loading(process.after_ready):
-                    app.process, app.services = process, services
-                    logger.info("function.ready")
-                    yield
-                    await process.finish()
+                app.process, app.services = process, services
+                logger.info("function.ready")
+                yield
+                await process.finish()
         except InvalidSettings as error:
             app.invalid_settings = str(error)
             raise
 
     app = Function(name, requires, lifespan=lifespan, telemetry=_NO_FASTAPI_TELEMETRY)
-    app.include_router(_health)
-    app.include_router(router)
+    # `include_router` would build each route a second time, when the first request is compared with it.
+    app.router.routes.extend([*_health.routes, *router.routes])
     app.add_middleware(Context, crash_response=crash_response)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
@@ -149,13 +148,6 @@ async def _principal(request: Request) -> Principal:
 
 #: The user who sends the request, verified by their token and by the gateway's assertion.
 User = Annotated[Principal, Depends(_principal)]
-
-
-async def _build_routes(app: FastAPI) -> None:
-    # FastAPI builds each route when a request is first compared with it.
-    nowhere = {"type": "http", "method": "GET", "path": "/-", "headers": []}
-    for route in app.router.routes:
-        route.matches(nowhere)
 
 
 @asynccontextmanager

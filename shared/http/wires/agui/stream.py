@@ -1,7 +1,7 @@
 """One client's stream of one run, as AG-UI frames: from a cursor, or from a snapshot, until the run or the leg ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from time import monotonic
 
@@ -44,7 +44,7 @@ class Stream:
 
     async def _frames(
         self, cursor: Cursor | None, starts_with_snapshot: bool, leg_seconds: float
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         ends_at = monotonic() + leg_seconds if leg_seconds else None
         has_written = False
         try:
