@@ -5,6 +5,7 @@ list is what starts them, in time for a call.
 """
 
 import asyncio
+import importlib
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ from shared.mcp.toolbox import MakeHeaders, McpToolbox
 #: The age at which a list is refreshed, and how long no list is requested from a server that failed.
 _FRESH_SECONDS = 30.0
 _FAILED_SECONDS = 5.0
+#: When a list that a run already uses is refreshed: while its model thinks. An HTTP client is imported for it, which
+#: would otherwise delay the first token of a process by 160 ms.
+_REFRESH_AFTER_SECONDS = 0.1
 
 
 class TokenMinter(Protocol):
@@ -148,9 +152,10 @@ class McpTools:
     async def _refresh(
         self, server: Server, key: tuple[str, str], make_headers: MakeHeaders
     ) -> None:
-        import aiohttp
-
-        previous = self._lists.get(key)
+        if previous := self._lists.get(key):
+            # The run that needs it has a list, and sends its request to the model first.
+            await asyncio.sleep(_REFRESH_AFTER_SECONDS)
+        aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
         try:
             async with asyncio.timeout(self._settings.tool_list_seconds):
                 listed = await self._clients[server.name].list_tools(make_headers(server))
