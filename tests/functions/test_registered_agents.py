@@ -341,7 +341,7 @@ async def test_a_takeover_waits_only_for_the_rest_of_the_grace_after_another_pro
         )
         run_id = await owner.fetchval(looked)
     model.will(says("done"))
-    build = partial(run_services, agents=RegisteredAgents())
+    build = partial(run_services, agents=RegisteredAgents(lambda: ["assistant"]))
     settings = settings_for(database, model, takeover_grace_seconds=3600.0)
     app = create_app("runner", router, build, settings=settings)
     async with listening(app), asyncio.timeout(PATIENCE):
