@@ -61,15 +61,18 @@ class Agent:
         self._token = token
         self._reconnecting = reconnecting
 
-    def run(self, body: Event) -> Iterator[Event]:
+    def run(self, body: Event, agent: str = "") -> Iterator[Event]:
         """Start a run, or attach to it if its runId exists, and yield its events until it ends.
+
+        `agent`: the one that executes it, if it is not this one.
 
         Raises:
             Refused: the run was not started, and a retry would not help.
             CannotStart: the connection broke ten times in a row.
         """
         self.cursor = ""
-        return self._events(body["runId"], body, self._runs)
+        path = f"/{agent}/runs" if agent else self._runs
+        return self._events(body["runId"], body, path)
 
     def follow(self, run_id: str) -> Iterator[Event]:
         """A run's events after the cursor; raises as `run` does."""

@@ -22,12 +22,13 @@ class Answer:
         self._calls: dict[str, list[str]] = {}
         self._texts: dict[str, str] = {}
 
-    def run(self, messages: list[Event], **more: object) -> Event:
-        """Show one run; returns its ending. Ctrl-C cancels the run, which then ends as any other."""
+    def run(self, messages: list[Event], agent: str = "", **more: object) -> Event:
+        """Show one run, of another agent if one is named; returns its ending. Ctrl-C cancels the run, which then ends
+        as any other."""
         self._run_id = str(uuid4())
         self._is_visit = False
         body = {"threadId": self._thread_id, "runId": self._run_id, "messages": messages, **more}
-        return self._write_or_stop(self._agent.run(body))
+        return self._write_or_stop(self._agent.run(body, agent))
 
     def visit(self) -> Event:
         """Show the thread's last exchange, and new events until its latest run ends; returns the ending."""

@@ -86,7 +86,9 @@ class Chat:
                 resume = [decide(question, self._screen) for question in questions]
             except LeftOpen:
                 return self._leave_open()
-            ending = answer.run([], resume=resume)
+            # The thread may wait for an answer to another agent.
+            agent = (questions[0].get("metadata") or {}).get("agent", "")
+            ending = answer.run([], agent, resume=resume)
         if ending["type"] == "RUN_ERROR":
             self._screen.report(f"{ending.get('message')} ({ending.get('code')})")
             return FAILED

@@ -54,16 +54,18 @@ export class Agent {
    * Start a run, or attach to it if it exists, and yield its events until it ends, each once, across reconnections.
    * Leaving the loop or aborting the signal does not end the run: `cancel` does.
    *
+   * `agent`: the one that executes it, if it is not the client's own; `agentOf(interrupts)` for a run with answers.
+   *
    * Throws a Problem if the backend refuses, and an Error if it cannot be reached.
    * @param {RunInput} input
-   * @param {{ signal?: AbortSignal }} [options]
+   * @param {{ signal?: AbortSignal, agent?: string }} [options]
    * @returns {AsyncGenerator<Received, void>}
    */
-  run(input, { signal } = {}) {
+  run(input, { signal, agent = this.agent } = {}) {
     const runId = input.runId ?? crypto.randomUUID();
     const forwardedProps = { ...input.forwardedProps, resumable: true };
     const body = { messages: [], ...input, runId, forwardedProps };
-    return this.#stream({ path: `/${this.agent}/runs`, body, signal }, { runId, cursor: "" });
+    return this.#stream({ path: `/${agent}/runs`, body, signal }, { runId, cursor: "" });
   }
 
   /**

@@ -2,7 +2,7 @@
 /**
  * An interrupt: a question that a run ends with.
  * @typedef {{ id: string, reason: string, message?: string, toolCallId?: string,
- *   responseSchema?: Record<string, unknown>, expiresAt?: string }} Interrupt
+ *   responseSchema?: Record<string, unknown>, expiresAt?: string, metadata?: { agent?: string } }} Interrupt
  */
 /**
  * An answer: an entry in the `resume` of the thread's next run, which must answer all open interrupts.
@@ -47,6 +47,12 @@ export const answer = ({ id }, payload) => ({ interruptId: id, status: "resolved
  * @returns {Answer}
  */
 export const dismiss = ({ id }) => ({ interruptId: id, status: "cancelled" });
+
+/**
+ * The agent that raised the interrupts of a run. Only it takes the answers.
+ * @param {Interrupt[]} interrupts
+ */
+export const agentOf = (interrupts) => interrupts[0]?.metadata?.agent;
 
 /**
  * Whether the user may change the arguments of the interrupt's call.

@@ -1,5 +1,6 @@
 // @ts-check
 /** The chat: one thread, its messages as they are written, and the user's actions. */
+import { agentOf } from "/client/agent.js";
 import { Conversation } from "/client/messages.js";
 import { byId, errorText } from "./dom.js";
 import { welcome } from "./welcome.js";
@@ -43,7 +44,11 @@ export class Chat {
       (id, content) => this.#sendMessage(id, content),
     );
     this.questions = new Questions((resume) =>
-      this.#run({ resume }, { onRefused: () => this.questions.reset() })
+      this.#run(
+        { resume },
+        { onRefused: () => this.questions.reset() },
+        agentOf(this.#conversation.interrupts),
+      )
     );
     welcome().then((paragraphs) => {
       this.transcript.welcome(paragraphs);
@@ -134,13 +139,14 @@ export class Chat {
   /**
    * @param {{ messages?: object[], resume?: import("/client/agent.js").Answer[] }} input
    * @param {Callbacks} callbacks
+   * @param {string} [agent] the one that raised the interrupts; the chosen one for a message
    */
-  #run(input, callbacks) {
+  #run(input, callbacks, agent) {
     const runId = crypto.randomUUID();
     this.#runId = runId;
     const run = { ...input, threadId: this.#threadId, runId };
     this.transcript.follow();
-    this.#read(this.session.backend.run(run, this.#abort), callbacks);
+    this.#read(this.session.backend.run(run, { signal: this.#abort.signal, agent }), callbacks);
   }
 
   /**

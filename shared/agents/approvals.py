@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import orjson
 
+from shared.agents.bound import BoundAgent
 from shared.agents.calls import StartedCall, result_event
 from shared.agents.tools import Question, Result, Tool
 from shared.agents.turn import Call
@@ -21,26 +22,28 @@ _EXPIRED = "The user did not allow this call in time. It was not made."
 _DECLINED = "The user did not answer the tool's question. The call was not finished."
 
 
-def ask_approval(call: Call, tool: Tool, hours: float) -> Json:
+def ask_approval(call: Call, tool: Tool, agent: BoundAgent) -> Json:
     """The interrupt that asks whether a call may be made."""
     properties: Json = {"approved": {"type": "boolean"}}
     if tool.approval == "edit":
         properties["arguments"] = tool.parameters
     schema = {"type": "object", "properties": properties, "required": ["approved"]}
-    return _interrupt(call, "tool_call", f"May {call.name} be called?", schema, hours)
+    return _interrupt(call, "tool_call", f"May {call.name} be called?", schema, agent)
 
 
-def ask_input(call: Call, question: Question, hours: float) -> Json:
+def ask_input(call: Call, question: Question, agent: BoundAgent) -> Json:
     """The interrupt that asks a tool's own question."""
-    interrupt = _interrupt(call, "input_required", question.message, question.schema, hours)
+    interrupt = _interrupt(call, "input_required", question.message, question.schema, agent)
     return {**interrupt, "state": question.state}
 
 
-def _interrupt(call: Call, reason: str, message: str, schema: Json, hours: float) -> Json:
-    expires_at = datetime.now(UTC) + timedelta(hours=hours)
+def _interrupt(call: Call, reason: str, message: str, schema: Json, agent: BoundAgent) -> Json:
+    expires_at = datetime.now(UTC) + timedelta(hours=agent.approval_hours)
     return {
         "id": str(uuid4()),
         "call_id": call.id,
+        # Only this agent has the tool, so the answer is sent there.
+        "agent": agent.name,
         "reason": reason,
         "message": message,
         "response_schema": schema,

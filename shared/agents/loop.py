@@ -185,8 +185,7 @@ class Loop:
             if isinstance(outcome, Result):
                 yield self._record(each, outcome)
                 continue
-            hours = self._agent.approval_hours
-            self._questions.append(ask_input(each.call, outcome, hours))
+            self._questions.append(ask_input(each.call, outcome, self._agent))
             self._aborts.append(each.take_back())
 
     def _record(self, started: StartedCall, result: Result) -> Step:
@@ -204,7 +203,7 @@ class Loop:
             tool = self._needs_approval(call)
             if tool and call.key not in calls_with_question:
                 server_call = Call(call.key, None, tool.name, "server")
-                questions.append(ask_approval(server_call, tool, self._agent.approval_hours))
+                questions.append(ask_approval(server_call, tool, self._agent))
         if questions:
             data = {"interrupts": questions, "pending_calls": pending}
             return self._end_with([*self._aborts], "run.interrupted", data)

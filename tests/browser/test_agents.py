@@ -1,6 +1,7 @@
 """Choosing an agent on the page."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -48,6 +49,20 @@ def test_the_chosen_agent_answers_also_after_a_reload(visitor: Visitor, posted: 
     visitor.say("say: again")
     visitor.wait_until_answered("again")
     assert posted[2:] == ["/helper/connect", "/helper/runs"]
+
+
+def test_an_approval_is_sent_to_the_agent_that_needs_it(
+    visitor: Visitor, posted: list[str]
+) -> None:
+    visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
+    approve = visitor.page.get_by_role("button", name="Approve")
+    expect(approve).to_be_visible()
+    visitor.page.get_by_role("combobox", name="Agent", exact=True).select_option("helper")
+    visitor.page.reload()
+    approve.click()
+
+    expect(visitor.answers.last).to_contain_text('it is {"deleted":false}')
+    assert posted == [f"/{FIRST}/runs", "/helper/connect", f"/{FIRST}/runs"]
 
 
 def test_the_choice_fits_a_phone(visitor: Visitor, posted: list[str]) -> None:

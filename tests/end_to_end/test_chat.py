@@ -180,6 +180,23 @@ def test_a_question_is_repeated_after_a_typo_and_waits_when_left_open(stack: Sta
         person.until('it is {"deleted":false}')
 
 
+def test_a_question_of_another_agent_is_answered_at_that_agent(stack: Stack) -> None:
+    user, thread = f"person-{uuid4()}", str(uuid4())
+    call = f'call: delete_note {{"id": "{uuid4()}"}}'
+    left = subprocess.run(
+        command(stack, "--thread", thread, call, user=user),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+    )
+    assert left.returncode == 3, left.stderr
+
+    with terminal(stack, user, "--agent", "trips", "--thread", thread) as person:
+        person.until(r"\[y/N")
+        person.type("y\n")
+        person.until('it is {"deleted":false}')
+
+
 def test_a_thread_is_listed_by_its_first_message(stack: Stack) -> None:
     with terminal(stack, f"person-{uuid4()}") as person:
         person.until("/threads lists")

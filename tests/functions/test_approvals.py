@@ -52,6 +52,7 @@ async def test_a_call_that_needs_approval_ends_the_run_after_the_calls_that_need
     assert interrupt["responseSchema"]["required"] == ["approved"]
     assert "arguments" not in interrupt["responseSchema"]["properties"]
     assert interrupt["expiresAt"] > "2026"
+    assert interrupt["metadata"] == {"agent": "assistant"}
     shown = (await person.request("GET", "/runs/run-1")).json()
     assert (shown["status"], shown["interrupts"]) == ("interrupted", [interrupt])
 

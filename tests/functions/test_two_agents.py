@@ -95,6 +95,9 @@ async def test_an_interrupt_is_answered_at_its_own_agent_only(
         resume = resumes(interrupt, {"approved": True})
 
         theirs = other.as_client_of(person)
+        async with theirs.stream("POST", "/connect", {"threadId": "thread-1"}) as frames:
+            (shown,) = (await frames.rest())[-1]["outcome"]["interrupts"]
+        assert shown["metadata"] == {"agent": "assistant"}
         refused = await theirs.request("POST", "/runs", resume)
         assert (refused.status_code, refused.json()["code"]) == (409, "interrupt_of_another_agent")
         assert tools.calls == []

@@ -50,7 +50,9 @@ def _interrupt(stored: Json) -> Json:
         "response_schema": "responseSchema",
         "expires_at": "expiresAt",
     }
-    return {member: stored[name] for name, member in names.items() if stored.get(name) is not None}
+    shown = {member: stored[name] for name, member in names.items() if stored.get(name) is not None}
+    agent = stored.get("agent")
+    return {**shown, "metadata": {"agent": agent}} if agent else shown
 
 
 def usage(stored: Json | None) -> Json:
