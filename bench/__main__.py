@@ -52,6 +52,7 @@ ROWS: Final[dict[str, Planned]] = {
     "memory": Planned(crowds.memory, 3.5),
     "two-thousand": Planned(crowds.two_thousand, 1.5),
     "gateway": Planned(edge.per_request, 1, is_quick=True),
+    "gateway-from-zero": Planned(edge.first_answer, 1, is_quick=True),
     "followers": Planned(followers.followers, 2.5),
     "pages": Planned(pages.pages, 4),
 }

@@ -47,9 +47,7 @@ class Wake:
         """Milliseconds from exec until the awaited bytes are there."""
         waiting = self.make(site)
         with self.contender.starting(site, variables=self.variables) as (process, port):
-            with _connect(process, port) as connection:
-                connection.sendall(waiting)
-                _read_until(connection, self.awaited)
+            read_first(process, port, waiting, self.awaited)
             return (monotonic() - process.started_at) * 1000
 
 
@@ -104,6 +102,18 @@ def _page(site: Site) -> bytes:
     return request("GET", "/threads", b"", site.signed("bench", "threads", "GET", "/threads"))
 
 
+def read_first(process: Process, port: int, waiting: bytes, awaited: bytes) -> None:
+    """Send the waiting request to a process that starts, and read its response until the awaited bytes are there."""
+    with _connect(process, port) as connection:
+        connection.sendall(waiting)
+        received = b""
+        while awaited not in received:
+            data = connection.recv(1 << 16)
+            received += data
+            if not data:
+                raise NotMeasured(f"answered {received[:200]!r}")
+
+
 def _connect(process: Process, port: int) -> socket.socket:
     """The first connection that the process accepts.
 
@@ -118,12 +128,3 @@ def _connect(process: Process, port: int) -> socket.socket:
                 break
             sleep(_RETRY_SECONDS)
     raise NotMeasured(f"did not listen: {process.last()}")
-
-
-def _read_until(connection: socket.socket, awaited: bytes) -> None:
-    received = b""
-    while awaited not in received:
-        data = connection.recv(1 << 16)
-        received += data
-        if not data or not received.startswith(_STATUS[: len(received)]):
-            raise NotMeasured(f"answered {received[:200]!r}")
