@@ -40,8 +40,8 @@ class Planned:
 ROWS: Final[dict[str, Planned]] = {
     "cold-start": Planned(cold_start.exec_to_ready, 3, is_quick=True),
     "first-request": Planned(cold_start.first_request, 1.5),
-    "first-token-from-zero": Planned(waking.first_token, 2, is_quick=True),
-    "first-page-from-zero": Planned(waking.first_page, 1, is_quick=True),
+    "first-token-from-zero": Planned(waking.first_token, 1, is_quick=True),
+    "first-page-from-zero": Planned(waking.first_page, 0.5, is_quick=True),
     "paced": Planned(streaming.paced, 8, is_quick=True),
     "flat-out": Planned(streaming.flat_out, 5.5, is_quick=True),
     "first-token": Planned(streaming.first_token, 3, is_quick=True),
@@ -52,7 +52,7 @@ ROWS: Final[dict[str, Planned]] = {
     "memory": Planned(crowds.memory, 3.5),
     "two-thousand": Planned(crowds.two_thousand, 1.5),
     "gateway": Planned(edge.per_request, 1, is_quick=True),
-    "gateway-from-zero": Planned(edge.first_answer, 1, is_quick=True),
+    "gateway-from-zero": Planned(edge.first_answer, 0.5, is_quick=True),
     "followers": Planned(followers.followers, 2.5),
     "pages": Planned(pages.pages, 4),
 }

@@ -68,7 +68,7 @@ def ratio(
 ) -> Verdict:
     """Our figure over theirs, against a limit. `label` names theirs in the goal."""
     goal = f"{f'≤ {at_most:g}' if at_most else f'≥ {at_least:g}'} × {label or theirs}"
-    our_figure, other = results.figures.get(ours), results.figures.get(theirs)
+    our_figure, other = _figure(results, ours), _figure(results, theirs)
     if our_figure is None or other is None or not other.middle:
         return Verdict(goal, _NOTHING, False, _cell(ours, our_figure), _cell(theirs, other))
     times = our_figure.middle / other.middle
@@ -79,7 +79,7 @@ def ratio(
 def limit(results: Results, ours: str, at_most: float, unit: str = "", label: str = "") -> Verdict:
     """Our figure against a limit in its unit. `label` names the figure in the goal."""
     goal = f"{label} ≤ {at_most:g} {unit}".strip()
-    our_figure = results.figures.get(ours)
+    our_figure = _figure(results, ours)
     if our_figure is None:
         return Verdict(goal, _NOTHING, False)
     result = f"{our_figure.middle:.4g} {unit}".strip()
@@ -96,6 +96,19 @@ def best(
     if not measured_names:
         return ""
     return pick(measured_names, key=lambda name: results.figures[name].middle)
+
+
+def _figure(results: Results, name: str) -> Spread | None:
+    """A figure; None if its contender could not be measured.
+
+    Raises:
+        KeyError: no contender has such a figure, so its goal could never be met.
+    """
+    if name in results.figures:
+        return results.figures[name]
+    if not name or any(name.startswith(contender) for contender in results.missing):
+        return None
+    raise KeyError(f"no figure has the name {name!r}")
 
 
 def _cell(name: str, spread: Spread | None) -> str:

@@ -37,8 +37,8 @@ def statements(site: Site, effort: Effort) -> Row:
             site, contenders, lambda site, each: _per_run(site, each, runs), effort.rounds(1, 2)
         )
     goals = [
-        limit(results, "agent statements", _STATEMENTS, label="statements"),
-        limit(results, "agent commits", _COMMITS, label="commits"),
+        limit(results, "assistant statements", _STATEMENTS, label="statements"),
+        limit(results, "assistant commits", _COMMITS, label="commits"),
     ]
     return Row("statements and commits per text run", "", results, goals)
 
@@ -76,13 +76,13 @@ def wal(site: Site, effort: Effort) -> Row:
     with without_vacuum(site.server):
         results = attempts(
             {
-                "agent admission": lambda: asyncio.run(_wal_of_admissions(site, runs)),
-                "agent run": partial(_wal_of_runs, site, AGENT, runs),
+                "assistant admission": lambda: asyncio.run(_wal_of_admissions(site, runs)),
+                "assistant run": partial(_wal_of_runs, site, AGENT, runs),
                 "naive+postgres run": partial(_wal_of_runs, site, NAIVE_POSTGRES, runs),
             },
             1,
         )
-    goal = limit(results, "agent run", _WAL_BYTES, "bytes", label="run")
+    goal = limit(results, "assistant run", _WAL_BYTES, "bytes", label="run")
     return Row("write-ahead log per text run", "bytes", results, [goal])
 
 

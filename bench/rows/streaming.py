@@ -95,7 +95,7 @@ def first_token(site: Site, effort: Effort) -> Row:
 
 def _not_above(results: Results, share: str) -> Verdict:
     theirs = f"naive+postgres {share}"
-    return ratio(results, f"agent {share}", theirs, at_most=1)
+    return ratio(results, f"assistant {share}", theirs, at_most=1)
 
 
 def _added_first(site: Site, contender: Contender) -> dict[str, float]:
@@ -126,7 +126,7 @@ def one_token_runs(site: Site, effort: Effort) -> Row:
 
     contenders = (AGENT, NAIVE, NAIVE_POSTGRES, *effort.of())
     results = rounds(site, contenders, measure, effort.rounds(2, 3))
-    goals = [ratio(results, "assistant", "naive+postgres", at_least=1)]
+    goals = [ratio(results, "assistant", "naive+postgres", at_least=1.2)]
     if effort.of():
         label = "best durable peer"
         goals.append(

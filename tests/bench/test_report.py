@@ -44,7 +44,12 @@ def test_a_goal_without_a_figure_is_not_met() -> None:
 
     assert not ratio(results, "assistant", "dbos", at_most=5).is_met
     assert not ratio(results, "assistant", best(results, ["dbos", "ogx"]), at_most=5).is_met
-    assert not limit(results, "threads", 5).is_met
+    assert not limit(results, "dbos", 5).is_met
+
+
+def test_a_goal_of_an_unknown_figure_is_a_mistake() -> None:
+    with pytest.raises(KeyError, match="agent p50"):
+        limit(Results({"assistant p50": Spread((1.0,))}), "agent p50", 5)
 
 
 def test_goals_compare_middles_with_the_best_of_the_others() -> None:
