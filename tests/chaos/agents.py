@@ -28,6 +28,9 @@ class Sender:
     model: str
     instructions: str
 
+    def __str__(self) -> str:
+        return f"{self.model} at the server of {self.server} with {self.instructions[:30]!r}"
+
 
 class Models:
     """The model servers, by agent."""
