@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from shared.core import InvalidSettings, ModelAccessSettings
 
@@ -25,16 +26,30 @@ def provider_of(
     Without a name, that of OPENAI_BASE_URL. `api` None: that of OPENAI_API; another server speaks Chat Completions.
 
     Raises:
-        InvalidSettings: the settings have no address for this name.
+        InvalidSettings: the settings have no address for this name, or no request can be sent with its address or key.
     """
     if name is None:
-        return Provider(
-            settings.openai_base_url, settings.openai_api_key, api or settings.openai_api
+        prefix, base_url, key = "OPENAI", settings.openai_base_url, settings.openai_api_key
+    else:
+        prefix, values = f"MODEL_PROVIDER_{name.upper()}", settings.model_providers
+        base_url, key = (
+            values.get(f"{name.upper()}_{kind}", "") for kind in ("BASE_URL", "API_KEY")
         )
-    values, prefix = settings.model_providers, name.upper()
-    base_url = values.get(f"{prefix}_BASE_URL", "")
-    if not base_url:
-        raise InvalidSettings(
-            f"Set MODEL_PROVIDER_{prefix}_BASE_URL: a model of an agent is there."
-        )
-    return Provider(base_url, values.get(f"{prefix}_API_KEY", ""), api or "chat_completions")
+        if not base_url:
+            raise InvalidSettings(f"Set {prefix}_BASE_URL: a model of an agent is there.")
+    if base_url and not _is_address(base_url):
+        raise InvalidSettings(f"{prefix}_BASE_URL is not an http(s) address.")
+    if not (key.isascii() and key.isprintable()):
+        # Often the line break at the end of a file.
+        raise InvalidSettings(f"{prefix}_API_KEY has characters that no HTTP header can have.")
+    return Provider(
+        base_url, key, api or (settings.openai_api if name is None else "chat_completions")
+    )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -82,6 +82,33 @@ def test_a_provider_is_named_by_its_settings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"GROQ_BASE_URL": "api.groq.com/v1"}, "MODEL_PROVIDER_GROQ_BASE_URL is not"),
+        ({"GROQ_BASE_URL": "ftp://api.groq.com"}, "not an http"),
+        ({"GROQ_BASE_URL": "http://"}, "not an http"),
+        ({"GROQ_BASE_URL": "http://a:port"}, "not an http"),
+        ({"GROQ_BASE_URL": "http://[::1"}, "not an http"),
+        ({"GROQ_BASE_URL": "http://a", "GROQ_API_KEY": "key\n"}, "MODEL_PROVIDER_GROQ_API_KEY has"),
+        ({"GROQ_BASE_URL": "http://a", "GROQ_API_KEY": "schlüssel"}, "no HTTP header"),
+    ],
+)
+def test_a_provider_without_a_usable_address_or_key_is_refused_at_start(
+    members: dict[str, str], words: str
+) -> None:
+    with pytest.raises(InvalidSettings, match=words) as refused:
+        provider_of(Settings(model_providers=members), "groq")
+    assert "schlüssel" not in str(refused.value)
+
+
+def test_the_default_provider_is_checked_too() -> None:
+    with pytest.raises(InvalidSettings, match="OPENAI_BASE_URL is not"):
+        provider_of(Settings(openai_base_url="localhost:8000"))
+    with pytest.raises(InvalidSettings, match="OPENAI_API_KEY has"):
+        provider_of(Settings(openai_api_key="key\r\nx-admin: 1"))
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"instructions": "Other."},

@@ -2,11 +2,18 @@
 
 import asyncio
 import gzip
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,6 +177,8 @@ async def test_a_response_without_a_length_ends_with_its_connection() -> None:
         [b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok"],
         [b"SSH-2.0-OpenSSH_9\r\n"],
         [CHUNKED + b"zz\r\nok\r\n"],
+        [b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 40_000],
+        [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 12_000],
         [b"HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\nok"],
     ],
 )
@@ -283,3 +292,66 @@ def test_a_servers_pause_is_kept_if_it_is_short(headers: dict[str, str], seconds
 
 def provider(connections: Connections) -> Provider:
     return Provider(connections._url.geturl(), "key", "chat_completions")
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A self-signed certificate for a host, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert, private = folder / f"{name}.pem", folder / f"{name}.key"
+    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    return cert, private
+
+
+@pytest.mark.parametrize(
+    ("host", "is_trusted", "is_accepted"),
+    [("localhost", True, True), ("localhost", False, False), ("example.com", True, False)],
+)
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_only_a_trusted_certificate_of_the_host_is_accepted(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    host: str,
+    is_trusted: bool,
+    is_accepted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cert, key = certificate(tmp_path, host)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+
+    async def exchange() -> list[bytes]:
+        server = Server([[WHOLE], [WHOLE]], closes=False)
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
+        port = listening.sockets[0].getsockname()[1]
+        connections = Connections(f"https://localhost:{port}")
+        try:
+            answers = [await post(connections) for _ in range(2)]
+            assert server.connections == 1
+            return answers
+        finally:
+            connections.close()
+            listening.close()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        if is_accepted:
+            assert runner.run(exchange()) == [TEXT + b"!!"] * 2
+        else:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                runner.run(exchange())

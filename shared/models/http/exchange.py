@@ -13,6 +13,7 @@ import httptools
 
 #: A sender with more unread bytes than this has to wait.
 _MOST_UNREAD: Final = 1 << 20
+_MOST_HEAD: Final = 1 << 18
 #: gzip or zlib, whichever the data is (zlib's manual, `inflateInit2`).
 _ANY_ZLIB: Final = 32 + zlib.MAX_WBITS
 
@@ -54,6 +55,7 @@ class ReceivedResponse:
         self._failure: OSError | None = None
         self._has_length = False
         self._has_head = False
+        self._head_size = 0
         self._is_complete = False
         self._keeps_alive = False
         self._is_followed = False
@@ -98,6 +100,10 @@ class ReceivedResponse:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, zlib.error):
             self._failure = ConnectionError("the server does not speak HTTP")
+        if not self._has_head:
+            self._head_size += len(data)
+            if self._head_size > _MOST_HEAD:
+                self._failure = ConnectionError("the head of the response does not end")
         self._wake()
 
     def end(self, error: Exception | None) -> None:
