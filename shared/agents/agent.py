@@ -31,8 +31,8 @@ class Agent:
     MODEL_CONTEXT_TOKENS and APPROVAL_HOURS.
 
     Raises:
-        ValueError: two tools have the same name, a member of `tools` is none, an approval is none of the known words or
-            names no tool, or a limit is below 1.
+        ValueError: an option is of another type, two tools have the same name, an approval is none of the known words
+            or names no tool, or a limit is below 1.
     """
 
     instructions: str | Instructions
@@ -46,9 +46,7 @@ class Agent:
     approval_hours: float | None = None
 
     def __post_init__(self) -> None:
-        for tool in self.tools:
-            if not isinstance(tool, Declared):
-                raise ValueError(f"{tool!r} is no tool: make functions tools with @tool.")
+        self._check_types()
         names = [tool.name for tool in self.functions]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"Two tools are named {min(repeated)}.")
@@ -59,8 +57,22 @@ class Agent:
         if wrong := set(self.approval.values()) - {*get_args(Approval)}:
             raise ValueError(f"An approval is never, ask or edit, not {min(wrong)!r}.")
         limits = (self.max_turns, self.max_tool_calls, self.context_tokens, self.approval_hours)
-        if any(limit is not None and not limit >= 1 for limit in limits):
+        if not all(limit is None or _is_limit(limit) for limit in limits):
             raise ValueError("An agent's limits are numbers from 1 up.")
+
+    def _check_types(self) -> None:
+        """Check what a type checker would find, since not everybody runs one."""
+        if not _is_text_or_function(self.instructions):
+            raise ValueError(f"Instructions are a string or a function, not {self.instructions!r}.")
+        if not isinstance(self.model, Model):
+            raise ValueError(f"An agent's model is a Model: write Model({self.model!r}).")
+        if not _is_list(self.tools):
+            raise ValueError(f"An agent's tools are a list, not {self.tools!r}.")
+        for tool in self.tools:
+            if not isinstance(tool, Declared):
+                raise ValueError(f"{tool!r} is no tool: make functions tools with @tool.")
+        if self.output is not None and not _is_pydantic_model(self.output):
+            raise ValueError(f"An agent's output is a pydantic model class, not {self.output!r}.")
 
     @property
     def functions(self) -> list[FunctionTool]:
@@ -89,6 +101,22 @@ class Agent:
             ],
         }
         return hashlib.sha256(canonical(declared)).hexdigest()[:16]
+
+
+def _is_text_or_function(value: object) -> bool:
+    return isinstance(value, str) or callable(value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_limit(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 1
+
+
+def _is_pydantic_model(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def _name(function: Any) -> str:

@@ -41,6 +41,13 @@ def test_instructions_alone_make_an_agent() -> None:
         (lambda: Agent(instructions="", approval={"*": "maybe"}), "not 'maybe'"),  # type: ignore[dict-item]
         (lambda: Agent(instructions="", tools=[look], approval={"lok": "ask"}), "names 'lok'"),
         (lambda: Agent(instructions="", tools=[print]), "is no tool"),  # type: ignore[list-item]
+        (lambda: Agent(instructions="", tools=look), "tools are a list"),  # type: ignore[arg-type]
+        (lambda: Agent(instructions=None), "string or a function"),  # type: ignore[arg-type]
+        (lambda: Agent(instructions="", model="gpt"), r"write Model\('gpt'\)"),  # type: ignore[arg-type]
+        (lambda: Agent(instructions="", output=Answer | None), "pydantic model class"),  # type: ignore[arg-type]
+        (lambda: Agent(instructions="", output=dict), "pydantic model class"),  # type: ignore[arg-type]
+        (lambda: Agent(instructions="", max_turns="3"), "numbers from 1 up"),  # type: ignore[arg-type]
+        (lambda: Agent(instructions="", max_turns=True), "numbers from 1 up"),
         (lambda: Agent(instructions="", max_turns=0), "numbers from 1 up"),
         (lambda: Agent(instructions="", approval_hours=float("nan")), "numbers from 1 up"),
         (lambda: Model("m", provider="Groq Inc"), "provider's name"),
