@@ -216,6 +216,17 @@ async def test_a_generator_in_another_task_keeps_the_sessions_user(one: Database
         assert await asyncio.ensure_future(drain(stream(connection))) == [sub] * 3
 
 
+async def test_a_connection_is_of_no_use_after_its_session(one: Database) -> None:
+    """A child task that outlives the session would otherwise act as the next user."""
+    async with one.session({"sub": str(uuid4())}) as left:
+        assert await left.fetch_val("select 1") == 1
+
+    async with one.session({"sub": str(uuid4())}):
+        with pytest.raises(asyncpg.InterfaceError, match="released"):
+            await left.fetch_val("select auth.uid()")
+    await assert_whole(one)
+
+
 async def test_no_call_fails_after_an_idle_backend_was_killed(
     one: Database, prepared: TestDatabase
 ) -> None:
