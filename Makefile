@@ -14,7 +14,7 @@ BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info
 COMMA := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune image wheels manifests generate check check-long format format-check lint types migrate clean
+.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune simulate image wheels manifests generate check check-long format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ bench-quick: .venv/installed ## Measure without the peers, in three minutes
 
 tune: .venv/installed ## Measure how much one pod of each function serves, and write bench/capacity.json
 	@$(BIN)/python -m bench.tune
+
+simulate: .venv/installed ## Simulate a day of Knative's autoscaler beside a Deployment, and write the plots of docs/scale.md
+	@$(BIN)/python -m bench.simulate
 
 image: ## Build the image with docker, podman or buildah (IMAGE=, PYTHON_IMAGE=, PIP_CONFIG=)
 	@test -n "$(BUILDER)" || { echo "docker, podman or buildah is required, but none of them works here" >&2; exit 1; }
