@@ -33,7 +33,7 @@ class Process:
 
     def cpu_ms(self) -> float:
         """CPU time of the process and its children, user and system."""
-        return sum(_cpu_ms(pid) for pid in self._tree())
+        return sum(cpu_ms(pid) for pid in self._tree())
 
     def pss_mb(self) -> float:
         """Proportional set size of the tree: shared pages count in part."""
@@ -106,7 +106,8 @@ def _inherited() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def _cpu_ms(pid: int) -> float:
+def cpu_ms(pid: int) -> float:
+    """CPU time of one process, user and system; zero if there is none."""
     # The process's CPU clock (clock_getcpuclockid(3)): nanoseconds of all its threads, the ended ones too.
     with suppress(OSError):
         return clock_gettime(~pid << 3 | 2) * 1000
