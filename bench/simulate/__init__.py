@@ -1,7 +1,7 @@
 """What scaling costs and saves: Knative's autoscaler and a Deployment's, simulated over a day of requests.
 
-The rules are those of Knative Serving 1.21 and of Kubernetes, as their sources and documents state them. No second
-passes here: a day takes a second or less.
+The rules are those of Knative Serving and of Kubernetes, as their sources and documents state them; paths in docstrings
+are of knative/serving, unless named. It replays events in simulated time, so a day takes a second or less.
 """
 
 from typing import Final, NamedTuple

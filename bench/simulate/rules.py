@@ -16,7 +16,7 @@ _PREFIX: Final = "autoscaling.knative.dev/"
 class Rules:
     """One revision's rules. Times are in seconds.
 
-    Defaults are Knative's: config/core/configmaps/autoscaler.yaml and defaults.yaml of Serving 1.21.
+    Defaults are Knative's: config/core/configmaps/autoscaler.yaml and defaults.yaml.
     """
 
     target: float = 100
