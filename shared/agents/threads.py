@@ -1,4 +1,4 @@
-"""Threads for plain functions. Nobody's blocked calls can use all of them, and none delays the exit of the process."""
+"""Threads for plain functions. One user's blocked calls cannot take all of them, and none delays the process's exit."""
 
 import asyncio
 from collections import Counter
