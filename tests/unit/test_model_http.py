@@ -177,8 +177,7 @@ async def test_a_response_without_a_length_ends_with_its_connection() -> None:
         [b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok"],
         [b"SSH-2.0-OpenSSH_9\r\n"],
         [CHUNKED + b"zz\r\nok\r\n"],
-        [b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 40_000],
-        [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 12_000],
+        [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(bytes(1 << 25))],
         [b"HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\nok"],
     ],
 )
@@ -186,6 +185,31 @@ async def test_a_response_that_breaks_off_is_never_complete(script: list[bytes])
     async with serving(script, closes=True) as (_, connections):
         with pytest.raises(ConnectionError):
             await post(connections)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 40_000,
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 12_000,
+        CHUNKED + b"2\r\nok\r\n0\r\n" + b"x-a: b\r\n" * 80_000,
+    ],
+    ids=["head", "informational", "trailers"],
+)
+async def test_headers_without_an_end_are_not_collected(script: bytes) -> None:
+    async with serving([script], closes=True) as (_, connections):
+        with pytest.raises(ConnectionError, match="do not end"):
+            await post(connections)
+
+
+async def test_a_server_that_switches_protocols_is_an_error_of_the_request_alone() -> None:
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    async with serving([switch]) as (_, connections):
+        with pytest.raises(ConnectionError):
+            await post(connections)
+    assert not unhandled
 
 
 async def test_what_came_before_the_end_of_the_connection_is_read_first() -> None:

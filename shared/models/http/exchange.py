@@ -7,13 +7,17 @@ already imported this parser (docs/decisions.md).
 import asyncio
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import httptools
 
 #: A sender with more unread bytes than this has to wait.
 _MOST_UNREAD: Final = 1 << 20
-_MOST_HEAD: Final = 1 << 18
+#: Bytes in a row that are no body: the head, or the trailers after chunks.
+_MOST_HEADERS: Final = 1 << 18
+#: What the bytes of one read may be decompressed to. Text takes a tenth of it.
+_MOST_DECOMPRESSED: Final = 1 << 24
 #: gzip or zlib, whichever the data is (zlib's manual, `inflateInit2`).
 _ANY_ZLIB: Final = 32 + zlib.MAX_WBITS
 
@@ -55,7 +59,7 @@ class ReceivedResponse:
         self._failure: OSError | None = None
         self._has_length = False
         self._has_head = False
-        self._head_size = 0
+        self._without_body = 0
         self._is_complete = False
         self._keeps_alive = False
         self._is_followed = False
@@ -96,14 +100,13 @@ class ReceivedResponse:
 
     def feed(self, data: bytes) -> None:
         """Take bytes of the connection."""
+        self._without_body += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, zlib.error):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, zlib.error):
             self._failure = ConnectionError("the server does not speak HTTP")
-        if not self._has_head:
-            self._head_size += len(data)
-            if self._head_size > _MOST_HEAD:
-                self._failure = ConnectionError("the head of the response does not end")
+        if self._without_body > _MOST_HEADERS and not self._is_complete:
+            self._failure = ConnectionError("the headers of the response do not end")
         self._wake()
 
     def end(self, error: Exception | None) -> None:
@@ -142,12 +145,13 @@ class ReceivedResponse:
         )
         if self.headers.get("content-encoding", "identity") != "identity":
             # The request refuses any encoding. Data that is not zlib's is reported as broken.
-            self._decode = zlib.decompressobj(_ANY_ZLIB).decompress
+            self._decode = partial(_decompress, zlib.decompressobj(_ANY_ZLIB))
         self._has_head = True
 
     def on_body(self, body: bytes) -> None:
         if self._is_followed:
             return
+        self._without_body = 0
         self._parts.append(self._decode(body) if self._decode else body)
         self._unread += len(self._parts[-1])
         if self._unread > _MOST_UNREAD:
@@ -158,6 +162,13 @@ class ReceivedResponse:
         if self._is_complete and not self._is_followed:
             # The parser knows it only here.
             self._keeps_alive = self._has_length and self._parser.should_keep_alive()
+
+
+def _decompress(decoder: "zlib._Decompress", data: bytes) -> bytes:
+    text = decoder.decompress(data, _MOST_DECOMPRESSED)
+    if decoder.unconsumed_tail:
+        raise zlib.error("too much data")
+    return text
 
 
 class Connection(asyncio.Protocol):
