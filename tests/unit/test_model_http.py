@@ -162,6 +162,26 @@ async def test_a_connection_that_the_server_closed_is_replaced() -> None:
         assert server.connections == 2
 
 
+async def test_a_connection_is_not_reused_after_an_error() -> None:
+    """A server may answer before it has read the body, and never read it."""
+    refused = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno")
+        await refused.wait()
+        writer.close()
+
+    listening = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    connections = Connections(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+    try:
+        assert [await post(connections, bytes(1 << 25)) for _ in range(2)] == [b"no", b"no"]
+    finally:
+        refused.set()
+        connections.close()
+        listening.close()
+
+
 async def test_a_response_without_a_length_ends_with_its_connection() -> None:
     async with serving([b"HTTP/1.1 200 OK\r\n\r\nall ", b"of it"], closes=True) as (_, connections):
         assert await post(connections) == b"all of it"

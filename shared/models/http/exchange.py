@@ -86,8 +86,13 @@ class ReceivedResponse:
 
     @property
     def keeps_alive(self) -> bool:
-        """Whether its connection can be used for another exchange."""
-        return self._is_complete and self._keeps_alive and not self._is_followed
+        """Whether its connection can be used for another exchange.
+
+        Not after an error: the server may have answered before it read the whole request, and the next one would wait
+        behind the rest. A transport with TLS does not tell how much is unsent.
+        """
+        is_success = 200 <= self.status < 300
+        return is_success and self._is_complete and self._keeps_alive and not self._is_followed
 
     async def _wait(self) -> None:
         if self._failure:
