@@ -20,7 +20,14 @@ BARE = {
     *("python_multipart", "sniffio", "_distutils_hack"),
 }
 #: Milliseconds of CPU on Python 3.11. A package that is new here needs a reason, and its figure in docs/decisions.md.
-OURS = {"asyncpg": 26, "cryptography": 6, "_cffi_backend": 1, "orjson": 1, "pythonjsonlogger": 2}
+OURS = {
+    "aiohappyeyeballs": 1,
+    "asyncpg": 26,
+    "cryptography": 6,
+    "_cffi_backend": 1,
+    "orjson": 1,
+    "pythonjsonlogger": 2,
+}
 #: Heavy parts of these packages, of which nothing is needed: 13 and 6 ms.
 NEVER = {"cryptography.x509", "anyio._backends._asyncio"}
 

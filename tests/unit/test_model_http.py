@@ -2,12 +2,14 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -19,10 +21,12 @@ from hypothesis import strategies as st
 
 from shared.models import server as model_server
 from shared.models.http import Connections, Response
+from shared.models.http import connections as model_connections
 from shared.models.http.exchange import ReceivedResponse
 from shared.models.providers import Provider
 from shared.models.server import ModelServer, Rejected
 
+Address = tuple[Any, ...]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 TEXT = "Grüße, 🌍".encode()
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Kind: a\r\n\r\n"
@@ -270,6 +274,52 @@ async def test_nobody_listens() -> None:
         pass
     with pytest.raises(ConnectionError):
         await connections.post("/chat", {}, b"")
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_address_that_loses_packets_does_not_hide_the_next_one(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def exchange(deaf: socket.socket) -> bytes:
+        port = deaf.getsockname()[1]
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))
+            for host in ("127.0.0.1", "127.0.0.2")
+        ]
+        server = Server([[WHOLE]], closes=False)
+        listening = await asyncio.start_server(server.serve, "127.0.0.2", port)
+        monkeypatch.setattr(model_connections, "_addresses", resolved(addresses))
+        connections = Connections(f"http://two.test:{port}")
+        try:
+            return await post(connections)
+        finally:
+            connections.close()
+            listening.close()
+
+    with deaf_socket() as deaf, asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(exchange(deaf)) == TEXT + b"!!"
+
+
+def resolved(addresses: list[Address]) -> Callable[[str, int], Awaitable[list[Address]]]:
+    async def resolve(host: str, port: int) -> list[Address]:
+        return addresses
+
+    return resolve
+
+
+@contextmanager
+def deaf_socket() -> Iterator[socket.socket]:
+    """A listening socket that drops all packets of new connections, because its queue is full."""
+    with ExitStack() as sockets:
+        deaf = sockets.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(3):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(deaf.getsockname())
+        yield deaf
 
 
 async def test_bytes_without_a_request_are_no_response() -> None:

@@ -1,12 +1,16 @@
 """The connections to one server."""
 
 import asyncio
+import socket
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
+
+from aiohappyeyeballs import AddrInfoType as _Address
+from aiohappyeyeballs import start_connection
 
 from shared.core import Once
 from shared.models.http.exchange import Connection, ReceivedResponse, Response
@@ -15,6 +19,8 @@ from shared.models.http.exchange import Connection, ReceivedResponse, Response
 _IDLE_SECONDS: Final = 30.0
 _MOST_IDLE: Final = 100
 _CONNECT_SECONDS: Final = 10.0
+#: When the next address of the server is tried beside the one that has not answered (RFC 8305 §5).
+_NEXT_ADDRESS_SECONDS: Final = 0.25
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -79,10 +85,12 @@ class Connections:
     async def _connect(self) -> Connection:
         tls = await self._tls()
         host, port = self._url.hostname or "", self._url.port or _PORTS[self._url.scheme]
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                _, connection = await loop.create_connection(Connection, host, port, ssl=tls)
+                connected = await _connect_to_any(host, port)
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    Connection, sock=connected, ssl=tls, server_hostname=host if tls else None
+                )
         except TimeoutError:
             # Not to be taken for the time limit of the caller.
             raise ConnectionError("the server accepted no connection in time") from None
@@ -93,6 +101,16 @@ class Connections:
             return None
         # It reads the certificates from files.
         return await asyncio.to_thread(ssl.create_default_context)
+
+
+async def _connect_to_any(host: str, port: int) -> socket.socket:
+    """A connection to the first address of the host that answers: where IPv6 leads nowhere, its packets are lost."""
+    addresses = await _addresses(host, port)
+    return await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+
+
+async def _addresses(host: str, port: int) -> Sequence[_Address]:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 def _request(url: SplitResult, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
