@@ -38,8 +38,10 @@ def provider_of(
         if not base_url:
             raise InvalidSettings(f"Set {prefix}_BASE_URL: a model of an agent is there.")
     if base_url and not _is_address(base_url):
-        raise InvalidSettings(f"{prefix}_BASE_URL is not an http(s) address.")
-    if not (key.isascii() and key.isprintable()):
+        raise InvalidSettings(
+            f"{prefix}_BASE_URL is not an http(s) address in ASCII, without spaces and a user name."
+        )
+    if not _is_printed_ascii(key):
         # Often the line break at the end of a file.
         raise InvalidSettings(f"{prefix}_API_KEY has characters that no HTTP header can have.")
     return Provider(
@@ -48,8 +50,22 @@ def provider_of(
 
 
 def _is_address(url: str) -> bool:
+    # A space or ü would be sent as it is, in the first line of each request.
+    if not _is_printed_ascii(url) or " " in url:
+        return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_http = parts.scheme in ("http", "https") and parts.port != 0
     except ValueError:
         return False
+    # A user in the address would be ignored.
+    return is_http and parts.username is None and _is_host(parts.hostname or "")
+
+
+def _is_host(name: str) -> bool:
+    """Whether its labels have a length that can be looked up."""
+    return all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))
+
+
+def _is_printed_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()
