@@ -48,6 +48,9 @@ class SilenceLimit:
         else:
             self._next = self._loop.call_at(max(ends_at, now + _CHECK_SECONDS), self._check)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._next:
             self._next.cancel()
+        if error is None:
+            # The response ended after the time-out was scheduled.
+            self._timer.reschedule(None)
