@@ -70,11 +70,12 @@ class StreamedResponse(Response):
         """Send the response. A disconnect cancels whatever the parts wait for."""
         writer = cast("asyncio.Task[None]", asyncio.current_task())
         watcher = asyncio.ensure_future(_wait_for_disconnect(receive))
-        is_writing = True
+        is_writing, is_stopped = True, False
 
         def stop(_: object) -> None:
+            nonlocal is_stopped
             if is_writing:
-                writer.cancel()
+                is_stopped = writer.cancel()
 
         watcher.add_done_callback(stop)
         try:
@@ -82,7 +83,7 @@ class StreamedResponse(Response):
                 await self._send_parts(send)
         except asyncio.CancelledError:
             # Another cancellation, such as that at the end of the grace, is not ours to keep.
-            if not watcher.done() or writer.uncancel():
+            if not is_stopped or writer.uncancel():
                 raise
         finally:
             is_writing = False

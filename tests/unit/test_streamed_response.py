@@ -100,12 +100,14 @@ async def test_another_cancellation_is_passed_on() -> None:
     assert not await settle()
 
 
-async def test_a_cancellation_beside_a_disconnect_is_passed_on() -> None:
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_a_cancellation_beside_a_disconnect_is_passed_on(turns: int) -> None:
     client = Client()
     response = client.respond(client.parts())
     await settle()
     client.is_gone.set()
-    await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
     response.cancel()
 
     with pytest.raises(asyncio.CancelledError):
