@@ -25,6 +25,31 @@ class Sessions:
         return made
 
 
+class _Savepoint:
+    """A transaction of `databases` inside that of the session; `iterate` uses one, too.
+
+    asyncpg's own refuses a transaction that it has not begun. It would also still reach the connection after the
+    session, where this one is told that the connection was released.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def start(self, is_root: bool, extra_options: dict[Any, Any]) -> None:
+        if extra_options:
+            raise ValueError("A session has one isolation level.")
+        # A savepoint hides earlier ones of its name until it is released, and `databases` ends them in order.
+        await self._connection.execute("savepoint inner_transaction")
+
+    async def commit(self) -> None:
+        await self._connection.execute("release savepoint inner_transaction")
+
+    async def rollback(self) -> None:
+        await self._connection.execute(
+            "rollback to savepoint inner_transaction; release savepoint inner_transaction"
+        )
+
+
 def _import() -> Any:
     from databases import Database
     from databases.core import Connection
@@ -34,7 +59,11 @@ def _import() -> Any:
 
     def make(connection: Any) -> Connection:
         made = Connection(database, database._backend)
-        made._connection._connection = connection  # type: ignore[attr-defined]  # where its backend keeps asyncpg's
+        backend: Any = made._connection
+        # Where the backend keeps asyncpg's. It counts as acquired, so `databases` neither acquires nor releases it.
+        backend._connection = connection
+        made._connection_counter = 1
+        backend.transaction = lambda: _Savepoint(connection)
         return made
 
     return make

@@ -227,6 +227,50 @@ async def test_a_connection_is_of_no_use_after_its_session(one: Database) -> Non
     await assert_whole(one)
 
 
+async def test_a_session_iterates_and_writes_many_as_its_user(one: Database) -> None:
+    sub = str(uuid4())
+    async with one.session({"sub": sub}) as connection:
+        await connection.execute_many(_INSERT, [{"id": number} for number in range(3)])
+        found = connection.iterate("select id, auth.uid() as uid from public.checked order by id")
+        assert [(row["id"], str(row["uid"])) async for row in found] == [(n, sub) for n in range(3)]
+        assert str(await connection.fetch_val("select auth.uid()")) == sub
+    await assert_whole(one)
+
+
+_INSERT = "insert into public.checked values (:id)"
+
+
+async def test_a_transaction_inside_a_session_can_be_rolled_back_alone(one: Database) -> None:
+    async with one.session({"sub": str(uuid4())}) as connection:
+        async with connection.transaction():
+            await connection.execute(_INSERT, {"id": 1})
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with connection.transaction():
+                await connection.execute_many(_INSERT, [{"id": 2}, {"id": 1}])
+        assert await connection.fetch_val("select array_agg(id) from public.checked") == [1]
+    await assert_whole(one)
+
+
+async def test_a_transaction_inside_a_session_has_its_isolation(one: Database) -> None:
+    async with one.session({"sub": str(uuid4())}) as connection:
+        with pytest.raises(ValueError, match="isolation"):
+            async with connection.transaction(isolation="serializable"):
+                pass
+    await assert_whole(one)
+
+
+async def test_what_a_session_left_open_cannot_reach_the_next_one(one: Database) -> None:
+    async with one.session({"sub": str(uuid4())}) as connection:
+        rows = connection.iterate("select generate_series(1, 1000)")
+        await anext(rows)
+
+    async with one.session({"sub": str(uuid4())}) as connection:
+        with pytest.raises(asyncpg.InterfaceError, match="released"):
+            await rows.aclose()
+        assert await connection.fetch_val("select 1") == 1
+    await assert_whole(one)
+
+
 async def test_no_call_fails_after_an_idle_backend_was_killed(
     one: Database, prepared: TestDatabase
 ) -> None:
