@@ -41,9 +41,15 @@ def text_of(value: object) -> str:
 
 
 def time_of(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unauthorized
-    return value
+    try:
+        time = float(value)
+    except OverflowError:
+        raise Unauthorized from None
+    if not math.isfinite(time):
+        raise Unauthorized
+    return time
 
 
 def role_of(claims: Mapping[str, Any]) -> str | None:

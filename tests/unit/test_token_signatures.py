@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from local.keys import SigningKey
+from shared.auth.claims import time_of
 from shared.auth.signatures import (
     PrivateKey,
     Secret,
@@ -137,3 +138,13 @@ def test_base64url_is_read_as_it_is_written(data: bytes) -> None:
 
     assert decode(text) == data == urlsafe_b64decode(text + "=" * (-len(text) % 4))
     assert payload_of(f"{text}.{text}.{text}", KEYS["HS256"][0]) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**400, -(10**400), float("inf"), float("nan"), True, "1", None],
+    ids=lambda v: str(v)[:5],
+)
+def test_a_time_that_is_no_number_of_seconds_is_refused(value: object) -> None:
+    with pytest.raises(Unauthorized):
+        time_of(value)
