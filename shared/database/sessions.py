@@ -28,8 +28,8 @@ class Sessions:
 class _Savepoint:
     """A transaction of `databases` inside that of the session; `iterate` uses one, too.
 
-    asyncpg's own refuses a transaction that it has not begun. It would also still reach the connection after the
-    session, where this one is told that the connection was released.
+    asyncpg's own refuses to start, because the session began the outer one. It could also reach the connection after
+    the session. This one cannot: the connection refuses all queries once it is released.
     """
 
     def __init__(self, connection: Any) -> None:
