@@ -69,7 +69,12 @@ class Threads:
         while any(self._running[key] >= share for key, share in shares.items()):
             room = asyncio.get_running_loop().create_future()
             self._waiting.append(room)
-            await room
+            try:
+                await room
+            finally:
+                # One that gives up must not stay in the list, which only the end of a call would empty.
+                with suppress(ValueError):
+                    self._waiting.remove(room)
         self._running.update(shares.keys())
 
     def _start(

@@ -13,7 +13,7 @@ import pytest
 from shared.agents.context import RunContext, ToolUser
 from shared.agents.function_tool import FunctionTool, tool
 from shared.agents.function_toolbox import FunctionTools
-from shared.agents.threads import _PER_NAME, _PER_PROCESS, _PER_USER
+from shared.agents.threads import _PER_NAME, _PER_PROCESS, _PER_USER, threads
 from shared.agents.tools import CallRequest, Result
 from shared.core.settings import Settings
 from shared.database.pool import Database
@@ -71,6 +71,7 @@ async def test_a_call_that_no_thread_was_free_for_says_that_it_had_no_effect(
     assert outcome.status == "error"
     assert "was not started" in outcome.content
     assert len(blocking.started) == _PER_USER
+    assert not threads()._waiting, "a call that gave up must leave nothing behind"
 
 
 async def test_blocked_calls_of_one_user_stop_no_other_user(blocking: Blocking) -> None:
