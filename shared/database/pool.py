@@ -133,8 +133,10 @@ class Database:
         """
         async with self._connection() as connection:
             try:
+                # Before the transaction begins: the first session imports a library.
+                own = await self._sessions.over(connection)
                 await connection.execute(session_of(claims, self._seconds))
-                yield await self._sessions.over(connection)
+                yield own
                 await connection.execute("commit")
             except BaseException:
                 await to_the_end(_roll_back(connection))

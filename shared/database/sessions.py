@@ -5,6 +5,8 @@ it, in a thread.
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from shared.core import Once
@@ -26,7 +28,7 @@ class Sessions:
 
 
 class _Savepoint:
-    """A transaction of `databases` inside that of the session; `iterate` uses one, too.
+    """A transaction of `databases` inside that of the session.
 
     asyncpg's own refuses to start, because the session began the outer one. It could also reach the connection after
     the session. This one cannot: the connection refuses all queries once it is released.
@@ -57,8 +59,26 @@ def _import() -> Any:
     # Nothing connects to it: its queries only need a dialect.
     database = Database("postgresql://")
 
+    class SessionConnection(Connection):
+        """A connection whose `iterate` leaves it free for other queries between two rows.
+
+        That of `databases` holds its lock and a transaction meanwhile: a query inside the loop would wait for ever, and
+        the end of the transaction after a `break` would meet the next query.
+        """
+
+        async def iterate(
+            self, query: Any, values: dict[Any, Any] | None = None
+        ) -> AsyncGenerator[Any, None]:
+            async with aclosing(self._connection.iterate(self._build_query(query, values))) as rows:
+                while True:
+                    async with self._query_lock:
+                        row = await anext(rows, None)
+                    if row is None:
+                        return
+                    yield row
+
     def make(connection: Any) -> Connection:
-        made = Connection(database, database._backend)
+        made = SessionConnection(database, database._backend)
         backend: Any = made._connection
         # Where the backend keeps asyncpg's. It counts as acquired, so `databases` neither acquires nor releases it.
         backend._connection = connection

@@ -259,14 +259,37 @@ async def test_a_transaction_inside_a_session_has_its_isolation(one: Database) -
     await assert_whole(one)
 
 
+async def test_a_session_can_query_while_it_iterates_and_leave_the_loop(one: Database) -> None:
+    numbers = "select generate_series(1, 200) as number"
+    async with one.session({"sub": str(uuid4())}) as connection, asyncio.timeout(10):
+        found = [
+            await connection.fetch_val("select :number + 0", {"number": row["number"]})
+            async for row in connection.iterate(numbers)
+        ]
+        async for _ in connection.iterate(numbers):
+            break
+        await connection.execute(_INSERT, {"id": 1})
+
+    assert found == [*range(1, 201)]
+    async with one.session({"sub": str(uuid4())}) as connection:
+        assert await connection.fetch_val("select count(*) from public.checked") == 1
+    await assert_whole(one)
+
+
 async def test_what_a_session_left_open_cannot_reach_the_next_one(one: Database) -> None:
     async with one.session({"sub": str(uuid4())}) as connection:
-        rows = connection.iterate("select generate_series(1, 1000)")
+        rows, inner = (
+            connection.iterate("select generate_series(1, 1000)"),
+            connection.transaction(),
+        )
         await anext(rows)
+        _ = await inner
 
     async with one.session({"sub": str(uuid4())}) as connection:
         with pytest.raises(asyncpg.InterfaceError, match="released"):
-            await rows.aclose()
+            await anext(rows)
+        with pytest.raises(asyncpg.InterfaceError, match="released"):
+            await inner.rollback()
         assert await connection.fetch_val("select 1") == 1
     await assert_whole(one)
 
