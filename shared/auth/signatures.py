@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -54,11 +54,7 @@ class RsaKey:
     alg: str = "RS256"
 
     def verify(self, data: bytes, signature: bytes) -> bool:
-        try:
-            self.public.verify(signature, data, padding.PKCS1v15(), SHA256())
-        except InvalidSignature:
-            return False
-        return True
+        return _accepts(self.public.verify, signature, data, padding.PKCS1v15(), SHA256())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +68,7 @@ class EcKey:
         if len(signature) != 2 * _P256:
             return False
         r, s = (int.from_bytes(half, "big") for half in (signature[:_P256], signature[_P256:]))
-        try:
-            self.public.verify(encode_dss_signature(r, s), data, _ES256)
-        except InvalidSignature:
-            return False
-        return True
+        return _accepts(self.public.verify, encode_dss_signature(r, s), data, _ES256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +138,18 @@ def decode(text: str) -> bytes:
     Raises:
         ValueError: it is not written as `encode` writes it, so that a token has only one form.
     """
-    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    data = _bytes(text)
     if encode(data) != text:
         raise ValueError("not base64url")
     return data
+
+
+def _accepts(verify: Callable[..., None], *arguments: object) -> bool:
+    try:
+        verify(*arguments)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _point(jwk: Mapping[str, Any]) -> ec.EllipticCurvePublicNumbers:
