@@ -47,7 +47,7 @@ ROWS: Final[dict[str, Planned]] = {
     "first-token": Planned(streaming.first_token, 3, is_quick=True),
     "runs": Planned(streaming.one_token_runs, 4, is_quick=True),
     "statements": Planned(durable.statements, 4, is_quick=True),
-    "wal": Planned(durable.wal, 0.5, is_quick=True),
+    "wal": Planned(durable.wal, 2.5, is_quick=True),
     "statements-per-second": Planned(durable.statements_per_second, 0.5),
     "memory": Planned(crowds.memory, 3.5),
     "two-thousand": Planned(crowds.two_thousand, 1.5),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from statistics import median
@@ -15,7 +16,7 @@ from bench.contenders import AGENT, NAIVE_POSTGRES, Contender
 from bench.counting import counts, wal_bytes, without_vacuum
 from bench.load import at_once, in_turn
 from bench.peers import DURABLE
-from bench.rounds import Effort, attempts, rounds
+from bench.rounds import Effort, Figures, attempts, rounds
 from bench.rows import Row, limit, ratio
 from bench.rows.streaming import expect_whole, warm_up
 from bench.site import Site
@@ -26,6 +27,7 @@ _ADMIT = "select agent.start_run($1, $2, $3, '{}')"
 _LEASE = {"seconds": 30, "max_unfinished_attempts": 3, "history": 1000}
 #: By then, all writes of a run have ended.
 _SETTLE_SECONDS = 1.5
+_LONG_RUNS = 3
 
 
 def statements(site: Site, effort: Effort) -> Row:
@@ -68,22 +70,29 @@ def _counts(site: Site, contender: Contender) -> tuple[int, int]:
 
 
 def wal(site: Site, effort: Effort) -> Row:
-    """Write-ahead log of one admission in a new thread, and of a whole text run of five tokens, as medians.
+    """Write-ahead log of one admission in a new thread, of a whole text run of five tokens, and of 1,000 tokens.
 
     The median excludes runs in which Postgres logs whole pages, which it does once per page after each checkpoint.
     """
+    contenders = (AGENT, NAIVE_POSTGRES, *effort.of(DURABLE))
     runs = effort.pick(30, 100)
+    measures: dict[str, Callable[[], Figures]] = {
+        "admission": lambda: asyncio.run(_wal_of_admissions(site, runs)),
+        **{each.name: partial(_wal, site, each, runs) for each in contenders},
+    }
     with without_vacuum(site.server):
-        results = attempts(
-            {
-                "assistant admission": lambda: asyncio.run(_wal_of_admissions(site, runs)),
-                "assistant run": partial(_wal_of_runs, site, AGENT, runs),
-                "naive+postgres run": partial(_wal_of_runs, site, NAIVE_POSTGRES, runs),
-            },
-            1,
-        )
+        results = attempts(measures, 1)
     goal = limit(results, "assistant run", _WAL_BYTES, "bytes", label="run")
     return Row("write-ahead log per text run", "bytes", results, [goal])
+
+
+def _wal(site: Site, contender: Contender, runs: int) -> dict[str, float]:
+    """Bytes of a run of five tokens, and what 1,000 tokens in a run of five seconds add."""
+    with contender.running(site) as (_, port, _):
+        warm_up(site, contender, port)
+        short = _wal_of_runs(site, contender, port, "5x0", runs)
+        long = _wal_of_runs(site, contender, port, "1005x5", _LONG_RUNS)
+    return {"run": short, "1,000 tokens": long - short}
 
 
 async def _wal_of_admissions(site: Site, count: int) -> float:
@@ -112,16 +121,14 @@ def _request(text: str) -> dict[str, object]:
     return {**ids, "messages": [message], "rewind_to": None, "busy": "reject", **lists}
 
 
-def _wal_of_runs(site: Site, contender: Contender, count: int) -> float:
-    with contender.running(site) as (_, port, _):
-        warm_up(site, contender, port)
-        positions = [asyncio.run(wal_bytes(site.server))]
-        for _ in range(count):
-            # The ending is committed before the client sees it.
-            expect_whole(
-                uvloop.run(in_turn(port, lambda _: contender.request(site, "5x0"), 1, 1)), 5
-            )
-            positions.append(asyncio.run(wal_bytes(site.server)))
+def _wal_of_runs(site: Site, contender: Contender, port: int, prompt: str, count: int) -> float:
+    tokens = int(prompt.partition("x")[0])
+    positions = [asyncio.run(wal_bytes(site.server))]
+    for _ in range(count):
+        # The ending is committed before the client sees it.
+        answers = uvloop.run(in_turn(port, lambda _: contender.request(site, prompt), 1, 1))
+        expect_whole(answers, tokens)
+        positions.append(asyncio.run(wal_bytes(site.server)))
     return median(later - earlier for earlier, later in pairwise(positions))
 
 

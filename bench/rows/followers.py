@@ -19,7 +19,8 @@ from bench.site import Site
 _RUNS = 20
 _FEW, _MANY = 20, 500
 _LANES = 8
-_SECONDS = 10
+#: One keep-alive interval, so that each follower gets one line, whenever the measurement starts.
+_SECONDS = 15
 #: Silent: one token, so that only the tick's cost remains. Speaking: a token a second, which adds the cost of events.
 _PROMPTS = {"silent": "2x600000", "speaking": "60x1000"}
 

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from shared.core import LogEvent
-
-#: How much too early a timer may fire: uvloop rounds to milliseconds.
-_EARLY_SECONDS = 0.005
+from shared.runs.keep_alive import KeepAlive, Silence
 
 
 class Feed:
@@ -18,7 +16,7 @@ class Feed:
         self.is_closed = False
         self.has_gap = False
         self.followers = 0
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     @property
     def last_seq(self) -> int:
@@ -44,37 +42,32 @@ class Feed:
         self.wake()
 
     def wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def after(self, seq: int, keep_alive: float) -> AsyncIterator[list[LogEvent]]:
-        """The events after `seq` as they come, and an empty list after each `keep_alive` seconds without any."""
-        loop = asyncio.get_running_loop()
-        yielded_at = loop.time()
-        timer: asyncio.Handle | None = None
-        wakes_at = 0.0
-        try:
+    async def after(self, seq: int, keep_alive: KeepAlive) -> AsyncIterator[list[LogEvent]]:
+        """The events after `seq` as they come, and an empty list whenever a keep-alive is due."""
+        with keep_alive.watching() as silence:
             while True:
                 if news := self.events[seq - self.base :]:
                     seq = news[-1].seq
                     yield news
-                    yielded_at = loop.time()
                 elif self.is_closed:
                     return
-                elif loop.time() - yielded_at >= keep_alive:
+                elif silence.is_due:
                     yield []
-                    yielded_at = loop.time()
                 else:
-                    # Not one timer per event: it fires once per `keep_alive` seconds, mostly while events come and for
-                    # nothing. It may fire a moment too early, and then another one must follow.
-                    if wakes_at <= loop.time() + _EARLY_SECONDS:
-                        wakes_at = yielded_at + keep_alive
-                        timer = loop.call_at(wakes_at, self.wake)
-                    waiter = loop.create_future()
-                    self._waiters.append(waiter)
-                    await waiter
+                    await self._news_or(silence)
+                    continue
+                silence.end()
+
+    async def _news_or(self, silence: Silence) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        silence.wakes(waiter)
+        try:
+            await waiter
         finally:
-            if timer:
-                timer.cancel()
+            self._waiters.discard(waiter)

@@ -15,6 +15,7 @@ import orjson
 from shared.core import Cursor, Json, LogEvent, Snapshot, Unavailable, decode, logger
 from shared.database import Database
 from shared.runs.feed import Feed
+from shared.runs.keep_alive import KeepAlive
 from shared.runs.results import RunView
 from shared.runs.store import RunStore
 
@@ -54,7 +55,7 @@ class LogReader:
         self._find_local = find_local
         self._recover = recover
         self._tick = tick
-        self._keep_alive = keep_alive
+        self._keep_alive = KeepAlive(keep_alive)
         self._wake = asyncio.Event()
         self._remote: dict[tuple[str, int], Feed] = {}
         self._is_stopping = False

@@ -3,6 +3,7 @@
 from shared.core.events import EventType, RunEvent
 from shared.core.json import Json
 from shared.runs.feed import Feed
+from shared.runs.keep_alive import KeepAlive
 from shared.runs.reader import _until_snapshot_needed
 from shared.runs.results import Leased
 
@@ -39,7 +40,7 @@ async def test_an_ending_closes_a_feed_and_nothing_else_does() -> None:
     feed.publish([event(1, 6, "run.completed")])
 
     assert feed.is_closed
-    assert [[e.seq for e in news] async for news in feed.after(5, 60)] == [[6]]
+    assert [[e.seq for e in news] async for news in feed.after(5, KeepAlive(60))] == [[6]]
 
 
 async def test_a_claim_s_event_of_a_newer_version_keeps_its_place_in_the_feed() -> None:
@@ -69,4 +70,4 @@ async def test_a_claim_s_event_of_a_newer_version_keeps_its_place_in_the_feed() 
     feed.publish([event(1, 4)])
     feed.close()
 
-    assert [[e.seq for e in news] async for news in feed.after(3, 60)] == [[4]]
+    assert [[e.seq for e in news] async for news in feed.after(3, KeepAlive(60))] == [[4]]
