@@ -45,7 +45,7 @@ mcp-conformance: .venv/installed ## Test the function tools with MCP's own suite
 browser-test: .venv/installed ## Test the page in headless Chromium (needs Debian's package `chromium`)
 	@$(BIN)/python -m pytest -q tests/browser
 
-bench: .venv/installed ## Measure the bundle beside the peers, each in its own environment (30 to 45 minutes)
+bench: .venv/installed ## Measure the bundle beside the peers, each in its own environment (25 to 45 minutes)
 	@$(BIN)/python -m bench
 
 bench-quick: .venv/installed ## Measure without the peers, in three minutes

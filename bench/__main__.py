@@ -42,7 +42,7 @@ ROWS: Final[dict[str, Planned]] = {
     "first-request": Planned(cold_start.first_request, 1.5),
     "first-token-from-zero": Planned(waking.first_token, 1, is_quick=True),
     "first-page-from-zero": Planned(waking.first_page, 0.5, is_quick=True),
-    "paced": Planned(streaming.paced, 8, is_quick=True),
+    "paced": Planned(streaming.paced, 6, is_quick=True),
     "flat-out": Planned(streaming.flat_out, 5.5, is_quick=True),
     "first-token": Planned(streaming.first_token, 3, is_quick=True),
     "runs": Planned(streaming.one_token_runs, 4, is_quick=True),

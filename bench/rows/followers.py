@@ -63,6 +63,8 @@ async def _measure(
 ) -> dict[str, float]:
     names = [str(uuid4()) for _ in range(_RUNS)]
     runs = await open_streams(holder, [_start(site, name, prompt) for name in names], _LANES)
+    # By then, the runs have written what their starts take.
+    await asyncio.sleep(2)
     alone, _ = await _load(site, process)
     requests = [_follow(site, names[nth % _RUNS]) for nth in range(count)]
     following = await open_streams(port, requests, _LANES)
