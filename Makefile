@@ -14,7 +14,7 @@ BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info
 COMMA := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune simulate image wheels manifests generate check check-long format format-check lint types migrate clean
+.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune simulate image wheels manifests generate cluster-test check check-long format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -19,12 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. If it fails, print the reason and return exit code 1."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        exit_code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return exit_code
     except Refused as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would report the pipe again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _deploy(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from difflib import unified_diff
 import yaml
 
 from knative.cluster import Cluster
+from knative.defaults import without_defaults
 from shared.core import Json
 
 #: Metadata that the cluster writes, and no overlay.
@@ -27,7 +28,7 @@ def differences(cluster: Cluster, objects: Sequence[Json]) -> Iterator[str]:
             new_namespaces.add(metadata["name"])
         # A dry run also fails in a namespace that does not exist yet.
         after = thing if space in new_namespaces else cluster.apply(thing, dry_run=True)
-        before, after = _without_secrets(live, after)
+        before, after = map(without_defaults, _without_secrets(live, after))
         lines = list(unified_diff(_lines(before), _lines(after), "live", "deployed", lineterm=""))
         if lines:
             yield "\n".join([f"{thing['kind']} {metadata['name']}", *lines])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from knative import traffic
 from knative.cluster import SECRET, SERVICE, Cluster
+from knative.defaults import makes_revision
 from knative.errors import Refused
 from knative.inspecting import is_public
 from knative.rendering import containers, is_runner, render, services, use_image
@@ -43,10 +44,18 @@ def prepare(cluster: Cluster, objects: Sequence[Json], canary: int | None) -> di
         final = traffic.split(live, share)
         if final != service["spec"]["traffic"]:
             later[name] = final
-        if before := traffic.serving(live):
+        if before := _served_before(cluster, live, service):
             annotations = service["metadata"].setdefault("annotations", {})
             annotations[traffic.SERVED_BEFORE] = before
     return later
+
+
+def _served_before(cluster: Cluster, live: Json | None, service: Json) -> str | None:
+    """The revision that `rollback` returns to: the one that serves now, unless this deploy makes no new one."""
+    if not live or makes_revision(live, cluster.apply(service, dry_run=True)):
+        return traffic.serving(live)
+    before: str | None = live["metadata"].get("annotations", {}).get(traffic.SERVED_BEFORE)
+    return before
 
 
 def deploy(

@@ -8,20 +8,19 @@ import httpx2
 
 from knative.cluster import POD, SERVICE, Cluster
 from knative.errors import Refused
+from knative.pods import CONTAINER
 from shared.core import Json
-
-#: The function's container; the other one of a pod is Knative's.
-_CONTAINER = "function"
 
 
 def logs(cluster: Cluster, function: str, *, follow: bool, lines: int | None) -> None:
     """Print the log lines of all pods of a function.
 
     Raises:
-        Refused: the function has no pod, because it gets no requests.
+        Refused: the function is not deployed, or has no pod, because it gets no requests.
     """
     pods = [each["metadata"]["name"] for each in cluster.list(POD, function)]
     if not pods:
+        _find(cluster, function)
         raise Refused(f"{function} has no pod now: it is scaled to zero until a request comes.")
     if not follow:
         for pod in pods:
@@ -44,7 +43,7 @@ def _follow(cluster: Cluster, pod: str, lines: int | None) -> None:
 
 
 def _print_log(cluster: Cluster, pod: str, follow: bool, lines: int | None) -> None:
-    for line in cluster.log(pod, _CONTAINER, follow=follow, lines=lines):
+    for line in cluster.log(pod, CONTAINER, follow=follow, lines=lines):
         # One write per line: `print` writes the newline separately, and another pod's line could come between.
         sys.stdout.write(f"{pod} {line}\n")
         sys.stdout.flush()
@@ -89,15 +88,19 @@ def invoke(
 
 
 def _address(cluster: Cluster, function: str) -> str:
-    service = cluster.find(SERVICE, function, cluster.namespace)
-    if not service:
-        raise Refused(f"{function!r} is not deployed in {cluster.namespace}.")
+    service = _find(cluster, function)
     if not is_public(service):
         raise Refused(f"{function} has no address outside the cluster.")
     url = service.get("status", {}).get("url")
     if not url:
         raise Refused(f"{function} has no address yet; `status` shows why.")
     return str(url)
+
+
+def _find(cluster: Cluster, function: str) -> Json:
+    if service := cluster.find(SERVICE, function, cluster.namespace):
+        return service
+    raise Refused(f"{function!r} is not deployed in {cluster.namespace}.")
 
 
 def is_public(service: Json) -> bool:

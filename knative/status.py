@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from knative.cluster import REVISION, SERVICE, Cluster
-from knative.rollout import newest, state
+from knative.pods import trouble_of
+from knative.rollout import State, newest, state
 from knative.traffic import shares
 from shared.core import Json
 
@@ -21,11 +22,7 @@ _COLUMNS = {
 def rows(cluster: Cluster) -> list[dict[str, str]]:
     """Rows by service, newest revision first. `replicas`: actual/desired. `concurrency`: the autoscaler's target/the
     limit of a pod."""
-    return [
-        row
-        for service in cluster.list(SERVICE)
-        for row in _rows(service, cluster.list(REVISION, service["metadata"]["name"]))
-    ]
+    return [row for service in cluster.list(SERVICE) for row in _rows(cluster, service)]
 
 
 def table(records: Sequence[dict[str, str]]) -> str:
@@ -38,17 +35,19 @@ def table(records: Sequence[dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _rows(service: Json, revisions: Sequence[Json]) -> Iterator[dict[str, str]]:
+def _rows(cluster: Cluster, service: Json) -> Iterator[dict[str, str]]:
     name, traffic, last = service["metadata"]["name"], shares(service), newest(service)
-    by_name = {each["metadata"]["name"]: each for each in revisions}
+    by_name = {each["metadata"]["name"]: each for each in cluster.list(REVISION, name)}
     names = [each for each in sorted(by_name, reverse=True) if each in traffic or each == last]
     if not names:
-        yield _row(name, "-", service, "")
+        yield _row(cluster, name, "-", service, "")
     for each in names:
-        yield _row(name, each, by_name[each], f"{traffic.get(each, 0)}%")
+        yield _row(cluster, name, each, by_name[each], f"{traffic.get(each, 0)}%")
 
 
-def _row(service: str, revision: str, thing: Json, traffic: str) -> dict[str, str]:
+def _row(
+    cluster: Cluster, service: str, revision: str, thing: Json, traffic: str
+) -> dict[str, str]:
     now = state(thing)
     return {
         "service": service,
@@ -57,8 +56,16 @@ def _row(service: str, revision: str, thing: Json, traffic: str) -> dict[str, st
         "replicas": _replicas(thing.get("status", {})),
         "traffic": traffic,
         "concurrency": _concurrency(thing),
-        "error": now.message if now.ready is False else "",
+        "error": "" if now.ready else _error(cluster, service, revision, now),
     }
+
+
+def _error(cluster: Cluster, service: str, revision: str, now: State) -> str:
+    """Why a revision is not ready: what its container does, else Knative's message about a failure."""
+    trouble = trouble_of(cluster, service, revision)
+    if trouble:
+        return f"{trouble.text}; {trouble.exits} exits" if trouble.exits > 1 else trouble.text
+    return now.message if now.ready is False else ""
 
 
 def _replicas(status: Json) -> str:

@@ -108,6 +108,26 @@ def test_deploy_gives_up_on_a_stuck_function_and_prints_what_it_waits_for(
     assert capsys.readouterr().err == "tools: not ready after 1 s: OutOfDate\n"
 
 
+@pytest.mark.parametrize("has_message", [True, False])
+def test_a_container_that_exits_again_ends_the_deploy_with_its_last_line(
+    run: Run, cluster: FakeCluster, has_message: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "Set SUPABASE_URL; docs/configuration.md says to what."
+    cluster.controllers.exiting["tools"] = f"something else\n{line}\n" if has_message else ""
+    cluster.logs["tools-00001-pod"] = [line]
+    assert run("deploy") == 1
+    output = capsys.readouterr()
+    assert output.err == f"tools: exited with 1 (CrashLoopBackOff): {line}\n"
+    # The first exit is shown, and ends nothing: a dependency may have been late.
+    assert cluster.controllers.exits["tools-00001"] == 2
+    assert f"tools      tools-00001        exited with 1 (CrashLoopBackOff): {line}" in output.out
+
+
+def test_exits_of_older_revisions_do_not_end_a_deploy(deployed: Run, cluster: FakeCluster) -> None:
+    cluster.put_exited_pod("tools", 5, "")
+    assert deployed("deploy", "--image", SECOND) == 0
+
+
 def test_a_canary_gets_its_share_and_the_rest_stays(deployed: Run, cluster: FakeCluster) -> None:
     assert deployed("deploy", "--image", SECOND, "--canary", "10") == 0
     split = [
@@ -161,6 +181,15 @@ def test_rollback_returns_to_the_revision_before_the_last_deploy(
     assert deployed("rollback") == 0
     assert traffic_of(cluster) == [{"revisionName": "assistant-00001", "percent": 100}]
     assert deployed("rollback") == 0
+    assert traffic_of(cluster) == [{"revisionName": "assistant-00001", "percent": 100}]
+
+
+def test_a_repeated_deploy_is_not_what_rollback_returns_to(
+    deployed: Run, cluster: FakeCluster
+) -> None:
+    for _ in range(2):
+        assert deployed("deploy", "--image", SECOND) == 0
+    assert deployed("rollback", "assistant") == 0
     assert traffic_of(cluster) == [{"revisionName": "assistant-00001", "percent": 100}]
 
 

@@ -77,7 +77,6 @@ def test_status_before_the_first_deploy_is_empty(
 def test_diff_shows_what_deploy_would_change_and_changes_nothing(
     deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deployed("deploy", "--image", FIRST)
     before = json.dumps(cluster.objects)
     capsys.readouterr()
     assert deployed("diff", "--image", FIRST, "--exit-code") == 0
@@ -88,6 +87,36 @@ def test_diff_shows_what_deploy_would_change_and_changes_nothing(
     assert f"+        image: {SECOND}" in output
     assert not [line for line in output if "managedFields" in line or "resourceVersion" in line]
     assert json.dumps(cluster.objects) == before
+
+
+_SENTENCE = "Set SUPABASE_URL; docs/configuration.md says to what."
+
+
+def test_diff_is_empty_after_each_deploy(deployed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ((), ("--canary", "10")):
+        assert deployed("deploy", "--image", SECOND, *arguments) == 0
+        capsys.readouterr()
+        assert deployed("diff", "--image", SECOND, *arguments, "--exit-code") == 0
+        assert capsys.readouterr().out == ""
+
+
+def test_diff_shows_a_value_that_becomes_the_default(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [container] = cluster.service("tools")["spec"]["template"]["spec"]["containers"]
+    container["livenessProbe"]["failureThreshold"] = 7
+    assert deployed("diff", "--image", FIRST) == 0
+    assert "-          failureThreshold: 7" in capsys.readouterr().out.splitlines()
+
+
+def test_a_reader_of_diff_that_ends_early_is_no_error(cluster: FakeCluster) -> None:
+    command = [sys.executable, "-m", "knative", "--kubeconfig", str(cluster.kubeconfig), "diff"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.stderr
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_diff_of_an_empty_cluster_is_everything(
@@ -171,6 +200,28 @@ def test_a_function_without_a_pod_has_no_logs(
 ) -> None:
     assert deployed("logs", "assistant") == 1
     assert "assistant has no pod" in capsys.readouterr().err
+
+
+def test_a_function_that_is_not_deployed_has_no_logs(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("logs", "assistant") == 1
+    assert capsys.readouterr().err == "'assistant' is not deployed in agent-backend.\n"
+
+
+def test_status_shows_what_the_containers_of_a_revision_that_is_not_ready_do(
+    deployed: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.controllers.stuck.add("tools")
+    assert deployed("deploy", "--image", SECOND, "--timeout", "1") == 1
+    cluster.put_exited_pod("tools", 3, f"one more line\n{_SENTENCE}\n")
+    capsys.readouterr()
+    assert deployed("status", "--json") == 0
+    rows = {row["revision"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["tools-00002"]["ready"] == "..."
+    why = f"exited with 1 (CrashLoopBackOff): {_SENTENCE}; 3 exits"
+    assert rows["tools-00002"]["error"] == why
+    assert not rows["tools-00001"]["error"]
 
 
 def test_invoke_goes_through_an_ingress_by_the_functions_name(
