@@ -19,14 +19,15 @@ from shared.models import (
 
 @dataclass(slots=True)
 class Call:
-    """A tool call of the turn. Clients see our `id`. `provider_id` is only sent back to the provider."""
+    """A tool call of the turn. Clients see our `id`. `provider_id` is only sent back to the provider, at `origin`."""
 
     id: str
     provider_id: str | None
     name: str
     executor: str
     arguments: list[str] = field(default_factory=list)
-    provider_data: Sequence[ProviderData] = ()
+    provider_data: list[ProviderData] = field(default_factory=list)
+    origin: Json | None = None
 
 
 class TurnRecorder:
@@ -47,9 +48,11 @@ class TurnRecorder:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._reasoning_id: str | None = None
-        #: What the provider wants back: with the message, and with what comes next.
+        self._last_call: Call | None = None
+        #: What the provider wants back: with the message, with what comes next, and with the turn.
         self._message_data: list[ProviderData] = []
         self._next_data: list[ProviderData] = []
+        self._turn_data: list[ProviderData] = []
 
     @property
     def calls(self) -> list[Call]:
@@ -65,8 +68,7 @@ class TurnRecorder:
             case ToolCallDelta():
                 return self._add_call(event)
             case ProviderData():
-                data = self._message_data if event.belongs_to == "message" else self._next_data
-                data.append(event)
+                self._keep(event)
             case TurnEnded():
                 self.finish_reason, self.usage = event.reason, event.usage
         return []
@@ -86,8 +88,10 @@ class TurnRecorder:
         drafts = self._end_reasoning()
         if self._text:
             message: Json = {"role": "assistant", "content": self.text, **more}
-            message |= _provider_member(self._message_data)
+            message |= _provider_member(self._message_data + self._turn_data)
             drafts.append(self._complete(self.message_id, "message", message))
+        elif self._started:
+            self._started[0].provider_data += self._turn_data
         for call in self._started:
             if not any(call.arguments):
                 # Clients parse the text that all deltas make together.
@@ -103,6 +107,17 @@ class TurnRecorder:
         started += [self.message_id] if self._text else []
         started += [self._reasoning_id] if self._reasoning_id else []
         return [Draft("item.aborted", item_id, {"reason": reason}) for item_id in started]
+
+    def _keep(self, data: ProviderData) -> None:
+        match data.belongs_to:
+            case "message":
+                self._message_data.append(data)
+            case "turn":
+                self._turn_data.append(data)
+            case "call" if self._last_call:
+                self._last_call.provider_data.append(data)
+            case _:
+                self._next_data.append(data)
 
     def _add_text(self, text: str) -> list[Draft]:
         drafts = self._end_reasoning()
@@ -138,7 +153,10 @@ class TurnRecorder:
         if call is None or (delta.id and call.provider_id and delta.id != call.provider_id):
             call = self._calls[delta.index] = Call(str(uuid4()), delta.id, "", "")
             call.provider_data = self._take_next_data()
-        call.provider_id = call.provider_id or delta.id
+        self._last_call = call
+        if delta.id and not call.provider_id:
+            call.provider_id = delta.id
+        call.origin = call.origin or delta.origin
         call.arguments.append(delta.arguments)
         written = delta.arguments
         if delta.name and not call.name:
@@ -167,7 +185,7 @@ class TurnRecorder:
             "message_id": self.message_id,
             "executor": call.executor,
             **({"provider_id": call.provider_id} if call.provider_id else {}),
-            **_provider_member(call.provider_data),
+            **_provider_member(call.provider_data, call.origin),
         }
 
     def _complete(self, item_id: str, kind: Kind, item: Json) -> Draft:
@@ -175,6 +193,8 @@ class TurnRecorder:
         return Draft("item.completed", item_id, {"kind": kind, "item": item})
 
 
-def _provider_member(data: Sequence[ProviderData]) -> Json:
-    """The member `provider` {api, base_url?, items} of an item. All data of a turn has one origin."""
-    return {"provider": {**data[0].origin, "items": [each.item for each in data]}} if data else {}
+def _provider_member(data: Sequence[ProviderData], origin: Json | None = None) -> Json:
+    """The member `provider` {api, base_url?, items?} of an item. All data of a turn has one origin."""
+    if data:
+        return {"provider": {**data[0].origin, "items": [each.item for each in data]}}
+    return {"provider": origin} if origin else {}

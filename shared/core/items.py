@@ -15,9 +15,10 @@ class Item:
 
     `key` is its id for clients. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
     tool_call {name, arguments, message_id, provider_id, executor: client | server},
-    tool_result {call_id, content, status?: error | denied | refused | unknown, arguments? as the user changed them}.
-    The model's messages and tool calls may have `provider` {api, base_url?, items}: what only that API can read, and
-    wants back with them. It is stored for later requests and shown to nobody (`public_data`).
+    tool_result {call_id, content, error? of a frontend, status?: error | denied | refused | unknown, arguments? as the
+    user changed them}. The model's messages and tool calls may have `provider` {api, base_url?, items?}: the API that
+    they came from, and what it wants back with them. It is stored for later requests and shown to nobody
+    (`public_data`).
     """
 
     key: str

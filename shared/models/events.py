@@ -1,6 +1,6 @@
 """The events of a model's stream, a closed set, in no API's own terms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from shared.core import Json, Usage
@@ -28,24 +28,29 @@ class ReasoningDelta:
 
 @dataclass(slots=True)
 class ToolCallDelta:
-    """A piece of a tool call. `index` tells the calls of a turn apart; `id` and `name` come once, usually first."""
+    """A piece of a tool call. `index` tells the calls of a turn apart; `id` and `name` come once, usually first.
+
+    `origin` {api, base_url?} names the only API that may get this `id` back.
+    """
 
     index: int
     id: str | None
     name: str | None
     arguments: str
+    origin: Json | None = field(default=None, compare=False)
 
 
 class ProviderData(NamedTuple):
     """Data that only the provider can read, and wants back with later requests; it is never shown to a client.
 
     `origin` {api, base_url?} names the only API that it may be sent to. `belongs_to`: its place in later requests is
-    right before the message or the call that comes next, or it describes the turn's `message`.
+    right before the message or the call that comes next; or it describes the turn's `message`, the `call` whose piece
+    came last, or the whole `turn`.
     """
 
     origin: Json
     item: Json
-    belongs_to: Literal["next", "message"] = "next"
+    belongs_to: Literal["next", "message", "call", "turn"] = "next"
 
 
 class TurnEnded(NamedTuple):

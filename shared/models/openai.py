@@ -131,7 +131,7 @@ def _api(provider: Provider) -> Api:
         return Responses(provider.base_url)
     from shared.models.chat_completions import ChatCompletions
 
-    return ChatCompletions()
+    return ChatCompletions(provider.base_url)
 
 
 def _finish(reader: "StreamReader", call: ModelCall) -> list[ModelEvent]:

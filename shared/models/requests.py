@@ -58,12 +58,12 @@ class ModelRequest:
 
 
 def has_provider_data(request: ModelRequest) -> bool:
-    """Whether an item of the request has data that only its provider can read."""
+    """Whether an item of the request has ids or data of its provider."""
     return any("provider" in item.data for item in request.items)
 
 
 def without_provider_data(request: ModelRequest) -> ModelRequest:
-    """The request without the data that only a provider can read."""
+    """The request without the ids and data of providers."""
     items = [replace(item, data=public_data(item.data)) for item in request.items]
     return replace(request, items=items)
 

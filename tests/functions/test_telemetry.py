@@ -250,7 +250,8 @@ async def test_errors_are_exported_by_their_codes_and_without_any_content(
             ("a", "add_note", '{"text": "canary of a note"}'),
             ("b", "calculator", '{"expression": "canary / 0"}'),
         ),
-        Reply([chunk({"content": "canary of an answer"}), refusal], status=400),
+        # The second one is the request without the provider's ids of calls.
+        *[Reply([chunk({"content": "canary of an answer"}), refusal], status=400)] * 2,
     )
     async with (
         started("tools", database, model, **exporting) as tools,

@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 from shared.core.items import Item, Usage
 from shared.core.json import Json
 from shared.models.chat_completions import ChatCompletions
-from shared.models.chat_completions.reader import ChatCompletionsReader
 from shared.models.events import (
     ModelEvent,
     ModelFailed,
@@ -56,7 +55,7 @@ _STOP = _ends("stop")
 
 
 def _read(*reads: bytes) -> list[ModelEvent]:
-    reader = ChatCompletionsReader()
+    reader = ChatCompletions().reader()
     return [event for data in reads for event in reader.feed(data)] + reader.finish()
 
 
@@ -134,7 +133,7 @@ def test_a_finish_reason_is_one_of_four(reason: str, expected: str) -> None:
 
 
 def test_a_reported_error_fails_after_what_came_before_it() -> None:
-    reader = ChatCompletionsReader()
+    reader = ChatCompletions().reader()
     error = _line({"error": {"message": "canary", "code": 500}})
 
     assert reader.feed(_delta(content="a") + error + _delta(content="b")) == [TextDelta("a")]

@@ -3,6 +3,8 @@
 from shared.agents.turn import TurnRecorder
 from shared.core.events import Draft
 from shared.core.items import Usage
+from shared.core.json import Json
+from shared.models.chat_completions import ChatCompletions
 from shared.models.events import (
     ModelEvent,
     ProviderData,
@@ -11,6 +13,7 @@ from shared.models.events import (
     ToolCallDelta,
     TurnEnded,
 )
+from tests.doubles import DONE, chunk
 
 
 def play(
@@ -148,3 +151,60 @@ def test_reasoning_that_nothing_followed_is_not_kept() -> None:
 
 def test_data_for_a_provider_makes_no_event() -> None:
     assert TurnRecorder(()).record(opaque("x")) == []
+
+
+def test_data_of_a_call_and_of_the_turn_is_kept_with_them() -> None:
+    call, whole = ({"of": "call"}, {"of": "turn"})
+    _, drafts = play(
+        ProviderData(ORIGIN, whole, "turn"),
+        ToolCallDelta(0, "a", "f", "", ORIGIN),
+        ProviderData(ORIGIN, call, "call"),
+        ToolCallDelta(1, "b", "g", "", ORIGIN),
+    )
+    first, second = completed(drafts, "tool_call")
+
+    assert first["provider"] == {**ORIGIN, "items": [call, whole]}
+    # Where its id came from.
+    assert second["provider"] == ORIGIN
+
+
+def test_data_of_the_turn_is_kept_with_its_text_if_it_has_one() -> None:
+    _, drafts = play(
+        ToolCallDelta(0, "a", "f", ""), ProviderData(ORIGIN, {}, "turn"), TextDelta("well")
+    )
+
+    assert completed(drafts, "message")[0]["provider"] == {**ORIGIN, "items": [{}]}
+    assert "provider" not in completed(drafts, "tool_call")[0]
+
+
+def test_chat_completions_keep_signatures_details_and_the_name_of_reasoning() -> None:
+    deltas: list[Json] = [
+        {"reasoning_content": "hm", "reasoning_details": [{"type": "text", "text": "h"}]},
+        {"reasoning_content": "hm", "reasoning_details": [{"type": "text", "text": "m"}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "a",
+                    "function": {"name": "f", "arguments": "{}"},
+                    "extra_content": {"google": {"thought_signature": "s"}},
+                }
+            ]
+        },
+    ]
+    reader = ChatCompletions("https://example.com/v1").reader()
+    reads = [*map(chunk, deltas), chunk(finish="tool_calls"), DONE]
+    _, drafts = play(*[event for data in reads for event in reader.feed(data)])
+    (item,) = completed(drafts, "tool_call")
+
+    signature = {"extra_content": {"google": {"thought_signature": "s"}}}
+    details = {"reasoning_details": [{"type": "text", "text": "hm"}]}
+    assert item["provider"] == {
+        "api": "chat_completions",
+        "base_url": "https://example.com/v1",
+        "items": [
+            {"of": "call", "members": signature},
+            {"reasoning": "reasoning_content"},
+            {"of": "turn", "members": details},
+        ],
+    }

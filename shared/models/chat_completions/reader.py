@@ -3,6 +3,7 @@
 from typing import Final
 
 from shared.core import Json, Usage, clean
+from shared.models.chat_completions.provider_fields import ProviderFields
 from shared.models.events import (
     FinishReason,
     ModelEvent,
@@ -20,13 +21,20 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
+#: A delta with these members only has nothing that its provider wants back: that is nearly every delta.
+_PLAIN: Final = frozenset({"content", "role"})
 
 
 class ChatCompletionsReader(StreamReader):
-    """Reads the chunks of one Chat Completion, in the spellings of several providers."""
+    """Reads the chunks of one Chat Completion, in the spellings of several providers.
 
-    def __init__(self) -> None:
+    `origin` {api, base_url?} is where it comes from.
+    """
+
+    def __init__(self, origin: Json) -> None:
         super().__init__()
+        self._origin = origin
+        self._provider_fields = ProviderFields(origin)
         self._reason: str | None = None
         self._has_refused = False
         self._usage = Usage()
@@ -43,8 +51,27 @@ class ChatCompletionsReader(StreamReader):
         for choice in chunk.get("choices") or ():
             if delta := choice.get("delta"):
                 _add(delta, events)
+                if not delta.keys() <= _PLAIN:
+                    self._add_rare_members(delta, events)
                 self._has_refused |= bool(delta.get("refusal"))
-            self._reason = choice.get("finish_reason") or self._reason
+            if reason := choice.get("finish_reason"):
+                self._reason = reason
+                events += self._provider_fields.at_end()
+
+    def _add_rare_members(self, delta: Json, events: list[ModelEvent]) -> None:
+        events += self._provider_fields.of_delta(delta)
+        for call in delta.get("tool_calls") or ():
+            events += [self._call_delta(call), *self._provider_fields.of_call(call)]
+
+    def _call_delta(self, call: Json) -> ToolCallDelta:
+        function = call.get("function") or {}
+        return ToolCallDelta(
+            _index(call),
+            clean(call.get("id") or "") or None,
+            clean(function.get("name") or "") or None,
+            clean(function.get("arguments") or ""),
+            self._origin,
+        )
 
     def ending(self) -> TurnEnded | None:
         if self._reason is None:
@@ -61,16 +88,6 @@ def _add(delta: Json, events: list[ModelEvent]) -> None:
         events.append(TextDelta(clean(text if isinstance(text, str) else _text_of(text))))
     if text := delta.get("refusal"):
         events.append(TextDelta(clean(text)))
-    for call in delta.get("tool_calls") or ():
-        function = call.get("function") or {}
-        events.append(
-            ToolCallDelta(
-                _index(call),
-                clean(call.get("id") or "") or None,
-                clean(function.get("name") or "") or None,
-                clean(function.get("arguments") or ""),
-            )
-        )
 
 
 def _index(call: Json) -> int:

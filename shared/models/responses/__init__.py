@@ -1,6 +1,7 @@
 """OpenAI's Responses API, stateless: nothing is stored there, and reasoning comes back encrypted to be sent again."""
 
 from shared.core import Json
+from shared.models.provider_data import origin_of
 from shared.models.requests import ModelRequest
 from shared.models.responses.reader import ResponsesReader
 from shared.models.responses.request import request_body
@@ -14,9 +15,7 @@ class Responses:
     path = "/responses"
 
     def __init__(self, base_url: str) -> None:
-        self._origin: Json = {"api": "responses"}
-        if base_url:
-            self._origin["base_url"] = base_url
+        self._origin = origin_of("responses", base_url)
 
     def body(self, request: ModelRequest, model: str) -> Json:
         return request_body(request, model, self._origin)

@@ -112,7 +112,7 @@ class ResponsesReader(StreamReader):
         self._started_calls.add(index)
         self._is_reasoning = False
         call_id, name = clean(item.get("call_id") or ""), clean(item.get("name") or "")
-        events.append(ToolCallDelta(index, call_id or None, name or None, ""))
+        events.append(ToolCallDelta(index, call_id or None, name or None, "", self._origin))
 
     def _append_arguments(self, index: int, text: str | None, events: list[ModelEvent]) -> None:
         if text:
