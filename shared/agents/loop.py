@@ -22,7 +22,7 @@ from shared.agents.progress import Report
 from shared.agents.tools import Result, Tool, Toolbox
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
-from shared.models import FinishReason, ModelRequest, fit_history
+from shared.models import FinishReason, ModelRequest
 from shared.runs import Leased
 
 #: The turns that end a run as incomplete, and the reasons it gives.
@@ -230,11 +230,10 @@ class Loop:
         return Step([*drafts, ending], commits=True)
 
     def _request(self) -> ModelRequest:
-        agent, context = self._agent, self._leased.request.get("context") or ()
-        items = with_corrections(self._items)
         return ModelRequest(
-            items=fit_history(items, self._instructions, context, agent.context_tokens),
+            items=with_corrections(self._items),
             instructions=self._instructions,
-            context=context,
+            context=self._leased.request.get("context") or (),
             tools=specifications(self._toolbox.tools, self._client_tools),
+            context_tokens=self._agent.context_tokens,
         )

@@ -10,7 +10,6 @@ from shared.models.events import (
     ToolCallDelta,
     TurnEnded,
 )
-from shared.models.history import fit_history
 from shared.models.openai import OpenAIModel
 from shared.models.providers import Provider, provider_of
 from shared.models.requests import (
@@ -37,6 +36,5 @@ __all__ = [
     "ToolCallDelta",
     "ToolSpecification",
     "TurnEnded",
-    "fit_history",
     "provider_of",
 ]

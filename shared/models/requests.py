@@ -45,7 +45,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelRequest:
-    """The request for one turn. `items` is the thread as `fit_history` returns it: no call without its result.
+    """The request for one turn. `items` is the thread; the adapters send what fits into `context_tokens` of it.
 
     `context` {description, value} are the app's facts for this run.
     """
@@ -55,6 +55,7 @@ class ModelRequest:
     context: Sequence[Json] = ()
     tools: Sequence[ToolSpecification] = ()
     settings: ModelSettings = ModelSettings()
+    context_tokens: int = 128_000
 
 
 def has_provider_data(request: ModelRequest) -> bool:

@@ -65,7 +65,8 @@ def due(messages: Sequence[Json]) -> tuple[str, int]:
     """The task of a request, and the number of turns already answered."""
     last = max(nth for nth, message in enumerate(messages) if message["role"] == "user")
     done = sum(message["role"] == "assistant" for message in messages[last:])
-    return messages[last]["content"], done
+    # A run before this one may have been cancelled before it said anything: then both tasks are one message.
+    return messages[last]["content"].split("\n\n")[-1], done
 
 
 def _words(drawn: random.Random, task: str, nth: int) -> list[str]:

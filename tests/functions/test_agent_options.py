@@ -179,7 +179,7 @@ async def test_a_refusal_is_the_answer_and_is_not_sent_back(
     assert text(seen) == "I cannot help with that."
     assert seen[-1].get("metadata") == ({"incompleteReason": "refusal"} if output else None)
     assert "result" not in seen[-1]
-    assert messages_of(model.requests[1])[2] == ("assistant", "I cannot help with that.")
+    assert messages_of(model.requests[1])[-2] == ("assistant", "I cannot help with that.")
 
 
 async def test_a_model_of_another_provider_is_requested_there_with_its_settings(

@@ -21,7 +21,6 @@ from shared.models.events import (
     ToolCallDelta,
     TurnEnded,
 )
-from shared.models.history import fit_history
 from shared.models.requests import ModelRequest, ModelSettings
 from tests.fixtures.model_settings import EVERY_SETTING, LOOK, OUTPUT_SCHEMA
 
@@ -163,9 +162,9 @@ def _message(key: str, role: str, content: Any) -> Item:
     return Item(key, "message", {"role": role, "content": content})
 
 
-def _call(key: str, message_id: str = "m", provider_id: str | None = None) -> Item:
+def _call(key: str, message_id: str = "m", **more: Any) -> Item:
     data = {"name": "look", "arguments": "{}", "message_id": message_id, "executor": "client"}
-    return Item(key, "tool_call", {**data, "provider_id": provider_id})
+    return Item(key, "tool_call", {**data, **more})
 
 
 def _result(call_id: str, content: Any = "done") -> Item:
@@ -174,7 +173,7 @@ def _result(call_id: str, content: Any = "done") -> Item:
 
 def _request(*items: Item, context: Any = (), tools: Any = (), **settings: Any) -> ModelRequest:
     return ModelRequest(
-        items=fit_history(items, "be good", context, 10_000),
+        items=items,
         instructions="be good",
         context=context,
         tools=tools,
@@ -201,21 +200,33 @@ def test_a_plain_request_has_nothing_that_was_not_set() -> None:
     }
 
 
+def test_a_blank_instruction_is_no_message() -> None:
+    request = ModelRequest(items=[_message("u", "user", "hi")], instructions=" \n")
+
+    assert ChatCompletions().body(request, "fake-1")["messages"] == [
+        {"role": "user", "content": "hi"}
+    ]
+
+
 def test_calls_join_the_message_of_their_turn() -> None:
-    spoken = _message("m", "assistant", "wait")
-    items = [spoken, _call("c1", provider_id="call_0"), _call("c2"), _result("c2"), _result("c1")]
-    _, message, *results = _body(*items)["messages"]
+    question, spoken = _message("u", "user", "hi"), _message("m", "assistant", "wait")
+    own = _call("c1", provider_id="call_0", provider={"api": "chat_completions"})
+    items = [question, spoken, own, _call("c2"), _result("c2", "second"), _result("c1", "first")]
+    message, *results = _body(*items)["messages"][2:]
 
     assert message["content"] == "wait"
-    assert [made["id"] for made in message["tool_calls"]] == ["call_0", "c2"]
-    assert [each["tool_call_id"] for each in results] == ["c2", "call_0"]
+    ids = [made["id"] for made in message["tool_calls"]]
+    assert ids[0] == "call_0"
+    assert [each["tool_call_id"] for each in results] == ids
+    assert [each["content"] for each in results] == ["first", "second"]
 
 
 def test_calls_without_a_text_are_a_message_of_their_own() -> None:
     items = [_message("u", "user", "hi"), _call("c1"), _call("c2"), _message("v", "user", "well?")]
     messages = _body(*items)["messages"]
 
-    assert [m["role"] for m in messages[1:]] == ["user", "assistant", "tool", "tool", "user"]
+    roles = ["user", "assistant", "tool", "tool", "assistant", "user"]
+    assert [m["role"] for m in messages[1:]] == roles
     assert (messages[2]["content"], len(messages[2]["tool_calls"])) == (None, 2)
     assert messages[3]["content"].startswith("No result")
 
@@ -228,19 +239,20 @@ def test_several_turns_keep_their_order() -> None:
         _call("c2", "m2"),
         _result("c2", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
         _message("m3", "assistant", "done"),
+        _message("v", "user", "more"),
     ]
     messages = _body(*items)["messages"][1:]
 
-    roles = ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    roles = ["user", "assistant", "tool", "assistant", "tool", "assistant", "user"]
     assert [m["role"] for m in messages] == roles
     assert messages[4]["content"] == "a\nb"
 
 
-def test_the_apps_context_is_the_first_message_of_the_user() -> None:
+def test_the_apps_context_ends_the_last_message_of_the_user() -> None:
     context = [{"description": "page", "value": "/home"}]
     messages = _body(_message("u", "user", "hi"), context=context)["messages"]
 
-    assert messages[1]["content"] == "The app gives this context:\npage: /home"
+    assert messages[1]["content"] == "hi\n\nThe app gives this context:\npage: /home"
 
 
 def test_images_are_shown_and_other_parts_named() -> None:
@@ -256,9 +268,17 @@ def test_images_are_shown_and_other_parts_named() -> None:
         {"type": "text", "text": "see"},
         {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
-        {"type": "text", "text": "[a image that cannot be shown here]"},
-        {"type": "text", "text": "[a audio that cannot be shown here]"},
+        {
+            "type": "text",
+            "text": "[a image that cannot be shown here]\n\n[a audio that cannot be shown here]",
+        },
     ]
+
+
+def test_texts_without_an_image_are_sent_as_one_text() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+
+    assert _body(_message("u", "user", parts))["messages"][1]["content"] == "a\n\nb"
 
 
 def test_each_setting_has_its_member() -> None:

@@ -15,7 +15,6 @@ from shared.core.items import Item
 from shared.core.json import Json
 from shared.models.chat_completions import ChatCompletions
 from shared.models.events import ModelEvent, ProviderData, ToolCallDelta, TurnEnded
-from shared.models.history import fit_history
 from shared.models.requests import ModelRequest, ToolSpecification
 from shared.models.responses import Responses
 from shared.models.stream import StreamReader
@@ -116,22 +115,20 @@ def conversation() -> ModelRequest:
     items = [
         Item("u", "message", {"role": "user", "content": "What is there?"}),
         Item("m", "message", spoken),
-        Item("c1", "tool_call", {**made, "provider_id": "call_a"}),
-        Item("c2", "tool_call", {**made, "provider_id": "call_b"}),
+        Item("c1", "tool_call", {**made, "name": "look_up"}),
+        Item("c2", "tool_call", {**made, "name": "look_down"}),
         Item("r1", "tool_result", {"call_id": "c1", "content": "stars"}),
         Item("v", "message", {"role": "user", "content": "Well?"}),
     ]
     look = ToolSpecification("look", "Looks.", {"type": "object", "properties": {}})
-    return ModelRequest(
-        items=fit_history(items, "be good", (), 1000), instructions="be good", tools=[look]
-    )
+    return ModelRequest(items=items, instructions="be good", tools=[look])
 
 
 def test_both_apis_send_the_same_texts_in_the_same_order() -> None:
     request = conversation()
     chat = ChatCompletions().body(request, "fake-1")
     theirs = Responses("").body(request, "fake-1")
-    words = ["be good", "What", "Let me", "call_a", "call_b", "stars", "No result", "Well?"]
+    words = ["be good", "What", "Let me", "look_up", "look_down", "stars", "No result", "Well?"]
 
     for sent in (
         json.dumps(chat["messages"]),

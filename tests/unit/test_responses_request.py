@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 
 from shared.core.items import Item, Usage
 from shared.core.json import Json
-from shared.models.history import fit_history
 from shared.models.requests import ModelRequest, ModelSettings
 from shared.models.responses import Responses
 from tests.fixtures.model_settings import EVERY_SETTING, LOOK, OUTPUT_SCHEMA
@@ -35,7 +34,7 @@ def _result(call_id: str, content: Any = "done") -> Item:
 def _body(*items: Item, context: Any = (), tools: Any = (), **settings: Any) -> Json:
     """The body of a request, which OpenAI's own types accept."""
     request = ModelRequest(
-        items=fit_history(items, "be good", context, 10_000),
+        items=items,
         instructions="be good",
         context=context,
         tools=tools,
@@ -86,22 +85,24 @@ def test_calls_and_results_are_items_of_their_own() -> None:
     items = [
         _message("u", "user", "hi"),
         _message("m", "assistant", "wait"),
-        _call("c1", provider_id="call_0"),
+        _call("c1", provider_id="call_0", provider=ORIGIN),
         _call("c2"),
         _result("c1"),
+        _message("n", "assistant", "done"),
         _message("v", "user", "well?"),
     ]
     sent = _body(*items)["input"]
     called = {"type": "function_call", "name": "look", "arguments": "{}"}
 
     missing = sent.pop(5)
-    assert (missing["call_id"], missing["output"][:9]) == ("c2", "No result")
+    assert (missing["call_id"], missing["output"][:9]) == (sent[3]["call_id"], "No result")
     assert sent == [
         _user("hi"),
         _assistant("wait"),
         {**called, "call_id": "call_0"},
-        {**called, "call_id": "c2"},
+        {**called, "call_id": sent[3]["call_id"]},
         {"type": "function_call_output", "call_id": "call_0", "output": "done"},
+        _assistant("done"),
         _user("well?"),
     ]
 
@@ -120,12 +121,13 @@ def test_reasoning_is_sent_back_unchanged_and_in_its_place() -> None:
         _call("c1", provider_id="call_0", provider=_provider(second)),
         _result("c1"),
         _message("n", "assistant", "done"),
+        _message("v", "user", "more"),
     ]
     sent = _body(*items)["input"]
 
     assert sent[1:4] == [first, _assistant("wait", phase="commentary"), second]
     assert sent[4]["call_id"] == "call_0"
-    assert [item["type"] for item in sent[5:]] == ["function_call_output", "message"]
+    assert [item["type"] for item in sent[5:]] == ["function_call_output", "message", "message"]
 
 
 @pytest.mark.parametrize(
@@ -139,23 +141,27 @@ def test_reasoning_is_sent_only_to_the_api_and_address_it_came_from(origin: dict
     provider = _provider(reasoning_item("canary"), **origin)
     spoken = _message("m", "assistant", "hi", provider=provider)
 
-    assert _body(spoken)["input"] == [_assistant("hi")]
+    assert _body(_message("u", "user", "hi"), spoken)["input"][1] == _assistant("hi")
 
 
 def test_openais_own_address_is_an_origin_too() -> None:
     provider = {"api": "responses", "items": [reasoning_item("gA==")]}
-    items = [_message("m", "assistant", "hi", provider=provider)]
+    items = [
+        _message("u", "user", "hi"),
+        _message("m", "assistant", "hi", provider=provider),
+        _message("v", "user", "more"),
+    ]
     request = ModelRequest(items=items, instructions="")
 
-    assert len(Responses("").body(request, "fake-1")["input"]) == 2
-    assert len(Responses("https://example.com/v1").body(request, "fake-1")["input"]) == 1
+    assert len(Responses("").body(request, "fake-1")["input"]) == 4
+    assert len(Responses("https://example.com/v1").body(request, "fake-1")["input"]) == 3
 
 
-def test_the_apps_context_is_the_first_message_of_the_user() -> None:
+def test_the_apps_context_ends_the_last_message_of_the_user() -> None:
     context = [{"description": "page", "value": "/home"}]
     sent = _body(_message("u", "user", "hi"), context=context)["input"]
 
-    assert sent == [_user("The app gives this context:\npage: /home"), _user("hi")]
+    assert sent == [_user("hi\n\nThe app gives this context:\npage: /home")]
 
 
 def test_images_are_shown_and_other_parts_named() -> None:

@@ -18,7 +18,7 @@ class ChatCompletions:
         self._origin = origin_of("chat_completions", base_url)
 
     def body(self, request: ModelRequest, model: str) -> Json:
-        return request_body(request, model)
+        return request_body(request, model, self._origin)
 
     def reader(self) -> ChatCompletionsReader:
         return ChatCompletionsReader(self._origin)

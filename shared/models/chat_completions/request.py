@@ -1,26 +1,25 @@
 """A model request as the body of a Chat Completion."""
 
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from shared.core import Item, Json
-from shared.models.history import (
-    Image,
-    context_text,
-    opens_message,
-    text_of,
-    visible_parts,
-)
+from shared.core import Json
+from shared.models.alternation import joined
+from shared.models.call_ids import call_ids
+from shared.models.chat_completions.foreign_calls import complete_calls
+from shared.models.content import Image, Part
+from shared.models.conversation import AnsweredCall, AssistantMessage, UserMessage
+from shared.models.history import conversation
 from shared.models.members import present, tool_members
+from shared.models.provider_data import items_from
 from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 
 
-def request_body(request: ModelRequest, model: str) -> Json:
-    """The body of `POST /chat/completions`."""
+def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
+    """The body of `POST /chat/completions`. `origin` {api, base_url?}: only data that came from there is sent back."""
     settings = request.settings
     return {
         "model": model,
-        "messages": messages(request),
+        "messages": messages(request, model, origin),
         "stream": True,
         "stream_options": {"include_usage": True},
         **tool_members(request, _tool, _named_tool),
@@ -29,57 +28,64 @@ def request_body(request: ModelRequest, model: str) -> Json:
     }
 
 
-def messages(request: ModelRequest) -> list[Json]:
-    """The instructions, the app's context and the thread, as messages by role."""
-    entries: list[Json] = [{"role": "system", "content": request.instructions}]
-    if request.context:
-        entries.append({"role": "user", "content": context_text(request.context)})
-    items = [item for item in request.items if item.kind != "reasoning"]
-    provider_ids = {item.key: _provider_id(item) for item in items if item.kind == "tool_call"}
-    for previous, item in pairwise([None, *items]):
-        if item is None:
+def messages(request: ModelRequest, model: str, origin: Json) -> list[Json]:
+    """The instructions and the conversation, as messages by role."""
+    entries: list[Json] = []
+    if request.instructions.strip():
+        entries.append({"role": "system", "content": request.instructions})
+    sent = conversation(request)
+    ids = call_ids(sent, origin)
+    for message in sent:
+        if isinstance(message, UserMessage):
+            entries.append({"role": "user", "content": _user_content(message.parts)})
             continue
-        match item.kind:
-            case "message":
-                entries.append(_message(item))
-            case "tool_call":
-                if opens_message(item, previous):
-                    entries.append({"role": "assistant", "content": None})
-                entries[-1].setdefault("tool_calls", []).append(_call(item))
-            case _:
-                provider_id = provider_ids[item.data["call_id"]]
-                content = text_of(item.data["content"])
-                entries.append({"role": "tool", "tool_call_id": provider_id, "content": content})
+        entry = _assistant_message(message, ids, origin)
+        if message.calls:
+            complete_calls(entry, origin.get("base_url", ""), model)
+        results = (_result(call, ids) for call in message.calls)
+        entries += [entry, *results]
     return entries
 
 
-def _message(item: Item) -> Json:
-    content = item.data["content"]
-    if item.data["role"] != "user":
-        return {"role": "assistant", "content": content}
-    return {"role": "user", "content": _user_content(content)}
+def _user_content(parts: Iterable[Part]) -> str | list[Json]:
+    merged = joined(parts)
+    if len(merged) == 1 and isinstance(merged[0], str):
+        # Every server takes a text; some take no list.
+        return merged[0]
+    return [_part(part) for part in merged]
 
 
-def _user_content(content: Any) -> str | list[Json]:
-    if isinstance(content, str):
-        return content
-    return [_part(part) for part in visible_parts(content)] or ""
-
-
-def _part(part: str | Image) -> Json:
+def _part(part: Part) -> Json:
     if isinstance(part, Image):
         return {"type": "image_url", "image_url": {"url": part.url}}
     return {"type": "text", "text": part}
 
 
-def _call(item: Item) -> Json:
-    function = {"name": item.data["name"], "arguments": item.data["arguments"]}
-    return {"id": _provider_id(item), "type": "function", "function": function}
+def _assistant_message(message: AssistantMessage, ids: Mapping[str, str], origin: Json) -> Json:
+    entry: Json = {"role": "assistant", "content": message.text or None}
+    if message.calls:
+        entry["tool_calls"] = [_call(call, ids, origin) for call in message.calls]
+    for provider in (message.provider, *(call.provider for call in message.calls)):
+        for item in items_from(provider, origin):
+            if item.get("of") == "turn":
+                entry |= item["members"]
+            elif "reasoning" in item and message.calls and message.reasoning:
+                # Wanted back with calls only, and then required.
+                entry[item["reasoning"]] = message.reasoning
+    return entry
 
 
-def _provider_id(item: Item) -> str:
-    # Providers repeat ids such as `call_0`, and some give none, so that theirs is only ever sent back to them.
-    return item.data.get("provider_id") or item.key
+def _call(call: AnsweredCall, ids: Mapping[str, str], origin: Json) -> Json:
+    function = {"name": call.name, "arguments": call.arguments}
+    entry: Json = {"id": ids[call.key], "type": "function", "function": function}
+    for item in items_from(call.provider, origin):
+        if item.get("of") == "call":
+            entry |= item["members"]
+    return entry
+
+
+def _result(call: AnsweredCall, ids: Mapping[str, str]) -> Json:
+    return {"role": "tool", "tool_call_id": ids[call.key], "content": call.result}
 
 
 def _tool(tool: ToolSpecification) -> Json:

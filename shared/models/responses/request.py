@@ -1,11 +1,15 @@
 """A model request as the body of a Response."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from shared.core import Item, Json
-from shared.models.history import Image, context_text, text_of, visible_parts
+from shared.core import Json
+from shared.models.alternation import joined
+from shared.models.call_ids import call_ids
+from shared.models.content import Image, Part
+from shared.models.conversation import AnsweredCall, AssistantMessage, UserMessage
+from shared.models.history import conversation
 from shared.models.members import present, tool_members
+from shared.models.provider_data import items_from
 from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 
 
@@ -14,7 +18,7 @@ def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
     settings = request.settings
     return {
         "model": model,
-        "instructions": request.instructions,
+        **({"instructions": request.instructions} if request.instructions.strip() else {}),
         "input": input_items(request, origin),
         "stream": True,
         "store": False,
@@ -26,61 +30,55 @@ def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
 
 
 def input_items(request: ModelRequest, origin: Json) -> list[Json]:
-    """The app's context and the thread, as input items."""
+    """The conversation as input items."""
     entries: list[Json] = []
-    if request.context:
-        entries.append(_user_message(context_text(request.context)))
-    call_ids: dict[str, str] = {}
-    for item in request.items:
-        provider_items = _provider_items(item, origin)
-        entries += [each for each in provider_items if each.get("type") == "reasoning"]
-        match item.kind:
-            case "message" if item.data["role"] == "user":
-                entries.append(_user_message(item.data["content"]))
-            case "message":
-                entries.append(_assistant_message(item, provider_items))
-            case "tool_call":
-                call_ids[item.key] = item.data.get("provider_id") or item.key
-                entries.append(_call(item, call_ids[item.key]))
-            case "tool_result":
-                entries.append(_result(item, call_ids[item.data["call_id"]]))
+    sent = conversation(request)
+    ids = call_ids(sent, origin)
+    for message in sent:
+        if isinstance(message, UserMessage):
+            entries.append(_user_message(message.parts))
+            continue
+        entries += _reasoning(message.provider, origin)
+        if message.text:
+            entries.append(_assistant_message(message, origin))
+        for call in message.calls:
+            entries += [*_reasoning(call.provider, origin), _call(call, ids)]
+        entries += [_result(call, ids) for call in message.calls]
     return entries
 
 
-def _provider_items(item: Item, origin: Json) -> list[Json]:
-    """The provider's own items that belong to an item, if they came from this API."""
-    provider = dict(item.data.get("provider") or {})
-    entries: list[Json] = provider.pop("items", [])
-    return entries if provider == origin else []
+def _reasoning(provider: Json, origin: Json) -> list[Json]:
+    """The reasoning that comes before a message or call, if it came from this API."""
+    return [each for each in items_from(provider, origin) if each.get("type") == "reasoning"]
 
 
-def _user_message(content: Any) -> Json:
-    parts = [_part(part) for part in visible_parts(content)]
-    return {"type": "message", "role": "user", "content": parts}
+def _user_message(parts: Iterable[Part]) -> Json:
+    content = [_part(part) for part in joined(parts)]
+    return {"type": "message", "role": "user", "content": content}
 
 
-def _part(part: str | Image) -> Json:
+def _part(part: Part) -> Json:
     if isinstance(part, Image):
         return {"type": "input_image", "image_url": part.url, "detail": "auto"}
     return {"type": "input_text", "text": part}
 
 
-def _assistant_message(item: Item, provider_items: Sequence[Json]) -> Json:
-    text = {"type": "output_text", "text": text_of(item.data["content"])}
-    message: Json = {"type": "message", "role": "assistant", "content": [text]}
+def _assistant_message(message: AssistantMessage, origin: Json) -> Json:
+    text = {"type": "output_text", "text": message.text}
+    entry: Json = {"type": "message", "role": "assistant", "content": [text]}
     # The messages of a turn are stored as one, with the phase of the last one.
-    phases = [entry["phase"] for entry in provider_items if entry.get("type") == "message"]
-    return {**message, "phase": phases[-1]} if phases else message
+    provider_items = items_from(message.provider, origin)
+    phases = [each["phase"] for each in provider_items if each.get("type") == "message"]
+    return {**entry, "phase": phases[-1]} if phases else entry
 
 
-def _call(item: Item, call_id: str) -> Json:
-    function = {"name": item.data["name"], "arguments": item.data["arguments"]}
-    return {"type": "function_call", "call_id": call_id, **function}
+def _call(call: AnsweredCall, ids: Mapping[str, str]) -> Json:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"type": "function_call", "call_id": ids[call.key], **function}
 
 
-def _result(item: Item, call_id: str) -> Json:
-    output = text_of(item.data["content"])
-    return {"type": "function_call_output", "call_id": call_id, "output": output}
+def _result(call: AnsweredCall, ids: Mapping[str, str]) -> Json:
+    return {"type": "function_call_output", "call_id": ids[call.key], "output": call.result}
 
 
 def _tool(tool: ToolSpecification) -> Json:
