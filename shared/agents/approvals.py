@@ -134,11 +134,15 @@ def unanswered(items: Sequence[Item]) -> list[Item]:
 
 
 def last_calls(items: Sequence[Item]) -> list[Item]:
-    """The calls without a result at the thread's end. Frontend calls wait only until one of them has a result."""
+    """The calls without a result at the thread's end. Frontend calls wait only until one of them has a result.
+
+    A result with a status is ours, and not the frontend's: that call could not be made.
+    """
     last = next((n for n in range(len(items), 0, -1) if items[n - 1].kind == "message"), 0)
     tail = items[last:]
     waiting = unanswered(tail)
-    clients = [c.key for c in tail if c.kind == "tool_call" and c.data["executor"] == "client"]
-    if all(any(c.key == key for c in waiting) for key in clients):
-        return waiting
-    return [call for call in waiting if call.data["executor"] == "server"]
+    clients = {c.key for c in tail if c.kind == "tool_call" and c.data["executor"] == "client"}
+    results = (item.data for item in tail if item.kind == "tool_result")
+    if any(data["call_id"] in clients and "status" not in data for data in results):
+        return [call for call in waiting if call.data["executor"] == "server"]
+    return waiting

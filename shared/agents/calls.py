@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 import orjson
@@ -14,6 +15,13 @@ from shared.agents.schemas import fault
 from shared.agents.tools import CallRequest, Question, Result, Tool, Toolbox
 from shared.agents.turn import Call
 from shared.core import Draft, Item, Json, Step, clean, error_facts, logger, tool_call
+
+TOO_MANY_CALLS: Final = Result(
+    "This run has made all the calls it may make. Answer without more.", "denied"
+)
+CUT_OFF: Final = Result("The call was not made: the response ended before it was whole.", "error")
+#: How many characters of a call's arguments are shown in what is wrong with them.
+_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,11 @@ class StartedCall:
         if self.edited:
             data["arguments"] = "".join(self.call.arguments)
         return Item(self.result_id, "tool_result", data)
+
+
+def refuse(call: Call, why: Result) -> Item:
+    """The result of a call that is not made."""
+    return StartedCall.new(call).finish(why)
 
 
 def result_event(result: Item) -> Draft:
@@ -122,15 +135,26 @@ def _crashed(call: Call, error: BaseException) -> Result:
     return Result("The tool failed.", "error")
 
 
+def fault_of_arguments(call: Call) -> Result | None:
+    """Why a call's arguments are no JSON object, as its result. The model reads its own text in it, since no server
+    takes such arguments back.
+    """
+    text = "".join(call.arguments)
+    try:
+        arguments = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        return Result(f"The arguments are not valid JSON ({error}): {shown}", "error")
+    if not isinstance(arguments, dict):
+        return Result(f"The arguments are not a JSON object: {text[:_SHOWN]}", "error")
+    return None
+
+
 def fault_of(call: Call, tool: Tool | None) -> Result | None:
     """Why a call cannot be made, as its result; then nobody needs to approve it. None: it can be made."""
     if tool is None:
         return Result(f"There is no tool named {call.name!r}.", "error")
-    try:
-        arguments = orjson.loads("".join(call.arguments))
-    except orjson.JSONDecodeError:
-        return Result("The arguments are not valid JSON.", "error")
-    if not isinstance(arguments, dict):
-        return Result("The arguments are not a JSON object.", "error")
-    wrong = fault(tool.parameters, arguments)
+    if unreadable := fault_of_arguments(call):
+        return unreadable
+    wrong = fault(tool.parameters, orjson.loads("".join(call.arguments)))
     return Result(f"The arguments do not fit the tool: {wrong}.", "error") if wrong else None

@@ -15,7 +15,17 @@ from shared.agents.approvals import (
     unanswered,
 )
 from shared.agents.bound import BoundAgent
-from shared.agents.calls import StartedCall, fault_of, result_event, result_step, run_calls
+from shared.agents.calls import (
+    CUT_OFF,
+    TOO_MANY_CALLS,
+    StartedCall,
+    fault_of,
+    fault_of_arguments,
+    refuse,
+    result_event,
+    result_step,
+    run_calls,
+)
 from shared.agents.model_turn import ModelTurn, specifications
 from shared.agents.output import FAULTS, Output, failure_of_unfit, output_of, with_corrections
 from shared.agents.progress import Report
@@ -36,9 +46,6 @@ _OUTCOME_UNKNOWN = Result(
     "The outcome of this call is unknown: it was started, and the process that made it stopped before it had a result."
     " It may or may not have had its effect; it was not made again.",
     "unknown",
-)
-_TOO_MANY_CALLS = Result(
-    "This run has made all the calls it may make. Answer without more.", "denied"
 )
 
 #: Reads how many tokens the user has left today; None without a limit.
@@ -142,20 +149,23 @@ class Loop:
             if failure:
                 raise failure
             return
-        server_calls = [call for call in turn.calls if call.executor == "server"]
-        if not server_calls or turn.finish_reason in self._incomplete_reasons:
+        calls = [c for c in turn.calls if c.executor == "server" or fault_of_arguments(c)]
+        is_incomplete = turn.finish_reason in self._incomplete_reasons
+        if not calls or is_incomplete:
             self._has_ended = True
-            yield Step([*closing, self._ending(turn, output)], commits=True, closes=True)
+            unmade = [refuse(call, CUT_OFF) for call in turn.calls if is_incomplete]
+            ending = self._ending(turn, output)
+            yield Step([*closing, *map(result_event, unmade), ending], commits=True, closes=True)
             return
         self._items += turn.items
-        started, results = self._start_calls(server_calls)
+        started, results = self._start_calls(calls)
         starts = (each.start() for each in started)
         yield Step([*closing, *map(result_event, results), *starts], commits=True, closes=True)
         async for step in self._run_calls(started):
             yield step
-        if ending := self._ending_if_blocked():
+        if blocked := self._ending_if_blocked():
             self._has_ended = True
-            yield ending
+            yield blocked
 
     def _start_calls(self, calls: Sequence[Call]) -> tuple[list[StartedCall], list[Item]]:
         """The calls to make now, and results for those that cannot be made.
@@ -165,15 +175,15 @@ class Loop:
         started: list[StartedCall] = []
         results: list[Item] = []
         for call in calls:
-            tool, each = self._toolbox.tools.get(call.name), StartedCall.new(call)
-            if wrong := fault_of(call, tool) or (
-                _TOO_MANY_CALLS if self._tool_calls_left <= 0 else None
-            ):
-                results.append(each.finish(wrong))
+            tool = self._toolbox.tools.get(call.name)
+            # A call of a frontend tool is here because of its arguments.
+            wrong = fault_of_arguments(call) or fault_of(call, tool)
+            if wrong or self._tool_calls_left <= 0:
+                results.append(refuse(call, wrong or TOO_MANY_CALLS))
                 continue
             self._tool_calls_left -= 1
             if tool and tool.approval == "never":
-                started.append(each)
+                started.append(StartedCall.new(call))
         self._items += results
         return started, results
 

@@ -20,7 +20,7 @@ from shared.models.events import (
 )
 from shared.runs.results import Leased
 from tests.doubles import CountingTools, ScriptedModel
-from tests.fixtures.agents import bound
+from tests.fixtures.agents import bound, leased
 
 HISTORY = [Item("u1", "message", {"role": "user", "content": "hi"})]
 STOP = TurnEnded("stop", Usage(5, 2))
@@ -30,27 +30,6 @@ CALLS = TurnEnded("tool_calls", Usage(5, 2))
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.agents.model_turn.random.uniform", lambda *_: 0.0)
-
-
-def leased(items: list[Item], **more: Any) -> Leased:
-    """A claimed run with these items as its thread."""
-    names = {
-        "run_id": "run",
-        "client_run_id": "run-1",
-        "client_thread_id": "thread-1",
-        "agent": "assistant",
-        "token": "t",
-    }
-    fields: Json = {
-        **names,
-        "attempt": 1,
-        "base": 0,
-        "last_seq": 1,
-        "claims": {},
-        "events": [],
-        "since": 0.0,
-    }
-    return Leased(**{**fields, "request": {}, "items": items, "unfinished_calls": {}, **more})
 
 
 def loop(taken: Leased, model: ScriptedModel, toolbox: CountingTools) -> Loop:
@@ -135,8 +114,11 @@ async def test_server_calls_run_before_frontend_calls_end_the_run() -> None:
     ("requested", "result"),
     [
         (call("nowhere"), "There is no tool named 'nowhere'."),
-        (call("look", "{not json"), "The arguments are not valid JSON."),
-        (call("look", "[1]"), "The arguments are not a JSON object."),
+        (
+            call("look", "{not json"),
+            "The arguments are not valid JSON (",
+        ),
+        (call("look", "[1]"), "The arguments are not a JSON object: [1]"),
     ],
 )
 async def test_the_model_gets_the_reason_why_a_call_cannot_be_made(
@@ -147,7 +129,7 @@ async def test_the_model_gets_the_reason_why_a_call_cannot_be_made(
 
     await drafts(model, tools)
 
-    assert model.requests[1].items[-1].data["content"] == result
+    assert model.requests[1].items[-1].data["content"].startswith(result)
 
 
 async def test_a_crash_of_a_tool_is_a_result_and_does_not_end_the_run() -> None:
