@@ -7,7 +7,8 @@
 --
 -- The stored history counts, and the client's is compared with it. A history that ends in a known message rewinds to
 -- that message. A known user message with other content replaces the stored one and all that follows it. New messages
--- follow the last item, unless `rewind_to` names the one they follow.
+-- follow the last item, unless `rewind_to` names the one they follow. The result of a frontend call is new wherever the
+-- client has it: a client puts it after its call, also if the user has spoken since.
 --
 -- The cost does not depend on the length of the thread: an item is found by its key, and a message that is no item of
 -- its own (a turn of tool calls only) among the newest items, which are those the model gets too. Postgres's query
@@ -41,21 +42,6 @@ begin
   )
   select * into v_last from known order by nth desc, position desc limit 1;
 
-  select coalesce(jsonb_agg(message order by nth), '[]') into new_items
-    from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
-   -- An edited message is itself new.
-   where nth > coalesce(v_last.nth, 0) - coalesce(v_last.edited, false)::integer
-     and (message ->> 'kind' = 'message' or message ->> 'kind' = 'tool_result' and exists (
-       select from agent.item call
-        where call.thread_id = p_thread and call.superseded_at is null and call.kind = 'tool_call'
-          and call.key = message -> 'data' ->> 'call_id' and call.data ->> 'executor' = 'client'
-          and not exists (
-            select from agent.item result
-             where result.thread_id = p_thread and result.superseded_at is null and result.kind = 'tool_result'
-               and result.data ->> 'call_id' = call.key
-          )
-     ));
-
   if p_request ->> 'rewind_to' is not null then
     select max(position) into rewind from agent.item
      where thread_id = p_thread and superseded_at is null
@@ -63,12 +49,27 @@ begin
     if rewind is null then
       raise exception using errcode = 'AF001', message = 'rewind_target_unknown';
     end if;
-    if v_last.edited then
-      rewind := least(rewind, v_last.position - 1);
-    end if;
-  elsif v_last.edited then
-    rewind := v_last.position - 1;
-  elsif new_items = '[]' then
+  end if;
+  if v_last.edited then
+    rewind := least(rewind, v_last.position - 1);
+  end if;
+
+  select coalesce(jsonb_agg(message order by nth), '[]') into new_items
+    from jsonb_array_elements(p_request -> 'messages') with ordinality as incoming (message, nth)
+   -- An edited message is itself new.
+   where message ->> 'kind' = 'message' and nth > coalesce(v_last.nth, 0) - coalesce(v_last.edited, false)::integer
+      or message ->> 'kind' = 'tool_result' and exists (
+       select from agent.item call
+        where call.thread_id = p_thread and call.superseded_at is null and call.kind = 'tool_call'
+          and call.key = message -> 'data' ->> 'call_id' and call.data ->> 'executor' = 'client'
+          and (rewind is null or call.position <= rewind)
+          and not exists (
+            select from agent.item result
+             where result.thread_id = p_thread and result.superseded_at is null and result.kind = 'tool_result'
+               and result.data ->> 'call_id' = call.key
+          )
+     );
+  if rewind is null and new_items = '[]' then
     rewind := v_last.position;
   end if;
 
@@ -360,7 +361,15 @@ begin
                and not coalesce((select is_edited from newest_known), false)
                and not exists (select from agent.run where thread_id = v_thread and status = 'in_progress')
                and not exists (select from agent.run where thread_id = v_thread and status = 'queued')
-               and not exists (select from agent.interrupt where thread_id = v_thread and status = 'open') as is_simple
+               and not exists (select from agent.interrupt where thread_id = v_thread and status = 'open')
+               -- The result of a frontend call can be new among known messages.
+               and not exists (
+                 select from jsonb_array_elements(v_messages) message
+                  where message ->> 'kind' = 'tool_result' and not exists (
+                    select from agent.item
+                     where thread_id = v_thread and key = message ->> 'key' and superseded_at is null
+                  )
+               ) as is_simple
         from (select) one left join agent.run known on known.owner = v_owner and client_run_id = v_client_run_id
     )
     select known_run, known_hash, new_from, is_simple, case when is_simple then (
