@@ -71,3 +71,11 @@ class ModelFailed(Exception):
         self.code = code
         self.message = message
         self.retryable = retryable
+
+
+class ContextOverflow(ModelFailed):
+    """The request is longer than the model's context."""
+
+    def __init__(self) -> None:
+        message = "The conversation is longer than the model's context."
+        super().__init__("model_rejected", message, retryable=False)

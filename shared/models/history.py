@@ -1,11 +1,12 @@
 """A request's conversation, the same for every API: valid for every server, and cut to what the model can read."""
 
+from dataclasses import replace
 from typing import Final
 
 from shared.models.alternation import alternating
 from shared.models.content import context_text
 from shared.models.conversation import Message, messages_of
-from shared.models.cutting import cut
+from shared.models.cutting import cut, message_tokens
 from shared.models.requests import ModelRequest
 from shared.models.sizes import FRAME_TOKENS, json_tokens, text_tokens
 
@@ -14,6 +15,8 @@ from shared.models.sizes import FRAME_TOKENS, json_tokens, text_tokens
 _STEPS: Final = 16
 #: The part of the context that messages always get.
 _LEAST_ROOM: Final = 4
+#: A request for less is not tried.
+_FEWEST_TOKENS: Final = 512
 
 
 def conversation(request: ModelRequest) -> list[Message]:
@@ -24,6 +27,19 @@ def conversation(request: ModelRequest) -> list[Message]:
     """
     context = context_text(request.context) if request.context else ""
     return alternating(_fitting(request), context)
+
+
+def shortened(request: ModelRequest) -> ModelRequest | None:
+    """The request with so small a context that its conversation gets shorter; None if it cannot.
+
+    The context is halved, as often as it takes, and not fitted to this request: the next requests of the thread are
+    cut to the same size, and begin alike.
+    """
+    size = _fixed_tokens(request) + sum(map(message_tokens, _fitting(request)))
+    tokens = request.context_tokens // 2
+    while tokens >= size:
+        tokens //= 2
+    return replace(request, context_tokens=tokens) if tokens >= _FEWEST_TOKENS else None
 
 
 def _fitting(request: ModelRequest) -> list[Message]:

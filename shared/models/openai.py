@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shared.core import Json, ModelCall, Settings, logger, model_call
-from shared.models.events import ModelEvent, ModelFailed, TurnEnded
+from shared.models.events import ContextOverflow, ModelEvent, ModelFailed, TurnEnded
+from shared.models.history import shortened
 from shared.models.http import Response
 from shared.models.providers import Provider, provider_of
 from shared.models.requests import ModelRequest, has_provider_data, without_provider_data
@@ -54,43 +55,66 @@ class OpenAIModel:
         self._server.close()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
-        """One turn: see `ModelClient`."""
+        """One turn: see `ModelClient`. A request that is longer than the model's context is shortened until it fits."""
         settings = self._settings
         model = request.settings.model or settings.openai_model
         with model_call(model, self._provider.base_url) as call, _translate_errors():
             async with asyncio.timeout(settings.model_turn_seconds) as timer:
-                response = await self._post(request, model)
-                try:
-                    reader = self._api.reader()
-                    with SilenceLimit(timer, settings.model_silence_seconds) as silence:
-                        while not reader.is_over and (data := await response.read()):
-                            silence.stop_waiting()
-                            if events := reader.feed(data):
-                                if not call.has_first_chunk:
-                                    call.record_first_chunk()
+                has_started = False
+                while True:
+                    try:
+                        async with aclosing(self._turn(request, model, call, timer)) as turn:
+                            async for events in turn:
+                                has_started = True
                                 yield events
-                            silence.start_waiting()
-                    yield _finish(reader, call)
-                    await _drain(response)
-                finally:
-                    response.close()
+                        return
+                    except ContextOverflow:
+                        shorter = None if has_started else shortened(request)
+                        if shorter is None:
+                            raise
+                        tokens = shorter.context_tokens
+                        logger.warning("model.context_overflow", extra={"tokens": tokens})
+                        request = shorter
+
+    async def _turn(
+        self, request: ModelRequest, model: str, call: ModelCall, timer: asyncio.Timeout
+    ) -> AsyncGenerator[list[ModelEvent], None]:
+        response = await self._post(request, model)
+        try:
+            reader = self._api.reader()
+            with SilenceLimit(timer, self._settings.model_silence_seconds) as silence:
+                while not reader.is_over and (data := await response.read()):
+                    silence.stop_waiting()
+                    if events := reader.feed(data):
+                        if not call.has_first_chunk:
+                            call.record_first_chunk()
+                        yield events
+                    silence.start_waiting()
+            yield _finish(reader, call)
+            await _drain(response)
+        finally:
+            response.close()
 
     async def _post(self, request: ModelRequest, model: str) -> Response:
         """Send a turn. If the provider rejects its own data of earlier turns, send it again without that data.
 
         After a change of keys, a provider cannot decrypt its old reasoning, and would reject every later turn of the
-        thread.
+        thread. And a router may send a call's id to another model than the one that gave it.
+
+        Raises:
+            ContextOverflow: the request is longer than the model's context.
+            Rejected, OSError: see `ModelServer.post`.
         """
         api = self._api
         try:
             return await self._server.post(api.path, api.body(request, model))
         except Rejected as error:
+            if error.is_overflow:
+                raise ContextOverflow from error
             if error.status != _BAD_REQUEST or not has_provider_data(request):
                 raise
-            logger.warning("model.provider_data_refused")
-            return await self._server.post(
-                api.path, api.body(without_provider_data(request), model)
-            )
+        logger.warning("model.provider_data_refused")
+        return await self._post(without_provider_data(request), model)
 
     @cached_property
     def _api(self) -> Api:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from random import uniform
 from typing import Final
 
@@ -10,6 +11,7 @@ import orjson
 
 from shared.core import Json
 from shared.models.http import Connections, Response
+from shared.models.overflow import is_overflow
 from shared.models.providers import Provider
 
 _OPENAI: Final = "https://api.openai.com/v1"
@@ -17,16 +19,21 @@ _OPENAI: Final = "https://api.openai.com/v1"
 _PAUSES: Final = (0.5, 1.0)
 #: A server that asks for a longer pause is not waited for.
 _LONGEST_PAUSE: Final = 60.0
+#: How much of an error's body is read, in seconds and bytes.
+_BODY_SECONDS: Final = 2.0
+_LONGEST_BODY: Final = 64 * 1024
 _PASSING: Final = frozenset({408, 409, 429})
 
 
 class Rejected(Exception):
     """The server answered with an error. `retry_after`: the pause that it asks for, in seconds."""
 
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
         super().__init__(f"The model's API answered {status}.")
         self.status = status
         self.retry_after = _retry_after(headers)
+        #: Whether the request is longer than the model's context.
+        self.is_overflow = is_overflow(status, body)
         #: Whether the same request may succeed later.
         self.may_pass = status in _PASSING or status >= 500
 
@@ -70,8 +77,21 @@ class ModelServer:
         response = await self._connections.post(path, self._headers, data)
         if 200 <= response.status < 300:
             return response
-        response.close()
-        raise Rejected(response.status, response.headers)
+        try:
+            body = await _beginning(response)
+        finally:
+            response.close()
+        raise Rejected(response.status, response.headers, body)
+
+
+async def _beginning(response: Response) -> bytes:
+    """What arrives of a body within a moment. It says why a request was rejected, and can be missing."""
+    body = b""
+    with suppress(OSError):
+        async with asyncio.timeout(_BODY_SECONDS):
+            while len(body) < _LONGEST_BODY and (data := await response.read()):
+                body += data
+    return body
 
 
 def _spread(seconds: float) -> float:

@@ -6,11 +6,13 @@ once per read and not once per token.
 
 import json
 from abc import ABC, abstractmethod
+from typing import Any
 
 import orjson
 
 from shared.core import Json, LineReader, LineTooLong
-from shared.models.events import ModelEvent, ModelFailed, TurnEnded
+from shared.models.events import ContextOverflow, ModelEvent, ModelFailed, TurnEnded
+from shared.models.overflow import says_overflow
 
 #: More than any turn has; a day of such turns still fits into a `bigint`.
 _MOST_TOKENS = 1 << 40
@@ -98,8 +100,10 @@ def count(value: object) -> int | None:
     return value if 0 <= value <= _MOST_TOKENS else None
 
 
-def reported_error() -> ModelFailed:
+def reported_error(error: Any = None) -> ModelFailed:
     """A provider's error in its own stream, without the provider's words."""
+    if says_overflow(error):
+        return ContextOverflow()
     return ModelFailed("model_failed", "The model reported an error.", retryable=True)
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from shared.core.items import Item
 from shared.models.conversation import AssistantMessage, Message, UserMessage
 from shared.models.cutting import OLD_IMAGE, clip, message_tokens
-from shared.models.history import conversation
-from shared.models.requests import ModelSettings, ToolSpecification
+from shared.models.history import conversation, shortened
+from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 from shared.models.sizes import text_tokens
 from tests.fixtures.items import assistant, call, image, inline_image, request, result, user
 
@@ -177,6 +177,24 @@ def test_a_clipped_text_is_shorter(text: str, longest: int) -> None:
     clipped = clip(text, longest)
 
     assert clipped == text if text_tokens(text) <= longest else len(clipped) < len(text) + 60
+
+
+def test_a_request_is_shortened_until_its_conversation_gets_shorter() -> None:
+    whole = request(*exchanges(60), user("?", "last"), context_tokens=128_000)
+    shorter = shortened(whole)
+
+    assert shorter is not None
+    assert shorter.context_tokens in (8000, 4000)
+    assert len(conversation(shorter)) < len(conversation(whole))
+
+
+def test_a_request_is_not_shortened_below_what_a_model_can_use() -> None:
+    tries = []
+    shorter: ModelRequest | None = request(*exchanges(60), user("?", "last"), context_tokens=4000)
+    while shorter := shortened(shorter) if shorter else None:
+        tries.append(shorter.context_tokens)
+
+    assert tries == [2000, 1000]
 
 
 @pytest.mark.parametrize("tokens", [256, 300, 512, 1000])

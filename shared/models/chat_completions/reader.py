@@ -44,8 +44,8 @@ class ChatCompletionsReader(StreamReader):
             self.is_over = True
             return
         chunk = load(data)
-        if chunk.get("error"):
-            raise reported_error()
+        if error := chunk.get("error"):
+            raise reported_error(error)
         if counts := chunk.get("usage"):
             self._usage = _usage(counts, chunk.get("model"))
         for choice in chunk.get("choices") or ():

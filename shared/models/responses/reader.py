@@ -46,8 +46,8 @@ class ResponsesReader(StreamReader):
         type_ = event.get("type")
         if handle := _HANDLERS.get(str(type_)):
             handle(self, event, events)
-        elif type_ is None and event.get("error"):
-            raise reported_error()
+        elif type_ is None and (error := event.get("error")):
+            raise reported_error(error)
 
     def ending(self) -> TurnEnded | None:
         return self._ending
@@ -132,8 +132,10 @@ class ResponsesReader(StreamReader):
             reason = "content_filter" if is_filtered else "length"
         self._ending = TurnEnded(reason, usage)
 
-    def _fail(self, _: Json, __: list[ModelEvent]) -> None:
-        raise reported_error()
+    def _fail(self, event: Json, _: list[ModelEvent]) -> None:
+        # Not all of it: a failed response repeats the instructions, which may say anything.
+        error = (event.get("response") or event).get("error")
+        raise reported_error(error or [event.get("code"), event.get("message")])
 
 
 _HANDLERS: Final[Mapping[str, Callable[[ResponsesReader, Json, list[ModelEvent]], None]]] = {
