@@ -33,7 +33,7 @@ from shared.agents.tools import Result, Tool, Toolbox
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
 from shared.models import FinishReason, ModelRequest
-from shared.runs import Leased
+from shared.runs import Leased, steady
 
 #: The turns that end a run as incomplete, and the reasons it gives.
 _INCOMPLETE: dict[FinishReason, str] = {
@@ -241,9 +241,10 @@ class Loop:
 
     def _request(self) -> ModelRequest:
         return ModelRequest(
-            items=with_corrections(self._items),
+            items=with_corrections(steady(self._items)),
             instructions=self._instructions,
             context=self._leased.request.get("context") or (),
             tools=specifications(self._toolbox.tools, self._client_tools),
             context_tokens=self._agent.context_tokens,
+            cache_key=self._leased.cache_key,
         )

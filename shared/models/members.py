@@ -1,10 +1,23 @@
 """Members of a request's body that OpenAI's APIs have in common."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from shared.core import Json
 from shared.models.requests import ModelRequest, NamedTool, ToolSpecification
+
+_OPENAI: Final = "api.openai.com"
+
+
+def cache_members(request: ModelRequest, base_url: str) -> Json:
+    """The member that sends requests which begin alike to the same cache. Only OpenAI is known to take it.
+
+    `base_url` empty: OpenAI's own.
+    """
+    host = urlsplit(base_url).hostname if base_url else _OPENAI
+    is_openai = host == _OPENAI or (host or "").endswith(f".{_OPENAI}")
+    return present(prompt_cache_key=request.cache_key) if is_openai else {}
 
 
 def tool_members(

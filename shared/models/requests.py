@@ -47,7 +47,8 @@ class ModelSettings:
 class ModelRequest:
     """The request for one turn. `items` is the thread; the adapters send what fits into `context_tokens` of it.
 
-    `context` {description, value} are the app's facts for this run.
+    `context` {description, value} are the app's facts for this run. `cache_key` is the same for all requests that
+    begin alike, and says nothing about their user.
     """
 
     items: Sequence[Item]
@@ -56,6 +57,7 @@ class ModelRequest:
     tools: Sequence[ToolSpecification] = ()
     settings: ModelSettings = ModelSettings()
     context_tokens: int = 128_000
+    cache_key: str | None = None
 
 
 def has_provider_data(request: ModelRequest) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, Self
 
 from shared.core import Answer, Item, Json, LogEvent, Usage, decode
@@ -89,6 +90,11 @@ class Leased:
             tool_calls_made=(row.get("used") or {}).get("calls", 0),
             tokens_left=row.get("tokens_left"),
         )
+
+    @property
+    def cache_key(self) -> str:
+        """The same for all runs of a thread. It does not tell a provider whose thread this is."""
+        return sha256(f"{self.claims.get('sub')} {self.client_thread_id}".encode()).hexdigest()[:32]
 
     def view(self) -> RunView:
         """The run as its user sees it at this moment."""

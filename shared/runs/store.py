@@ -18,6 +18,7 @@ from shared.core import (
 )
 from shared.database import Database, Refused
 from shared.runs.agents import Refusal
+from shared.runs.history import HISTORY_ITEMS
 from shared.runs.results import (
     EndedByClaim,
     Leased,
@@ -26,9 +27,6 @@ from shared.runs.results import (
     Suspected,
     UnknownAgent,
 )
-
-#: How many of a thread's newest items a holder gets; the model gets those that fit its context.
-_HISTORY_ITEMS = 1000
 
 
 class RunStore:
@@ -41,7 +39,7 @@ class RunStore:
             # An attempt that ends with its process is also a try of the open turn: one number limits both.
             "max_unfinished_attempts": settings.max_turn_tries,
             "max_stalled_attempts": settings.max_stalled_attempts,
-            "history": _HISTORY_ITEMS,
+            "history": HISTORY_ITEMS,
             "grace": settings.takeover_grace_seconds,
         }
         self._limits = {

@@ -22,6 +22,7 @@ from shared.models.events import (
     TurnEnded,
 )
 from shared.models.requests import ModelRequest, ModelSettings
+from shared.models.responses import Responses
 from tests.fixtures.model_settings import EVERY_SETTING, LOOK, OUTPUT_SCHEMA
 
 _KEYS = st.sampled_from(
@@ -279,6 +280,25 @@ def test_texts_without_an_image_are_sent_as_one_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
 
     assert _body(_message("u", "user", parts))["messages"][1]["content"] == "a\n\nb"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_sent"),
+    [
+        ("", True),
+        ("https://api.openai.com/v1", True),
+        ("https://eu.api.openai.com/v1", True),
+        ("https://api.openai.com.example.com/v1", False),
+        ("http://127.0.0.1:8000/v1", False),
+        ("https://api.mistral.ai/v1", False),
+    ],
+)
+def test_only_openai_gets_the_key_of_its_cache(base_url: str, is_sent: bool) -> None:
+    request = ModelRequest(items=[], instructions="", cache_key="key-of-thread")
+
+    for api in (ChatCompletions(base_url), Responses(base_url)):
+        body = api.body(request, "fake-1")
+        assert body.get("prompt_cache_key") == ("key-of-thread" if is_sent else None)
 
 
 def test_each_setting_has_its_member() -> None:

@@ -9,7 +9,7 @@ from shared.models.chat_completions.foreign_calls import complete_calls
 from shared.models.content import Image, Part
 from shared.models.conversation import AnsweredCall, AssistantMessage, UserMessage
 from shared.models.history import conversation
-from shared.models.members import present, tool_members
+from shared.models.members import cache_members, present, tool_members
 from shared.models.provider_data import items_from
 from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 
@@ -23,6 +23,7 @@ def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
         "stream": True,
         "stream_options": {"include_usage": True},
         **tool_members(request, _tool, _named_tool),
+        **cache_members(request, origin.get("base_url", "")),
         **_parameters(settings),
         **(settings.extra_body or {}),
     }

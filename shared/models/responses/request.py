@@ -8,7 +8,7 @@ from shared.models.call_ids import call_ids
 from shared.models.content import Image, Part
 from shared.models.conversation import AnsweredCall, AssistantMessage, UserMessage
 from shared.models.history import conversation
-from shared.models.members import present, tool_members
+from shared.models.members import cache_members, present, tool_members
 from shared.models.provider_data import items_from
 from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 
@@ -24,6 +24,7 @@ def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
         "store": False,
         "include": ["reasoning.encrypted_content"],
         **tool_members(request, _tool, _named_tool),
+        **cache_members(request, origin.get("base_url", "")),
         **_parameters(settings),
         **(settings.extra_body or {}),
     }
