@@ -7,14 +7,16 @@ test for each way in which that could fail.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
 
 from shared.core import DatabaseSettings, InvalidSettings, Once, Unavailable, logger, to_the_end
+from shared.database.address import Address, read_address
+from shared.database.refusals import refusal_of
 from shared.database.sessions import Sessions
 from shared.database.statements import call_of, session_of, to_driver
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 _READY_SECONDS = 2.0
 #: How long a stopping process waits for a Postgres that does not answer.
 _CLOSE_SECONDS = 1.0
-_TRANSACTION_POOLER_PORT = 6543
 _REFUSAL_STATE = "AF001"
 
 #: Postgres is away, starting, stopping, full, too slow, or read-only: not the caller's fault, and temporary.
@@ -59,20 +60,25 @@ class Database:
         self._may_bypass = settings.allow_bypassrls_login
         self._is_checked = False
         self._ready_until = 0.0
-        self._url = url = settings.supabase_database_url
-        # A transaction pooler may send each statement to another server, which has not prepared it.
-        self._statement_cache_size = 0 if _port_of(url) == _TRANSACTION_POOLER_PORT else 256
+        self._url = settings.supabase_database_url
         self._connections = settings.database_connections
         self._sessions = Sessions()
         #: Opens the pool with the first use, without a connection.
         self._open: Once[Pool] = Once(self._open_pool)
 
+    @cached_property
+    def _address(self) -> Address:
+        return read_address(self._url)
+
     async def connect(self) -> None:
-        """Check the login. A Postgres that is away is only logged; `is_ready` reports it.
+        """Check the address and the login. A Postgres that is away is only logged; `is_ready` reports it.
 
         Raises:
-            InvalidSettings: the login bypasses row-level security, and the settings do not allow that.
+            InvalidSettings: the address cannot be used; Postgres refuses the login; or the login bypasses row-level
+                security, and the settings do not allow that.
         """
+        if ignored := self._address.ignored:
+            logger.info("database.parameters_ignored", extra={"names": list(ignored)})
         if not await self.is_ready():
             logger.warning("database.away")
 
@@ -87,15 +93,16 @@ class Database:
             pool.terminate()
 
     async def _open_pool(self) -> "Pool":
-        # asyncpg reads the whole URL, with sslmode and every other option.
+        address = self._address
         return await asyncpg.create_pool(
-            self._url,
+            **address.place,
             min_size=0,
             max_size=self._connections,
-            timeout=self._seconds,
+            timeout=min(address.connect_seconds or self._seconds, self._seconds),
             command_timeout=self._seconds,
             max_inactive_connection_lifetime=45.0,
-            statement_cache_size=self._statement_cache_size,
+            # A transaction pooler may send each statement to another server, which has not prepared it.
+            statement_cache_size=256 if address.prepares else 0,
             # Every setting is local to its transaction, so nothing needs a reset, which would double the round trips.
             reset=_keep,
             init=self._check_login,
@@ -158,13 +165,21 @@ class Database:
     async def _connection(self) -> AsyncIterator[Any]:
         pool = await self._open()
         with self._translate_errors():
-            async with asyncio.timeout(self._seconds):
-                connection = await pool.acquire()
+            connection = await self._acquire(pool)
             try:
                 yield connection
             finally:
                 # It ends even if this task is cancelled meanwhile.
                 await pool.release(connection)
+
+    async def _acquire(self, pool: "Pool") -> Any:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await pool.acquire()
+        except (asyncpg.ClientConfigurationError, asyncpg.PostgresError) as error:
+            if refusal := refusal_of(getattr(error, "sqlstate", None), str(error)):
+                raise refusal from None
+            raise
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -193,16 +208,6 @@ class Database:
                 " ALLOW_BYPASSRLS_LOGIN=1 where a pooler admits no other."
             )
         self._is_checked = True
-
-
-def _port_of(url: str) -> int | None:
-    try:
-        return urlsplit(url).port
-    except ValueError:
-        # The error quotes what may be a part of the password.
-        raise InvalidSettings(
-            "SUPABASE_DATABASE_URL is not a URL: encode special characters of its password (%2F for /)."
-        ) from None
 
 
 def _refusal(error: asyncpg.PostgresError) -> str | None:

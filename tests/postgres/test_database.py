@@ -121,10 +121,11 @@ async def test_a_statement_that_takes_too_long_is_unavailable(prepared: TestData
         await assert_whole(db)
 
 
-@pytest.mark.parametrize("mode", ["require", "verify-full"])
-async def test_sslmode_in_the_url_is_honoured(database: TestDatabase, mode: str) -> None:
-    db = Database(Settings(supabase_database_url=f"{database.url}?sslmode={mode}"))
-    with pytest.raises((Unavailable, asyncpg.ClientConfigurationError)):
+@pytest.mark.parametrize("query", ["sslmode=require", "sslrootcert=system", "ssl=true"])
+async def test_sslmode_in_the_url_is_honoured(database: TestDatabase, query: str) -> None:
+    db = Database(Settings(supabase_database_url=f"{database.url}?{query}"))
+    # The server of the tests has no TLS.
+    with pytest.raises(Unavailable):
         await _call_once(db)
 
 
@@ -148,6 +149,40 @@ async def test_a_password_of_any_characters_is_percent_encoded(
         async with connected(url) as db:
             assert await db.is_ready()
         await creator.execute(f"drop role {login}")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pgbouncer=true&connect_timeout=15",
+        "sslmode=disable&ApplicationName=app&connection_limit=1",
+        "ssl=false&options=-c%20statement_timeout%3D5000",
+        "statement_timeout=5s&search_path=public&timezone=Europe/Zurich&TimeZone=UTC",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg"])
+async def test_a_copied_address_connects(database: TestDatabase, scheme: str, query: str) -> None:
+    url = database.url.replace("postgresql", scheme, 1)
+    async with connected(f"{url}?{query}") as db:
+        assert await db.is_ready()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("agent_api:", "nobody:"), "the password is wrong, or there is no such user"),
+        (("agent_api:", "agent_api:wrong"), "the password is wrong, or there is no such user"),
+        (("/test_", "/no_"), "there is no database of this name"),
+        (("?", "?timezone=Nowhere/City&"), "has a value that the server does not accept"),
+    ],
+)
+async def test_a_refused_login_is_one_sentence(
+    database: TestDatabase, change: tuple[str, str], reason: str
+) -> None:
+    db = Database(Settings(supabase_database_url=f"{database.url}?".replace(*change)))
+    with pytest.raises(InvalidSettings, match=f"^SUPABASE_DATABASE_URL is refused: .*{reason}"):
+        await db.connect()
+    await db.close()
 
 
 @pytest.mark.parametrize(("port", "size"), [(6543, 0), (5432, 256)])
