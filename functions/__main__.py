@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import logging
 import signal
+import socket
 import sys
 from contextlib import suppress
 from types import FrameType
@@ -132,6 +133,7 @@ def _serve(name: str) -> int:
     with loading():
         app: Function = importlib.import_module(f"functions.{folder_of(name)}.app").app
     settings.require(*app.requires)
+    _check_host(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -155,6 +157,13 @@ def _serve(name: str) -> int:
     if app.invalid_settings:
         sys.stderr.write(f"{app.invalid_settings}\n")
     return 0 if server.started else 1
+
+
+def _check_host(settings: Settings) -> None:
+    try:
+        socket.getaddrinfo(settings.host, settings.port)
+    except (OSError, UnicodeError):
+        raise InvalidSettings("HOST is not an address of this machine.") from None
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def statement_keys(setting: str, text: str) -> Keys:
 def inline_keys(setting: str, text: str) -> Keys:
     try:
         return parse_keys(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{setting} is not a JWKS") from None
 
 
@@ -113,7 +113,7 @@ def private_key(setting: str, text: str) -> tuple[PrivateKey, str]:
         key, kid = read_private_key(jwk), jwk["kid"]
         if not isinstance(kid, str):
             raise ValueError
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{setting} is not a private ES256 key as a JWK with a kid") from None
     return key, kid
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 
 class InvalidSettings(Exception):
@@ -16,6 +17,10 @@ class Range(NamedTuple):
     most: float
 
 
+class HttpAddress:
+    """Marks a text as an http(s) address: without a user, spaces, or characters that are not ASCII."""
+
+
 _DAY: float = 86_400
 _YEAR_HOURS: float = 24 * 366
 Port = Annotated[int, Range(1, 65_535)]
@@ -24,6 +29,7 @@ Seconds = Annotated[float, Range(0.001, _DAY)]
 SecondsOrZero = Annotated[float, Range(0, _DAY)]
 Hours = Annotated[float, Range(0.01, 10 * _YEAR_HOURS)]
 Count = Annotated[int, Range(1, 100_000)]
+Address = Annotated[str, HttpAddress()]
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -34,29 +40,36 @@ def read_settings(kind: type, environ: Mapping[str, str]) -> dict[str, Any]:
     A variable is its field's name in capitals. A field with the metadata `prefix` takes all variables that begin so.
 
     Raises:
-        InvalidSettings: a value is not of its field's type, none of its words, or outside its range.
+        InvalidSettings: a value is not UTF-8, not of its field's type, none of its words, or outside its range.
     """
     types = get_type_hints(kind, include_extras=True)
     values: dict[str, Any] = {}
     for field in fields(kind):
         if prefix := field.metadata.get("prefix"):
             values[field.name] = _with_prefix(prefix, environ)
-        elif text := environ.get(field.name.upper(), "").strip():
-            values[field.name] = _read(field.name.upper(), types[field.name], text)
+        elif text := environ.get(name := field.name.upper(), "").strip():
+            values[field.name] = _read(name, types[field.name], _checked(name, text))
     return values
 
 
 def _with_prefix(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
     return {
-        name.removeprefix(prefix): value
+        name.removeprefix(prefix): _checked(name, value)
         for name, value in environ.items()
         if name.startswith(prefix) and value
     }
 
 
+def _checked(name: str, text: str) -> str:
+    """The text, if it can be sent and stored: bytes that are not UTF-8 come as lone surrogates, which cannot."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidSettings(f"{name} is not UTF-8.")
+    return text
+
+
 def _read(name: str, kind: Any, text: str) -> object:
     """A value of that type, which may be annotated with its `Range`, or is one of a few words."""
-    allowed: Range | None = None
+    allowed: Range | HttpAddress | None = None
     if get_origin(kind) is Literal:
         return _word(name, get_args(kind), text)
     if get_origin(kind) is Annotated:
@@ -65,10 +78,31 @@ def _read(name: str, kind: Any, text: str) -> object:
         value: object = _WORDS[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
         raise InvalidSettings(f"{name} must be of type {kind.__name__}.") from None
-    if allowed and isinstance(value, int | float) and not allowed.least <= value <= allowed.most:
+    if isinstance(allowed, HttpAddress) and not _is_address(text):
+        raise InvalidSettings(
+            f"{name} must be an http(s) address in ASCII, without spaces and a user name."
+        )
+    if isinstance(allowed, Range) and isinstance(value, int | float):
+        _check_range(name, value, allowed)
+    return value
+
+
+def _check_range(name: str, value: float, allowed: Range) -> None:
+    if not allowed.least <= value <= allowed.most:
         limits = f"from {allowed.least:.15g} to {allowed.most:.15g}"
         raise InvalidSettings(f"{name} must be {limits}.")
-    return value
+
+
+def _is_address(text: str) -> bool:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        # Reading the port checks it.
+        is_http = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:
+        return False
+    return is_http and bool(parts.hostname) and parts.username is None
 
 
 def _word(name: str, words: tuple[str, ...], text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Self
 
 from shared.core.environment import (
+    Address,
     Count,
     Hours,
     InvalidSettings,
@@ -64,7 +65,7 @@ class IdentitySettings:
     """Who may call, and what this function signs."""
 
     #: The project's address; the issuer of user tokens is `<supabase_url>/auth/v1`.
-    supabase_url: str = ""
+    supabase_url: Address = ""
     #: The project's public keys (JWKS text). Empty: fetched from the project.
     supabase_jwks: str = ""
     #: The legacy HS256 secret; empty refuses HS256.
@@ -103,7 +104,7 @@ class ToolSettings:
     """The tools an agent calls."""
 
     #: The MCP endpoint of the function `tools` (http://tools.../mcp); empty: the agent has no tools of ours.
-    tools_url: str = ""
+    tools_url: Address = ""
     #: Other MCP servers (JSON; docs/configuration.md).
     mcp_servers: str = ""
     #: What `${NAME}` in their headers stands for: the variables MCP_SECRET_NAME.
@@ -132,8 +133,8 @@ class ToolServerSettings:
     mcp_allowed_origins: str = ""
     #: The mock weather's key; empty: the real weather.
     mock_weather_tool_api_key: str = _secret()
-    open_meteo_url: str = "https://api.open-meteo.com"
-    open_meteo_geocoding_url: str = "https://geocoding-api.open-meteo.com"
+    open_meteo_url: Address = "https://api.open-meteo.com"
+    open_meteo_geocoding_url: Address = "https://geocoding-api.open-meteo.com"
     #: The credentials of its tools, by name: the variables TOOL_SECRET_NAME.
     tool_secrets: Mapping[str, str] = _secret("TOOL_SECRET_")
 
@@ -161,8 +162,8 @@ class RunSettings:
     #: A user's model tokens a day (UTC), in and out; 0: no limit.
     daily_tokens_per_user: Annotated[int, Range(0, 10**15)] = 0
     #: Where waiting runs are sent: a Broker (set by a SinkBinding), else the runner; neither: executed in place.
-    k_sink: str = ""
-    runner_url: str = ""
+    k_sink: Address = ""
+    runner_url: Address = ""
     #: How long ended runs keep their deltas (an hour at least), and all their events, hours.
     keep_deltas_hours: Hours = 1.0
     keep_events_hours: Hours = 720.0

@@ -81,7 +81,7 @@ def _server(name: str, value: Any, secrets: Mapping[str, str]) -> Server:
         raise InvalidSettings(f"MCP_SERVERS: {name[:40]!r} cannot be a server's name.")
     _check_members(name, value, _MEMBERS)
     url = value.get("url")
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+    if not isinstance(url, str) or not _is_http(url):
         raise InvalidSettings(f"MCP_SERVERS: {name} needs a url.")
     tools, repeatable = value.get("tools"), value.get("repeatable", [])
     if not _are_texts(repeatable) or not (tools is None or _are_texts(tools)):
@@ -94,6 +94,13 @@ def _server(name: str, value: Any, secrets: Mapping[str, str]) -> Server:
         approval=_approval(name, value.get("approval", {})),
         repeatable=frozenset(repeatable),
     )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
 
 
 def _are_texts(value: Any) -> bool:
