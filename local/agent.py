@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from time import sleep
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from local import CannotStart
 
@@ -17,6 +17,8 @@ _MAX_FAILURES: Final = 10
 _LONGEST_WAIT_SECONDS: Final = 10.0
 #: Statuses of the gateway for a function that starts, stops or is full. Other refusals are final.
 _TRANSIENT: Final = (408, 502, 503, 504)
+#: What it reads. A client that does not name it gets what clients before AG-UI 1.0 can read.
+_VERSION: Final = {"protocolVersion": "1.0"}
 ENDINGS: Final = ("RUN_FINISHED", "RUN_ERROR")
 
 
@@ -72,7 +74,7 @@ class Agent:
         """
         self.cursor = ""
         path = f"/{agent}/runs" if agent else self._runs
-        return self._events(body["runId"], body, path)
+        return self._events(body["runId"], {**body, **_VERSION}, path)
 
     def follow(self, run_id: str) -> Iterator[Event]:
         """A run's events after the cursor; raises as `run` does."""
@@ -81,7 +83,7 @@ class Agent:
     def connect(self, thread_id: str) -> Iterator[Event]:
         """A snapshot of a thread, and the events of its latest run until that ends; raises as `run` does."""
         self.cursor = ""
-        return self._events("", {"threadId": thread_id}, f"/{self.name}/connect")
+        return self._events("", {"threadId": thread_id, **_VERSION}, f"/{self.name}/connect")
 
     def cancel(self, run_id: str) -> None:
         """Cancel a run."""
@@ -130,8 +132,9 @@ class Agent:
             # A repeated runId is the same run, so the POST can be repeated until the first event has arrived.
             method, payload = "POST", body
         else:
-            after = f"?after={self.cursor}" if self.cursor else ""
-            path = f"{self._runs}/{quote(run_id, safe='')}/events{after}"
+            after = {"after": self.cursor} if self.cursor else {}
+            query = urlencode({**_VERSION, **after})
+            path = f"{self._runs}/{quote(run_id, safe='')}/events?{query}"
             method, payload = "GET", {}
         with self._send(method, path, payload or None) as response:
             cursor = self.cursor

@@ -1,7 +1,7 @@
 // @ts-check
 /** A client of an agent (AG-UI 1.0). Runs outlive their connections. No dependencies. */
 import { delay, pause } from "./backoff.js";
-import { Problem } from "./problem.js";
+import { errorOf, Problem } from "./problem.js";
 import { EventParser } from "./sse.js";
 
 export { Problem } from "./problem.js";
@@ -16,7 +16,8 @@ export * from "./resume.js";
 /**
  * RunAgentInput. Without a `runId`, the client generates one.
  * @typedef {{ threadId: string, runId?: string, messages?: object[], resume?: Answer[], tools?: object[],
- *   context?: object[], state?: unknown, forwardedProps?: Record<string, unknown>, parentRunId?: string }} RunInput
+ *   context?: object[], state?: unknown, forwardedProps?: Record<string, unknown>, parentRunId?: string,
+ *   protocolVersion?: string }} RunInput
  */
 /** @typedef {"connected" | "reconnecting"} Connection */
 /**
@@ -29,8 +30,10 @@ export * from "./resume.js";
  *   pause?: (ms: number, signal?: AbortSignal) => Promise<void> }} Options
  */
 /** @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} Init */
-/** @typedef {{ runId: string, cursor: string }} Place */
+/** @typedef {{ runId: string, cursor: string, protocolVersion: string | undefined }} Place */
 
+/** What this client reads. A backend sends clients that do not name it what clients before 1.0 can read. */
+const PROTOCOL_VERSION = "1.0";
 const ENDINGS = new Set(["RUN_FINISHED", "RUN_ERROR"]);
 
 /**
@@ -64,8 +67,16 @@ export class Agent {
   run(input, { signal, agent = this.agent } = {}) {
     const runId = input.runId ?? crypto.randomUUID();
     const forwardedProps = { ...input.forwardedProps, resumable: true };
-    const body = { messages: [], ...input, runId, forwardedProps };
-    return this.#stream({ path: `/${agent}/runs`, body, signal }, { runId, cursor: "" });
+    const body = {
+      messages: [],
+      protocolVersion: PROTOCOL_VERSION,
+      ...input,
+      runId,
+      forwardedProps,
+    };
+    const { protocolVersion } = body;
+    const place = { runId, cursor: "", protocolVersion };
+    return this.#stream({ path: `/${agent}/runs`, body, signal }, place);
   }
 
   /**
@@ -75,23 +86,23 @@ export class Agent {
    * @returns {AsyncGenerator<Received, void>}
    */
   follow(runId, { after = "", signal } = {}) {
-    return this.#stream({ path: `${this.#path(runId)}/events`, method: "GET", signal }, {
-      runId,
-      cursor: after,
-    });
+    const place = { runId, cursor: after, protocolVersion: PROTOCOL_VERSION };
+    return this.#stream({ path: this.#events(place), method: "GET", signal }, place);
   }
 
   /**
    * Attach to a thread's latest run, or a given one: a snapshot of the thread, and then new events.
    * @param {string} threadId
-   * @param {{ runId?: string, signal?: AbortSignal }} [options]
+   * @param {{ runId?: string, signal?: AbortSignal, protocolVersion?: string | undefined }} [options]
    * @returns {AsyncGenerator<Received, void>}
    */
-  connectThread(threadId, { runId, signal } = {}) {
-    const body = { threadId, runId };
+  connectThread(threadId, options = {}) {
+    const { runId, signal, protocolVersion } = { protocolVersion: PROTOCOL_VERSION, ...options };
+    const body = { threadId, runId, protocolVersion };
     return this.#stream({ path: `/${this.agent}/connect`, body, signal }, {
       runId: runId ?? "",
       cursor: "",
+      protocolVersion,
     });
   }
 
@@ -182,8 +193,14 @@ export class Agent {
    * @param {Place} place
    * @param {AbortSignal} [signal]
    */
-  #rest({ runId, cursor }, signal) {
-    return { path: `${this.#path(runId)}/events`, headers: { "last-event-id": cursor }, signal };
+  #rest(place, signal) {
+    return { path: this.#events(place), headers: { "last-event-id": place.cursor }, signal };
+  }
+
+  /** @param {Place} place */
+  #events({ runId, protocolVersion }) {
+    const query = protocolVersion ? `?protocolVersion=${encodeURIComponent(protocolVersion)}` : "";
+    return `${this.#path(runId)}/events${query}`;
   }
 
   /**
@@ -232,12 +249,3 @@ export class Agent {
     }
   }
 }
-
-/**
- * The error for the caller: the backend's own problem if there is one.
- * @param {unknown} failure
- */
-const errorOf = (failure) =>
-  failure instanceof Problem && failure.code !== "unknown"
-    ? failure
-    : new Error("The backend cannot be reached.", { cause: failure });

@@ -38,3 +38,12 @@ export class Problem extends Error {
     return new Problem(response.status, body ?? {}, seconds >= 0 ? seconds : undefined);
   }
 }
+
+/**
+ * The error for the caller: the backend's own problem if there is one.
+ * @param {unknown} failure
+ */
+export const errorOf = (failure) =>
+  failure instanceof Problem && failure.code !== "unknown"
+    ? failure
+    : new Error("The backend cannot be reached.", { cause: failure });

@@ -20,8 +20,7 @@ export class ResumableHttpAgent extends HttpAgent {
     super({
       ...config,
       url: `${backend.url}/${backend.agent}/runs`,
-      fetch: (_, { body, signal }) =>
-        respond(backend.run(JSON.parse(String(body)), optional(signal))),
+      fetch: (_, { body, signal }) => respond(backend.run(inputOf(body), optional(signal))),
     });
     this.backend = backend;
   }
@@ -53,11 +52,20 @@ export class ResumableHttpAgent extends HttpAgent {
     const { signal } = this.abortController;
     const attached = new HttpAgent({
       url: `${this.backend.url}/${this.backend.agent}/connect`,
-      fetch: () => respond(this.backend.connectThread(input.threadId, { signal })),
+      fetch: (_, { body }) => {
+        const { protocolVersion } = inputOf(body);
+        return respond(this.backend.connectThread(input.threadId, { signal, protocolVersion }));
+      },
     });
     return attached.run(input);
   }
 }
+
+/**
+ * The input that HttpAgent sends, with the version that it speaks: none before 1.0.
+ * @param {unknown} body
+ */
+const inputOf = (body) => ({ protocolVersion: undefined, ...JSON.parse(String(body)) });
 
 /** @param {AbortSignal | null | undefined} signal */
 const optional = (signal) => signal ? { signal } : {};

@@ -13,7 +13,8 @@ import httpx
 url, token, text = sys.argv[1:]
 run_id, cursor, type_ = str(uuid4()), "", ""
 message = {"id": str(uuid4()), "role": "user", "content": text}
-body = {"threadId": str(uuid4()), "runId": run_id, "messages": [message]}
+version = {"protocolVersion": "1.0"}
+body = {"threadId": str(uuid4()), "runId": run_id, "messages": [message], **version}
 client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=45)
 # A repeated runId is the same run, so the request can be repeated until the first event has arrived.
 first = {"method": "POST", "url": f"{url}/assistant/runs", "json": body}
@@ -23,7 +24,7 @@ while type_ not in ("RUN_FINISHED", "RUN_ERROR"):
     frame: dict[str, str] = {}
     try:
         with client.stream(
-            **({**rest, "params": {"after": cursor}} if cursor else first)
+            **({**rest, "params": {"after": cursor, **version}} if cursor else first)
         ) as response:
             if response.status_code >= 502:
                 # The function starts, stops or is full.

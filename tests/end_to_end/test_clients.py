@@ -24,9 +24,9 @@ def deno(script: str, *arguments: str) -> str:
     return done.stdout.decode()
 
 
-def http_agent(stack: Stack, scenario: str) -> list[Any]:
+def http_agent(stack: Stack, scenario: str, version: str = "1.0.0") -> list[Any]:
     """Run a scenario with the official AG-UI client. Returns its reports (types, messages), in order."""
-    output = deno("http_agent.ts", stack.gateway, stack.token(), scenario)
+    output = deno("http_agent.ts", stack.gateway, stack.token(), scenario, version)
     return [next(iter(json.loads(line).values())) for line in output.splitlines()]
 
 
@@ -99,6 +99,25 @@ def test_the_official_client_survives_a_model_that_breaks_off(stack: Stack) -> N
     _, messages = http_agent(stack, "broken model")
 
     assert [m["content"] for m in messages] == ["break: half a sen", "half a sen"]
+
+
+@pytest.mark.parametrize(("version", "last"), [("1.0.0", "RUN_FINISHED"), ("0.0.59", "RUN_ERROR")])
+def test_the_official_client_reads_the_end_of_a_cancelled_run(
+    stack: Stack, version: str, last: str
+) -> None:
+    *failures, types, messages = http_agent(stack, "cancel", version)
+
+    assert types[-1] == last
+    assert messages[-1]["content"].startswith("half")
+    assert not [failure for failure in failures if "Zod" in failure]
+
+
+@pytest.mark.parametrize("scenario", ["chat", "thinking", "frontend tool", "approval"])
+def test_the_older_client_reads_every_stream(stack: Stack, scenario: str) -> None:
+    *_, types, messages = http_agent(stack, scenario, "0.0.59")
+
+    assert types[-1] == "RUN_FINISHED"
+    assert messages[-1]["role"] == "assistant"
 
 
 def test_the_official_client_re_attaches_by_posting_the_same_run(stack: Stack) -> None:

@@ -53,7 +53,8 @@ async def test_cancelling_a_run_that_no_process_holds_keeps_its_text_and_its_rea
     answer = await person.request("POST", "/runs/run-1/cancel")
     assert answer.json()["status"] == "cancelled"
 
-    async with person.stream("GET", f"/runs/run-1/events?after={cursor}") as frames:
+    path = f"/runs/run-1/events?after={cursor}&protocolVersion=1.0"
+    async with person.stream("GET", path) as frames:
         seen = await frames.rest()
 
     assert types(seen) == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "STATE_SNAPSHOT", "RUN_FINISHED"]

@@ -77,7 +77,8 @@ async def test_a_thread_is_busy_for_every_agent_and_each_address_cancels(
         async with person.stream("POST", "/runs", body("run-1", user("a", "first"))) as frames:
             await frames.until("TEXT_MESSAGE_CONTENT")
             busy = await theirs.request("POST", "/runs", body("run-2", user("b", "second")))
-            async with theirs.stream("GET", "/runs/run-1/events") as followed:
+            path = "/runs/run-1/events?protocolVersion=1.0"
+            async with theirs.stream("GET", path) as followed:
                 await followed.until("TEXT_MESSAGE_CONTENT")
                 cancelled = await theirs.request("POST", "/runs/run-1/cancel")
                 assert (await followed.rest())[-1]["outcome"]["type"] == "cancelled"

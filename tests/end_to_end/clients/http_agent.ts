@@ -1,7 +1,8 @@
 // The official AG-UI client against the gateway: what it makes of our streams, as one JSON line per step.
-import { HttpAgent } from "npm:@ag-ui/client@1.0.0";
-
-const [url, token, scenario] = Deno.args;
+const [url, token, scenario, version] = Deno.args;
+const { HttpAgent } = version === "0.0.59"
+  ? await import("npm:@ag-ui/client@0.0.59")
+  : await import("npm:@ag-ui/client@1.0.0");
 const headers = { Authorization: `Bearer ${token}` };
 const agent = new HttpAgent({
   url: `${url}/assistant/runs`,
@@ -80,6 +81,19 @@ const scenarios: Record<string, () => Promise<void>> = {
   async "broken model"() {
     agent.addMessage(user("break: half a sen"));
     await run();
+  },
+  async cancel() {
+    const runId = crypto.randomUUID();
+    agent.addMessage(user(`say: half${"| a".repeat(200)}`));
+    const types: string[] = [];
+    await agent.runAgent({ runId }, {
+      onEvent: ({ event }) => void types.push(event.type),
+      onTextMessageContentEvent: async () => {
+        await fetch(`${url}/assistant/runs/${runId}/cancel`, { method: "POST", headers });
+      },
+    }).catch((error) => report("failure", String(error)));
+    report("types", types);
+    report("messages", agent.messages);
   },
   async "attach again"() {
     agent.addMessage(user("say: once"));

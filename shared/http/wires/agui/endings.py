@@ -36,6 +36,18 @@ def outcome(ending: FinishedType, data: Json) -> Json:
             assert_never(ending)
 
 
+def for_older_client(frame: Json) -> Json:
+    """The last frame for a client before AG-UI 1.0, whose schema refuses what 1.0 added to outcomes."""
+    match frame.get("outcome"):
+        case {"type": "cancelled"}:
+            failure = {"message": "The run was cancelled.", "code": "cancelled"}
+            known = {name: frame[name] for name in ("usage",) if name in frame}
+            return {"type": "RUN_ERROR", **failure, **known}
+        case {"type": "success"}:
+            return {**frame, "outcome": {"type": "success"}}
+    return frame
+
+
 def interrupts(ending: Json) -> list[Json]:
     """The interrupts that a run ended with, as AG-UI has them."""
     return [_interrupt(stored) for stored in ending.get("interrupts") or ()]

@@ -8,6 +8,14 @@ from shared.core import Item, Json, RunEvent, Snapshot
 _TEXTS = {"message": "content", "reasoning": "text", "tool_call": "arguments"}
 
 
+def for_older_client(message: Json) -> Json:
+    """The message for a client before AG-UI 1.0, in whose schema a tool's result is a text."""
+    if message["role"] != "tool" or isinstance(message["content"], str):
+        return message
+    texts = [part["text"] for part in message["content"] if isinstance(part.get("text"), str)]
+    return {**message, "content": "\n".join(texts)}
+
+
 def messages(snapshot: Snapshot) -> list[Json]:
     """A thread's items as AG-UI messages: calls belong to the assistant message of their turn."""
     history: list[Json] = []

@@ -10,8 +10,9 @@ from typing import Final, assert_never
 import orjson
 
 from shared.core import Cursor, Json, LogEvent, RunEvent, Snapshot, UnknownEvent
+from shared.http.wires.agui import endings
 from shared.http.wires.agui.endings import FinishedType, outcome, usage
-from shared.http.wires.agui.messages import messages
+from shared.http.wires.agui.messages import for_older_client, messages
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -39,10 +40,17 @@ _DELTA: Final = b'id: %d.%d\ndata: {"type":"%b","%b":%b,"delta":%b}\n\n'
 
 
 class Projection:
-    """One client's stream of one run. Its only state is which items are open on the client."""
+    """One client's stream of one run. Its only state is which items are open on the client.
 
-    def __init__(self, run: RunView, *, resumes: bool = False) -> None:
+    `for_older_client`: the client did not say that it speaks 1.0, so it gets no frame that the schema of older clients
+    refuses.
+    """
+
+    def __init__(
+        self, run: RunView, *, resumes: bool = False, for_older_client: bool = False
+    ) -> None:
         self._run = run
+        self._is_older_client = for_older_client
         self._open: dict[str, str] = {}
         self._has_written = False
         # A client that comes back with a cursor has seen the run start.
@@ -66,9 +74,7 @@ class Projection:
                 continue
             if event.ends_run and not self._has_started:
                 frames.append(_sse(self._run_started()))
-            # The same for all readers, so it is encoded once.
-            event.frames = event.frames or self._encode(event)
-            frames += event.frames[skip:]
+            frames += self._frames_of(event)[skip:]
             skip = 0
             self._has_started = self._has_started or event.type != "run.queued"
             if event.type != "item.delta":
@@ -83,7 +89,7 @@ class Projection:
             frames += [_boundary(name, item_id, {}) for name in _CLOSES[kind]]
         self._open = {}
         starts = [e for e in snapshot.open if e.type == "item.started" and e.data["kind"] in _OPENS]
-        frames.append({"type": "MESSAGES_SNAPSHOT", "messages": messages(snapshot)})
+        frames.append({"type": "MESSAGES_SNAPSHOT", "messages": self._messages(snapshot)})
         frames.append({"type": "STATE_SNAPSHOT", "snapshot": snapshot.state or {}})
         for event in starts:
             frames += self._frames(event)
@@ -93,8 +99,24 @@ class Projection:
         # A client that is cut off in the middle gets the whole snapshot again.
         return b"".join([*(_sse(frame, _NOWHERE) for frame in head), _sse(last, cursor)])
 
+    def _messages(self, snapshot: Snapshot) -> list[Json]:
+        history = messages(snapshot)
+        return [for_older_client(each) for each in history] if self._is_older_client else history
+
+    def _frames_of(self, event: RunEvent) -> list[bytes]:
+        if event.ends_run and self._is_older_client:
+            # The only events that are not the same for all readers.
+            [frame] = self._frames(event)
+            return [_sse(endings.for_older_client(frame), Cursor(event.attempt, event.seq))]
+        event.frames = event.frames or self._encode(event)
+        encoded: list[bytes] = event.frames
+        return encoded
+
     def _encode(self, event: RunEvent) -> list[bytes]:
-        """The event's frames. The last one has the event's own cursor: with it, the client has the whole event."""
+        """The event's frames, the same for all readers.
+
+        The last one has the event's own cursor: with it, the client has the whole event.
+        """
         if event.type == "item.delta":
             return [_delta(event)] if event.data["channel"] in _DELTAS else []
         frames = self._frames(event)

@@ -40,7 +40,11 @@ async def start(request: Request, user: User, runs: Services, process: CurrentPr
         await runs.worker.recover(view)
     is_attached = isinstance(admitted, NotLeased) and admitted.is_attached
     cancels = props.on_disconnect == "cancel"
-    stream = Stream(request, process, runs, user.claims, view, cancels_on_disconnect=cancels)
+    stream = Stream(
+        *(request, process, runs, user.claims, view),
+        protocol_version=run_input.protocol_version,
+        cancels_on_disconnect=cancels,
+    )
     response = stream.respond(None, starts_with_snapshot=is_attached, in_legs=props.resumable)
     if isinstance(admitted, Leased):
         response.headers.update(limits.headers(process.settings, admitted.tokens_left))
@@ -67,13 +71,15 @@ async def events(
     process: CurrentProcess,
     after: Annotated[str | None, Query(max_length=64)] = None,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+    protocol_version: Annotated[str | None, Query(alias="protocolVersion", max_length=64)] = None,
 ) -> Response:
     """A run's events after a cursor (`Last-Event-ID` or `?after=`), or all its events, and then new ones."""
     cursor_text = last_event_id or after
     cursor = Cursor.parse(cursor_text) if cursor_text else None
     view = await runs.store.find(user.claims, client_run_id=run_id)
     await runs.worker.recover(view)
-    return Stream(request, process, runs, user.claims, view).respond(cursor, in_legs=True)
+    stream = Stream(request, process, runs, user.claims, view, protocol_version=protocol_version)
+    return stream.respond(cursor, in_legs=True)
 
 
 @router.post("/runs/{run_id}/cancel")
@@ -104,9 +110,9 @@ async def connect(
         user.claims, client_run_id=connect_input.run_id, client_thread_id=connect_input.thread_id
     )
     await runs.worker.recover(view)
-    return Stream(request, process, runs, user.claims, view).respond(
-        None, starts_with_snapshot=True
-    )
+    version = connect_input.protocol_version
+    stream = Stream(request, process, runs, user.claims, view, protocol_version=version)
+    return stream.respond(None, starts_with_snapshot=True)
 
 
 def _view(view: RunView) -> Json:

@@ -151,6 +151,7 @@ class ConnectInput(_Wire):
 
     thread_id: WireId
     run_id: WireId | None = None
+    protocol_version: str | None = None
 
 
 def _is_content(content: Any) -> bool:

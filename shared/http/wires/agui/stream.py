@@ -27,6 +27,7 @@ class Stream:
         claims: Json,
         view: RunView,
         *,
+        protocol_version: str | None,
         cancels_on_disconnect: bool = False,
     ) -> None:
         self._request = request
@@ -34,6 +35,8 @@ class Stream:
         self._runs = runs
         self._claims = claims
         self._view = view
+        # Clients before 1.0 do not say their version.
+        self._is_older_client = protocol_version is None
         self._cancels_on_disconnect = cancels_on_disconnect
 
     def respond(
@@ -74,7 +77,9 @@ class Stream:
     async def _project(
         self, parts: AsyncIterator[list[LogEvent] | Snapshot], cursor: Cursor | None
     ) -> AsyncIterator[tuple[bytes, Cursor | None]]:
-        projection = Projection(self._view, resumes=cursor is not None)
+        projection = Projection(
+            self._view, resumes=cursor is not None, for_older_client=self._is_older_client
+        )
         place = cursor or Cursor(0, 0)
         skip = 0 if place.frame is None else place.frame + 1
         async for part in parts:
