@@ -10,6 +10,10 @@
 -- follow the last item, unless `rewind_to` names the one they follow. The result of a frontend call is new wherever the
 -- client has it: a client puts it after its call, also if the user has spoken since.
 --
+-- Some clients make new ids for the history with each request. So the client's user messages are also compared with the
+-- stored ones by their place, from the start of the thread, as long as each is the same as the stored one. The last one
+-- is what the user sends now: it is known only by its id, because users repeat themselves.
+--
 -- The cost does not depend on the length of the thread: an item is found by its key, and a message that is no item of
 -- its own (a turn of tool calls only) among the newest items, which are those the model gets too. Postgres's query
 -- plans do not depend on their parameters, and making them in each call took three quarters of its time.
@@ -25,6 +29,22 @@ begin
   with incoming as (
     select message ->> 'key' as key, message, nth
       from jsonb_array_elements(p_request -> 'messages') with ordinality as received (message, nth)
+  ), theirs as (
+    select key, message -> 'data' -> 'content' as content, nth, row_number() over (order by nth) as place,
+           nth = max(nth) over () as is_last
+      from incoming where message ->> 'kind' = 'message'
+  ), ours as (
+    select key, data -> 'content' as content, position, row_number() over (order by position) as place
+      from (
+        select key, data, position from agent.item
+         where thread_id = p_thread and superseded_at is null and kind = 'message' and data ->> 'role' = 'user'
+         order by position limit jsonb_array_length(p_request -> 'messages')
+      ) first_ones
+  ), aligned as (
+    select nth, position, ours.key = theirs.key as has_same_key,
+           bool_and(ours.key = theirs.key or not is_last and ours.content is not distinct from theirs.content)
+             over (order by place) as is_same
+      from theirs join ours using (place)
   ), known as (
     select nth, position, kind = 'message' and data ->> 'role' = 'user'
              and data -> 'content' is distinct from message -> 'data' -> 'content' as edited
@@ -39,6 +59,8 @@ begin
          where thread_id = p_thread and superseded_at is null
          order by position desc limit 1000
       ) recent on message_id = incoming.key
+    union all
+    select nth, position, false from aligned where is_same and not has_same_key
   )
   select * into v_last from known order by nth desc, position desc limit 1;
 
@@ -291,12 +313,12 @@ end $$;
 --   queued: the run waits;
 --   attached: this client_run_id is known already, and nothing changed.
 --
--- Admission is half of the time to the first token, so the plain case has a short way: new messages at the end of a
--- thread that is new, or that has no run in progress, no queued run and no open interrupt. It is four statements inside
--- this one: lock the thread; create it, or look at it; insert the run and its items as the user; insert lease, claims
--- and first event as the owner of the schema. Any other case takes the general way in `admit_request`. Assignments and
--- `if` are cheap here, because they do not start Postgres's executor. The body is not split: it acts as the user, and a
--- user may not execute functions of this schema.
+-- Admission is half of the time to the first token, so the plain case has a short way: new messages in a new thread, or
+-- one new message at the end of a thread that has no run in progress, no queued run and no open interrupt. It is four
+-- statements inside this one: lock the thread; create it, or look at it; insert the run and its items as the user;
+-- insert lease, claims and first event as the owner of the schema. Any other case takes the general way in
+-- `admit_request`. Assignments and `if` are cheap here, because they do not start Postgres's executor. The body is not
+-- split: it acts as the user, and a user may not execute functions of this schema.
 create function agent.start_run(p_claims jsonb, p_request jsonb, p_lease jsonb, p_limits jsonb) returns jsonb
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -383,7 +405,9 @@ begin
     v_is_simple := v_is_simple
       and not jsonb_path_exists(
         v_messages, '$[$from to last] ? (@.kind != "message")', jsonb_build_object('from', v_new_from - 1)
-      );
+      )
+      -- Several may be known messages with new ids.
+      and jsonb_array_length(v_messages) <= v_new_from;
   end if;
 
   if v_is_simple and jsonb_array_length(v_messages) >= v_new_from then

@@ -97,6 +97,32 @@ async def test_one_more_message_is_admitted_by_few_statements(
     assert len(statements) <= 5, statements
 
 
+async def test_a_history_with_new_ids_costs_the_same_however_long_it_is(
+    database: TestDatabase, db: Database, user: Json
+) -> None:
+    counts: list[int] = []
+    texts: list[str] = []
+    for nth in range(4):
+        texts.append(f"text {nth}")
+        request = run_request(run=f"run-{nth}", messages=_with_new_ids(texts))
+        if nth in (1, 3):
+            async with explained(database) as session:
+                statements, leased = await session.statements(user, request, LEASE, {})
+            counts.append(len(statements))
+        else:
+            leased = await begin(db, user, request)
+        await end(db, leased)
+
+    users = [item for item in leased["items"] if item["data"]["role"] == "user"]
+    assert [item["data"]["content"] for item in users] == texts
+    assert counts[0] == counts[1]
+
+
+def _with_new_ids(texts: list[str]) -> list[Json]:
+    data = ({"role": "user", "content": text} for text in texts)
+    return [{"key": str(uuid4()), "kind": "message", "data": each} for each in data]
+
+
 async def test_a_holder_gets_the_same_whether_its_run_waited_or_not(
     db: Database, user: Json
 ) -> None:
