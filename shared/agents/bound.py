@@ -8,14 +8,15 @@ from pydantic import BaseModel
 
 from shared.agents.agent import Instructions
 from shared.agents.tools import NoTools, Tools
-from shared.models import ModelClient, ModelSettings
+from shared.models import ApiName, ModelClient, ModelSettings
 
 
 class ModelChoice(NamedTuple):
-    """A model that an agent may use: the client for its requests, and their settings."""
+    """A model that an agent may use: the client for its requests, their settings, and the API that it speaks."""
 
     client: ModelClient
     settings: ModelSettings
+    api: ApiName = "chat_completions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

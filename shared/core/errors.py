@@ -111,6 +111,12 @@ class NothingToAnswer(Problem):
     code = "nothing_to_answer"
 
 
+class ContentUnsupported(Problem):
+    """The agent's model cannot take a part of this message."""
+
+    code = "content_unsupported"
+
+
 class RewindTargetUnknown(Problem):
     """`rewindTo` names no message of this thread."""
 

@@ -56,7 +56,8 @@ class AgentBinder:
         provider = provider_of(self._settings, model.provider, model.api)
         if provider not in self._clients:
             self._clients[provider] = OpenAIModel(self._settings, provider)
-        return ModelChoice(self._clients[provider], model.settings(agent.output_schema))
+        settings = model.settings(agent.output_schema)
+        return ModelChoice(self._clients[provider], settings, provider.api)
 
     def _tools(self, agent: Agent) -> Tools:
         sources: list[Tools] = []

@@ -35,6 +35,7 @@ STATUS: Final = {
     "interrupt_of_another_agent": 409,
     "budget_exceeded": 429,
     "nothing_to_answer": 422,
+    "content_unsupported": 422,
     "too_many_runs": 503,
     "unavailable": 503,
     "agent_unavailable": 503,

@@ -26,6 +26,7 @@ class RunServices:
     writer: LogWriter
     worker: RunWorker
     reader: LogReader
+    agents: LoadedAgents
 
     async def finish(self, grace: Grace) -> None:
         """Finish the runs this process holds; release those that its grace is too short for, and see them taken."""
@@ -57,7 +58,7 @@ async def run_services(process: Process, agents: AgentSource) -> AsyncIterator[R
     worker = RunWorker(store, WaitingRuns(database, settings), writer, loaded, execute, settings)
     times = {"tick": settings.tick_seconds, "keep_alive": settings.keep_alive_seconds}
     reader = LogReader(store, database, writer.feed, worker.recover_later, **times)
-    services = RunServices(store, writer, worker, reader)
+    services = RunServices(store, writer, worker, reader, loaded)
     # In the order in which a run's first token needs them; the pool comes before.
     process.after_ready += [mcp.warm, binder.warm, partial(asyncio.to_thread, load_validation)]
     process.finish_with(partial(services.finish, process.grace))

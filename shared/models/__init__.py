@@ -11,7 +11,7 @@ from shared.models.events import (
     TurnEnded,
 )
 from shared.models.openai import OpenAIModel
-from shared.models.providers import Provider, provider_of
+from shared.models.providers import ApiName, Provider, provider_of
 from shared.models.requests import (
     ModelClient,
     ModelRequest,
@@ -19,8 +19,10 @@ from shared.models.requests import (
     NamedTool,
     ToolSpecification,
 )
+from shared.models.user_parts import refused_parts
 
 __all__ = [
+    "ApiName",
     "FinishReason",
     "ModelClient",
     "ModelEvent",
@@ -37,4 +39,5 @@ __all__ = [
     "ToolSpecification",
     "TurnEnded",
     "provider_of",
+    "refused_parts",
 ]

@@ -1,37 +1,32 @@
-"""What a model reads of a content: texts and images. No text is empty, because servers refuse empty ones."""
+"""What a model reads of a content: texts and files. No text is empty, because servers refuse empty ones."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from shared.core import Json
+from shared.models.media import Media, media_of
 
-#: A message of the user without a text or an image.
+#: A message of the user without a text or a file.
 EMPTY_MESSAGE: Final = "[This message is empty.]"
 _EMPTY_RESULT: Final = "The call returned nothing."
 
 
-class Image(NamedTuple):
-    """An image by its address, which may be a `data:` URL."""
-
-    url: str
-
-
-Part = str | Image
+Part = str | Media
 
 
 def visible_parts(content: Any) -> list[Part]:
-    """The parts of a content as texts and images, without blank texts.
+    """The parts of a content as texts and files, without blank texts.
 
-    Any other part becomes a text that names its type.
+    A document of plain text becomes text. Any other part becomes a text that names its type.
     """
     parts = [content] if isinstance(content, str) else map(_part, content or ())
-    return [part for part in parts if isinstance(part, Image) or part.strip()]
+    return [part for part in parts if isinstance(part, Media) or part.strip()]
 
 
 def text_of(content: Any) -> str:
-    """The texts of a content. An image becomes a text too: the results of tools are texts in these APIs."""
+    """The texts of a content. A file becomes a text too: the results of tools are texts in these APIs."""
     parts = visible_parts(content)
-    return "\n".join(_named("image") if isinstance(part, Image) else part for part in parts)
+    return "\n".join(hidden(part.kind) if isinstance(part, Media) else part for part in parts)
 
 
 def result_text(result: Json) -> str:
@@ -48,22 +43,15 @@ def context_text(context: Sequence[Json]) -> str:
     return "\n".join(["The app gives this context:", *lines])
 
 
-def _part(part: Json) -> Part:
-    if part.get("type") == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
-    if part.get("type") == "image" and (url := _url(part.get("source"))):
-        return Image(url)
-    return _named(part.get("type", "part"))
-
-
-def _named(kind: object) -> str:
+def hidden(kind: object) -> str:
+    """What a model reads in place of a part of this type."""
     return f"[a {kind!s} that cannot be shown here]"
 
 
-def _url(source: Any) -> str | None:
-    match source:
-        case {"type": "url", "value": str(url)}:
-            return url
-        case {"type": "data", "value": str(data), "mimeType": str(kind)}:
-            return f"data:{kind};base64,{data}"
-    return None
+def _part(part: Json) -> Part:
+    if part.get("type") == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    media = media_of(part)
+    if media is None:
+        return hidden(part.get("type", "part"))
+    return media if media.plain_text is None else media.plain_text

@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from shared.models.content import Image, Part
+from shared.models.content import Part
 from shared.models.conversation import AnsweredCall, AssistantMessage, Message, UserMessage
-from shared.models.sizes import FRAME_TOKENS, IMAGE_TOKENS, json_tokens, text_tokens
+from shared.models.media import Media
+from shared.models.sizes import FRAME_TOKENS, json_tokens, media_tokens, text_tokens
 
 #: What stays of a full conversation.
 _KEPT: Final = 0.6
@@ -27,8 +28,9 @@ OLD_IMAGE: Final = "[an image that is no longer shown]"
 def cut(messages: Iterable[Message], room: int) -> list[Message]:
     """The messages of one request, of about `room` tokens: the newest ones, and always the last one of the user.
 
-    Old images go first, then the oldest exchanges (a user's message and all up to the next one), then the oldest
-    messages of the model in the last exchange. If that is not enough, long texts of the last exchange are clipped.
+    Old images and other files go first, then the oldest exchanges (a user's message and all up to the next one), then
+    the oldest messages of the model in the last exchange. If that is not enough, long texts of the last exchange are
+    clipped.
     """
     window = _Window(room)
     for message in messages:
@@ -70,7 +72,7 @@ class _Window:
     def _make_room(self, goal: int) -> None:
         last = self._start_of_last_exchange()
         for index in range(last):
-            self._replace(index, _without_images(self.messages[index]))
+            self._replace(index, _without_files(self.messages[index]))
         while last > 0 and self._size > goal:
             end = self._end_of_first_exchange()
             self._drop(0, end)
@@ -79,7 +81,7 @@ class _Window:
         first = 1 if isinstance(self.messages[0], UserMessage) else 0
         while self._size > goal and len(self.messages) > first + 1:
             self._drop(first, first + 1)
-        while self._size > self._room and (fewer := _without_first_image(self.messages[0])):
+        while self._size > self._room and (fewer := _without_first_file(self.messages[0])):
             self._replace(0, fewer)
         longest = self._room // 2
         while self._size > self._room and longest >= _SHORTEST_CLIP:
@@ -108,7 +110,7 @@ class _Window:
 
 
 def _part_tokens(part: Part) -> int:
-    return IMAGE_TOKENS if isinstance(part, Image) else text_tokens(part)
+    return media_tokens(part) if isinstance(part, Media) else text_tokens(part)
 
 
 def _call_tokens(call: AnsweredCall) -> int:
@@ -117,29 +119,33 @@ def _call_tokens(call: AnsweredCall) -> int:
     return size + json_tokens(call.provider) if call.provider else size
 
 
-def _without_images(message: Message) -> Message:
+def _old(media: Media) -> str:
+    return OLD_IMAGE if media.kind == "image" else f"[a {media.kind} file that is no longer shown]"
+
+
+def _without_files(message: Message) -> Message:
     if isinstance(message, AssistantMessage) or not any(
-        isinstance(part, Image) for part in message.parts
+        isinstance(part, Media) for part in message.parts
     ):
         return message
     return UserMessage(
-        tuple(OLD_IMAGE if isinstance(part, Image) else part for part in message.parts)
+        tuple(_old(part) if isinstance(part, Media) else part for part in message.parts)
     )
 
 
-def _without_first_image(message: Message) -> Message | None:
-    """A message of the user with one image less; None if it has fewer than two."""
+def _without_first_file(message: Message) -> Message | None:
+    """A message of the user with one file less; None if it has fewer than two."""
     if isinstance(message, AssistantMessage):
         return None
-    images = [n for n, part in enumerate(message.parts) if isinstance(part, Image)]
-    if len(images) < 2:
+    files = [(n, part) for n, part in enumerate(message.parts) if isinstance(part, Media)]
+    if len(files) < 2:
         return None
-    first = images[0]
-    return UserMessage((*message.parts[:first], OLD_IMAGE, *message.parts[first + 1 :]))
+    first, file = files[0]
+    return UserMessage((*message.parts[:first], _old(file), *message.parts[first + 1 :]))
 
 
 def _clipped(message: Message, longest: int) -> Message:
-    """The message with texts of at most `longest` tokens, and no image that takes more."""
+    """The message with texts of at most `longest` tokens, and no file that takes more."""
     if isinstance(message, UserMessage):
         return UserMessage(tuple(_clipped_part(part, longest) for part in message.parts))
     calls = tuple(
@@ -154,8 +160,8 @@ def _clipped(message: Message, longest: int) -> Message:
 
 
 def _clipped_part(part: Part, longest: int) -> Part:
-    if isinstance(part, Image):
-        return part if longest >= IMAGE_TOKENS else OLD_IMAGE
+    if isinstance(part, Media):
+        return part if media_tokens(part) <= longest else _old(part)
     return clip(part, longest)
 
 

@@ -5,11 +5,15 @@ from typing import Any, Final
 
 import orjson
 
+from shared.models.media import Media
+
 #: A flat cost, because providers scale an image before they read it: its bytes say nothing. Few models take more for
 #: an image in high detail.
 IMAGE_TOKENS: Final = 1600
 #: What a message, a call or a tool takes beside its texts.
 FRAME_TOKENS: Final = 16
+#: Of the base64 data of a document or a recording. Providers say little; a page of PDF has some 100 kB with its fonts.
+_CHARACTERS_PER_TOKEN: Final = 100
 _LETTERS: Final = ascii_letters.encode()
 #: More letters than this after each space are no words, but base64 or hexadecimal digits.
 _LONG_WORD: Final = 12
@@ -31,6 +35,13 @@ def text_tokens(text: str) -> int:
     if not data.isascii():
         halves += 3 * data.count(b"\xe1") + 4 * data.count(b"\xf0")
     return quarters // 4 + halves // 2 + 1
+
+
+def media_tokens(media: Media) -> int:
+    """The tokens of a file: an image's are the same for all, others have more the longer they are."""
+    if media.kind == "image":
+        return IMAGE_TOKENS
+    return IMAGE_TOKENS + len(media.data) // _CHARACTERS_PER_TOKEN
 
 
 def json_tokens(value: Any) -> int:

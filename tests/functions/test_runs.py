@@ -123,24 +123,6 @@ async def test_an_unanswered_frontend_call_gets_a_result_before_the_next_request
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
 
 
-async def test_content_the_model_cannot_use_does_not_fail_the_run(
-    agent: Served, model: ModelServer
-) -> None:
-    person = await agent.person()
-    body = run_input("")
-    body["messages"][0]["content"] = [
-        {"type": "text", "text": "look"},
-        {"type": "image", "source": {"type": "url", "value": "https://example.com/a.png"}},
-        {"type": "audio", "source": {"type": "file", "value": "file-1"}},
-        {"type": "hologram", "depth": None},
-    ]
-    model.will(says("ok"))
-
-    assert types(await person.run(body))[-1] == "RUN_FINISHED"
-    kinds = [part["type"] for part in model.requests[0]["messages"][-1]["content"]]
-    assert kinds == ["text", "image_url", "text"]
-
-
 async def test_unknown_members_and_foreign_roles_are_ignored(
     agent: Served, model: ModelServer
 ) -> None:

@@ -6,12 +6,13 @@ from shared.core import Json
 from shared.models.alternation import joined
 from shared.models.call_ids import call_ids
 from shared.models.chat_completions.foreign_calls import complete_calls
-from shared.models.content import Image, Part
+from shared.models.content import Part
 from shared.models.conversation import AnsweredCall, AssistantMessage, UserMessage
 from shared.models.history import conversation
 from shared.models.members import cache_members, present, tool_members
 from shared.models.provider_data import items_from
 from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
+from shared.models.user_parts import user_parts
 
 
 def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
@@ -53,13 +54,7 @@ def _user_content(parts: Iterable[Part]) -> str | list[Json]:
     if len(merged) == 1 and isinstance(merged[0], str):
         # Every server takes a text; some take no list.
         return merged[0]
-    return [_part(part) for part in merged]
-
-
-def _part(part: Part) -> Json:
-    if isinstance(part, Image):
-        return {"type": "image_url", "image_url": {"url": part.url}}
-    return {"type": "text", "text": part}
+    return user_parts(merged, "chat_completions")
 
 
 def _assistant_message(message: AssistantMessage, ids: Mapping[str, str], origin: Json) -> Json:

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from shared.core import Json
 from shared.models.alternation import joined
 from shared.models.call_ids import call_ids
-from shared.models.content import Image, Part
+from shared.models.content import Part
 from shared.models.conversation import AnsweredCall, AssistantMessage, UserMessage
 from shared.models.history import conversation
 from shared.models.members import cache_members, present, tool_members
 from shared.models.provider_data import items_from
 from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
+from shared.models.user_parts import user_parts
 
 
 def request_body(request: ModelRequest, model: str, origin: Json) -> Json:
@@ -54,14 +55,8 @@ def _reasoning(provider: Json, origin: Json) -> list[Json]:
 
 
 def _user_message(parts: Iterable[Part]) -> Json:
-    content = [_part(part) for part in joined(parts)]
+    content = user_parts(joined(parts), "responses")
     return {"type": "message", "role": "user", "content": content}
-
-
-def _part(part: Part) -> Json:
-    if isinstance(part, Image):
-        return {"type": "input_image", "image_url": part.url, "detail": "auto"}
-    return {"type": "input_text", "text": part}
 
 
 def _assistant_message(message: AssistantMessage, origin: Json) -> Json:

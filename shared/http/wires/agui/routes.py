@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from shared.core import CLIENT_ID_PATTERN, Cursor, Json, Unauthorized
+from shared.agents import BoundAgent
+from shared.core import CLIENT_ID_PATTERN, ContentUnsupported, Cursor, Json, Unauthorized
 from shared.http.app import CurrentProcess, User, services_of
 from shared.http.exchange import read_body
 from shared.http.services import RunServices
@@ -13,6 +14,7 @@ from shared.http.wires.agui import limits
 from shared.http.wires.agui.endings import interrupts, usage
 from shared.http.wires.agui.run_input import ConnectInput, RunAgentInput
 from shared.http.wires.agui.stream import Stream
+from shared.models import refused_parts
 from shared.runs import Leased, NotLeased, RunView
 
 router = APIRouter()
@@ -25,6 +27,7 @@ Services = Annotated[RunServices, Depends(services_of(RunServices))]
 async def start(request: Request, user: User, runs: Services, process: CurrentProcess) -> Response:
     """Start a run and stream it, or, in the background, only start it. The same body again re-attaches to it."""
     run_input, body = await read_body(request, RunAgentInput)
+    _check_content(run_input, runs.agents[process.name])
     props = run_input.forwarded_props
     admitted = await runs.worker.start(
         user.claims,
@@ -113,6 +116,20 @@ async def connect(
     version = connect_input.protocol_version
     stream = Stream(request, process, runs, user.claims, view, protocol_version=version)
     return stream.respond(None, starts_with_snapshot=True)
+
+
+def _check_content(run_input: RunAgentInput, agent: BoundAgent) -> None:
+    """Refuse what the agent's model cannot take before it is stored.
+
+    Raises:
+        ContentUnsupported: naming the types of the parts.
+    """
+    api = agent.models[0].api
+    new = [message.content for message in run_input.newest_user_messages]
+    if refused := dict.fromkeys(part for content in new for part in refused_parts(content, api)):
+        raise ContentUnsupported(
+            f"The agent's model cannot take this content: {', '.join(refused)}."
+        )
 
 
 def _view(view: RunView) -> Json:

@@ -1,6 +1,7 @@
 """RunAgentInput of AG-UI 1.0, read leniently where the spec says so: unknown members are ignored."""
 
 import hashlib
+from itertools import takewhile
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -121,6 +122,12 @@ class RunAgentInput(_Wire):
         if len({tool.name for tool in self.tools}) < len(self.tools):
             raise ValueError("two tools have the same name")
         return self
+
+    @property
+    def newest_user_messages(self) -> list[Message]:
+        """Those after the last answer that the client shows. Earlier ones were accepted, perhaps by another agent."""
+        newest = takewhile(lambda message: message.role != "assistant", reversed(self.messages))
+        return [message for message in newest if message.role == "user"]
 
     def to_request(self, body: Json, *, agent: str, request_id: str) -> Json:
         """The request to this agent, as `start_run` reads it, with a hash of `body`, the JSON it was read from."""
