@@ -5,16 +5,21 @@ response, the container is frozen with its tasks: background runs need a `runner
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote, unquote
 
 from fastapi import FastAPI
 from mangum import Mangum
 from starlette.types import Receive, Scope, Send
 
+from shared.auth import path_of
 from shared.core import Json
 
 #: Media types that are sent as text; others are sent in base64.
-_TEXTS = ["text/", "application/json", "application/problem+json", "application/x-ndjson"]
+_TEXTS: Final = ["text/", "application/json", "application/problem+json", "application/x-ndjson"]
+
+#: Characters of a percent-encoded path.
+_IN_PATHS: Final = "/%:@!$&'()*+,;=~"
 
 
 class LambdaHandler:
@@ -31,8 +36,9 @@ class LambdaHandler:
         self._loop.run_until_complete(self._lifespan.__aenter__())
 
         async def with_raw_path(scope: Scope, receive: Receive, send: Send) -> None:
-            # The gateway signed the path as it was sent; Mangum keeps only the decoded one.
-            scope["raw_path"] = scope["aws.event"]["rawPath"].encode()
+            # Mangum decodes a path that API Gateway has decoded already.
+            path = _sent_path(scope["aws.event"])
+            scope["raw_path"], scope["path"] = path.encode(), unquote(path)
             await app(scope, receive, send)
 
         self._answer = Mangum(with_raw_path, lifespan="off", text_mime_types=_TEXTS)
@@ -45,3 +51,15 @@ class LambdaHandler:
         """Stop the app. Lambda never calls this: it freezes a container, and discards it later."""
         self._loop.run_until_complete(self._lifespan.__aexit__(None, None, None))
         self._loop.close()
+
+
+def _sent_path(event: Json) -> str:
+    """The path as the gateway sent and signed it.
+
+    A Function URL passes it on; an HTTP API of API Gateway decodes it, and `a:b` may have been sent as `a%3Ab`. Only
+    the assertion has it then. Its signature is verified later, and until then it only says how the path of the event
+    was written.
+    """
+    path: str = event["rawPath"]
+    asserted = path_of(event["headers"].get("x-gateway-assertion", "")) or ""
+    return asserted if path in (asserted, unquote(asserted)) else quote(path, safe=_IN_PATHS)

@@ -4,7 +4,7 @@ from shared.auth.callers import CallerVerifier, Minter
 from shared.auth.claims import role_of, text_of
 from shared.auth.identity import Principal, Verifier
 from shared.auth.signatures import PrivateKey, signed
-from shared.auth.tokens import check_times, claims_of, header_of, private_key
+from shared.auth.tokens import check_times, claims_of, header_of, path_of, private_key
 
 __all__ = [
     "CallerVerifier",
@@ -15,6 +15,7 @@ __all__ = [
     "check_times",
     "claims_of",
     "header_of",
+    "path_of",
     "private_key",
     "role_of",
     "signed",

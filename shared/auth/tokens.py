@@ -33,6 +33,15 @@ def only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:
     return match[group]
 
 
+def path_of(assertion: str) -> str | None:
+    """The path that an assertion names, without a check of its signature; None if it names none."""
+    try:
+        path = object_of(decode(assertion.split(".")[1])).get("htu")
+    except (IndexError, ValueError, Unauthorized):
+        return None
+    return path if isinstance(path, str) else None
+
+
 def header_of(token: str) -> dict[str, Any]:
     part = token.partition(".")[0]
     try:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from urllib.parse import quote, unquote
 
+import pytest
 from fastapi import FastAPI
 
 from functions.assistant.app import agent as assistant
@@ -77,6 +79,34 @@ async def test_a_threads_function_answers_an_api_gateway(
 
     assert refused["statusCode"] == 401
     assert json.loads(refused["body"])["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("is_decoded", [True, False])
+@pytest.mark.parametrize("id_", ["a:b", "a b", "ü", "a%3Ab", "%41", "plain"])
+async def test_an_id_with_special_characters_is_the_same_behind_api_gateway(
+    database: TestDatabase, model: ModelServer, agent: Served, id_: str, is_decoded: bool
+) -> None:
+    person = await agent.person()
+    person.function = "threads"
+    settings = settings_for(database, model)
+    app = create_app(
+        "threads", threads_router, thread_services, serves_users=True, settings=settings
+    )
+
+    def event(path: str) -> Json:
+        """An HTTP API decodes the path, and a Function URL does not."""
+        sent = api_gateway("GET", path, person.headers("GET", path))
+        return {**sent, "rawPath": unquote(path) if is_decoded else path}
+
+    headers = person.headers("POST", "/threads")
+    made = function_url("POST", "/threads", headers, {"threadId": id_})
+    with container(app) as call:
+        assert (await asyncio.to_thread(call, made))["statusCode"] == 201
+        for path in (f"/threads/{quote(id_)}", f"/threads/{quote(id_, safe=':')}"):
+            found = await asyncio.to_thread(call, event(path))
+            assert (found["statusCode"], json.loads(found["body"])["threadId"]) == (200, id_)
+        stolen = {**event("/threads/another"), "rawPath": f"/threads/{id_}"}
+        assert (await asyncio.to_thread(call, stolen))["statusCode"] == 401
 
 
 async def test_an_agent_function_answers_a_function_url_with_a_whole_run(
