@@ -5,24 +5,49 @@ export type Cors = {
   allow: (request: Request, headers: Headers) => void;
 };
 
+/** What browsers may send: the headers that functions read, and those that clients add by themselves. */
 const ALLOW_HEADERS = [
   "authorization",
-  "x-client-info",
-  "apikey",
   "content-type",
   "last-event-id",
   "idempotency-key",
   "if-match",
   "if-none-match",
+  "prefer",
+  "x-request-id",
   "traceparent",
   "tracestate",
-  "x-retry-count",
   "baggage",
-].join(", ");
+  // supabase-js
+  "apikey",
+  "x-client-info",
+  "x-region",
+  "x-retry-count",
+  // OpenAI's client
+  "user-agent",
+  "openai-organization",
+  "openai-project",
+  "x-stainless-arch",
+  "x-stainless-custom-poll-interval",
+  "x-stainless-helper-method",
+  "x-stainless-lang",
+  "x-stainless-os",
+  "x-stainless-package-version",
+  "x-stainless-poll-helper",
+  "x-stainless-retry-count",
+  "x-stainless-runtime",
+  "x-stainless-runtime-version",
+  "x-stainless-timeout",
+];
 const MAX_AGE_SECONDS = "7200";
 
-/** Let the listed origins read responses. With an empty list, CORS is off. */
-export const cors = (origins: readonly string[], routes: Routes): Cors => {
+/** Let the listed origins read responses, and send `more` headers. Without origins, CORS is off. */
+export const cors = (
+  origins: readonly string[],
+  routes: Routes,
+  more: readonly string[] = [],
+): Cors => {
+  const allowHeaders = [...new Set([...ALLOW_HEADERS, ...more])].join(", ");
   const methods = new Set(Object.values(routes).flatMap((paths) => Object.values(paths).flat()));
 
   const allow = (request: Request, headers: Headers): void => {
@@ -46,7 +71,7 @@ export const cors = (origins: readonly string[], routes: Routes): Cors => {
       return new Response(null, { status: 204, headers });
     }
     headers.set("access-control-allow-methods", [...methods].join(", "));
-    headers.set("access-control-allow-headers", ALLOW_HEADERS);
+    headers.set("access-control-allow-headers", allowHeaders);
     headers.set("access-control-max-age", MAX_AGE_SECONDS);
     return new Response(null, { status: 204, headers });
   };

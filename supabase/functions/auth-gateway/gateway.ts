@@ -16,6 +16,8 @@ export type Collaborators = {
   /** The origin of each function. */
   origins: Readonly<Record<string, string>>;
   allowedOrigins: readonly string[];
+  /** Headers that pages may send besides the known ones. */
+  allowedHeaders?: readonly string[] | undefined;
   mint: Mint;
   /** Lets a schedule send sweeps; without it, the gateway refuses them. */
   sweepSecret?: string | undefined;
@@ -29,7 +31,7 @@ export type Collaborators = {
 /** The gateway: authenticates, routes and forwards. All dependencies are parameters. */
 export const gateway = (deps: Collaborators): (request: Request) => Promise<Response> => {
   const { routes, log } = deps;
-  const { preflight, allow } = cors(deps.allowedOrigins, routes);
+  const { preflight, allow } = cors(deps.allowedOrigins, routes, deps.allowedHeaders);
   const verify = verifier(deps);
 
   const sweep = async (request: Request, to: Destination, id: string): Promise<Response> => {

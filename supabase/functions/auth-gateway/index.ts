@@ -30,7 +30,8 @@ const signer = (settings: Settings) =>
 
 const start = async (): Promise<void> => {
   const settings = settingsFrom((name) => Deno.env.get(name), Object.keys(routes));
-  const { issuer, origins, allowedOrigins, limits, port, host, sweepSecret } = settings;
+  const { issuer, origins, allowedOrigins, allowedHeaders, limits, port, host, sweepSecret } =
+    settings;
   const [keys, mint] = await Promise.all([userKeys(settings), signer(settings)]);
   const handle = gateway({
     keys,
@@ -40,6 +41,7 @@ const start = async (): Promise<void> => {
     sweepSecret,
     origins,
     allowedOrigins,
+    allowedHeaders,
     limits,
     fetch,
     now,

@@ -11,6 +11,7 @@ export type Settings = {
   legacySecret: string | undefined;
   sweepSecret: string | undefined;
   allowedOrigins: readonly string[];
+  allowedHeaders: readonly string[];
   limits: Limits;
   port: number;
   host: string;
@@ -20,6 +21,8 @@ export type Settings = {
 export class SettingError extends Error {}
 
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/,*]+$/;
+/** A field's name (RFC 9110). Not `*`, which does not include `authorization`. */
+const HEADER = /^(?!\*$)[\w!#$%&'*+.^`|~-]+$/;
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const MIN_SECRET = 32;
 
@@ -35,7 +38,9 @@ export const settingsFrom = (env: Environment, functions: readonly string[]): Se
     legacySecret: secret(env, "LEGACY_JWT_SECRET"),
     // Trimmed, because HTTP strips white space around a header's value.
     sweepSecret: secret((name) => env(name)?.trim(), "SWEEP_SECRET"),
-    allowedOrigins: allowedOrigins(env),
+    allowedOrigins: list(env, "ALLOWED_ORIGINS", ORIGIN, "origins such as https://app.example.com"),
+    allowedHeaders: list(env, "ALLOWED_HEADERS", HEADER, "names of headers such as x-app-version")
+      .map((name) => name.toLowerCase()),
     limits: {
       maxBodyBytes: integer(env, "MAX_BODY_BYTES", { fallback: MAX_BODY_BYTES, from: 1 }),
       headerTimeoutSeconds: integer(env, "HEADER_TIMEOUT_SECONDS", {
@@ -112,16 +117,12 @@ const secret = (env: Environment, name: string): string | undefined => {
   throw new SettingError(`${name} must have at least ${MIN_SECRET} characters.`);
 };
 
-const allowedOrigins = (env: Environment): string[] => {
-  const origins = (env("ALLOWED_ORIGINS") ?? "").split(",").map((part) => part.trim())
+const list = (env: Environment, name: string, entry: RegExp, what: string): string[] => {
+  const entries = (env(name) ?? "").split(",").map((part) => part.trim())
     .filter((part) => part !== "");
-  const wrong = origins.find((origin) => !ORIGIN.test(origin));
-  if (wrong === undefined) return origins;
-  throw new SettingError(
-    `ALLOWED_ORIGINS must list origins such as https://app.example.com, not ${
-      JSON.stringify(wrong)
-    }.`,
-  );
+  const wrong = entries.find((part) => !entry.test(part));
+  if (wrong === undefined) return entries;
+  throw new SettingError(`${name} must list ${what}, not ${JSON.stringify(wrong)}.`);
 };
 
 type Range = { fallback: number; from: number; to?: number };

@@ -26,6 +26,7 @@ Deno.test("three settings are enough", () => {
     legacySecret: undefined,
     sweepSecret: undefined,
     allowedOrigins: [],
+    allowedHeaders: [],
     limits: { maxBodyBytes: 4194304, headerTimeoutSeconds: 140 },
     port: 8000,
     host: "0.0.0.0",
@@ -52,6 +53,7 @@ Deno.test("each function can have an address of its own", () => {
 Deno.test("lists and numbers are read", () => {
   const settings = read({
     ALLOWED_ORIGINS: " https://a.example.com, capacitor://localhost ,",
+    ALLOWED_HEADERS: "X-A, x-b,",
     MAX_BODY_BYTES: "10",
     HEADER_TIMEOUT_SECONDS: "150",
     PORT: "0",
@@ -59,6 +61,7 @@ Deno.test("lists and numbers are read", () => {
     SUPABASE_URL: "http://127.0.0.1:54321/",
   });
   assert.deepEqual(settings.allowedOrigins, ["https://a.example.com", "capacitor://localhost"]);
+  assert.deepEqual(settings.allowedHeaders, ["x-a", "x-b"]);
   assert.deepEqual(settings.limits, { maxBodyBytes: 10, headerTimeoutSeconds: 150 });
   assert.equal(settings.port, 0);
   assert.equal(settings.issuer, "http://127.0.0.1:54321/auth/v1");
@@ -89,6 +92,9 @@ const wrong: [string, string | undefined][] = [
   ["ALLOWED_ORIGINS", "*"],
   ["ALLOWED_ORIGINS", "https://a.example.com/"],
   ["ALLOWED_ORIGINS", "a.example.com"],
+  ["ALLOWED_HEADERS", "*"],
+  ["ALLOWED_HEADERS", "x-a b"],
+  ["ALLOWED_HEADERS", "x-a:"],
   ["MAX_BODY_BYTES", "0"],
   ["MAX_BODY_BYTES", "4MB"],
   ["HEADER_TIMEOUT_SECONDS", "151"],
