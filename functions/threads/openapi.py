@@ -14,7 +14,13 @@ from shared.http import STATUS
 _REFS = "#/components/schemas/{model}"
 _BODIES: Final[tuple[type[BaseModel], ...]] = (NewThread, ThreadChanges, ProblemBody)
 _SERVER: Final = "https://{project}.supabase.co/functions/v1/auth-gateway/threads"
-_ANYWHERE: Final = ("unauthorized", "invalid_request", "unavailable", "internal_error")
+_ANYWHERE: Final = (
+    "unauthorized",
+    "token_too_large",
+    "invalid_request",
+    "unavailable",
+    "internal_error",
+)
 _MEANINGS: Final = meanings() | {
     "internal_error": "Something went wrong on our side.",
     "not_found": "There is nothing at this address.",

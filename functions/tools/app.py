@@ -36,6 +36,7 @@ from shared.http import (
     Process,
     create_app,
     event_stream,
+    log_refusal,
     problem,
     services_of,
 )
@@ -65,6 +66,7 @@ async def post(request: Request, services: Services, process: CurrentProcess) ->
     try:
         caller = _caller(request, services.callers)
     except Unauthorized as error:
+        log_refusal(error)
         response = problem(request, error.code, error.detail)
         response.headers.update(_CHALLENGE)
         return response

@@ -12,7 +12,7 @@ from functions.tools.calls import Call, Calls, error_result
 from functions.tools.elicitation import Notify, Questions, answers_of
 from functions.tools.state import States
 from shared.agents import FunctionTool, InputRequired, Progress
-from shared.core import APPROVAL, CALL_ID, Json, Unauthorized, clean
+from shared.core import APPROVAL, CALL_ID, Json, Unauthorized, clean, logger
 
 #: Returns the result of one method.
 Method = Callable[[mcp.Request, Caller, Notify], Awaitable[Json]]
@@ -141,7 +141,8 @@ class Server:
             return None
         try:
             return self._states.open(sealed, caller.user.id, tool, arguments)
-        except Unauthorized:
+        except Unauthorized as error:
+            logger.info("state.refused", extra={"tool": tool, "reason": error.reason})
             message = "`requestState` does not belong to this call, or it has expired."
             raise request.fault(mcp.INVALID_PARAMS, message) from None
 

@@ -54,14 +54,14 @@ class States:
         Raises:
             Unauthorized: it was sealed for another call, or it has expired.
         """
-        sealed = text_of(sealed)
+        sealed = text_of(sealed, "state")
         if header_of(sealed).get("typ") != _TYPE:
-            raise Unauthorized
+            raise Unauthorized("invalid_typ")
         claims = claims_of(sealed, self._key.public if self._key else None)
         check_times(claims, self._clock())
         call, state = _call(user, tool, arguments), claims.get("state")
         if {name: claims.get(name) for name in call} != call or not isinstance(state, dict):
-            raise Unauthorized
+            raise Unauthorized("of_another_call")
         return state
 
 

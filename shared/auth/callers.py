@@ -7,12 +7,13 @@ those that were verified when the run was admitted, so the called function acts 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 from shared.auth.claims import default_of, text_of, uuid_of
 from shared.auth.identity import BEARER, Principal, principal_of
 from shared.auth.signatures import signed
-from shared.auth.tokens import only, private_key, statement_keys, statement_of
+from shared.auth.tokens import naming, only, private_key, statement_keys, statement_of
 from shared.core import Unauthorized
 
 _TYPE = "fn+jwt"
@@ -71,14 +72,20 @@ class CallerVerifier:
 
         Raises:
             Unauthorized: it is missing, repeated, not valid, or meant for another function.
+            TokenTooLarge: it is over the limit.
         """
-        token = only(BEARER, authorization, group=1)
-        claims = statement_of(token, _TYPE, self._keys, self._clock())
-        if claims.get("aud") != self._function or claims.get("role") != "authenticated":
-            raise Unauthorized
+        with naming("token"):
+            token = only(BEARER, authorization, group=1)
+            return self._caller(statement_of(token, _TYPE, self._keys, self._clock()))
+
+    def _caller(self, claims: Mapping[str, Any]) -> Caller:
+        if claims.get("aud") != self._function:
+            raise Unauthorized("for_another_function")
+        if claims.get("role") != "authenticated":
+            raise Unauthorized("invalid_role")
         run_id = default_of(claims.get("run_id"), None)
         return Caller(
-            text_of(claims.get("iss")),
+            text_of(claims.get("iss"), "iss"),
             principal_of(claims),
-            None if run_id is None else uuid_of(run_id),
+            None if run_id is None else uuid_of(run_id, "run_id"),
         )

@@ -1,4 +1,4 @@
-"""Strict readers of a token's members. Anything unexpected raises Unauthorized, without a reason."""
+"""Strict readers of a token's members. Anything unexpected raises Unauthorized, with a reason for the log."""
 
 import json
 import math
@@ -16,9 +16,9 @@ def object_of(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise Unauthorized from None
+        raise Unauthorized("not_json") from None
     if not isinstance(value, dict):
-        raise Unauthorized
+        raise Unauthorized("not_json")
     return value
 
 
@@ -27,28 +27,28 @@ def default_of(value: object, default: object) -> object:
     return default if value is None else value
 
 
-def uuid_of(value: object) -> UUID:
-    text = text_of(value)
+def uuid_of(value: object, name: str) -> UUID:
+    text = text_of(value, name)
     if _UUID.fullmatch(text) is None:
-        raise Unauthorized
+        raise _invalid(name)
     return UUID(text)
 
 
-def text_of(value: object) -> str:
+def text_of(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise Unauthorized
+        raise _invalid(name)
     return value
 
 
-def time_of(value: object) -> float:
+def time_of(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unauthorized
+        raise _invalid(name)
     try:
         time = float(value)
     except OverflowError:
-        raise Unauthorized from None
+        raise _invalid(name) from None
     if not math.isfinite(time):
-        raise Unauthorized
+        raise _invalid(name)
     return time
 
 
@@ -59,5 +59,10 @@ def role_of(claims: Mapping[str, Any]) -> str | None:
     return role if isinstance(role, str) else None
 
 
+def _invalid(name: str) -> Unauthorized:
+    """The refusal of a member that is missing, or that is not what it must be."""
+    return Unauthorized(f"invalid_{name}")
+
+
 def _refuse(_: str) -> NoReturn:
-    raise Unauthorized
+    raise Unauthorized("not_json")

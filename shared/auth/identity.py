@@ -23,6 +23,7 @@ from shared.auth.tokens import (
     claims_of,
     header_of,
     inline_keys,
+    naming,
     only,
     parse_keys,
     secret_key,
@@ -96,18 +97,21 @@ class Verifier:
 
         Raises:
             Unauthorized: a proof is missing, repeated or not valid, or the two do not match.
+            TokenTooLarge: the token is over the limit.
         """
-        token = only(BEARER, authorization, group=1)
-        statement = self._statement(only(_COMPACT, assertion, group=0))
+        with naming("token"):
+            token = only(BEARER, authorization, group=1)
         token_hash = encode(hashlib.sha256(token.encode()).digest())
-        if statement["ath"] != token_hash:
-            raise Unauthorized
-        if (statement["htm"], statement["htu"]) != (method, path):
-            raise Unauthorized
-        principal = self._recall(token_hash) or await self._principal(token, token_hash)
+        with naming("assertion"):
+            statement = self._statement(only(_COMPACT, assertion, group=0))
+            if statement["ath"] != token_hash:
+                raise Unauthorized("of_another_token")
+            _check_request(statement, method, path)
+        with naming("token"):
+            principal = self._recall(token_hash) or await self._principal(token, token_hash)
         same = (statement["sub"].lower(), statement["session_id"].lower())
         if same != (str(principal.sub), str(principal.session_id)):
-            raise Unauthorized
+            raise Unauthorized("assertion.of_another_user")
         return principal
 
     def verify_schedule(self, *, assertion: Sequence[str], method: str, path: str) -> None:
@@ -116,24 +120,30 @@ class Verifier:
         Raises:
             Unauthorized: it does not assert that.
         """
-        statement = self._statement(only(_COMPACT, assertion, group=0))
-        if (statement["htm"], statement["htu"], statement["sub"]) != (method, path, _SCHEDULE):
-            raise Unauthorized
+        with naming("assertion"):
+            statement = self._statement(only(_COMPACT, assertion, group=0))
+            _check_request(statement, method, path)
+            if statement["sub"] != _SCHEDULE:
+                raise Unauthorized("not_of_the_schedule")
 
     def _statement(self, assertion: str) -> dict[str, str]:
         claims = statement_of(assertion, "gw+jwt", self._gateway_keys, self._clock())
-        if (claims.get("iss"), claims.get("aud")) != ("auth-gateway", self._function):
-            raise Unauthorized
+        if claims.get("iss") != "auth-gateway":
+            raise Unauthorized("invalid_iss")
+        if claims.get("aud") != self._function:
+            raise Unauthorized("for_another_function")
         names = ("sub", "session_id", "ath", "htm", "htu", "jti")
-        return {name: text_of(claims.get(name)) for name in names}
+        return {name: text_of(claims.get(name), name) for name in names}
 
     async def _principal(self, token: str, token_hash: str) -> Principal:
         claims = claims_of(token, await self._user_key(header_of(token)))
-        if claims.get("iss") != self._issuer or claims.get("role") != "authenticated":
-            raise Unauthorized
+        if claims.get("iss") != self._issuer:
+            raise Unauthorized("invalid_iss")
+        if claims.get("role") != "authenticated":
+            raise Unauthorized("invalid_role")
         # Supabase issues a string; the standard also allows a list, which is accepted if it has no other member.
         if claims.get("aud") not in ("authenticated", ["authenticated"]):
-            raise Unauthorized
+            raise Unauthorized("invalid_aud")
         check_times(claims, self._clock())
         principal = principal_of(claims)
         self._remember(token_hash, principal, claims["exp"])
@@ -141,14 +151,14 @@ class Verifier:
 
     async def _user_key(self, header: Mapping[str, Any]) -> Key | None:
         # A gateway assertion has the type gw+jwt, and must never pass for a user's token.
-        if "typ" in header and text_of(header["typ"]).upper() != "JWT":
-            raise Unauthorized
+        if "typ" in header and text_of(header["typ"], "typ").upper() != "JWT":
+            raise Unauthorized("invalid_typ")
         alg = header.get("alg")
         if alg == "HS256":
             return self._secret
         if alg not in ("ES256", "RS256"):
-            raise Unauthorized
-        name = (alg, text_of(header.get("kid")))
+            raise Unauthorized("invalid_alg")
+        name = (alg, text_of(header.get("kid"), "kid"))
         return await self._remote_keys.find(name) if self._keys is None else self._keys.get(name)
 
     def _recall(self, token_hash: str) -> Principal | None:
@@ -165,16 +175,23 @@ class Verifier:
             self._verified_tokens.popitem(last=False)
 
 
+def _check_request(statement: Mapping[str, str], method: str, path: str) -> None:
+    if (statement["htm"], statement["htu"]) != (method, path):
+        raise Unauthorized("of_another_request")
+
+
 def principal_of(claims: Mapping[str, Any]) -> Principal:
     """The user these claims name."""
     metadata = default_of(claims.get("app_metadata"), {})
     is_anonymous = default_of(claims.get("is_anonymous"), False)
-    if not isinstance(metadata, dict) or not isinstance(is_anonymous, bool):
-        raise Unauthorized
+    if not isinstance(metadata, dict):
+        raise Unauthorized("invalid_app_metadata")
+    if not isinstance(is_anonymous, bool):
+        raise Unauthorized("invalid_is_anonymous")
     role = metadata.get("role")
     return Principal(
-        sub=uuid_of(claims.get("sub")),
-        session_id=uuid_of(claims.get("session_id")),
+        sub=uuid_of(claims.get("sub"), "sub"),
+        session_id=uuid_of(claims.get("session_id"), "session_id"),
         role="authenticated",
         is_anonymous=is_anonymous,
         app_role=role if isinstance(role, str) and role.isprintable() else None,

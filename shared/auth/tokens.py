@@ -1,8 +1,9 @@
-"""Reads compact JWS strictly, and writes them. Any fault raises Unauthorized, without a reason."""
+"""Reads compact JWS strictly, and writes them. Any fault raises Unauthorized, with a reason for the log."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from shared.auth.claims import object_of, text_of, time_of
@@ -16,7 +17,7 @@ from shared.auth.signatures import (
     read_private_key,
     read_public_key,
 )
-from shared.core import Unauthorized
+from shared.core import TokenTooLarge, Unauthorized
 
 _MAX_TOKEN = 8192
 _MIN_SECRET = 32
@@ -26,10 +27,31 @@ _MAX_LIFETIME = 150
 Keys = Mapping[tuple[str, str], Key]
 
 
+@contextmanager
+def naming(proof: str) -> Iterator[None]:
+    """Name the proof in the reasons of refusals inside the block: `<proof>.<reason>`."""
+    try:
+        yield
+    except (Unauthorized, TokenTooLarge) as error:
+        error.reason = f"{proof}.{error.reason}"
+        raise
+
+
 def only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:
-    match = pattern.fullmatch(values[0]) if len(values) == 1 else None
-    if match is None or len(match[group]) > _MAX_TOKEN:
-        raise Unauthorized
+    """The token of a header, which the request must have once.
+
+    Raises:
+        Unauthorized, TokenTooLarge.
+    """
+    if len(values) != 1:
+        raise Unauthorized("repeated" if values else "missing")
+    match = pattern.fullmatch(values[0])
+    if match is None:
+        raise Unauthorized("malformed")
+    if len(match[group]) > _MAX_TOKEN:
+        refusal = TokenTooLarge()
+        refusal.reason = "too_large"
+        raise refusal
     return match[group]
 
 
@@ -47,31 +69,36 @@ def header_of(token: str) -> dict[str, Any]:
     try:
         header = object_of(decode(part))
     except ValueError:
-        raise Unauthorized from None
-    if "crit" in header or "b64" in header or not isinstance(header.get("kid", ""), str):
-        raise Unauthorized
+        raise Unauthorized("not_base64url") from None
+    if "crit" in header or "b64" in header:
+        raise Unauthorized("unknown_extension")
+    text_of(header.get("kid", ""), "kid")
     return header
 
 
 def claims_of(token: str, key: Key | None) -> dict[str, Any]:
     """The claims of a token that this key has signed with its own algorithm."""
-    if key is None or header_of(token).get("alg") != key.alg:
-        raise Unauthorized
+    if key is None:
+        raise Unauthorized("unknown_key")
+    if header_of(token).get("alg") != key.alg:
+        raise Unauthorized("invalid_alg")
     payload = payload_of(token, key)
     if payload is None:
-        raise Unauthorized
+        raise Unauthorized("invalid_signature")
     return object_of(payload)
 
 
 def statement_of(token: str, typ: str, keys: Keys, now: float) -> dict[str, Any]:
     """The claims of a token between our parts: ES256, of this `typ`, signed by a known key, valid now and briefly."""
     header = header_of(token)
-    if header.get("typ") != typ or header.get("alg") != "ES256":
-        raise Unauthorized
-    claims = claims_of(token, keys.get(("ES256", text_of(header.get("kid")))))
+    if header.get("typ") != typ:
+        raise Unauthorized("invalid_typ")
+    if header.get("alg") != "ES256":
+        raise Unauthorized("invalid_alg")
+    claims = claims_of(token, keys.get(("ES256", text_of(header.get("kid"), "kid"))))
     check_times(claims, now)
-    if claims["exp"] - time_of(claims.get("iat")) > _MAX_LIFETIME:
-        raise Unauthorized
+    if claims["exp"] - time_of(claims.get("iat"), "iat") > _MAX_LIFETIME:
+        raise Unauthorized("valid_for_too_long")
     return claims
 
 
@@ -129,7 +156,8 @@ def private_key(setting: str, text: str) -> tuple[PrivateKey, str]:
 
 def check_times(claims: Mapping[str, Any], now: float) -> None:
     """Refuse claims that have expired or come from the future."""
-    if time_of(claims.get("exp")) <= now:
-        raise Unauthorized
-    if any(time_of(claims[name]) > now + _TOLERANCE for name in ("nbf", "iat") if name in claims):
-        raise Unauthorized
+    if time_of(claims.get("exp"), "exp") <= now:
+        raise Unauthorized("expired")
+    names = [name for name in ("nbf", "iat") if name in claims]
+    if any(time_of(claims[name], name) > now + _TOLERANCE for name in names):
+        raise Unauthorized("from_the_future")

@@ -15,9 +15,11 @@ class Problem(Exception):
     """An error that a client can act on (RFC 9457).
 
     `code` is stable. `detail` is a sentence for people, by default the class's docstring. `retry_after`: seconds.
+    `reason` is for the log only.
     """
 
     code: ClassVar[str] = "internal_error"
+    reason: str = ""
 
     def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
@@ -29,6 +31,17 @@ class Unauthorized(Problem):
     """The request carries no valid proof of who sends it."""
 
     code = "unauthorized"
+
+    def __init__(self, reason: str = "") -> None:
+        # A caller who tries out proofs must not learn what is wrong with them.
+        self.reason = reason
+        super().__init__()
+
+
+class TokenTooLarge(Problem):
+    """The access token is larger than 8192 bytes: keep large data out of the user's metadata and custom claims."""
+
+    code = "token_too_large"
 
 
 class Forbidden(Problem):
@@ -188,6 +201,8 @@ class UnsupportedMediaType(Problem):
 
 def problem_of(code: str) -> Problem:
     """The problem that has this code, which the database raised; a plain `Problem` if none has it."""
+    if code == Unauthorized.code:
+        return Unauthorized("token.of_a_deleted_user")
     return next((kind for kind in Problem.__subclasses__() if kind.code == code), Problem)()
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "agent_app",
     "create_app",
     "event_stream",
+    "log_refusal",
     "problem",
     "read_body",
     "run_services",

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from shared.core import InvalidRequest, Problem
+from shared.core import InvalidRequest, Problem, logger
 
 #: The HTTP status of each code; docs/api.md lists them for clients.
 STATUS: Final = {
@@ -18,6 +18,7 @@ STATUS: Final = {
     "invalid_event": 400,
     "unsupported_media_type": 415,
     "unauthorized": 401,
+    "token_too_large": 431,
     "forbidden": 403,
     "body_too_large": 413,
     "run_not_found": 404,
@@ -62,7 +63,14 @@ def problem(request: Request, code: str, detail: str, **more: Any) -> JSONRespon
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
+def log_refusal(error: Problem) -> None:
+    """Log why a request is refused, where its response does not say it."""
+    if error.reason:
+        logger.info("request.refused", extra={"code": error.code, "reason": error.reason})
+
+
 async def _on_problem(request: Request, error: Problem) -> Response:
+    log_refusal(error)
     return problem(request, error.code, error.detail, retry_after=error.retry_after)
 
 

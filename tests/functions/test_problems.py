@@ -1,7 +1,11 @@
 """Errors before a stream are problems with a stable code; callers without proof of identity are refused."""
 
 import json
+import logging
 from dataclasses import replace
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -75,6 +79,32 @@ async def test_a_caller_without_proof_is_refused_before_the_body_is_read(
         headers = {name: value for name, value in whole.items() if name != missing}
         refused = await agent.client.post(f"{agent.base}/runs", content=b"{", headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized"), missing
+
+
+async def test_the_log_says_why_a_caller_is_refused_and_the_response_does_not(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    lines: SimpleQueue[Any] = SimpleQueue()
+    handler = QueueHandler(lines)
+    async with serve(database, model, log_level="INFO") as served:
+        person = await served.person()
+        logging.getLogger("agent_functions").addHandler(handler)
+        try:
+            for headers in ({}, {"authorization": f"Bearer a.{'b' * 9000}.c"}):
+                await served.client.get(f"{served.base}/runs/run-1", headers=headers)
+            stolen = person.headers("GET", "/runs/another")
+            stolen_answer = await served.client.get(f"{served.base}/runs/run-1", headers=stolen)
+        finally:
+            logging.getLogger("agent_functions").removeHandler(handler)
+
+    logged = [lines.get() for _ in range(lines.qsize())]
+    refused = [line for line in logged if line.getMessage() == "request.refused"]
+    assert [(line.code, line.reason) for line in refused] == [
+        ("unauthorized", "token.missing"),
+        ("token_too_large", "token.too_large"),
+        ("unauthorized", "assertion.of_another_request"),
+    ]
+    assert "another" not in stolen_answer.text
 
 
 async def test_an_assertion_is_valid_only_for_its_method_and_path(agent: Served) -> None:

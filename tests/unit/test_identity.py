@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from shared.auth.identity import Principal, Verifier
 from shared.auth.jwks import RemoteKeys, public_keys
-from shared.core.errors import Unauthorized
+from shared.core.errors import Problem, TokenTooLarge, Unauthorized
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tokens.json").read_text())
 TOKENS = {case["name"]: case for case in GOLDEN["tokens"]}
@@ -81,9 +82,12 @@ async def test_a_good_token_gives_its_principal(case: dict[str, Any]) -> None:
 @cases("tokens", accepted=False)
 async def test_a_bad_token_is_refused_without_a_reason(case: dict[str, Any]) -> None:
     secret = GOLDEN["legacy_secret"] if case["legacy"] else None
-    with pytest.raises(Unauthorized) as refusal:
+    is_large = case["name"] == "a token over 8 KiB"
+    kind: type[Problem] = TokenTooLarge if is_large else Unauthorized
+    with pytest.raises(kind) as refusal:
         await authenticate(verifier(legacy_secret=secret), case["name"])
-    assert refusal.value.detail == Unauthorized().detail
+    assert refusal.value.detail == kind().detail
+    assert re.fullmatch(r"token\.[a-z_]+", refusal.value.reason), "the log must say why"
 
 
 @cases("assertions", accepted=True)
@@ -95,8 +99,44 @@ async def test_a_good_assertion_is_accepted(case: dict[str, Any]) -> None:
 @cases("assertions", accepted=False)
 async def test_a_bad_assertion_is_refused(case: dict[str, Any]) -> None:
     names = ("authorization", "assertion", "method", "path")
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized) as refusal:
         await verifier().verify(**{name: case[name] for name in names})
+    assert re.fullmatch(r"(token|assertion)\.[a-z_]+", refusal.value.reason), "the log must say why"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("no header", "missing"),
+        ("the header twice", "repeated"),
+        ("another scheme", "malformed"),
+        ("a token over 8 KiB", "too_large"),
+    ],
+)
+async def test_what_is_wrong_with_a_token_is_in_the_log(name: str, reason: str) -> None:
+    with pytest.raises(Problem) as refusal:
+        await authenticate(verifier(), name)
+    assert refusal.value.reason == f"token.{reason}"
+
+
+async def test_what_is_wrong_with_an_assertion_is_in_the_log() -> None:
+    good = TOKENS["an ES256 token"]
+    other = TOKENS["an RS256 token"]
+    at = verifier(clock=lambda: GOLDEN["now"] + 151.0)
+    for changed, changes, reason in (
+        (verifier(), {"assertion": []}, "assertion.missing"),
+        (verifier(), {"assertion": [good["assertion"]] * 2}, "assertion.repeated"),
+        (verifier(), {"assertion": [other["assertion"]]}, "assertion.of_another_token"),
+        (verifier(), {"method": "GET"}, "assertion.of_another_request"),
+        (verifier(), {"path": "/runs/1"}, "assertion.of_another_request"),
+        (verifier(function="threads"), {}, "assertion.for_another_function"),
+        (at, {}, "assertion.expired"),
+        (verifier(issuer="https://other.example.com"), {}, "token.invalid_iss"),
+        (verifier(jwks='{"keys": []}'), {}, "token.unknown_key"),
+    ):
+        with pytest.raises(Unauthorized) as refusal:
+            await authenticate(changed, **changes)
+        assert refusal.value.reason == reason
 
 
 async def test_a_remembered_token_still_needs_its_own_assertion() -> None:

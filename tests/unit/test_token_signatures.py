@@ -147,4 +147,4 @@ def test_base64url_is_read_as_it_is_written(data: bytes) -> None:
 )
 def test_a_time_that_is_no_number_of_seconds_is_refused(value: object) -> None:
     with pytest.raises(Unauthorized):
-        time_of(value)
+        time_of(value, "exp")

@@ -63,7 +63,7 @@ export const gateway = (deps: Collaborators): (request: Request) => Promise<Resp
       const refusal = error instanceof Refusal ? error : internalError();
       // Only the kind of error: its message may contain data of the caller.
       if (refusal !== error) log({ event: "gateway.failed", request_id: id, error: nameOf(error) });
-      return { to, response: problemResponse(refusal, id) };
+      return { to, response: problemResponse(refusal, id), reason: refusal.reason };
     }
   };
 
@@ -72,7 +72,7 @@ export const gateway = (deps: Collaborators): (request: Request) => Promise<Resp
     const preflightResponse = preflight(request);
     if (preflightResponse !== undefined) return preflightResponse;
     const id = requestId(request.headers);
-    const { to, response } = await answer(request, id);
+    const { to, response, reason } = await answer(request, id);
     response.headers.set("x-request-id", id);
     response.headers.set("x-content-type-options", "nosniff");
     allow(request, response.headers);
@@ -83,13 +83,14 @@ export const gateway = (deps: Collaborators): (request: Request) => Promise<Resp
       method: request.method,
       route: to?.route,
       status: response.status,
+      ...(reason === undefined ? {} : { reason }),
       ms: Math.round(performance.now() - started),
     });
     return response;
   };
 };
 
-type Answer = { to: Destination | undefined; response: Response };
+type Answer = { to: Destination | undefined; response: Response; reason?: string | undefined };
 
 const target = (to: Destination, origins: Collaborators["origins"]): URL => {
   const url = new URL(origins[to.function] ?? "");

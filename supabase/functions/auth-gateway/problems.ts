@@ -1,4 +1,9 @@
-type Fields = { status: number; code: string; detail: string; headers?: Record<string, string> };
+type Fields = {
+  status: number;
+  code: string;
+  detail: string;
+  headers?: Record<string, string> | undefined;
+};
 
 const TITLES: Readonly<Record<number, string>> = {
   400: "Bad Request",
@@ -10,6 +15,7 @@ const TITLES: Readonly<Record<number, string>> = {
   413: "Content Too Large",
   422: "Unprocessable Content",
   429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
   499: "Client Closed Request",
   500: "Internal Server Error",
   502: "Bad Gateway",
@@ -25,33 +31,47 @@ const CODES: Readonly<Record<number, string>> = {
   409: "conflict",
   413: "body_too_large",
   429: "too_many_requests",
+  431: "token_too_large",
   502: "bad_gateway",
   503: "unavailable",
   504: "timeout",
 };
 
-/** Thrown to respond with a problem instead of a function's response. */
+/** Thrown to respond with a problem instead of a function's response. `reason` is for the log only. */
 export class Refusal extends Error {
-  constructor(readonly fields: Fields) {
+  constructor(readonly fields: Fields, readonly reason?: string) {
     super(fields.code);
   }
 }
 
-const refuse = (status: number, detail: string, headers?: Record<string, string>) =>
-  new Refusal({
-    status,
-    code: CODES[status] ?? (status < 500 ? "bad_request" : "internal_error"),
-    detail,
-    headers,
-  });
+const refuse = (
+  status: number,
+  detail: string,
+  headers?: Record<string, string>,
+  reason?: string,
+) => {
+  const code = CODES[status] ?? (status < 500 ? "bad_request" : "internal_error");
+  return new Refusal({ status, code, detail, headers }, reason);
+};
 
 export const notFound = () => refuse(404, "There is nothing at this address.");
 export const methodNotAllowed = (methods: readonly string[]) =>
   refuse(405, "This address does not take this method.", { allow: methods.join(", ") });
-export const unauthorized = () =>
-  refuse(401, "The request carries no valid proof of who sends it.", {
-    "www-authenticate": "Bearer",
-  });
+/** `reason`: for the log. A caller who tries out tokens must not learn it. */
+export const unauthorized = (reason: string) =>
+  refuse(
+    401,
+    "The request carries no valid proof of who sends it.",
+    { "www-authenticate": "Bearer" },
+    reason,
+  );
+export const tokenTooLarge = (maxBytes: number) =>
+  refuse(
+    431,
+    `The access token is larger than ${maxBytes} bytes: keep large data out of the user's metadata and custom claims.`,
+    {},
+    "token.too_large",
+  );
 export const bodyTooLarge = (maxBytes: number) =>
   refuse(413, `The body is larger than ${maxBytes} bytes.`);
 export const badGateway = () =>

@@ -20,7 +20,9 @@ export const sweepHeaders = async (
   id: string,
   { secret, mint }: { secret: string | undefined; mint: Mint },
 ): Promise<Headers> => {
-  if (secret === undefined || !await isSame(caller.get(HEADER) ?? "", secret)) throw unauthorized();
+  if (secret === undefined || !await isSame(caller.get(HEADER) ?? "", secret)) {
+    throw unauthorized(caller.has(HEADER) ? "sweep_secret.wrong" : "sweep_secret.missing");
+  }
   const { function: name, path } = to;
   const assertion = await mint({ ...NO_USER, function: name, method: "POST", path });
   return requestHeaders(new Headers(), id, assertion);

@@ -1,6 +1,6 @@
 import { base64url, compactVerify, decodeProtectedHeader } from "jose";
 import type { Key, Keys } from "./keys.ts";
-import { unauthorized } from "./problems.ts";
+import { Refusal, tokenTooLarge, unauthorized } from "./problems.ts";
 import { cache } from "./cache.ts";
 
 export type Caller = { sub: string; sessionId: string; tokenHash: string };
@@ -16,12 +16,14 @@ const TOLERANCE = 60;
 const CACHE_SECONDS = 60;
 const MAX_TOKENS = 2000;
 
-/** Verify Supabase access tokens. Every failure is the same Refusal. */
+/** Verify Supabase access tokens. Callers see the same refusal for every failure; the log has the reason. */
 export const verifier = (rules: Rules): Verify => {
   const known = cache<Caller>(MAX_TOKENS, rules.now);
   return async (authorization) => {
-    const token = BEARER.exec(authorization ?? "")?.[1];
-    if (token === undefined || token.length > MAX_TOKEN) throw unauthorized();
+    if (authorization === null) throw refused("missing");
+    const token = BEARER.exec(authorization)?.[1];
+    if (token === undefined) throw refused("malformed");
+    if (token.length > MAX_TOKEN) throw tokenTooLarge(MAX_TOKEN);
     // The key is the token itself: a hash needs a thread and a fifth of a request's time.
     const cached = known.get(token);
     if (cached !== undefined) return cached;
@@ -39,45 +41,61 @@ const sha256 = async (text: string): Promise<string> =>
   );
 
 const verifyOrRefuse = async (token: string, rules: Rules): Promise<Verified> => {
+  const key = await orRefuse("unreadable_header", () => keyFor(token, rules.keys));
+  const { payload } = await orRefuse(
+    "invalid_signature",
+    () => compactVerify(token, key.key, { algorithms: [key.alg] }),
+  );
+  return await orRefuse("not_json", () => checked(record(parsed(payload)), rules));
+};
+
+/** The result of a step, or a refusal: the step's own, or one with this reason. */
+const orRefuse = async <T>(reason: string, step: () => T | Promise<T>): Promise<T> => {
   try {
-    const key = await keyFor(token, rules.keys);
-    const { payload } = await compactVerify(token, key.key, { algorithms: [key.alg] });
-    return checked(record(parsed(payload)), rules);
-  } catch {
-    throw unauthorized();
+    return await step();
+  } catch (error) {
+    throw error instanceof Refusal ? error : refused(reason);
   }
 };
+
+const refused = (reason: string): Refusal => unauthorized(`token.${reason}`);
 
 const keyFor = async (token: string, keys: Keys): Promise<{ key: Key; alg: string }> => {
   const header: Record<string, unknown> = { typ: "JWT", ...decodeProtectedHeader(token) };
   const { alg, kid, typ } = header;
-  if ("crit" in header || "b64" in header) throw unauthorized();
+  if ("crit" in header || "b64" in header) throw refused("unknown_extension");
   // A gateway assertion (typ gw+jwt) must never be accepted as a user's token.
-  if (!isText(typ) || typ.toUpperCase() !== "JWT") throw unauthorized();
-  if (!isText(alg) || !ALGORITHMS.includes(alg)) throw unauthorized();
-  if (!isText(kid) && (kid !== undefined || alg !== "HS256")) throw unauthorized();
+  if (!isText(typ) || typ.toUpperCase() !== "JWT") throw refused("invalid_typ");
+  if (!isText(alg) || !ALGORITHMS.includes(alg)) throw refused("invalid_alg");
+  if (!isText(kid) && (kid !== undefined || alg !== "HS256")) throw refused("invalid_kid");
   const key = await keys(alg, kid);
-  if (key === undefined) throw unauthorized();
+  if (key === undefined) throw refused("unknown_key");
   return { key, alg };
 };
 
 const parsed = (payload: Uint8Array): unknown =>
   JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload));
 
-const record = (value: unknown): Record<string, unknown> => {
+const record = (value: unknown, reason = "not_json"): Record<string, unknown> => {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
-  throw unauthorized();
+  throw refused(reason);
 };
 
 const checked = (claims: Record<string, unknown>, { issuer, now }: Rules): Verified => {
   const { sub, session_id: sessionId, exp } = claims;
-  if (claims.iss !== issuer || !isForUsers(claims.aud)) throw unauthorized();
-  if (claims.role !== "authenticated") throw unauthorized();
-  if (!isTime(exp) || exp <= now()) throw unauthorized();
-  if (!isPast(claims.nbf, now()) || !isPast(claims.iat, now())) throw unauthorized();
-  if (!isUuid(sub) || !isUuid(sessionId)) throw unauthorized();
-  if (typeof (claims.is_anonymous ?? false) !== "boolean") throw unauthorized();
-  record(claims.app_metadata ?? {});
+  if (claims.iss !== issuer) throw refused("invalid_iss");
+  if (!isForUsers(claims.aud)) throw refused("invalid_aud");
+  if (claims.role !== "authenticated") throw refused("invalid_role");
+  if (!isTime(exp)) throw refused("invalid_exp");
+  if (exp <= now()) throw refused("expired");
+  for (const name of ["nbf", "iat"]) {
+    if (claims[name] !== undefined && !isTime(claims[name])) throw refused(`invalid_${name}`);
+  }
+  if (!isPast(claims.nbf, now()) || !isPast(claims.iat, now())) throw refused("from_the_future");
+  if (!isUuid(sub)) throw refused("invalid_sub");
+  if (!isUuid(sessionId)) throw refused("invalid_session_id");
+  if (typeof (claims.is_anonymous ?? false) !== "boolean") throw refused("invalid_is_anonymous");
+  record(claims.app_metadata ?? {}, "invalid_app_metadata");
   return { sub, sessionId, exp };
 };
 

@@ -5,6 +5,7 @@ import { inlineKeys, type Keys, parseKeys } from "../auth-gateway/keys.ts";
 import {
   authorization,
   golden,
+  type Lines,
   problem,
   requestTo,
   soon,
@@ -34,14 +35,46 @@ for (const one of golden.tokens) {
       const { seen, fetch } = upstream();
       const handle = await testGateway({ fetch, legacySecret });
       const response = await soon(handle(request(one.authorization)));
+      const { code, detail } = await problem(response);
+      assert.equal(seen.length, 0);
+      if (one.name === "a token over 8 KiB") {
+        assert.equal(response.status, 431);
+        assert.equal(code, "token_too_large");
+        assert.match(String(detail), /larger than 8192 bytes/);
+        return;
+      }
       assert.equal(response.status, 401);
       assert.equal(response.headers.get("www-authenticate"), "Bearer");
-      const { code, detail } = await problem(response);
       assert.equal(code, "unauthorized");
       assert.equal(detail, "The request carries no valid proof of who sends it.");
-      assert.equal(seen.length, 0);
     });
   }
+}
+
+Deno.test("the log has the reason of every refused token", async () => {
+  for (const one of golden.tokens.filter(({ accepted }) => !accepted)) {
+    const lines: Lines = [];
+    const legacySecret = one.legacy ? golden.legacy_secret : undefined;
+    const handle = await testGateway({ legacySecret, lines });
+    await soon(handle(request(one.authorization)));
+    const [line] = lines.filter(({ event }) => event === "gateway.answered");
+    assert.match(String(line?.reason), /^token\.[a-z_0-9]+$/, one.name);
+  }
+});
+
+for (
+  const [name, reason] of Object.entries({
+    "no header": "missing",
+    "another scheme": "malformed",
+    "a token over 8 KiB": "too_large",
+  })
+) {
+  Deno.test(`${name} is logged as ${reason}`, async () => {
+    const lines: Lines = [];
+    const one = golden.tokens.find((each) => each.name === name);
+    await soon((await testGateway({ lines }))(request(one?.authorization ?? [])));
+    assert.equal(lines.at(-1)?.reason, `token.${reason}`);
+  });
 }
 
 const assertionOf = async (headers: Headers | undefined): Promise<Record<string, unknown>> => {

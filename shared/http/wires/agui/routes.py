@@ -97,7 +97,7 @@ async def cancel(run_id: RunId, request: Request, user: User, runs: Services) ->
 async def sweep(request: Request, runs: Services, process: CurrentProcess) -> Response:
     """Dispatch all waiting runs. Only the schedule may request it; the gateway checks its secret."""
     if process.verifier is None:
-        raise Unauthorized
+        raise Unauthorized("assertion.not_verified_here")
     assertion = request.headers.getlist("x-gateway-assertion")
     process.verifier.verify_schedule(assertion=assertion, method="POST", path="/sweep")
     return JSONResponse({"dispatched": await runs.worker.sweep()})
