@@ -1,6 +1,7 @@
 """`python -m functions <name>`: serve one function on $PORT, until SIGTERM or Ctrl-C.
 
-`python -m functions list` prints the functions, and `python -m functions new <name>` makes a new agent.
+`python -m functions list` prints the functions, `python -m functions new <name>` makes a new agent, and
+`python -m functions doctor` tries what a function needs.
 """
 
 import asyncio
@@ -88,12 +89,14 @@ def main(arguments: list[str]) -> int:
                 return 0
             case ["new", name]:
                 return _make_agent(name)
+            case ["doctor"]:
+                return _examine()
             case [name] if name in names:
                 return _serve(name)
     except (InvalidFunctions, InvalidSettings) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    commands = " | ".join((*names, "list", "new NAME"))
+    commands = " | ".join((*names, "list", "new NAME", "doctor"))
     sys.stderr.write(f"usage: python -m functions {{{commands}}}\n")
     return 1
 
@@ -119,6 +122,24 @@ def _make_agent(name: str) -> int:
         raise InvalidFunctions("`new` needs a checkout with `make bootstrap`.") from None
     sys.stdout.write(scaffold.make_agent(name))
     return 0
+
+
+def _examine() -> int:
+    """Try what a function with this environment needs.
+
+    Raises:
+        InvalidSettings: a setting cannot be read.
+    """
+    settings = Settings.from_env()
+    # Each line says what log lines would say.
+    logging.disable(logging.CRITICAL)
+    examine = importlib.import_module("shared.doctor").examine
+    return 0 if asyncio.run(examine(settings, _show)) else 1
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _serve(name: str) -> int:

@@ -3,6 +3,7 @@
 from shared.auth.callers import CallerVerifier, Minter
 from shared.auth.claims import role_of, text_of
 from shared.auth.identity import Principal, Verifier
+from shared.auth.jwks import fetch_public_keys
 from shared.auth.signatures import PrivateKey, signed
 from shared.auth.tokens import check_times, claims_of, header_of, path_of, private_key
 
@@ -14,6 +15,7 @@ __all__ = [
     "Verifier",
     "check_times",
     "claims_of",
+    "fetch_public_keys",
     "header_of",
     "path_of",
     "private_key",

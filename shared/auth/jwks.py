@@ -73,6 +73,15 @@ class RemoteKeys(Generic[K]):
         return 0 <= self._clock() - since < limit
 
 
+async def fetch_public_keys(url: str) -> list[tuple[str, str]]:
+    """The algorithm and id of each usable key at this address.
+
+    Raises:
+        aiohttp.ClientError, OSError, TimeoutError, ValueError: there is no JWKS.
+    """
+    return [*public_keys(await _read(url))]
+
+
 async def _read(url: str) -> str:
     # Most functions have their keys inline and never need an HTTP client.
     import aiohttp

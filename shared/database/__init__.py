@@ -1,8 +1,14 @@
 """The two ways to Postgres: call a function of schema `agent`, or open a session that acts as a user."""
 
+from shared.database.address import read_address
 from shared.database.pool import Database, Refused
+from shared.database.probe import Facts, read_facts, shares_servers
 
 __all__ = [
     "Database",
+    "Facts",
     "Refused",
+    "read_address",
+    "read_facts",
+    "shares_servers",
 ]

@@ -115,7 +115,7 @@ class Database:
             Refused: the function raised a code.
             Unavailable: Postgres cannot be reached in time.
         """
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             value = await connection.fetchval(
                 f"select {call_of(function, arguments)}", *to_driver(arguments)
             )
@@ -124,7 +124,7 @@ class Database:
     async def rows(self, function: str, *arguments: Any) -> list[Mapping[str, Any]]:
         """Call `agent.<function>` for its rows; raises as `call` does."""
         sql = "select * from " + call_of(function, arguments)  # noqa: S608  # the name is checked
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(sql, *to_driver(arguments))
         return list(rows)
 
@@ -138,7 +138,7 @@ class Database:
         Raises:
             Unavailable: Postgres cannot be reached in time.
         """
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             try:
                 # Before the transaction begins: the first session imports a library.
                 own = await self._sessions.over(connection)
@@ -154,7 +154,7 @@ class Database:
         if monotonic() < self._ready_until:
             return True
         try:
-            async with self._connection() as connection:
+            async with self.connection() as connection:
                 await connection.fetchval("select 1")
         except Unavailable:
             return False
@@ -162,7 +162,8 @@ class Database:
         return True
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection of asyncpg, for this package. It acts as nobody: the login itself may read no row."""
         pool = await self._open()
         with self._translate_errors():
             connection = await self._acquire(pool)

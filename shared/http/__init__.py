@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from shared.http.app import CurrentProcess, Function, User, create_app, services_of
 from shared.http.exchange import KEEP_ALIVE, StreamedResponse, event_stream, read_body
-from shared.http.problems import STATUS, problem
-from shared.http.process import Process
+from shared.http.problems import STATUS, log_refusal, problem
+from shared.http.process import Process, users_verifier
 
 if TYPE_CHECKING:
     from shared.http.agents import agent_app
@@ -39,6 +39,7 @@ __all__ = [
     "read_body",
     "run_services",
     "services_of",
+    "users_verifier",
 ]
 
 

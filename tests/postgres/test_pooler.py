@@ -15,6 +15,7 @@ from local.children import Child, Children
 from local.probe import require_free
 from shared.core.json import Json
 from shared.database.pool import Database
+from shared.database.probe import read_facts, shares_servers
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.fixtures.waiting import eventually
 from tests.postgres.holders import (
@@ -132,3 +133,10 @@ async def test_no_user_is_left_on_a_server_of_the_pool(pooled: str, database: Te
         seen = [await db.call("peek") for _ in range(6)]
 
     assert {text.strip() for text in seen} == {"agent_api"}
+
+
+async def test_an_examination_finds_the_pooler(pooled: str, database: TestDatabase) -> None:
+    for url, is_shared in ((pooled, True), (database.url, False)):
+        async with connected(url, database_connections=2) as db:
+            assert (await read_facts(db)).login == "agent_api"
+            assert await shares_servers(db) is is_shared

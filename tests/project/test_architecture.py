@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 #: Packages of `shared`, lowest first: one imports only those before it, and only what their faces name.
-PACKAGES = ("core", "database", "auth", "models", "runs", "agents", "mcp", "http")
+PACKAGES = ("core", "database", "auth", "models", "runs", "agents", "mcp", "http", "doctor")
 OWNERS = {
     "databases": "shared/database/sessions.py",
     "asyncpg": "shared/database/pool.py",
