@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from time import time
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-import asyncpg
 import jwt
 
+from local.connecting import connect
 from local.keys import SigningKey
 
 SUPABASE_URL = "http://127.0.0.1:54321"
@@ -72,7 +72,7 @@ class SignIn:
 
     async def record(self, url: str) -> None:
         """Insert the user and the session into the database; `url` has the login of the migrations."""
-        connection = await asyncpg.connect(url)
+        connection = await connect(url)
         try:
             metadata = json.dumps(self.app_metadata)
             await connection.execute(

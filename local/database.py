@@ -10,6 +10,7 @@ import asyncpg
 from local import CannotStart, postgres
 from local.accounts import SignIn
 from local.children import Children
+from local.connecting import connect
 from local.migrate import bootstrap, migrate, outdated
 from local.postgres import Server
 
@@ -66,12 +67,12 @@ def live_runs(owner_url: str) -> dict[str, int]:
     """Open runs by status, `queued` and `in_progress`; empty if the database cannot be reached."""
     try:
         return asyncio.run(_live_runs(owner_url))
-    except (OSError, asyncpg.PostgresError):
+    except (CannotStart, OSError, asyncpg.PostgresError):
         return {}
 
 
 async def _live_runs(owner_url: str) -> dict[str, int]:
-    connection = await asyncpg.connect(owner_url)
+    connection = await connect(owner_url)
     try:
         return {row["status"]: row["runs"] for row in await connection.fetch(_LIVE_RUNS)}
     finally:

@@ -4,14 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import asyncpg
 
 from local import CannotStart
+from local.connecting import Connection, connect
 from local.postgres import SUPERUSER, Server
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
@@ -76,11 +74,11 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply the folder's migrations that the database lacks, in order; returns their files' names.
 
     Raises:
-        CannotStart: a migration failed and was rolled back (the message has file and line); or migrations that no
-            longer exist made this database.
+        CannotStart: a migration failed and was rolled back (the message has file and line); migrations that no
+            longer exist made this database; or it cannot be reached.
     """
     migrations = _read(folder)
-    connection = await asyncpg.connect(url)
+    connection = await connect(url)
     try:
         await connection.execute(_RECORD)
         if sentence := _why_replaced(migrations, await _applied_statements(connection)):
@@ -92,7 +90,7 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
 
 async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
     """A sentence with the remedy if other migrations than the folder's made this local database; else None."""
-    connection = await asyncpg.connect(url)
+    connection = await connect(url)
     try:
         if not await connection.fetchval(_FIND_RECORD):
             return None
