@@ -77,8 +77,8 @@ class Answer:
                 self._calls.setdefault(event["toolCallId"], []).append(event["delta"])
             case "TOOL_CALL_END":
                 self._note("".join(self._calls.pop(event["toolCallId"], ())))
-            case "ACTIVITY_SNAPSHOT" if event["activityType"] == "tool_progress":
-                self._note(_progress(event["content"]))
+            case "ACTIVITY_SNAPSHOT":
+                self._note(_activity(event["activityType"], event["content"]))
             case "TOOL_CALL_RESULT":
                 self._note(f"= {event['content']}")
             case "MESSAGES_SNAPSHOT":
@@ -112,6 +112,9 @@ class Answer:
         self._screen.note(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
-def _progress(content: Event) -> str:
+def _activity(kind: str, content: Event) -> str:
+    """A line for a tool's progress, or for a summary."""
+    if kind != "tool_progress":
+        return f"({kind}) {content.get('text', '')}"
     total = f"/{content['total']:g}" if "total" in content else ""
     return f"… {content['done']:g}{total} {content.get('message', '')}"

@@ -97,6 +97,8 @@ def _section(item: Item) -> str:
             return f"\n### Call of {data.get('name')}\n\n{_code_block(str(data.get('arguments', '')))}\n"
         case "tool_result":
             return f"\n### Result\n\n{_code_block(_text(data.get('content')))}\n"
+        case "summary":
+            return f"\n### Summary of what comes before\n\n{data.get('text', '')}\n"
     return ""
 
 

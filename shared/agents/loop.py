@@ -26,22 +26,17 @@ from shared.agents.calls import (
     result_step,
     run_calls,
 )
+from shared.agents.endings import INCOMPLETE, INCOMPLETE_WITHOUT_OUTPUT, ending_of
 from shared.agents.model_turn import ModelTurn, specifications
-from shared.agents.output import FAULTS, Output, failure_of_unfit, output_of, with_corrections
+from shared.agents.output import FAULTS, failure_of_unfit, output_of, with_corrections
 from shared.agents.progress import Report
+from shared.agents.summaries import since_summary, summarise
 from shared.agents.tools import Result, Tool, Toolbox
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
-from shared.models import FinishReason, ModelRequest
-from shared.runs import Leased, steady
+from shared.models import ModelRequest
+from shared.runs import Leased
 
-#: The turns that end a run as incomplete, and the reasons it gives.
-_INCOMPLETE: dict[FinishReason, str] = {
-    "length": "max_output_tokens",
-    "content_filter": "content_filter",
-}
-#: Those of an agent with structured output: another request would bring the same refusal, and no result.
-_WITHOUT_OUTPUT: dict[FinishReason, str] = {**_INCOMPLETE, "refusal": "refusal"}
 _OUTCOME_UNKNOWN = Result(
     "The outcome of this call is unknown: it was started, and the process that made it stopped before it had a result."
     " It may or may not have had its effect; it was not made again.",
@@ -78,7 +73,7 @@ class Loop:
         self._items = [*leased.items]
         self._usage = leased.used
         self._client_tools = {tool["name"]: tool for tool in leased.request.get("tools") or ()}
-        self._incomplete_reasons = _WITHOUT_OUTPUT if agent.output else _INCOMPLETE
+        self._incomplete_reasons = INCOMPLETE_WITHOUT_OUTPUT if agent.output else INCOMPLETE
         self._questions: list[Json] = []
         #: The events that take back the starts of the calls with these questions.
         self._aborts: list[Draft] = []
@@ -101,6 +96,10 @@ class Loop:
             if self._tokens_left is not None and self._tokens_left <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
+            if summary := await summarise(self._agent, self._request()):
+                self._items.append(summary.item)
+                self._usage += summary.usage
+                yield summary.step
             turn = ModelTurn(self._agent.models, self._client_tools, self._agent.max_turn_tries)
             async for step in turn.steps(self._request()):
                 yield step
@@ -150,11 +149,11 @@ class Loop:
                 raise failure
             return
         calls = [c for c in turn.calls if c.executor == "server" or fault_of_arguments(c)]
-        is_incomplete = turn.finish_reason in self._incomplete_reasons
-        if not calls or is_incomplete:
+        reason = self._incomplete_reasons.get(turn.finish_reason)
+        if not calls or reason:
             self._has_ended = True
-            unmade = [refuse(call, CUT_OFF) for call in turn.calls if is_incomplete]
-            ending = self._ending(turn, output)
+            unmade = [refuse(call, CUT_OFF) for call in turn.calls if reason]
+            ending = ending_of(turn, output, reason, self._usage)
             yield Step([*closing, *map(result_event, unmade), ending], commits=True, closes=True)
             return
         self._items += turn.items
@@ -224,14 +223,6 @@ class Loop:
         is_server_call = call.data["executor"] == "server"
         return tool if is_server_call and tool and tool.approval != "never" else None
 
-    def _ending(self, turn: TurnRecorder, output: Output | None) -> Draft:
-        usage = {"usage": self._usage.to_json()}
-        if reason := self._incomplete_reasons.get(turn.finish_reason):
-            return Draft("run.incomplete", None, {"reason": reason, **usage})
-        pending = [call.id for call in turn.calls if call.executor == "client"]
-        result = {} if output is None else {"output": output.value}
-        return Draft("run.completed", None, {**usage, **result, "pending_calls": pending})
-
     def _incomplete(self, reason: str) -> Step:
         return self._end_with([], "run.incomplete", {"reason": reason})
 
@@ -241,7 +232,7 @@ class Loop:
 
     def _request(self) -> ModelRequest:
         return ModelRequest(
-            items=with_corrections(steady(self._items)),
+            items=with_corrections(since_summary(self._items)),
             instructions=self._instructions,
             context=self._leased.request.get("context") or (),
             tools=specifications(self._toolbox.tools, self._client_tools),

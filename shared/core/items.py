@@ -6,18 +6,19 @@ from typing import Any, Literal, Self
 
 from shared.core.json import Json
 
-Kind = Literal["message", "reasoning", "tool_call", "tool_result"]
+Kind = Literal["message", "reasoning", "tool_call", "tool_result", "summary"]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An entry of a thread: a message, a piece of reasoning, a tool call or its result.
+    """An entry of a thread: a message, a piece of reasoning, a tool call or its result, a summary.
 
     `key` is its id for clients. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
     tool_call {name, arguments, message_id, provider_id, executor: client | server},
     tool_result {call_id, content, error? of a frontend, status?: error | denied | refused | unknown, arguments? as the
-    user changed them}. The model's messages and tool calls may have `provider` {api, base_url?, items?}: the API that
-    they came from, and what it wants back with them. It is stored for later requests and shown to nobody
+    user changed them}, summary {text, through: the key of the last item that it stands for}. The model's messages and
+    tool calls may have `provider` {api, base_url?, items?}: the API that they came from, and what it wants back with
+    them. It is stored for later requests and shown to nobody
     (`public_data`).
     """
 

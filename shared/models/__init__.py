@@ -19,6 +19,7 @@ from shared.models.requests import (
     NamedTool,
     ToolSpecification,
 )
+from shared.models.transcripts import clip_summary, oldest_exchanges, transcript
 from shared.models.user_parts import refused_parts
 
 __all__ = [
@@ -38,6 +39,9 @@ __all__ = [
     "ToolCallDelta",
     "ToolSpecification",
     "TurnEnded",
+    "clip_summary",
+    "oldest_exchanges",
     "provider_of",
     "refused_parts",
+    "transcript",
 ]

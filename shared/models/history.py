@@ -43,10 +43,11 @@ def shortened(request: ModelRequest) -> ModelRequest | None:
 
 
 def _fitting(request: ModelRequest) -> list[Message]:
-    return cut(messages_of(request.items), _room(request))
+    return cut(messages_of(request.items), room_for_messages(request))
 
 
-def _room(request: ModelRequest) -> int:
+def room_for_messages(request: ModelRequest) -> int:
+    """How many tokens the messages of a request may take; a longer conversation is cut."""
     tokens = request.context_tokens
     step = max(1, tokens // _STEPS)
     taken = -(-_fixed_tokens(request) // step) * step

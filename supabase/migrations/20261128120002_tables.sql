@@ -135,7 +135,7 @@ create unique index run_event_ends_once on agent.run_event (run_id) where type i
   'run.completed', 'run.interrupted', 'run.incomplete', 'run.cancelled', 'run.failed'
 );
 
--- An item: a message, a piece of reasoning, a tool call or its result. `key` is its id on the wire.
+-- An item: a message, a piece of reasoning, a tool call or its result, a summary of the items before it. `key` is its id on the wire.
 create table agent.item (
   id uuid primary key default gen_random_uuid(),
   thread_id uuid not null references agent.thread (id) on delete cascade,
@@ -143,7 +143,7 @@ create table agent.item (
   owner uuid not null references auth.users (id) on delete cascade,
   key text not null check (char_length(key) between 1 and 128),
   position bigint generated always as identity,
-  kind text not null check (kind in ('message', 'reasoning', 'tool_call', 'tool_result')),
+  kind text not null check (kind in ('message', 'reasoning', 'tool_call', 'tool_result', 'summary')),
   data jsonb not null,
   created_at timestamptz not null default now(),
   superseded_at timestamptz

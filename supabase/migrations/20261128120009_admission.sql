@@ -99,7 +99,7 @@ begin
   v_until := coalesce(rewind, 9223372036854775807);
   select case when kind = 'message' then data ->> 'role' else kind end into previous_role
     from agent.item where thread_id = p_thread and superseded_at is null
-     and position <= v_until
+     and position <= v_until and kind <> 'summary'
    order by position desc limit 1;
   perform set_config('role', 'none', true);
 end $$;

@@ -232,7 +232,7 @@ def test_a_client_cut_off_inside_a_snapshot_resumes_with_the_whole_snapshot() ->
         ("turn.finished", {"usage": {"input_tokens": 1}}),
         ("item.started", {"kind": "summary"}),
         ("item.delta", {"channel": "summary", "deltas": ["x"]}),
-        ("item.completed", {"kind": "summary", "item": {}}),
+        ("item.completed", {"kind": "later", "item": {}}),
     ],
 )
 def test_an_event_of_a_newer_version_writes_nothing_and_ends_nothing(

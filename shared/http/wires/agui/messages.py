@@ -33,7 +33,15 @@ def messages(snapshot: Snapshot) -> list[Json]:
                     **_plain(item.data, "content", "error"),
                 }
                 history.append({"id": item.key, "role": "tool", **result})
+            case "summary":
+                activity = summary_activity(item.key, item.data)
+                history.append({"id": activity.pop("messageId"), "role": "activity", **activity})
     return history
+
+
+def summary_activity(item_id: str, data: Json) -> Json:
+    """A summary, as the members of an activity: {messageId, activityType, content {text}}."""
+    return {"messageId": item_id, "activityType": "summary", "content": {"text": data["text"]}}
 
 
 def _plain(data: Json, *names: str) -> Json:

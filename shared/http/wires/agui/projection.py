@@ -12,7 +12,7 @@ import orjson
 from shared.core import Cursor, Json, LogEvent, RunEvent, Snapshot, UnknownEvent
 from shared.http.wires.agui import endings
 from shared.http.wires.agui.endings import FinishedType, outcome, usage
-from shared.http.wires.agui.messages import for_older_client, messages
+from shared.http.wires.agui.messages import for_older_client, messages, summary_activity
 from shared.runs import RunView
 
 PROTOCOL_VERSION: Final = "1.0"
@@ -150,10 +150,8 @@ class Projection:
                 return [self._run_started()]
             case "item.started":
                 return [_boundary(name, item_id, data) for name in _OPENS.get(data["kind"], ())]
-            case "item.completed" if data["kind"] == "tool_result":
-                return [_tool_result(item_id, data["item"])]
             case "item.completed":
-                return [_boundary(name, item_id, {}) for name in _CLOSES.get(data["kind"], ())]
+                return _completed(item_id, data)
             case "item.progress":
                 return [_activity(item_id, data)]
             case "run.failed":
@@ -202,6 +200,15 @@ def _boundary(name: str, item_id: str, data: Json) -> Json:
         return {"type": name, "toolCallId": item_id}
     role = {"TEXT_MESSAGE_START": "assistant", "REASONING_MESSAGE_START": "reasoning"}.get(name)
     return {"type": name, "messageId": item_id, **({"role": role} if role else {})}
+
+
+def _completed(item_id: str, data: Json) -> list[Json]:
+    match data["kind"]:
+        case "tool_result":
+            return [_tool_result(item_id, data["item"])]
+        case "summary":
+            return [{"type": "ACTIVITY_SNAPSHOT", **summary_activity(item_id, data["item"])}]
+    return [_boundary(name, item_id, {}) for name in _CLOSES.get(data["kind"], ())]
 
 
 def _tool_result(item_id: str, item: Json) -> Json:

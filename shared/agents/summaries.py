@@ -1,0 +1,101 @@
+"""Summaries: before a thread no longer fits the model's context, the model summarises its oldest exchanges.
+
+A summary is an item of the thread, at the place where it was made, and it names the last item that it stands for. So it
+survives the process, clients can show it, and a rewind before its place takes it back. Where a model writes none, the
+adapter cuts the conversation without it (`shared.models.cutting`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+from shared.agents.bound import BoundAgent
+from shared.agents.model_turn import ModelTurn
+from shared.core import Draft, Item, Step, Usage, logger
+from shared.models import (
+    ModelFailed,
+    ModelRequest,
+    clip_summary,
+    oldest_exchanges,
+    transcript,
+)
+from shared.runs import steady
+
+_INTRODUCTION: Final = "A summary of the conversation before this message:"
+_INSTRUCTIONS: Final = (
+    "You summarise a conversation between a user and an assistant, for the assistant, which will read your summary"
+    " instead of the conversation. Keep what later messages may depend on: who the user is and what they want, facts,"
+    " names, numbers and ids, decisions with their reasons, results of tools, and what is still open. Leave out"
+    " pleasantries. Write in the language of the conversation. Answer with the summary alone, in at most 400 words."
+)
+
+
+class Summary(NamedTuple):
+    """A new summary: its item, the tokens that it took, and the step that puts both into the log."""
+
+    item: Item
+    usage: Usage
+
+    @property
+    def step(self) -> Step:
+        """Closes the turn: a takeover keeps the summary."""
+        item_id, data = self.item.key, {"kind": self.item.kind, "item": self.item.data}
+        drafts = [
+            Draft("item.started", item_id, {"kind": self.item.kind}),
+            Draft("item.completed", item_id, data),
+        ]
+        if usage := self.usage.to_json():
+            drafts.append(Draft("turn.finished", None, {"usage": usage}))
+        return Step(drafts, commits=True, closes=True)
+
+
+def since_summary(items: Sequence[Item]) -> list[Item]:
+    """The items that a request has: the newest summary, as a message of the user, and what it does not stand for."""
+    newest = next((item for item in reversed(items) if item.kind == "summary"), None)
+    if newest is None:
+        return steady(items)
+    keys, through = [item.key for item in items], newest.data["through"]
+    # If it is none of the items, it is older than all of them.
+    rest = items[keys.index(through) + 1 :] if through in keys else steady(items)
+    content = f"{_INTRODUCTION}\n{newest.data['text']}"
+    message = Item(newest.key, "message", {"role": "user", "content": content})
+    return [message, *(item for item in rest if item.kind != "summary")]
+
+
+async def summarise(agent: BoundAgent, request: ModelRequest) -> Summary | None:
+    """Summarise the oldest exchanges of a request that is full.
+
+    None if it is not full, or if the model writes no summary.
+    """
+    oldest = oldest_exchanges(request)
+    if not oldest:
+        return None
+    text, usage = await _write(agent, transcript(oldest))
+    if not text:
+        return None
+    data = {"text": clip_summary(text, request), "through": oldest[-1].key}
+    return Summary(Item(str(uuid4()), "summary", data), usage)
+
+
+async def _write(agent: BoundAgent, content: str) -> tuple[str, Usage]:
+    """The model's summary of a transcript; empty if it fails. No client sees how it is written."""
+    plain: dict[str, Any] = {
+        "output_schema": None,
+        "tool_choice": None,
+        "parallel_tool_calls": None,
+    }
+    models = [model._replace(settings=replace(model.settings, **plain)) for model in agent.models]
+    request = ModelRequest(
+        items=[Item("transcript", "message", {"role": "user", "content": content})],
+        instructions=_INSTRUCTIONS,
+        context_tokens=agent.context_tokens,
+    )
+    turn = ModelTurn(models, (), agent.max_turn_tries)
+    try:
+        async for _ in turn.steps(request):
+            pass
+    except ModelFailed as failed:
+        logger.warning("summary.failed", extra={"code": failed.code})
+        return "", Usage()
+    return turn.recorder.text.strip(), turn.recorder.usage
