@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from functions.code import import_app
 from functions.registry import (
     FunctionList,
     InvalidFunctions,
     check_code,
-    folder_of,
     listed_functions,
     read_file,
 )
@@ -151,8 +151,7 @@ def _serve(name: str) -> int:
     """
     check_code(name)
     settings = Settings.from_env()
-    with loading():
-        app: Function = importlib.import_module(f"functions.{folder_of(name)}.app").app
+    app = import_app(name)
     settings.require(*app.requires)
     _check_host(settings)
     config = uvicorn.Config(

@@ -19,6 +19,7 @@ from local.environment import environment, folder, port
 from local.gateway import announce, running_url
 from local.keys import Keys
 from local.migrate import migrate, outdated
+from local.options import add_chat_options, add_token_options
 from local.probe import free_port
 from local.screen import Screen
 from local.stack import Plan, RunningStack, start_stack
@@ -58,41 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(run=run)
         if run is _token:
-            _add_token_options(command)
+            add_token_options(command)
         if run is _chat:
-            _add_chat_options(command)
+            add_chat_options(command)
         if run is _migrate:
             command.add_argument(
                 "--url", help="a database URL, with the login that owns the schemas"
             )
     return parser
-
-
-def _add_token_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--user", default="demo", help="any name; the same name is the same user")
-    command.add_argument("--role", default="", help="app_metadata.role, such as admin")
-    command.add_argument(
-        "--audience",
-        choices=("gateway", "tools"),
-        default="gateway",
-        help="`tools`: a token for MCP clients, such as functions use; valid for two minutes",
-    )
-    command.add_argument("--anonymous", action="store_true", help="a user without an account")
-    command.add_argument(
-        "--expires", type=int, default=3600, metavar="SECONDS", help="lifetime of the token"
-    )
-
-
-def _add_chat_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("message", nargs="?", help="send this, print the answer, and exit")
-    command.add_argument(
-        "--url", help="another gateway, such as https://…/functions/v1/auth-gateway"
-    )
-    command.add_argument("--agent", metavar="NAME", help="default: the first agent that is listed")
-    command.add_argument("--token", help="an access token; default: one of a test user")
-    command.add_argument("--user", default="demo", help="name of the test user")
-    command.add_argument("--thread", default="", metavar="ID", help="continue this thread")
-    command.add_argument("--json", action="store_true", help="print the events, one per line")
 
 
 def _dev(_: argparse.Namespace) -> None:
@@ -134,9 +108,11 @@ def _chat(options: argparse.Namespace) -> int:
     # Another gateway may have other agents than this checkout.
     name = options.agent if options.url and options.agent else _agent_name(options.agent)
     url, token = options.url, lambda: str(options.token)
+    if url and not options.token:
+        raise CannotStart("--url needs --token: test users exist on this machine only.")
+    if options.token and not url:
+        url = _running_gateway()
     if not options.token:
-        if url:
-            raise CannotStart("--url needs --token: test users exist on this machine only.")
         url, token = _local_gateway(SignIn(options.user))
         screen.note(f"You are {options.user}; the page starts with alice, as --user alice does.")
     agent = Agent(url, name, token, lambda: screen.note("Reconnecting."))
@@ -161,8 +137,13 @@ def _local_gateway(login: SignIn) -> tuple[str, Callable[[], str]]:
     environ = environment()
     home = folder(environ)
     sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
-    at = port(environ, "GATEWAY_PORT", _GATEWAY_PORT)
-    return running_url(home, at), lambda: login.token(_keys(home).user)
+    return _running_gateway(), lambda: login.token(_keys(home).user)
+
+
+def _running_gateway() -> str:
+    """The gateway of `make dev` on this machine."""
+    environ = environment()
+    return running_url(folder(environ), port(environ, "GATEWAY_PORT", _GATEWAY_PORT))
 
 
 def _token(options: argparse.Namespace) -> None:

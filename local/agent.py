@@ -2,10 +2,11 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Callable, Iterator
 from time import sleep
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from local import CannotStart
 
@@ -44,6 +45,10 @@ class Refused(CannotStart):
         return self.retry_after <= _LONGEST_WAIT_SECONDS
 
 
+class NoServer(CannotStart):
+    """Nothing answers at the gateway's address."""
+
+
 class Agent:
     """One agent and the other functions behind a gateway, with this user's token.
 
@@ -59,7 +64,8 @@ class Agent:
     ) -> None:
         self.cursor = ""
         self.name = name
-        self._address = urlsplit(gateway_url.rstrip("/"))
+        self._address = _address(gateway_url)
+        self._has_connected = False
         self._token = token
         self._reconnecting = reconnecting
 
@@ -70,7 +76,7 @@ class Agent:
 
         Raises:
             Refused: the run was not started, and a retry would not help.
-            CannotStart: the connection broke ten times in a row.
+            CannotStart: no server answers at the address, or the connection broke ten times in a row.
         """
         self.cursor = ""
         path = f"/{agent}/runs" if agent else self._runs
@@ -145,15 +151,34 @@ class Agent:
                 elif name == "data":
                     yield cursor, json.loads(value)
 
+    @property
+    def _origin(self) -> str:
+        return f"{self._address.scheme}://{self._address.netloc}"
+
     def _send(self, method: str, path: str, body: Any) -> http.client.HTTPResponse:
         is_safe = self._address.scheme == "https"
         kind = http.client.HTTPSConnection if is_safe else http.client.HTTPConnection
         connection = kind(self._address.netloc, timeout=_SILENCE_SECONDS)
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
         payload = None if body is None else json.dumps(body)
+        try:
+            connection.connect()
+        except (ConnectionRefusedError, socket.gaierror) as error:
+            if self._has_connected:
+                raise
+            # A server that was never there will not come back, as one that restarts does.
+            raise NoServer(f"No server answers at {self._origin}: {error.strerror}.") from None
+        self._has_connected = True
         connection.request(method, self._address.path + path, payload, headers)
         response = connection.getresponse()
         if response.status >= 400:
             retry_after = response.headers.get("retry-after")
             raise Refused(response.status, response.read(10_000), retry_after)
         return response
+
+
+def _address(url: str) -> SplitResult:
+    address = urlsplit(url.rstrip("/"))
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise CannotStart(f"{url!r} is no gateway's address: it begins with https:// or http://.")
+    return address

@@ -55,12 +55,25 @@ class Child:
         Raises:
             CannotStart: it ended; the message has its exit code and the last lines of its log.
         """
+        if not self.has_ended:
+            return
+        if sentence := self.last_sentence():
+            raise CannotStart(f"{self.name} ended: {sentence}\n{self.log} has all that it wrote.")
+        code = self._process.poll()
+        raise CannotStart(
+            f"{self.name} ended with exit code {code}; {self.log} ends with:\n{self.last_lines()}"
+        )
+
+    @property
+    def has_ended(self) -> bool:
         with self._changing:
-            code = self._process.poll()
-        if code is not None:
-            raise CannotStart(
-                f"{self.name} ended with exit code {code}; {self.log} ends with:\n{self.last_lines()}"
-            )
+            return self._process.poll() is not None
+
+    def last_sentence(self) -> str:
+        """The last line of its log, if that is text for people; empty if it is a log line or part of a traceback."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        last = lines[-1].rstrip() if lines else ""
+        return last if last.endswith((".", ":", "?")) and not last.startswith((" ", "{")) else ""
 
     def last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
@@ -71,6 +84,15 @@ class Child:
         with self._changing:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
+            self._process = self._spawn()
+            self._started_at = monotonic()
+            self.starts += 1
+
+    def restart(self) -> None:
+        """Stop the process, and start it again with an empty log. A `check` at the same time does not see it gone."""
+        with self._changing:
+            self.stop()
+            self.log.unlink(missing_ok=True)
             self._process = self._spawn()
             self._started_at = monotonic()
             self.starts += 1

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 from functions.registry import listed_functions
 from local import CannotStart, database, gateway, model, page
@@ -18,11 +19,14 @@ from local.children import Child, Children
 from local.database import Logins
 from local.keys import Keys
 from local.probe import answer, free_port, require_free, wait_until_responding
+from local.reload import Reloader
 from shared.core import InvalidSettings, Settings
 
 _READY_SECONDS = 30.0
 #: The first start downloads the gateway's one package.
 _GATEWAY_SECONDS = 120.0
+#: As the schedule of a deployment does every minute; a lease lasts six seconds here.
+_SWEEP_SECONDS = 10.0
 _ANY_STATUS = range(100, 600)
 #: Defaults that differ from a deployment's. After a kill, another process claims the runs within seconds instead of
 #: half a minute. Ctrl-C does not wait for runs, which continue at the next start.
@@ -67,16 +71,25 @@ class RunningStack:
     #: The database, as the migrations' login.
     owner_url: str
     model: str
+    reloader: Reloader
+    #: Sends the runs that no process executes.
+    sweep: Callable[[], object]
 
     def watch(self) -> None:
-        """Wait until a part ends, or a signal comes.
+        """Until a part ends or a signal comes: restart functions whose files change, and send waiting runs.
 
         Raises:
             CannotStart: a part ended; the message has the end of its log.
         """
+        next_sweep = monotonic() + _SWEEP_SECONDS
         while True:
+            self.reloader.check()
             for child in self.children.all:
-                child.check()
+                if child not in self.reloader.restarted:
+                    child.check()
+            if monotonic() >= next_sweep:
+                next_sweep = monotonic() + _SWEEP_SECONDS
+                self.sweep()
             sleep(0.2)
 
 
@@ -176,6 +189,8 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
         urls["TOOLS_URL"],
         logins.owner,
         choice.title,
+        Reloader({child.name: (child, ports[child.name]) for child in functions}, agents, plan.say),
+        partial(answer, ports["runner"], "/sweep", method="POST"),
     )
 
 

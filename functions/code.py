@@ -1,0 +1,57 @@
+"""Imports the code of a function. What is wrong with it is one sentence."""
+
+import importlib
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from functions.registry import InvalidFunctions, folder_of
+from shared.core import InvalidSettings, loading
+
+if TYPE_CHECKING:
+    from shared.http import Function
+
+_FOLDER = Path(__file__).parent
+
+
+def import_app(name: str) -> "Function":
+    """The app of a function.
+
+    Raises:
+        InvalidFunctions: its code cannot be imported; the message says where and why.
+        InvalidSettings: it reads a setting that is wrong.
+    """
+    try:
+        with loading():
+            app: Function = importlib.import_module(f"functions.{folder_of(name)}.app").app
+            return app
+    except InvalidSettings:
+        raise
+    except Exception as error:
+        raise InvalidFunctions(
+            f"{name} cannot be imported: {_place_of(error)}: {_text_of(error)}."
+        ) from error
+
+
+def _place_of(error: Exception) -> str:
+    """The file and the line that raised an error of the code in this folder, or the last ones in it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_relative(error.filename)}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [
+        each
+        for each in frames
+        if each.filename != __file__ and Path(each.filename).is_relative_to(_FOLDER)
+    ]
+    last = (ours or frames)[-1]
+    return f"{_relative(last.filename)}, line {last.lineno}"
+
+
+def _relative(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(_FOLDER.parent)) if path.is_relative_to(_FOLDER) else file
+
+
+def _text_of(error: Exception) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {' '.join(text.split())}".rstrip(". ")

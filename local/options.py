@@ -1,0 +1,32 @@
+"""The options of `python -m local token` and `chat`."""
+
+import argparse
+
+
+def add_token_options(command: argparse.ArgumentParser) -> None:
+    """Who signs in, and for how long."""
+    command.add_argument("--user", default="demo", help="any name; the same name is the same user")
+    command.add_argument("--role", default="", help="app_metadata.role, such as admin")
+    command.add_argument(
+        "--audience",
+        choices=("gateway", "tools"),
+        default="gateway",
+        help="`tools`: a token for MCP clients, such as functions use; valid for two minutes",
+    )
+    command.add_argument("--anonymous", action="store_true", help="a user without an account")
+    command.add_argument(
+        "--expires", type=int, default=3600, metavar="SECONDS", help="lifetime of the token"
+    )
+
+
+def add_chat_options(command: argparse.ArgumentParser) -> None:
+    """Which agent to talk to, and as whom."""
+    command.add_argument("message", nargs="?", help="send this, print the answer, and exit")
+    command.add_argument(
+        "--url", help="another gateway, such as https://…/functions/v1/auth-gateway"
+    )
+    command.add_argument("--agent", metavar="NAME", help="default: the first agent that is listed")
+    command.add_argument("--token", help="an access token; default: one of a test user")
+    command.add_argument("--user", default="demo", help="name of the test user")
+    command.add_argument("--thread", default="", metavar="ID", help="continue this thread")
+    command.add_argument("--json", action="store_true", help="print the events, one per line")

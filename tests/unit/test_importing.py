@@ -1,0 +1,37 @@
+"""A function whose code cannot be imported: one sentence says where and why."""
+
+from pathlib import Path
+
+import pytest
+
+import functions
+from functions.code import import_app
+from functions.registry import InvalidFunctions
+
+_CASES = {
+    "x = (1,": "line 1: SyntaxError: '(' was never closed.",
+    "a = 1\nb = a.nothing": "line 2: AttributeError: 'int' object has no attribute 'nothing'.",
+    "import json\n\njson.loads('')": "line 3: JSONDecodeError: Expecting value",
+    "import no_such_package": "line 1: ModuleNotFoundError: No module named 'no_such_package'.",
+    "raise TypeError('Set one.\\n  Not two.')": "line 1: TypeError: Set one. Not two.",
+}
+
+
+@pytest.mark.parametrize(("code", "why"), _CASES.items())
+def test_code_that_cannot_be_imported_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+) -> None:
+    name = f"broken-{abs(hash(code))}"
+    folder = tmp_path / "functions" / name.replace("-", "_")
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "app.py").write_text(code)
+    monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path / "functions")])
+    monkeypatch.setattr("functions.code._FOLDER", tmp_path / "functions")
+
+    with pytest.raises(InvalidFunctions) as raised:
+        import_app(name)
+
+    place = f"functions/{folder.name}/app.py, {why}"
+    assert str(raised.value).startswith(f"{name} cannot be imported: {place}")
+    assert "\n" not in str(raised.value)

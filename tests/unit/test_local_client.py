@@ -1,0 +1,58 @@
+"""The terminal's client before it is connected: each mistake is one sentence, at once."""
+
+import socket
+from contextlib import closing
+from threading import Thread
+
+import pytest
+
+from local import CannotStart
+from local.__main__ import main
+from local.agent import Agent
+from local.gateway import PATH
+from local.probe import free_port
+
+
+@pytest.mark.parametrize(
+    "url", ["", "example.com/functions/v1", "localhost:54321", "ftp://x", "http://"]
+)
+def test_an_address_without_a_scheme_or_host_is_refused(url: str) -> None:
+    with pytest.raises(CannotStart, match="is no gateway's address"):
+        Agent(url, "assistant", lambda: "token")
+
+
+def test_no_server_is_reported_without_a_second_try() -> None:
+    url = f"http://127.0.0.1:{free_port()}{PATH}"
+    retries: list[None] = []
+    agent = Agent(url, "assistant", lambda: "token", lambda: retries.append(None))
+    body = {"threadId": "t", "runId": "r", "messages": []}
+    with pytest.raises(CannotStart, match=f"No server answers at {url.removesuffix(PATH)}: "):
+        list(agent.run(body))
+    assert not retries
+
+
+def test_a_server_that_goes_after_it_answered_is_waited_for() -> None:
+    def note_retry() -> None:
+        raise KeyboardInterrupt
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        agent = Agent(url, "assistant", lambda: "token", note_retry)
+        thread = Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        with pytest.raises(ConnectionResetError):
+            agent.request("GET", "/threads/threads")
+        thread.join()
+    # The retry is what raises.
+    with pytest.raises(KeyboardInterrupt):
+        list(agent.run({"threadId": "t", "runId": "r", "messages": []}))
+
+
+def test_a_token_without_an_address_is_for_the_gateway_of_make_dev(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("GATEWAY_PORT", str(port))
+    monkeypatch.setenv("LOCAL_FOLDER", "/nowhere")
+    assert main(["chat", "--token", "x", "hello"]) == 1
+    assert f"No server answers at http://127.0.0.1:{port}" in capsys.readouterr().err
