@@ -55,10 +55,14 @@ class Answer:
             raise KeyboardInterrupt from None
 
     def _write(self, events: Iterator[Event]) -> Event:
-        for event in events:
-            self._screen.event(event)
-            self._show(event)
-        self._screen.end_line()
+        self._screen.wait()
+        try:
+            for event in events:
+                self._screen.event(event)
+                self._show(event)
+                self._screen.wait()
+        finally:
+            self._screen.end_line()
         return event
 
     def _show(self, event: Event) -> None:

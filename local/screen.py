@@ -1,29 +1,57 @@
 """A terminal: the agent's text on stdout, notes and errors on stderr."""
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass, field
 
 from local.agent import Event
+from local.markdown import MarkdownWriter
+from local.spinner import Spinner
 
 
 @dataclass
 class Screen:
-    """The output of a chat: text on stdout, all else on stderr; `as_json`: only events, one per line."""
+    """The output of a chat: text on stdout, all else on stderr; `as_json`: only events, one per line.
+
+    A terminal shows Markdown, wraps whole words, and counts the seconds while nothing comes.
+    """
 
     as_json: bool = False
     is_terminal: bool = field(default_factory=lambda: sys.stdin.isatty() and sys.stdout.isatty())
     _is_open: bool = False
 
+    def __post_init__(self) -> None:
+        is_shown = self.is_terminal and not self.as_json
+        self._spinner = Spinner(is_shown)
+        columns = shutil.get_terminal_size().columns
+        self._markdown = MarkdownWriter(columns) if is_shown else None
+
     def text(self, piece: str) -> None:
+        """Write a piece of an answer."""
         if not self.as_json and piece:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+            self.stop_waiting()
             self._is_open = not piece.endswith("\n")
+            self._write(self._markdown.write(piece) if self._markdown else piece)
 
     def end_line(self) -> None:
-        if self._is_open:
-            self.text("\n")
+        """End the answer's last line."""
+        self.stop_waiting()
+        held = self._markdown.end() if self._markdown else ""
+        self._write(held + "\n" if self._is_open else held)
+        self._is_open = False
+
+    def wait(self) -> None:
+        """Count the seconds until something is written."""
+        self._spinner.start()
+
+    def stop_waiting(self) -> None:
+        self._spinner.stop()
+
+    def _write(self, text: str) -> None:
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def note(self, line: str) -> None:
         """Write a note for people: only on a terminal."""
@@ -46,5 +74,5 @@ class Screen:
         try:
             return input(prompt).strip()
         except (EOFError, KeyboardInterrupt):
-            self.text("\n")
+            self._write("\n")
             raise

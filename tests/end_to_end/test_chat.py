@@ -146,8 +146,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(stack: Stack) -> None:
         person.type("say: started|" + "|".join(["more"] * 200) + "\n")
         person.until("\nstarted|startedmore")
         person.process.send_signal(signal.SIGINT)
-        person.until("Stopping")
-        person.until("> ")
+        # What was shown before is not shown again.
+        assert "started" not in person.until(r"(?s)Stopping(.*?)> ")[1]
         person.type("say: still here\n")
         person.until("[\r\n]still here")
 

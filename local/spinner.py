@@ -1,0 +1,41 @@
+"""A sign of life while a person waits: the seconds, on a line of stderr that disappears."""
+
+import sys
+from threading import Event, Thread
+from time import monotonic
+
+#: Shorter waits show nothing.
+_PATIENCE_SECONDS = 1.0
+
+
+class Spinner:
+    """Shows how long the person has waited, until it is stopped. Without a terminal it shows nothing."""
+
+    def __init__(self, is_shown: bool) -> None:
+        self._is_shown = is_shown
+        self._stopped: Event | None = None
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Start to count, if it does not count yet."""
+        if self._is_shown and not self._thread:
+            self._stopped = Event()
+            self._thread = Thread(target=self._show, args=(self._stopped,), daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Clear the line. After that, nothing more is written."""
+        if self._thread and self._stopped:
+            self._stopped.set()
+            self._thread.join()
+            self._thread = None
+
+    def _show(self, stopped: Event) -> None:
+        started_at, is_visible = monotonic(), False
+        while not stopped.wait(_PATIENCE_SECONDS):
+            sys.stderr.write(f"\r\033[2m… {monotonic() - started_at:.0f} s\033[0m")
+            sys.stderr.flush()
+            is_visible = True
+        if is_visible:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
