@@ -15,7 +15,7 @@ import orjson
 from shared.core import Json
 
 MODERN: Final = "2026-07-28"
-LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
+LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _META = "io.modelcontextprotocol/"
 _VERSION, _CAPABILITIES = f"{_META}protocolVersion", f"{_META}clientCapabilities"
 _SERVER = {"name": "agent-functions", "version": "1"}
@@ -123,8 +123,8 @@ def read(body: bytes, headers: Mapping[str, str]) -> Request | Reply:
         raise Fault(400, INVALID_REQUEST, "The body is not a JSON-RPC request.")
     if not isinstance(params, dict):
         raise Fault(400, INVALID_PARAMS, "`params` is an object.", id_=id_)
-    is_older = version is None or version in LEGACY
     takes_stream = "text/event-stream" in headers.get("accept", "")
+    is_older = version in (None, *LEGACY) or method == "initialize"  # which any version may send
     request = Request(id_, method, params, not is_older, takes_stream)
     if _VERSION in request.meta:
         request = replace(request, is_modern=True)

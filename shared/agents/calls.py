@@ -120,7 +120,7 @@ async def _outcome(started: StartedCall, toolbox: Toolbox, progress: Progress) -
         with tool_call(call.name, call.id) as span:
             outcome = await toolbox.call(request)
             if isinstance(outcome, Result) and outcome.status != "ok":
-                span.fail(outcome.status)
+                span.fail(outcome.fault or outcome.status)
             return outcome
     except asyncio.CancelledError as error:
         if is_being_cancelled():

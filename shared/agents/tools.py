@@ -26,10 +26,14 @@ class Tool:
 
 
 class Result(NamedTuple):
-    """What a call returned, as text for the model. A tool's failure is a result, too."""
+    """What a call returned, as text for the model. A tool's failure is a result, too.
+
+    `fault`: the kind of a failure, for the call's span.
+    """
 
     content: str
     status: Literal["ok", "error", "denied", "refused", "unknown"] = "ok"
+    fault: str | None = None
 
 
 def shorten(text: str, limit: int) -> str:

@@ -6,20 +6,16 @@ from typing import Any
 import orjson
 
 from shared.core import Json, LineReader, LineTooLong
+from shared.mcp.faults import ServerFailed
 
 #: A longer message is not read: it would be cut for the model anyway. A stream may have any number of messages.
 _MAX_BYTES = 4 * 1024 * 1024
-_TOO_LARGE = "The server's answer is too large."
 
 
-class ServerFailed(Exception):
-    """A server did not respond, or not as MCP says. The message is safe for logs and for models."""
-
-
-async def answer_of(response: Any, id_: int, notify: Callable[[Json], None]) -> Json | None:
+async def answer_of(response: Any, id_: int, take: Callable[[Json], None]) -> Json | None:
     """The JSON-RPC answer in a response, which is JSON or an event of a stream; None if there is none.
 
-    `notify` gets the other messages of a stream.
+    `take` gets the other messages of a stream: notifications, and requests of the server.
     """
     if response.content_type == "text/event-stream":
         async for data in _events(response.content):
@@ -27,7 +23,7 @@ async def answer_of(response: Any, id_: int, notify: Callable[[Json], None]) -> 
                 continue
             if message.get("id") == id_ and "method" not in message:
                 return message
-            notify(message)
+            take(message)
         return None
     return _load(await _read(response.content))
 
@@ -37,7 +33,7 @@ async def _read(content: Any) -> bytes:
     async for chunk in content.iter_any():
         body += chunk
         if len(body) > _MAX_BYTES:
-            raise ServerFailed(_TOO_LARGE)
+            raise _too_large()
     return bytes(body)
 
 
@@ -50,7 +46,7 @@ async def _events(content: Any) -> AsyncIterator[bytes]:
                 data.append(line[5:].removeprefix(b" "))
                 size += len(line)
                 if size > _MAX_BYTES:
-                    raise ServerFailed(_TOO_LARGE)
+                    raise _too_large()
             elif not line:
                 if data:
                     yield b"\n".join(data)
@@ -59,9 +55,13 @@ async def _events(content: Any) -> AsyncIterator[bytes]:
 
 def _lines(reader: LineReader, chunk: bytes) -> list[bytes]:
     try:
-        return [line.rstrip(b"\r") for line in reader.feed(chunk)]
+        return reader.feed(chunk)
     except LineTooLong:
-        raise ServerFailed(_TOO_LARGE) from None
+        raise _too_large() from None
+
+
+def _too_large() -> ServerFailed:
+    return ServerFailed("The server's answer is too large.", "too_large")
 
 
 def _load(data: bytes) -> Json | None:

@@ -1,64 +1,61 @@
-"""MCP as a client (modelcontextprotocol.io): Streamable HTTP of 2026-07-28, or of 2025-11-25 for older servers.
-
-One response per request: it keeps no streams open and answers no requests of servers.
-"""
+"""MCP as a client (modelcontextprotocol.io): Streamable HTTP of 2026-07-28, and of earlier versions."""
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Final
 
-import orjson
-
 from shared.agents import Progress
 from shared.core import Json
-from shared.mcp.answers import ServerFailed, answer_of
+from shared.mcp.faults import Refusal
+from shared.mcp.session import Session
+from shared.mcp.transport import Transport
 
 MODERN: Final = "2026-07-28"
-LEGACY: Final = "2025-11-25"
 _META = "io.modelcontextprotocol/"
-_PAGES = 20
+#: More than any server has: its time limit ends a list that does not end.
+_MOST_PAGES: Final = 10_000
 #: How older servers reject a request without a session: with these JSON-RPC codes, or these statuses without a code.
-_NOT_MODERN = frozenset((-32022, -32600, -32601, -32602, -32000))
-_EMPTY_REFUSALS = frozenset((400, 404, 405, 406))
-
-
-class _Refusal(Exception):
-    """The server answered with a JSON-RPC error, or with no JSON-RPC at all."""
-
-    def __init__(self, status: int, code: int | None, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
+_NOT_MODERN: Final = frozenset((-32022, -32600, -32601, -32602, -32000, -32001))
+_EMPTY_REFUSALS: Final = frozenset((400, 404, 405, 406))
+#: Codes of them that a server of 2026-07-28 also has for a request that it understood.
+_ORDINARY: Final = frozenset((-32601, -32602))
 
 
 class Client:
-    """One server. `http` returns the process's `aiohttp.ClientSession`."""
+    """One server. `http` returns the process's `aiohttp.ClientSession`.
+
+    One response per request: it keeps no streams open.
+    """
 
     def __init__(self, url: str, http: Callable[[], Any]) -> None:
-        self._url = url
-        self._http = http
-        self._ids = count(1)
+        self._transport = Transport(url, http, self._take_notification)
+        self._session = Session(self._transport)
+        self._tokens = count(1)
         #: What gets the reports of the calls in progress, by their tokens.
         self._progress: dict[str, Progress] = {}
         self._is_modern = self._is_legacy = False
-        self._session_id: str | None = None
 
     async def list_tools(self, headers: Mapping[str, str]) -> list[Json]:
-        """All tools, page after page.
+        """All tools, page after page, each name once.
 
         Raises:
             ServerFailed: the server failed. The caller sets the time limit.
         """
-        tools: list[Json] = []
-        cursor: Json = {}
-        for _ in range(_PAGES):
-            result = await self._request("tools/list", cursor, headers)
-            tools += [tool for tool in result.get("tools") or () if isinstance(tool, dict)]
-            if not result.get("nextCursor"):
+        tools: dict[str, Json] = {}
+        cursors: set[str] = set()
+        params: Json = {}
+        for _ in range(_MOST_PAGES):
+            result = await self._request("tools/list", params, headers)
+            page = _by_name(result.get("tools"))
+            repeats = bool(page) and page.keys() <= tools.keys()
+            tools |= page
+            cursor = result.get("nextCursor")
+            if not isinstance(cursor, str) or not cursor or cursor in cursors or repeats:
                 break
-            cursor = {"cursor": result["nextCursor"]}
-        return tools
+            cursors.add(cursor)
+            params = {"cursor": cursor}
+        return [*tools.values()]
 
     async def call_tool(
         self, params: Json, headers: Mapping[str, str], progress: Progress | None = None
@@ -72,7 +69,7 @@ class Client:
         """
         if progress is None:
             return await self._request("tools/call", params, headers)
-        token = f"progress-{next(self._ids)}"
+        token = f"progress-{next(self._tokens)}"
         meta = {**(params.get("_meta") or {}), "progressToken": token}
         self._progress[token] = progress
         try:
@@ -101,14 +98,18 @@ class Client:
                     result = await self._request_modern(method, params, headers)
                     self._is_modern = True
                     return result
-                except _Refusal as refusal:
+                except Refusal as refusal:
                     # This rejection means that the request was not executed, so it can be sent in the older protocol.
-                    if self._is_modern or not _may_be_older(refusal):
+                    if not _may_be_older(refusal, was_modern=self._is_modern):
                         raise
-                    self._is_legacy = True
-            return await self._request_legacy(method, params, headers)
-        except _Refusal as refusal:
-            raise ServerFailed(str(refusal)) from None
+            result = await self._session.request(method, params, headers)
+            self._is_modern, self._is_legacy = False, True
+            return result
+        except Refusal as refusal:
+            # A server may be replaced by one of another version: if it refuses the handshake, the next request is again
+            # one of 2026-07-28.
+            self._is_legacy = self._session.is_open
+            raise refusal.failure() from None
 
     async def _request_modern(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
         # Of a server's questions, only forms are supported.
@@ -121,75 +122,25 @@ class Client:
         mcp_headers = {"mcp-protocol-version": MODERN, "mcp-method": method}
         if name := params.get("name"):
             mcp_headers["mcp-name"] = name if name.isascii() else _encode(name)
-        result, _ = await self._post(method, {**params, "_meta": meta}, {**headers, **mcp_headers})
-        return result
-
-    async def _request_legacy(self, method: str, params: Json, headers: Mapping[str, str]) -> Json:
-        if self._session_id is None:
-            await self._initialize(headers)
-        try:
-            result, _ = await self._post(method, params, {**headers, **self._session_headers()})
-        except _Refusal as refusal:
-            if refusal.status != 404 or not self._session_id:
-                raise
-            # The session has expired.
-            await self._initialize(headers)
-            result, _ = await self._post(method, params, {**headers, **self._session_headers()})
-        return result
-
-    async def _initialize(self, headers: Mapping[str, str]) -> None:
-        params = {
-            "protocolVersion": LEGACY,
-            "capabilities": {},
-            "clientInfo": {"name": "agent-functions", "version": "1"},
-        }
-        _, response_headers = await self._post("initialize", params, headers)
-        self._session_id = response_headers.get("mcp-session-id", "")
-        notification = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        async with self._send(notification, {**headers, **self._session_headers()}):
-            pass
-
-    def _session_headers(self) -> dict[str, str]:
-        session = {"mcp-session-id": self._session_id} if self._session_id else {}
-        return {"mcp-protocol-version": LEGACY, **session}
-
-    async def _post(
-        self, method: str, params: Json, headers: Mapping[str, str]
-    ) -> tuple[Json, Mapping[str, str]]:
-        id_ = next(self._ids)
-        body = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
-        async with self._send(body, headers) as response:
-            answer = await answer_of(response, id_, self._take_notification)
-            if answer is None and response.status >= 500:
-                # A proxy may have forwarded the request before it answered, so treat it as a broken connection.
-                response.raise_for_status()
-            if answer is None:
-                raise _Refusal(response.status, None, f"The server answered {response.status}.")
-            if error := answer.get("error"):
-                code = error.get("code") if isinstance(error, dict) else None
-                raise _Refusal(response.status, code, f"The server answered the error {code}.")
-            result = answer.get("result")
-            if not isinstance(result, dict):
-                raise ServerFailed("The server's answer is not one of MCP.")
-            return result, response.headers
-
-    def _send(self, body: Json, headers: Mapping[str, str]) -> Any:
-        media_types = {
-            "content-type": "application/json",
-            "accept": "application/json, text/event-stream",
-        }
-        return self._http().post(
-            self._url,
-            data=orjson.dumps(body),
-            headers={**headers, **media_types},
-            allow_redirects=False,
+        result, _ = await self._transport.request(
+            method, {**params, "_meta": meta}, {**headers, **mcp_headers}
         )
+        return result
 
 
-def _may_be_older(refusal: _Refusal) -> bool:
+def _by_name(tools: object) -> dict[str, Json]:
+    listed = tools if isinstance(tools, list) else []
+    return {
+        tool["name"]: tool
+        for tool in listed
+        if isinstance(tool, dict) and isinstance(tool.get("name"), str)
+    }
+
+
+def _may_be_older(refusal: Refusal, *, was_modern: bool) -> bool:
     if refusal.code is None:
         return refusal.status in _EMPTY_REFUSALS
-    return refusal.code in _NOT_MODERN
+    return refusal.code in _NOT_MODERN - (_ORDINARY if was_modern else frozenset())
 
 
 def _encode(name: str) -> str:

@@ -28,8 +28,8 @@ from shared.core import (
     logger,
 )
 from shared.database import Database
-from shared.mcp.answers import ServerFailed
 from shared.mcp.client import Client
+from shared.mcp.faults import ServerFailed
 from shared.mcp.servers import Server, servers_of
 from shared.mcp.slots import Slots
 from shared.mcp.toolbox import MakeHeaders, McpToolbox
@@ -155,13 +155,13 @@ class McpTools:
         if previous := self._lists.get(key):
             # The run that needs it has a list, and sends its request to the model first.
             await asyncio.sleep(_REFRESH_AFTER_SECONDS)
-        aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+        await asyncio.to_thread(importlib.import_module, "aiohttp")
         try:
             async with asyncio.timeout(self._settings.tool_list_seconds):
                 listed = await self._clients[server.name].list_tools(make_headers(server))
-        except (ServerFailed, aiohttp.ClientError, OSError) as error:
-            name = type(error).__name__
-            logger.warning("tools.not_listed", extra={"server": server.name, "error": name})
+        except (ServerFailed, TimeoutError) as error:
+            facts = error.facts if isinstance(error, ServerFailed) else {"fault": "timed_out"}
+            logger.warning("tools.not_listed", extra={"server": server.name, **facts})
             previous_tools = previous.tools if previous else ()
             self._lists[key] = _ToolList(previous_tools, monotonic(), _FAILED_SECONDS)
             return

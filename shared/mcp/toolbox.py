@@ -20,8 +20,8 @@ from shared.agents import (
     shorten,
 )
 from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger
-from shared.mcp.answers import ServerFailed
 from shared.mcp.client import Client
+from shared.mcp.faults import ServerFailed
 from shared.mcp.servers import Server
 
 #: A character that models' APIs reject in a tool's name.
@@ -30,7 +30,6 @@ _NAME_LENGTH = 64
 #: For one call.
 _MAX_REQUESTS = 3
 _RETRY_SECONDS = 0.3
-_CONNECTION_LOST = "The tool's server broke off; the call may or may not have had its effect. It was not made again."
 _TIMED_OUT = "The tool did not answer in time; the call may or may not have had its effect."
 #: Makes the headers of a request to this server on behalf of the run's user.
 MakeHeaders = Callable[[Server], Mapping[str, str]]
@@ -91,35 +90,38 @@ class McpToolbox:
                 send = partial(client.call_tool, params, progress=request.progress)
                 result = await self._call_server(server, send, may_repeat=is_repeatable)
         except TimeoutError:
-            return Result(_TIMED_OUT, "error" if is_repeatable else "unknown")
-        except ServerFailed as error:
-            return Result(str(error), "error")
-        if result is None:
-            return Result(_CONNECTION_LOST, "error" if is_repeatable else "unknown")
+            failure = ServerFailed(_TIMED_OUT, "timed_out", may_have_run=True)
+            return _failed(server, server_tool, failure, is_repeatable=is_repeatable)
+        except ServerFailed as failure:
+            return _failed(server, server_tool, failure, is_repeatable=is_repeatable)
         if result.get("resultType") == "input_required":
             return _question(result)
         return _result(result, self._characters, is_ours=server.is_ours)
 
-    async def _call_server(
-        self, server: Server, send: SendCall, *, may_repeat: bool
-    ) -> Json | None:
-        """The result; None if the connection broke and the call's outcome is unknown."""
-        import aiohttp
+    async def _call_server(self, server: Server, send: SendCall, *, may_repeat: bool) -> Json:
+        """The result of a call, which is made again if it had no effect or may be repeated.
 
-        for request_number in range(1, _MAX_REQUESTS + 1):
+        Raises:
+            ServerFailed: the last request failed, or one that cannot be repeated.
+        """
+        for request_number in range(1, _MAX_REQUESTS):
             # New ones for each request: a token may expire before the next one.
             headers = self._make_headers(server)
             try:
                 return await send(headers=headers)
-            except aiohttp.ClientConnectorError:
-                # The request was never sent.
-                if request_number == _MAX_REQUESTS:
-                    raise ServerFailed("The tool's server cannot be reached.") from None
-            except (aiohttp.ClientError, OSError):
-                if not may_repeat or request_number == _MAX_REQUESTS:
-                    return None
+            except ServerFailed as error:
+                if error.fault != "unreachable" and not (may_repeat and error.may_have_run):
+                    raise
             await asyncio.sleep(_RETRY_SECONDS * request_number)
-        return None
+        return await send(headers=self._make_headers(server))
+
+
+def _failed(server: Server, tool: str, failure: ServerFailed, *, is_repeatable: bool) -> Result:
+    """The result of a call that failed. The log line has the facts, and never the server's words."""
+    about = {"server": server.name, "tool": tool[:80]}
+    logger.warning("tool.failed", extra={**about, **failure.facts})
+    is_unknown = failure.may_have_run and not is_repeatable
+    return Result(str(failure), "unknown" if is_unknown else "error", failure.fault)
 
 
 def _tool(server: Server, name: str, server_tool: str, definition: Json) -> Tool:

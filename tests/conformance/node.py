@@ -1,15 +1,12 @@
 """MCP's own suite and clients, which npm brings, and a Node that is new enough for them."""
 
 import asyncio
-import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
-from local.environment import ROOT
+from tests.conformance.installing import by_npm, installed
 from tests.gateway.door import unavailable
 
 HERE = Path(__file__).parent
@@ -19,28 +16,7 @@ _NEWEST_KNOWN = 22
 
 def packages() -> Path:
     """A folder whose node_modules has them, installed once for each package.json."""
-    version = hashlib.sha256(_PACKAGE.read_bytes()).hexdigest()[:8]
-    folder = ROOT / ".local" / f"mcp-{version}"
-    if not folder.exists():
-        _install(folder)
-    return folder
-
-
-def _install(folder: Path) -> None:
-    npm = shutil.which("npm") or unavailable("npm, which brings MCP's suite, is not installed")
-    folder.parent.mkdir(exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
-    shutil.copy(_PACKAGE, draft)
-    options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
-    command = [npm, "install", "--prefix", str(draft), *options]
-    with suppress(subprocess.SubprocessError):
-        subprocess.run(command, capture_output=True, timeout=300, check=True)
-        # Of two concurrent installations the first wins.
-        with suppress(OSError):
-            draft.rename(folder)
-    shutil.rmtree(draft, ignore_errors=True)
-    if not folder.exists():
-        unavailable("npm did not bring MCP's suite")
+    return installed(_PACKAGE, by_npm)
 
 
 def node(folder: Path) -> str:

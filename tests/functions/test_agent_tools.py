@@ -245,3 +245,26 @@ async def test_the_progress_of_a_shared_tool_is_shown(
         "message": "step 1",
     }
     assert types(seen).index("ACTIVITY_SNAPSHOT") < types(seen).index("TOOL_CALL_RESULT")
+
+
+async def test_the_log_tells_apart_what_is_wrong_with_a_server(
+    database: TestDatabase, model: ModelServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def refuse(params: Json) -> Json:
+        return {"status": 401}
+
+    configured = {"gone": {"url": "http://127.0.0.1:9/mcp"}}
+    async with foreign(refuse) as (url, _):
+        configured["other"] = {"url": url, "approval": "never"}
+        async with serve(database, model, mcp_servers=json.dumps(configured)) as agent:
+            model.will(calls(("a", "look_up", "{}")), says("done"))
+            await (await agent.person()).run(run_input("go"))
+
+    assert tool_results(model) == ["The tool's server did not accept our credentials (401)."]
+    written = map(json.loads, capsys.readouterr().out.splitlines())
+    lines = {line["event"]: line for line in written}
+    listed, called = lines["tools.not_listed"], lines["tool.failed"]
+    assert (listed["server"], listed["fault"]) == ("gone", "unreachable")
+    assert [called[name] for name in ("server", "tool", "fault", "status")] == [
+        *("other", "look.up", "unauthorized", 401)
+    ]

@@ -1,26 +1,40 @@
 """The lines of a stream, however it is split into reads."""
 
+import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.core.lines import LineReader, LineTooLong
 
+_ENDS = re.compile(rb"\r\n|\r|\n")
+
 
 @given(st.binary(max_size=60) | st.text("a\n\r", max_size=60).map(str.encode), st.data())
-def test_the_lines_are_those_of_the_whole_stream(whole: bytes, data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
+@example(b"a\r\nb\rc\n\n\r\r\n", None)
+def test_the_lines_are_those_of_the_whole_stream(whole: bytes, data: st.DataObject | None) -> None:
+    anywhere = range(len(whole) + 1)
+    cuts = data.draw(st.lists(st.sampled_from(anywhere), max_size=8)) if data else anywhere
     reader = LineReader(1000)
 
     read = [
         line
-        for start, end in pairwise([0, *cuts, len(whole)])
+        for start, end in pairwise([0, *sorted(cuts), len(whole)])
         for line in reader.feed(whole[start:end])
     ]
 
-    assert [*read, *reader.feed(b"\n")] == whole.split(b"\n")
+    assert [*read, *reader.feed(b"\n")] == _ENDS.split(whole + b"\n")[:-1]
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_a_byte_order_mark_is_no_part_of_the_first_line_and_of_others_it_is(cut: int) -> None:
+    reader, whole = LineReader(1000), "\ufeffa\n\ufeffb\n".encode()
+
+    read = [line for piece in (whole[:cut], whole[cut:]) for line in reader.feed(piece)]
+
+    assert read == [b"a", "\ufeffb".encode()]
 
 
 class Piece(bytes):

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from shared.core.json import Json
-from shared.mcp.answers import ServerFailed
 from shared.mcp.client import Client
+from shared.mcp.faults import ServerFailed
 from tests.fixtures.loopback import listening_on_loopback
 
 _HEAD = b"HTTP/1.1 200 -\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
@@ -49,8 +49,7 @@ async def client_of(pieces: Iterable[bytes]) -> AsyncIterator[Client]:
 
 
 def answer(result: Json = _RESULT) -> bytes:
-    # The first id is that of the progress token.
-    return b"data: %b\n\n" % orjson.dumps({"jsonrpc": "2.0", "id": 2, "result": result})
+    return b"data: %b\n\n" % orjson.dumps({"jsonrpc": "2.0", "id": 1, "result": result})
 
 
 async def test_reports_of_any_size_in_all_do_not_end_a_call() -> None:

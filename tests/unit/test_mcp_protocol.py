@@ -153,3 +153,21 @@ def test_a_state_ends_with_the_approval_it_waits_for() -> None:
     for strangers in (other, Settings()):
         with pytest.raises(Unauthorized):
             States(strangers, lambda: now).open(sealed, "user", "pay", {"euros": 5})
+
+
+@pytest.mark.parametrize("version", ["2027-01-01", mcp.MODERN, "1.0", "2024-11-05"])
+def test_a_client_of_any_version_gets_one_of_ours_in_the_handshake(version: str) -> None:
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize"}
+    params = {"protocolVersion": version, "capabilities": {}}
+    made = request({**hello, "params": params}, mcp_protocol_version=version)
+
+    assert made.is_known
+    assert mcp.initialize_result(made, {})["protocolVersion"] in mcp.LEGACY
+
+
+def test_the_oldest_version_is_negotiated_and_then_spoken() -> None:
+    params = {"protocolVersion": "2024-11-05", "_meta": {}}
+    hello = request(message(method="initialize", params=params))
+    assert mcp.initialize_result(hello, {})["protocolVersion"] == "2024-11-05"
+    listed = message(method="tools/list", params={"_meta": {}})
+    assert not request(listed, mcp_protocol_version="2024-11-05").is_modern
