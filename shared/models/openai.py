@@ -11,7 +11,13 @@ from shared.models.events import ContextOverflow, ModelEvent, ModelFailed, TurnE
 from shared.models.history import shortened
 from shared.models.http import Response
 from shared.models.providers import Provider, provider_of
-from shared.models.requests import ModelRequest, has_provider_data, without_provider_data
+from shared.models.requests import (
+    ModelRequest,
+    has_images,
+    has_provider_data,
+    without_images,
+    without_provider_data,
+)
 from shared.models.server import ModelServer, Rejected
 from shared.models.silence import SilenceLimit
 
@@ -19,7 +25,8 @@ if TYPE_CHECKING:
     from shared.models.stream import StreamReader
 
 _DRAIN_SECONDS: Final = 0.05
-_BAD_REQUEST: Final = 400
+#: What servers answer to a request that they do not understand. OpenRouter: 404 to an image.
+_INVALID: Final = frozenset({400, 404, 415, 422})
 
 
 class Api(Protocol):
@@ -96,29 +103,42 @@ class OpenAIModel:
             response.close()
 
     async def _post(self, request: ModelRequest, model: str) -> Response:
-        """Send a turn. If the provider rejects its own data of earlier turns, send it again without that data.
+        """Send a turn. If the provider rejects it, send it again without what may be the reason.
 
-        After a change of keys, a provider cannot decrypt its old reasoning, and would reject every later turn of the
-        thread. And a router may send a call's id to another model than the one that gave it.
+        After a change of keys, a provider cannot decrypt its old reasoning. A router may send a call's id to another
+        model than the one that gave it. A model may not read images, or not so large ones. Each of these would reject
+        every later turn of the thread.
 
         Raises:
             ContextOverflow: the request is longer than the model's context.
             Rejected, OSError: see `ModelServer.post`.
         """
-        api = self._api
-        try:
-            return await self._server.post(api.path, api.body(request, model))
-        except Rejected as error:
-            if error.is_overflow:
-                raise ContextOverflow from error
-            if error.status != _BAD_REQUEST or not has_provider_data(request):
-                raise
-        logger.warning("model.provider_data_refused")
-        return await self._post(without_provider_data(request), model)
+        api, alternatives = self._api, _alternatives(request)
+        while True:
+            try:
+                return await self._server.post(api.path, api.body(request, model))
+            except Rejected as error:
+                if error.is_overflow:
+                    raise ContextOverflow from error
+                alternative = next(alternatives, None) if error.status in _INVALID else None
+                if alternative is None:
+                    raise
+                request = alternative
 
     @cached_property
     def _api(self) -> Api:
         return _api(self._provider)
+
+
+def _alternatives(request: ModelRequest) -> Iterator[ModelRequest]:
+    """The request after a refusal: without the provider's data, and then also without images."""
+    if has_provider_data(request):
+        logger.warning("model.provider_data_refused")
+        request = without_provider_data(request)
+        yield request
+    if has_images(request):
+        logger.warning("model.images_refused")
+        yield without_images(request)
 
 
 async def _drain(response: Response) -> None:

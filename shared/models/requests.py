@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol
+from itertools import chain
+from typing import Final, Literal, NamedTuple, Protocol
 
 from shared.core import Item, Json, public_data
 from shared.models.events import ModelEvent
+
+_UNREAD: Final[Json] = {"type": "text", "text": "[an image that this model cannot read]"}
 
 
 class ToolSpecification(NamedTuple):
@@ -69,6 +72,32 @@ def without_provider_data(request: ModelRequest) -> ModelRequest:
     """The request without the ids and data of providers."""
     items = [replace(item, data=public_data(item.data)) for item in request.items]
     return replace(request, items=items)
+
+
+def has_images(request: ModelRequest) -> bool:
+    """Whether a message of the request has an image."""
+    return any(map(_is_image, chain.from_iterable(map(_parts, request.items))))
+
+
+def without_images(request: ModelRequest) -> ModelRequest:
+    """The request with a text instead of each image."""
+    return replace(request, items=[_without_images(item) for item in request.items])
+
+
+def _without_images(item: Item) -> Item:
+    if not any(map(_is_image, _parts(item))):
+        return item
+    content = [_UNREAD if _is_image(part) else part for part in _parts(item)]
+    return replace(item, data={**item.data, "content": content})
+
+
+def _parts(item: Item) -> Sequence[Json]:
+    content = item.data.get("content")
+    return content if isinstance(content, list) else ()
+
+
+def _is_image(part: Json) -> bool:
+    return part.get("type") == "image"
 
 
 class ModelClient(Protocol):
