@@ -10,7 +10,7 @@ from shared.agents.bound import ModelChoice
 from shared.agents.tools import Tool
 from shared.agents.turn import TurnRecorder
 from shared.core import Json, Step, logger
-from shared.models import ModelFailed, ModelRequest, ToolSpecification
+from shared.models import ModelFailed, ModelRequest, ToolSpecification, estimated_usage
 
 _NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 
@@ -63,7 +63,7 @@ class ModelTurn:
             except ModelFailed as failed:
                 if is_last or self.recorder.has_started:
                     raise
-                logger.warning("model.fallback", extra={"code": failed.code})
+                logger.warning("model.fallback", extra=failed.facts)
 
     async def _steps_of(
         self, model: ModelChoice, request: ModelRequest, *, is_last: bool
@@ -75,9 +75,11 @@ class ModelTurn:
                 async with aclosing(model.client.stream(for_model)) as batches:
                     async for events in batches:
                         yield Step([draft for event in events for draft in recorder.record(event)])
+                if recorder.usage.total == 0:
+                    recorder.usage = estimated_usage(for_model, recorder.written, recorder.usage)
                 return
             except ModelFailed as failed:
-                logger.warning("model.failed", extra={"code": failed.code, "try": try_number})
+                logger.warning("model.failed", extra={**failed.facts, "try": try_number})
                 has_fallback = not is_last and not recorder.has_started
                 if has_fallback or try_number == self._max_tries or not failed.retryable:
                     raise

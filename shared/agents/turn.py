@@ -83,6 +83,13 @@ class TurnRecorder:
         """The text of the turn's message so far."""
         return "".join(self._text)
 
+    @property
+    def written(self) -> list[str]:
+        """All that the model has written."""
+        thoughts = [str(i.data["text"]) for i in self.items if i.kind == "reasoning"]
+        arguments = [piece for call in self._started for piece in (call.name, *call.arguments)]
+        return [*thoughts, *self._reasoning, *self._text, *arguments]
+
     def close(self, **more: Any) -> list[Draft]:
         """Complete the open items, at the end of the turn. `more`: further members of the message's data."""
         drafts = self._end_reasoning()
@@ -149,8 +156,7 @@ class TurnRecorder:
     def _add_call(self, delta: ToolCallDelta) -> list[Draft]:
         drafts = self._end_reasoning()
         call = self._calls.get(delta.index)
-        # Some providers give every call the index 0 and tell them apart by id alone.
-        if call is None or (delta.id and call.provider_id and delta.id != call.provider_id):
+        if call is None:
             call = self._calls[delta.index] = Call(str(uuid4()), delta.id, "", "")
             call.provider_data = self._take_next_data()
         self._last_call = call

@@ -31,6 +31,7 @@ METRICS: Final[Metrics] = {
     "gen_ai.client.token.usage": ("histogram", "{token}", _TOKENS),
     "gen_ai.execute_tool.duration": ("histogram", "s", _SECONDS),
 }
+_REFUSAL: Final = ("status", "provider_code", "parameter")
 #: Members of a stored request, for the process that claims the run later.
 _TRACE, _REQUESTED_AT = "traceparent", "requested_at"
 
@@ -95,6 +96,10 @@ class ModelCall:
         #: Whether the first chunk has arrived. Without an exporter that need not be noted.
         self.has_first_chunk = not is_exporting()
 
+    def tell(self, attributes: Json) -> None:
+        """Add attributes to the span."""
+        self._span.tell(attributes)
+
     def record_first_chunk(self) -> None:
         """Record the first chunk."""
         self.has_first_chunk = True
@@ -140,5 +145,7 @@ def model_call(model: str, base_url: str) -> Iterator[ModelCall]:
     try:
         yield call
     except BaseException as error:
+        # What a provider says about its refusal.
+        call.tell({f"agent.model.{name}": getattr(error, name, None) for name in _REFUSAL})
         call.fail(getattr(error, "code", type(error).__name__))
         raise

@@ -61,13 +61,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one or more model calls; None where the provider reported nothing."""
+    """Tokens of one or more model calls; None where nothing is known.
+
+    `is_estimate`: a provider reported none, and its tokens are an estimate.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     model: str | None = None
+    is_estimate: bool | None = None
 
     def __add__(self, other: "Usage") -> "Usage":
         def total(ours: int | None, theirs: int | None) -> int | None:
@@ -79,6 +83,7 @@ class Usage:
             total(self.cached_tokens, other.cached_tokens),
             total(self.reasoning_tokens, other.reasoning_tokens),
             other.model or self.model,
+            self.is_estimate or other.is_estimate,
         )
 
     @classmethod

@@ -53,5 +53,8 @@ class LineReader:
         if self._ended_with_cr and data:
             self._ended_with_cr = False
             data = data.removeprefix(b"\n")
-        self._ended_with_cr = self._ended_with_cr or data.endswith(b"\r")
-        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        replaced = data.replace(b"\r\n", b"\n")
+        if b"\r" in replaced:
+            self._ended_with_cr = data.endswith(b"\r")
+            replaced = replaced.replace(b"\r", b"\n")
+        return replaced

@@ -1,8 +1,8 @@
 """MCP as a client: the tools of other servers, as an agent's."""
 
-from shared.mcp.answers import ServerFailed
 from shared.mcp.client import Client
 from shared.mcp.discovery import McpTools
+from shared.mcp.faults import ServerFailed
 from shared.mcp.servers import Server, servers_of
 
 __all__ = [

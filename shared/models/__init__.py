@@ -1,5 +1,6 @@
 """Requests to a model and the events it streams, in no API's own terms; and adapters of OpenAI's two APIs."""
 
+from shared.models.estimates import estimated_usage
 from shared.models.events import (
     FinishReason,
     ModelEvent,
@@ -40,6 +41,7 @@ __all__ = [
     "ToolSpecification",
     "TurnEnded",
     "clip_summary",
+    "estimated_usage",
     "oldest_exchanges",
     "provider_of",
     "refused_parts",

@@ -64,13 +64,25 @@ ModelEvent = TextDelta | ReasoningDelta | ToolCallDelta | ProviderData | TurnEnd
 
 
 class ModelFailed(Exception):
-    """The model did not answer, or broke off. `retryable`: the same request may succeed later."""
+    """The model did not answer, or broke off. `retryable`: the same request may succeed later.
+
+    `status`, `provider_code` and `parameter` are what the provider says about it, where it does.
+    """
 
     def __init__(self, code: str, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retryable = retryable
+        self.status: int | None = None
+        self.provider_code: str | None = None
+        self.parameter: str | None = None
+
+    @property
+    def facts(self) -> Json:
+        """The code, and what the provider says, for a log line; without what is unknown."""
+        names = ("code", "status", "provider_code", "parameter")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class ContextOverflow(ModelFailed):

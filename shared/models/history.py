@@ -35,11 +35,16 @@ def shortened(request: ModelRequest) -> ModelRequest | None:
     The context is halved, as often as it takes, and not fitted to this request: the next requests of the thread are
     cut to the same size, and begin alike.
     """
-    size = _fixed_tokens(request) + sum(map(message_tokens, _fitting(request)))
+    size = sent_tokens(request)
     tokens = request.context_tokens // 2
     while tokens >= size:
         tokens //= 2
     return replace(request, context_tokens=tokens) if tokens >= _FEWEST_TOKENS else None
+
+
+def sent_tokens(request: ModelRequest) -> int:
+    """An estimate of the tokens of a request as it is sent."""
+    return _fixed_tokens(request) + sum(map(message_tokens, _fitting(request)))
 
 
 def _fitting(request: ModelRequest) -> list[Message]:

@@ -6,38 +6,30 @@ from contextlib import aclosing, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-from shared.core import Json, ModelCall, Settings, logger, model_call
+from shared.core import ModelCall, Settings, logger, model_call
+from shared.models import sender
 from shared.models.events import ContextOverflow, ModelEvent, ModelFailed, TurnEnded
+from shared.models.faults import failure
 from shared.models.history import shortened
 from shared.models.http import Response
 from shared.models.providers import Provider, provider_of
-from shared.models.requests import (
-    ModelRequest,
-    has_images,
-    has_provider_data,
-    without_images,
-    without_provider_data,
-)
+from shared.models.requests import ModelRequest
+from shared.models.sender import Sender
 from shared.models.server import ModelServer, Rejected
 from shared.models.silence import SilenceLimit
 
 if TYPE_CHECKING:
     from shared.models.stream import StreamReader
+    from shared.models.whole import Reader
 
 _DRAIN_SECONDS: Final = 0.05
-#: What servers answer to a request that they do not understand. OpenRouter: 404 to an image.
-_INVALID: Final = frozenset({400, 404, 415, 422})
+#: How long the counts of a complete turn may take: the pause before each read, and all of it.
+_PAUSE_SECONDS: Final = 5.0
+_REST_SECONDS: Final = 30.0
 
 
-class Api(Protocol):
+class Api(sender.Api, Protocol):
     """What differs between OpenAI's APIs: the path, the body and the reader."""
-
-    @property
-    def path(self) -> str: ...
-
-    def body(self, request: ModelRequest, model: str) -> Json:
-        """The body of the POST to `path`."""
-        ...
 
     def reader(self) -> "StreamReader":
         """The reader of one response."""
@@ -86,59 +78,49 @@ class OpenAIModel:
     async def _turn(
         self, request: ModelRequest, model: str, call: ModelCall, timer: asyncio.Timeout
     ) -> AsyncGenerator[list[ModelEvent], None]:
-        response = await self._post(request, model)
+        response = await self._sender.send(request, model)
         try:
-            reader = self._api.reader()
+            reader = self._reader(response)
             with SilenceLimit(timer, self._settings.model_silence_seconds) as silence:
-                while not reader.is_over and (data := await response.read()):
+                while not reader.has_ended and (data := await response.read()):
                     silence.stop_waiting()
                     if events := reader.feed(data):
                         if not call.has_first_chunk:
                             call.record_first_chunk()
                         yield events
                     silence.start_waiting()
-            yield _finish(reader, call)
+            rest = await _rest_of(response, reader)
+            yield [*rest, *_finish(reader, call)]
             await _drain(response)
         finally:
             response.close()
 
-    async def _post(self, request: ModelRequest, model: str) -> Response:
-        """Send a turn. If the provider rejects it, send it again without what may be the reason.
+    def _reader(self, response: Response) -> "Reader":
+        from shared.models.whole import reader_of
 
-        After a change of keys, a provider cannot decrypt its old reasoning. A router may send a call's id to another
-        model than the one that gave it. A model may not read images, or not so large ones. Each of these would reject
-        every later turn of the thread.
+        return reader_of(response.headers, self._api.reader())
 
-        Raises:
-            ContextOverflow: the request is longer than the model's context.
-            Rejected, OSError: see `ModelServer.post`.
-        """
-        api, alternatives = self._api, _alternatives(request)
-        while True:
-            try:
-                return await self._server.post(api.path, api.body(request, model))
-            except Rejected as error:
-                if error.is_overflow:
-                    raise ContextOverflow from error
-                alternative = next(alternatives, None) if error.status in _INVALID else None
-                if alternative is None:
-                    raise
-                request = alternative
+    @cached_property
+    def _sender(self) -> Sender:
+        return Sender(self._server, self._api)
 
     @cached_property
     def _api(self) -> Api:
         return _api(self._provider)
 
 
-def _alternatives(request: ModelRequest) -> Iterator[ModelRequest]:
-    """The request after a refusal: without the provider's data, and then also without images."""
-    if has_provider_data(request):
-        logger.warning("model.provider_data_refused")
-        request = without_provider_data(request)
-        yield request
-    if has_images(request):
-        logger.warning("model.images_refused")
-        yield without_images(request)
+async def _rest_of(response: Response, reader: "Reader") -> list[ModelEvent]:
+    """What follows the end of a turn, usually its usage. The turn is complete, even if the server breaks off now."""
+    events: list[ModelEvent] = []
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_REST_SECONDS):
+            while reader.has_ended and not reader.is_over:
+                async with asyncio.timeout(_PAUSE_SECONDS):
+                    data = await response.read()
+                if not data:
+                    break
+                events += reader.feed(data)
+    return events
 
 
 async def _drain(response: Response) -> None:
@@ -161,7 +143,7 @@ def _translate_errors() -> Iterator[None]:
     except TimeoutError:
         raise ModelFailed("model_timeout", "The model took too long.", retryable=True) from None
     except Rejected as error:
-        raise ModelFailed("model_rejected", str(error), retryable=error.may_pass) from error
+        raise failure("model_rejected", str(error), error.fault) from error
     except OSError as error:
         message = "The model's API broke off."
         raise ModelFailed("model_unreachable", message, retryable=True) from error
@@ -178,7 +160,7 @@ def _api(provider: Provider) -> Api:
     return ChatCompletions(provider.base_url)
 
 
-def _finish(reader: "StreamReader", call: ModelCall) -> list[ModelEvent]:
+def _finish(reader: "Reader", call: ModelCall) -> list[ModelEvent]:
     events = reader.finish()
     if isinstance(last := events[-1], TurnEnded):
         call.finish(last.reason, last.usage)

@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from random import uniform
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from shared.core import Json
+from shared.models.faults import fault_of
 from shared.models.http import Connections, Response
 from shared.models.overflow import is_overflow
 from shared.models.providers import Provider
@@ -19,23 +20,28 @@ _OPENAI: Final = "https://api.openai.com/v1"
 _PAUSES: Final = (0.5, 1.0)
 #: A server that asks for a longer pause is not waited for.
 _LONGEST_PAUSE: Final = 60.0
-#: How much of an error's body is read, in seconds and bytes.
-_BODY_SECONDS: Final = 2.0
-_LONGEST_BODY: Final = 64 * 1024
-_PASSING: Final = frozenset({408, 409, 429})
+#: What is read of an error response: bytes, and seconds.
+_MOST_OF_AN_ERROR: Final = 1 << 16
+_ERROR_SECONDS: Final = 2.0
 
 
 class Rejected(Exception):
-    """The server answered with an error. `retry_after`: the pause that it asks for, in seconds."""
+    """The server answered with an error, with this body. `retry_after`: the pause that it asks for, in seconds."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
-        super().__init__(f"The model's API answered {status}.")
+        self.fault = fault_of(_json(body), status)
+        super().__init__(f"The model's API answered {self.fault}.")
         self.status = status
         self.retry_after = _retry_after(headers)
         #: Whether the request is longer than the model's context.
         self.is_overflow = is_overflow(status, body)
         #: Whether the same request may succeed later.
-        self.may_pass = status in _PASSING or status >= 500
+        self.may_pass = self.fault.may_pass
+        self._body = body
+
+    def mentions(self, member: str) -> bool:
+        """Whether the error names a member of the request."""
+        return member.encode() in self._body
 
 
 class ModelServer:
@@ -78,20 +84,27 @@ class ModelServer:
         if 200 <= response.status < 300:
             return response
         try:
-            body = await _beginning(response)
+            body = await _error_of(response)
         finally:
             response.close()
         raise Rejected(response.status, response.headers, body)
 
 
-async def _beginning(response: Response) -> bytes:
-    """What arrives of a body within a moment. It says why a request was rejected, and can be missing."""
+async def _error_of(response: Response) -> bytes:
+    """The start of an error's body, as far as it arrives in time."""
     body = b""
-    with suppress(OSError):
-        async with asyncio.timeout(_BODY_SECONDS):
-            while len(body) < _LONGEST_BODY and (data := await response.read()):
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_ERROR_SECONDS):
+            while len(body) < _MOST_OF_AN_ERROR and (data := await response.read()):
                 body += data
     return body
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _spread(seconds: float) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from shared.core.json import Json
-from tests.doubles import CountingTools, ModelServer, Reply, calls, says
+from tests.doubles import DONE, CountingTools, ModelServer, Reply, calls, chunk, says
 from tests.fixtures.conversations import text, types
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.foreign import foreign
@@ -43,6 +43,29 @@ async def test_a_run_that_spends_the_last_tokens_ends_after_its_turn(
 
     assert seen[-1]["metadata"] == {"incompleteReason": "budget_exceeded"}
     assert tools.calls == [("look", {})], "the calls of the turn are made"
+
+
+async def test_a_provider_that_reports_no_usage_is_counted_by_an_estimate(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    async with serve(database, model, daily_tokens_per_user=10) as agent:
+        person = await agent.person()
+        model.will([chunk({"content": "Grüße " * 20}), chunk(finish="stop"), DONE])
+        seen = await person.run(run_input("hi"))
+        refused = await person.request("POST", "/runs", run_input("more", run="run-2"))
+
+    assert refused.json()["code"] == "budget_exceeded"
+    assert "usage" not in seen[-1], "clients get what a provider reports"
+    async with database.owner() as owner:
+        finished = await owner.fetchval(
+            "select data -> 'usage' from agent.run_event where type = 'turn.finished'"
+        )
+        (counted,) = await owner.fetch("select * from agent.turn_usage")
+    usage = json.loads(finished)
+    assert usage["is_estimate"] is True
+    # 8 bytes each, 4 bytes per token.
+    assert usage["output_tokens"] == counted["output_tokens"] == 40
+    assert counted["input_tokens"] > 0
 
 
 async def test_cancelling_an_interrupted_run_changes_nothing(

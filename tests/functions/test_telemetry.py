@@ -265,6 +265,7 @@ async def test_errors_are_exported_by_their_codes_and_without_any_content(
 
     turns = collector.named("chat fake-1")
     assert [turn.attributes.get("error.type") for turn in turns] == [None, "model_rejected"]
+    assert [turn.attributes.get("agent.model.status") for turn in turns] == [None, 400]
     run = only(collector.named("invoke_agent"))
     assert (run.failed, run.attributes["error.type"]) == (True, "model_rejected")
     wrong = only(collector.named("execute_tool calculator"))

@@ -92,7 +92,9 @@ async def test_a_call_is_committed_as_started_before_it_runs(desk: Desk) -> None
     await desk.answer([CALL, CALLS], [TextDelta("ok"), STOP], look=look)
 
     # The call's start and end, and the start of its result: all in the log while the tool runs.
-    assert seen == [["run.started", "item.started", "item.completed", "item.started"]]
+    assert seen == [
+        ["run.started", "item.started", "item.completed", "turn.finished", "item.started"]
+    ]
     assert (await desk.ending())["status"] == "completed"
 
 

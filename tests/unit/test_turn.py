@@ -56,18 +56,6 @@ def test_a_turn_without_output_has_no_items() -> None:
     assert turn.items == []
 
 
-def test_calls_with_the_same_index_are_distinguished_by_their_ids() -> None:
-    turn, drafts = play(
-        ToolCallDelta(0, "a", "first", '{"n": 1}'), ToolCallDelta(0, "b", "second", '{"n": 2}')
-    )
-
-    assert [call.name for call in turn.calls] == ["first", "second"]
-    assert [item["arguments"] for item in completed(drafts, "tool_call")] == [
-        '{"n": 1}',
-        '{"n": 2}',
-    ]
-
-
 def test_pieces_of_two_calls_may_alternate() -> None:
     _, drafts = play(
         ToolCallDelta(0, "a", "f", ""),

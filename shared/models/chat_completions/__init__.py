@@ -13,6 +13,7 @@ class ChatCompletions:
     """The API's path, body and reader."""
 
     path = "/chat/completions"
+    optional = ("stream_options",)
 
     def __init__(self, base_url: str = "") -> None:
         self._origin = origin_of("chat_completions", base_url)

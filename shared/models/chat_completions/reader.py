@@ -1,28 +1,40 @@
 """The stream of a Chat Completion."""
 
-from typing import Final
+from typing import Any, Final
 
 from shared.core import Json, Usage, clean
 from shared.models.chat_completions.provider_fields import ProviderFields
-from shared.models.events import (
-    FinishReason,
-    ModelEvent,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-    TurnEnded,
-)
-from shared.models.stream import StreamReader, count, load, reported_error
+from shared.models.events import FinishReason, ModelEvent, ReasoningDelta, TextDelta, TurnEnded
+from shared.models.faults import reported_error
+from shared.models.pieces import CallPieces
+from shared.models.shapes import count, members, text_in
+from shared.models.stream import StreamReader, load
 
 #: What providers send besides means that the model has finished.
 _REASONS: Final[dict[str, FinishReason]] = {
     "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
     "content_filter": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "refusal": "refusal",
     "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
     "function_call": "tool_calls",
 }
+#: These mean that it has not: the server stopped, or the model wrote what the server cannot read.
+_FAILURES: Final = frozenset(
+    {
+        *("error", "abort", "aborted", "cancelled", "failed", "timeout"),
+        *("insufficient_system_resource", "malformed_function_call"),
+    }
+)
 #: A delta with these members only has nothing that its provider wants back: that is nearly every delta.
 _PLAIN: Final = frozenset({"content", "role"})
+#: Some servers write these for "not yet".
+_NONE: Final = frozenset({"", "null", "none"})
 
 
 class ChatCompletionsReader(StreamReader):
@@ -37,64 +49,84 @@ class ChatCompletionsReader(StreamReader):
         self._provider_fields = ProviderFields(origin)
         self._reason: str | None = None
         self._has_refused = False
+        self._calls: CallPieces | None = None
         self._usage = Usage()
 
     def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
         if data == b"[DONE]":
-            self.is_over = True
+            self.end()
             return
         chunk = load(data)
         if error := chunk.get("error"):
             raise reported_error(error)
         if counts := chunk.get("usage"):
-            self._usage = _usage(counts, chunk.get("model"))
+            self._usage = _usage(members(counts), chunk.get("model"))
         for choice in chunk.get("choices") or ():
-            if delta := choice.get("delta"):
-                _add(delta, events)
-                if not delta.keys() <= _PLAIN:
-                    self._add_rare_members(delta, events)
-                self._has_refused |= bool(delta.get("refusal"))
+            # A response that is no stream has a message instead.
+            if delta := choice.get("delta") or choice.get("message"):
+                self._add(delta, events)
             if reason := choice.get("finish_reason"):
-                self._reason = reason
+                self._end_with(reason, choice)
                 events += self._provider_fields.at_end()
 
-    def _add_rare_members(self, delta: Json, events: list[ModelEvent]) -> None:
-        events += self._provider_fields.of_delta(delta)
-        for call in delta.get("tool_calls") or ():
-            events += [self._call_delta(call), *self._provider_fields.of_call(call)]
-
-    def _call_delta(self, call: Json) -> ToolCallDelta:
-        function = call.get("function") or {}
-        return ToolCallDelta(
-            _index(call),
-            clean(call.get("id") or "") or None,
-            clean(function.get("name") or "") or None,
-            clean(function.get("arguments") or ""),
-            self._origin,
-        )
-
     def ending(self) -> TurnEnded | None:
-        if self._reason is None:
+        if self._reason is None and not (self.is_over and self.has_output):
             return None
         finished: FinishReason = "refusal" if self._has_refused else "stop"
-        return TurnEnded(_REASONS.get(str(self._reason), finished), self._usage)
+        reason: FinishReason = "tool_calls" if self._calls else finished
+        return TurnEnded(_REASONS.get(self._reason or "", reason), self._usage)
+
+    def _end_with(self, reason: Any, choice: Json) -> None:
+        word = _word_of(reason)
+        if word in _NONE:
+            return
+        if word in _FAILURES:
+            raise reported_error(choice.get("error") or {"code": word})
+        self._reason, self.has_ended = word, True
+
+    def _add(self, delta: Json, events: list[ModelEvent]) -> None:
+        text = delta.get("content")
+        if len(delta) == 1 and text and isinstance(text, str):
+            events.append(TextDelta(clean(text)))
+            return
+        if delta.keys() <= _PLAIN and isinstance(text, str | None):
+            if text:
+                events.append(TextDelta(clean(text)))
+            return
+        if thought := _thought(delta):
+            events.append(ReasoningDelta(clean(thought)))
+        if text:
+            events.append(TextDelta(clean(text if isinstance(text, str) else _text_of(text))))
+        if refusal := delta.get("refusal"):
+            self._has_refused = True
+            events.append(TextDelta(clean(text_in(refusal))))
+        events += self._provider_fields.of_delta(delta)
+        if pieces := _pieces(delta):
+            self._calls = self._calls or CallPieces(self._origin)
+            for piece, part in zip(pieces, self._calls.read(pieces), strict=True):
+                events += [part, *self._provider_fields.of_call(piece)]
 
 
-def _add(delta: Json, events: list[ModelEvent]) -> None:
-    # DeepSeek and vLLM spell this member differently.
-    if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-        events.append(ReasoningDelta(clean(thought)))
-    if text := delta.get("content"):
-        events.append(TextDelta(clean(text if isinstance(text, str) else _text_of(text))))
-    if text := delta.get("refusal"):
-        events.append(TextDelta(clean(text)))
+def _word_of(reason: Any) -> str:
+    """A finish reason as a word in lower case. Some servers send an object with a `type`."""
+    word = reason.get("type") if isinstance(reason, dict) else reason
+    return str(word or "").lower()
 
 
-def _index(call: Json) -> int:
-    index = call.get("index") or 0
-    if not isinstance(index, int):
-        raise TypeError(f"an index is a number, not {type(index)}")
-    return index
+def _thought(delta: Json) -> str:
+    # DeepSeek, vLLM and OpenRouter spell this member differently; the last one sends two of them.
+    for name in ("reasoning_content", "reasoning", "reasoning_details"):
+        if (value := delta.get(name)) and (text := text_in(value)):
+            return text
+    return ""
+
+
+def _pieces(delta: Json) -> list[Json]:
+    if pieces := delta.get("tool_calls"):
+        return [pieces] if isinstance(pieces, dict) else pieces
+    # The API's first form had one call, without an id.
+    function = delta.get("function_call")
+    return [{"function": function}] if function else []
 
 
 def _text_of(content: list[Json]) -> str:
@@ -102,11 +134,14 @@ def _text_of(content: list[Json]) -> str:
     return "".join(entry.get("text", "") for entry in content if entry.get("type") == "text")
 
 
-def _usage(counts: Json, model: str | None) -> Usage:
+def _usage(counts: Json, model: Any) -> Usage:
+    prompt, completion = (
+        members(counts.get(f"{kind}_tokens_details")) for kind in ("prompt", "completion")
+    )
     return Usage(
         count(counts.get("prompt_tokens")),
         count(counts.get("completion_tokens")),
-        count((counts.get("prompt_tokens_details") or {}).get("cached_tokens")),
-        count((counts.get("completion_tokens_details") or {}).get("reasoning_tokens")),
-        clean(model or "") or None,
+        count(prompt.get("cached_tokens")),
+        count(completion.get("reasoning_tokens")),
+        clean(model) if isinstance(model, str) and model else None,
     )

@@ -13,6 +13,8 @@ class Responses:
     """The API's path, body and reader."""
 
     path = "/responses"
+    #: OpenAI's models without reasoning refuse it.
+    optional = ("include",)
 
     def __init__(self, base_url: str) -> None:
         self._origin = origin_of("responses", base_url)

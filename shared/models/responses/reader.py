@@ -1,6 +1,6 @@
 """The stream of a Response."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from shared.core import Json, Usage, clean, clean_json
@@ -13,8 +13,12 @@ from shared.models.events import (
     ToolCallDelta,
     TurnEnded,
 )
-from shared.models.stream import StreamReader, count, load, reported_error
+from shared.models.faults import reported_error
+from shared.models.shapes import arguments_in, count, members, text_in
+from shared.models.stream import StreamReader, load
 
+#: The members of an event that is an error itself.
+_ERROR_MEMBERS: Final = ("code", "message", "param")
 #: The members of a reasoning item that are sent back. The API rejects a reasoning item with `content`.
 _REASONING_MEMBERS: Final = ("type", "id", "summary", "encrypted_content")
 
@@ -35,22 +39,39 @@ class ResponsesReader(StreamReader):
         #: Indexes in the output: of calls that have started, and of calls with some arguments.
         self._started_calls: set[int] = set()
         self._calls_with_arguments: set[int] = set()
+        #: Numbers of output items of servers that give them no index, by id.
+        self._numbers: dict[object, int] = {}
         self._has_refused = False
         self._ending: TurnEnded | None = None
 
     def read_data(self, data: bytes, events: list[ModelEvent]) -> None:
         if data == b"[DONE]":
-            self.is_over = True
+            self.end()
             return
         event = load(data)
         type_ = event.get("type")
-        if handle := _HANDLERS.get(str(type_)):
+        if type_ == "response.output_text.delta":
+            # For each token, so without the search for its handler.
+            self._add_text(event, events)
+        elif handle := _HANDLERS.get(str(type_)):
             handle(self, event, events)
-        elif type_ is None and (error := event.get("error")):
-            raise reported_error(error)
+        elif type_ is None and event.get("error"):
+            raise reported_error(event["error"])
+
+    def read_whole(self, data: bytes, events: list[ModelEvent]) -> None:
+        response = load(data)
+        if response.get("error") or response.get("status") == "failed":
+            raise reported_error(response.get("error"))
+        self._end({"type": f"response.{response.get('status')}", "response": response}, events)
 
     def ending(self) -> TurnEnded | None:
+        if self._ending is None and self.is_over and self.has_output:
+            return TurnEnded(self._finished(), Usage())
         return self._ending
+
+    def _finished(self) -> FinishReason:
+        finished: FinishReason = "refusal" if self._has_refused else "stop"
+        return "tool_calls" if self._started_calls else finished
 
     def _add_text(self, event: Json, events: list[ModelEvent]) -> None:
         if not (text := event.get("delta")):
@@ -74,7 +95,7 @@ class ResponsesReader(StreamReader):
             self._add_refusal({**event, "delta": event.get("refusal")}, events)
 
     def _add_reasoning(self, event: Json, events: list[ModelEvent]) -> None:
-        if text := event.get("delta"):
+        if text := text_in(event.get("delta")):
             self._is_reasoning = True
             events.append(ReasoningDelta(clean(text)))
 
@@ -83,18 +104,18 @@ class ResponsesReader(StreamReader):
             events.append(ReasoningDelta("\n\n"))
 
     def _add_arguments(self, event: Json, events: list[ModelEvent]) -> None:
-        self._append_arguments(_index(event), event.get("delta"), events)
+        self._append_arguments(self._index(event), event.get("delta"), events)
 
     def _begin_item(self, event: Json, events: list[ModelEvent]) -> None:
         item = event.get("item") or {}
         if item.get("type") == "function_call":
-            self._start_call(_index(event), item, events)
+            self._start_call(self._index(event), item, events)
 
     def _end_item(self, event: Json, events: list[ModelEvent]) -> None:
         item = event.get("item") or {}
         match item.get("type"):
             case "function_call":
-                index = _index(event)
+                index = self._index(event)
                 self._start_call(index, item, events)
                 if index not in self._calls_with_arguments:
                     # Some servers send all arguments at once, and no deltas.
@@ -114,17 +135,26 @@ class ResponsesReader(StreamReader):
         call_id, name = clean(item.get("call_id") or ""), clean(item.get("name") or "")
         events.append(ToolCallDelta(index, call_id or None, name or None, "", self._origin))
 
-    def _append_arguments(self, index: int, text: str | None, events: list[ModelEvent]) -> None:
-        if text:
+    def _append_arguments(self, index: int, value: object, events: list[ModelEvent]) -> None:
+        if text := arguments_in(value):
             self._calls_with_arguments.add(index)
-            events.append(ToolCallDelta(index, None, None, clean(text)))
+            events.append(ToolCallDelta(index, None, None, text))
 
-    def _end(self, event: Json, _: list[ModelEvent]) -> None:
-        self.is_over = True
-        response = event.get("response") or {}
-        usage = _usage(response.get("usage") or {}, response.get("model"))
-        finished: FinishReason = "refusal" if self._has_refused else "stop"
-        reason: FinishReason = "tool_calls" if self._started_calls else finished
+    def _index(self, event: Json) -> int:
+        index = event.get("output_index")
+        if isinstance(index, int):
+            return index
+        item = event.get("item_id") or members(event.get("item")).get("id")
+        return self._numbers.setdefault(item, len(self._numbers))
+
+    def _end(self, event: Json, events: list[ModelEvent]) -> None:
+        self.end()
+        response = members(event.get("response"))
+        if not (events or self.has_output):
+            # Some servers send all of the output at once, and no events before.
+            self._add_output(response.get("output") or (), events)
+        usage = _usage(members(response.get("usage")), response.get("model"))
+        reason = self._finished()
         if event["type"] == "response.incomplete":
             details = response.get("incomplete_details") or {}
             # Any other reason is a limit as well.
@@ -132,14 +162,25 @@ class ResponsesReader(StreamReader):
             reason = "content_filter" if is_filtered else "length"
         self._ending = TurnEnded(reason, usage)
 
-    def _fail(self, event: Json, _: list[ModelEvent]) -> None:
-        # Not all of it: a failed response repeats the instructions, which may say anything.
-        error = (event.get("response") or event).get("error")
-        raise reported_error(error or [event.get("code"), event.get("message")])
+    def _add_output(self, output: Sequence[Json], events: list[ModelEvent]) -> None:
+        for index, item in enumerate(output):
+            place = {"output_index": index}
+            if item.get("type") == "reasoning":
+                self._add_reasoning({"delta": item.get("summary")}, events)
+            for part in item.get("content") or () if item.get("type") == "message" else ():
+                is_refusal = part.get("type") == "refusal"
+                self._has_refused |= is_refusal
+                text = part.get("refusal" if is_refusal else "text")
+                self._add_text({**place, "delta": text}, events)
+            self._end_item({**place, "item": item}, events)
+
+    def _report(self, event: Json, _: list[ModelEvent]) -> None:
+        error = members(event.get("response")).get("error") or event.get("error")
+        # The event may be the error itself. Not all of it: a failed response repeats the instructions.
+        raise reported_error(error or {name: event.get(name) for name in _ERROR_MEMBERS})
 
 
 _HANDLERS: Final[Mapping[str, Callable[[ResponsesReader, Json, list[ModelEvent]], None]]] = {
-    "response.output_text.delta": ResponsesReader._add_text,
     "response.refusal.delta": ResponsesReader._add_refusal,
     "response.refusal.done": ResponsesReader._end_refusal,
     "response.reasoning_summary_part.added": ResponsesReader._begin_summary_part,
@@ -152,21 +193,16 @@ _HANDLERS: Final[Mapping[str, Callable[[ResponsesReader, Json, list[ModelEvent]]
     "response.output_item.done": ResponsesReader._end_item,
     "response.completed": ResponsesReader._end,
     "response.incomplete": ResponsesReader._end,
-    "response.failed": ResponsesReader._fail,
-    "error": ResponsesReader._fail,
+    "response.failed": ResponsesReader._report,
+    "error": ResponsesReader._report,
 }
 
 
-def _index(event: Json) -> int:
-    index = event.get("output_index")
-    return index if isinstance(index, int) else 0
-
-
-def _usage(counts: Json, model: str | None) -> Usage:
+def _usage(counts: Json, model: object) -> Usage:
     return Usage(
         count(counts.get("input_tokens")),
         count(counts.get("output_tokens")),
-        count((counts.get("input_tokens_details") or {}).get("cached_tokens")),
-        count((counts.get("output_tokens_details") or {}).get("reasoning_tokens")),
-        clean(model or "") or None,
+        count(members(counts.get("input_tokens_details")).get("cached_tokens")),
+        count(members(counts.get("output_tokens_details")).get("reasoning_tokens")),
+        clean(model) if isinstance(model, str) and model else None,
     )

@@ -68,10 +68,10 @@ def _interrupt(stored: Json) -> Json:
 
 
 def usage(stored: Json | None) -> Json:
-    """The member `usage`, with what the provider reported; no member if it reported nothing."""
+    """The member `usage`, with what the provider reported; no member if it did not report all."""
     counts = (
         {member: stored[name] for name, member in _USAGE.items() if name in stored}
-        if stored
+        if stored and not stored.get("is_estimate")
         else {}
     )
     return {"usage": [counts]} if counts.keys() - {"model"} else {}
