@@ -17,13 +17,15 @@ class Model:
 
     `name` None: that of `OPENAI_MODEL`. `api` None: that of `OPENAI_API`. `provider` "groq": the server at
     `MODEL_PROVIDER_GROQ_BASE_URL`, with the key `MODEL_PROVIDER_GROQ_API_KEY`; None: that of `OPENAI_BASE_URL`.
-    `extra_body` has more members of the request's body; they replace those of the same name.
+    `extra_body` has more members of the request's body; they replace those of the same name. `max_tools`: how many
+    tools it takes; None: MODEL_MAX_TOOLS.
 
     `fallback`: the models to use, in this order, if this one fails before its first token. A name stands for this
     model's settings with another name.
 
     Raises:
-        ValueError: `provider` cannot be part of a variable's name, or a fallback has fallbacks of its own.
+        ValueError: `provider` cannot be part of a variable's name, `max_tools` is below 1, or a fallback has fallbacks
+            of its own.
     """
 
     name: str | None = None
@@ -35,6 +37,7 @@ class Model:
     max_output_tokens: int | None = None
     parallel_tool_calls: bool | None = None
     extra_body: Json | None = None
+    max_tools: int | None = None
     api: Literal["chat_completions", "responses"] | None = None
     provider: str | None = None
     fallback: "Sequence[str | Model]" = ()
@@ -44,6 +47,8 @@ class Model:
             raise ValueError(
                 f"A provider's name is lower-case letters, digits and _, not {self.provider!r}."
             )
+        if self.max_tools is not None and self.max_tools < 1:
+            raise ValueError("A model takes at least one tool: max_tools is a number from 1 up.")
         if any(isinstance(model, Model) and model.fallback for model in self.fallback):
             raise ValueError("A fallback cannot have fallbacks of its own: list them all in one.")
 
@@ -67,5 +72,6 @@ class Model:
             max_output_tokens=self.max_output_tokens,
             parallel_tool_calls=self.parallel_tool_calls,
             extra_body=self.extra_body,
+            max_tools=self.max_tools,
             output_schema=output_schema,
         )

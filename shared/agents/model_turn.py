@@ -12,22 +12,18 @@ from shared.agents.turn import TurnRecorder
 from shared.core import Json, Step, logger
 from shared.models import ModelFailed, ModelRequest, ToolSpecification, estimated_usage
 
-_NO_PARAMETERS: Json = {"type": "object", "properties": {}}
-
 
 def specifications(
     tools: Mapping[str, Tool], client_tools: Mapping[str, Json]
 ) -> list[ToolSpecification]:
     """The tools of a turn: those of the server, and those of the app, which replace the server's of the same name."""
     ours = [
-        ToolSpecification(tool.name, tool.description, tool.parameters or _NO_PARAMETERS)
+        ToolSpecification(tool.name, tool.description, tool.parameters, tool.priority)
         for tool in tools.values()
         if tool.name not in client_tools
     ]
     return ours + [
-        ToolSpecification(
-            name, tool.get("description") or "", tool.get("parameters") or _NO_PARAMETERS
-        )
+        ToolSpecification(name, tool.get("description") or "", tool.get("parameters") or {})
         for name, tool in client_tools.items()
     ]
 

@@ -16,6 +16,8 @@ class Tool:
     """A tool as the model sees it, and the rules for its calls. `parameters` is the JSON Schema of their arguments.
 
     `is_repeatable`: a call of unknown outcome may run again, because it only reads or its id makes it idempotent.
+    `priority`: if the model takes fewer tools, it gets those with the lowest. 0: the developer or the operator chose
+    the tool by name; 1, 2, …: its place in its server's list.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Tool:
     parameters: Json = field(default_factory=lambda: {"type": "object", "properties": {}})
     is_repeatable: bool = False
     approval: Approval = "never"
+    priority: int = 0
 
 
 class Result(NamedTuple):

@@ -91,6 +91,8 @@ class ModelAccessSettings:
     model_providers: Mapping[str, str] = _secret("MODEL_PROVIDER_")
     #: What the model can read at once; older turns are cut from the history.
     model_context_tokens: Annotated[int, Range(256, 100_000_000)] = 128_000
+    #: Tools that the model takes at most; OpenAI's models take 128.
+    model_max_tools: Annotated[int, Range(1, 100_000)] = 128
     #: One model turn's limit, seconds.
     model_turn_seconds: Seconds = 240.0
     #: A model that sends nothing for this long has failed, seconds.

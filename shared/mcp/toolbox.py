@@ -1,9 +1,9 @@
 """The tools of MCP servers in one run."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,8 @@ from shared.core import APPROVAL, CALL_ID, OUTCOME, Json, ToolSettings, logger
 from shared.mcp.client import Client
 from shared.mcp.faults import ServerFailed
 from shared.mcp.servers import Server
+from shared.models import hashed_name, model_name
 
-#: A character that models' APIs reject in a tool's name.
-_INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
-_NAME_LENGTH = 64
 #: For one call.
 _MAX_REQUESTS = 3
 _RETRY_SECONDS = 0.3
@@ -56,22 +54,24 @@ class McpToolbox:
         self._seconds = settings.tool_seconds
         self._characters = settings.tool_result_characters
         for server, client, tools in tool_lists:
-            for tool in tools:
-                self._add(server, client, tool)
+            for place, tool in enumerate(tools, 1):
+                self._add(server, client, tool, place)
 
-    def _add(self, server: Server, client: Client, definition: Json) -> None:
+    def _add(self, server: Server, client: Client, definition: Json, place: int) -> None:
         server_tool = definition.get("name")
         if not isinstance(server_tool, str) or not (
             server.tools is None or server_tool in server.tools
         ):
             return
-        valid_name = _INVALID_CHARACTER.sub("_", server_tool)[:_NAME_LENGTH]
-        candidates = (valid_name, f"{server.name}_{valid_name}"[:_NAME_LENGTH])
+        named = f"{server.name}_{server_tool}"
+        candidates = (model_name(server_tool), model_name(named), hashed_name(named))
         name = next((name for name in candidates if name not in self.tools), None)
         if name is None:
             logger.warning("tool.left_out", extra={"server": server.name, "tool": server_tool[:80]})
             return
-        self.tools[name] = _tool(server, name, server_tool, definition)
+        is_chosen = server.is_ours or server.tools is not None
+        tool = _tool(server, name, server_tool, definition)
+        self.tools[name] = replace(tool, priority=0 if is_chosen else place)
         self._routes[name] = (server, client, server_tool)
 
     async def call(self, request: CallRequest) -> Result | Question:

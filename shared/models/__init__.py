@@ -11,6 +11,7 @@ from shared.models.events import (
     ToolCallDelta,
     TurnEnded,
 )
+from shared.models.names import hashed_name, model_name
 from shared.models.openai import OpenAIModel
 from shared.models.providers import ApiName, Provider, provider_of
 from shared.models.requests import (
@@ -42,6 +43,8 @@ __all__ = [
     "TurnEnded",
     "clip_summary",
     "estimated_usage",
+    "hashed_name",
+    "model_name",
     "oldest_exchanges",
     "provider_of",
     "refused_parts",

@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.core import Json
+from shared.models.parameters import parameters_of
 from shared.models.requests import ModelRequest, NamedTool, ToolSpecification
 
 _OPENAI: Final = "api.openai.com"
@@ -33,8 +34,9 @@ def tool_members(
         return {}
     settings = request.settings
     choice = settings.tool_choice
+    tools = [each._replace(parameters=parameters_of(each.parameters)) for each in request.tools]
     return {
-        "tools": [tool(each) for each in request.tools],
+        "tools": [tool(each) for each in tools],
         **present(
             tool_choice=named_tool(choice.name) if isinstance(choice, NamedTool) else choice,
             parallel_tool_calls=settings.parallel_tool_calls,

@@ -12,6 +12,7 @@ from shared.models.events import ContextOverflow, ModelEvent, ModelFailed, TurnE
 from shared.models.faults import failure
 from shared.models.history import shortened
 from shared.models.http import Response
+from shared.models.offers import Offer, offer
 from shared.models.providers import Provider, provider_of
 from shared.models.requests import ModelRequest
 from shared.models.sender import Sender
@@ -26,6 +27,7 @@ _DRAIN_SECONDS: Final = 0.05
 #: How long the counts of a complete turn may take: the pause before each read, and all of it.
 _PAUSE_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 30.0
+_MOST_LOGGED: Final = 50
 
 
 class Api(sender.Api, Protocol):
@@ -43,6 +45,7 @@ class OpenAIModel:
         self._settings = settings
         self._provider = provider or provider_of(settings)
         self._server = ModelServer(self._provider)
+        self._reported: set[tuple[str, ...]] = set()
 
     async def warm(self) -> None:
         """Load what the first request would have to load."""
@@ -57,23 +60,22 @@ class OpenAIModel:
         """One turn: see `ModelClient`. A request that is longer than the model's context is shortened until it fits."""
         settings = self._settings
         model = request.settings.model or settings.openai_model
+        offered = offer(request, request.settings.max_tools or settings.model_max_tools)
         with model_call(model, self._provider.base_url) as call, _translate_errors():
+            self._report(offered, model, call)
             async with asyncio.timeout(settings.model_turn_seconds) as timer:
-                has_started = False
+                request, has_started = offered.request, False
                 while True:
                     try:
                         async with aclosing(self._turn(request, model, call, timer)) as turn:
                             async for events in turn:
                                 has_started = True
-                                yield events
+                                yield offered.restore(events) if offered.own_names else events
                         return
-                    except ContextOverflow:
-                        shorter = None if has_started else shortened(request)
-                        if shorter is None:
+                    except ContextOverflow as error:
+                        if has_started:
                             raise
-                        tokens = shorter.context_tokens
-                        logger.warning("model.context_overflow", extra={"tokens": tokens})
-                        request = shorter
+                        request = _shortened(request, error)
 
     async def _turn(
         self, request: ModelRequest, model: str, call: ModelCall, timer: asyncio.Timeout
@@ -95,6 +97,16 @@ class OpenAIModel:
         finally:
             response.close()
 
+    def _report(self, offered: Offer, model: str, call: ModelCall) -> None:
+        """Report the tools for which there was no room; each set of them once in the log."""
+        if not offered.left_out:
+            return
+        call.tell({"agent.tools.left_out": len(offered.left_out)})
+        if (model, *offered.left_out) not in self._reported:
+            self._reported.add((model, *offered.left_out))
+            count, names = len(offered.left_out), offered.left_out[:_MOST_LOGGED]
+            logger.warning("tools.too_many", extra={"model": model, "count": count, "tools": names})
+
     def _reader(self, response: Response) -> "Reader":
         from shared.models.whole import reader_of
 
@@ -107,6 +119,15 @@ class OpenAIModel:
     @cached_property
     def _api(self) -> Api:
         return _api(self._provider)
+
+
+def _shortened(request: ModelRequest, error: ContextOverflow) -> ModelRequest:
+    """A shorter request after this error, which is raised if there is none."""
+    shorter = shortened(request)
+    if shorter is None:
+        raise error
+    logger.warning("model.context_overflow", extra={"tokens": shorter.context_tokens})
+    return shorter
 
 
 async def _rest_of(response: Response, reader: "Reader") -> list[ModelEvent]:

@@ -12,11 +12,15 @@ _UNREAD: Final[Json] = {"type": "text", "text": "[an image that this model canno
 
 
 class ToolSpecification(NamedTuple):
-    """A tool as the model sees it. `parameters` is the JSON Schema of its arguments."""
+    """A tool as the model sees it. `parameters` is the JSON Schema of its arguments.
+
+    `priority`: if there are more tools than the model takes, those with the lowest are offered.
+    """
 
     name: str
     description: str
     parameters: Json
+    priority: int = 0
 
 
 class NamedTool(NamedTuple):
@@ -31,7 +35,8 @@ class ModelSettings:
 
     `model` None: that of `OPENAI_MODEL`. `output_schema` is the JSON Schema of the response's text. `extra_body` has
     more members of the request's body; they replace those of the same name. `tool_choice` and `parallel_tool_calls` are
-    sent only with tools, because APIs refuse them otherwise.
+    sent only with tools, because APIs refuse them otherwise. `max_tools`: how many tools the model takes; None: that of
+    `MODEL_MAX_TOOLS`.
     """
 
     model: str | None = None
@@ -44,6 +49,7 @@ class ModelSettings:
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     output_schema: Json | None = None
     extra_body: Json | None = None
+    max_tools: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,9 +11,9 @@ from shared.core.items import Item
 from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.models import openai as openai_model
-from shared.models.events import ModelEvent, ModelFailed, TextDelta, TurnEnded
+from shared.models.events import ModelEvent, ModelFailed, TextDelta, ToolCallDelta, TurnEnded
 from shared.models.openai import OpenAIModel
-from shared.models.requests import ModelRequest, ModelSettings
+from shared.models.requests import ModelRequest, ModelSettings, ToolSpecification
 from tests.doubles import DONE, USAGE, ModelServer, Reply, chunk, model_server, says
 from tests.fixtures import responses
 from tests.fixtures.responses import Message
@@ -196,3 +196,41 @@ async def test_an_error_in_the_stream_that_lasts_is_not_retryable() -> None:
         server.will([chunk({"content": "a"}), b"data: %b\n\n" % json.dumps(reported).encode()])
         failed = await fails(server)
     assert (failed.code, failed.status, failed.retryable) == ("model_rejected", 400, False)
+
+
+async def test_a_call_by_the_models_name_is_one_of_the_tool() -> None:
+    tools = [ToolSpecification(name, "", {}) for name in ("検索する", "ui.confirm")]
+    request = ModelRequest(items=HELLO.items, instructions="", tools=tools)
+
+    def answer(sent: Json) -> Reply:
+        names = [tool["function"]["name"] for tool in sent["tools"]]
+        made = [
+            {"index": nth, "id": name, "function": {"name": name, "arguments": "{}"}}
+            for nth, name in enumerate(names)
+        ]
+        return Reply([chunk({"tool_calls": made}), chunk(finish="tool_calls"), DONE])
+
+    async with model_server() as server:
+        server.answer_all = answer
+        (events,) = await ask(server, request)
+
+    called = [event.name for event in events if isinstance(event, ToolCallDelta)]
+    assert called == ["検索する", "ui.confirm"]
+
+
+async def test_tools_for_which_there_is_no_room_are_in_the_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tools = [ToolSpecification(f"tool{nth}", "", {}) for nth in range(5)]
+    request = ModelRequest(items=HELLO.items, instructions="", tools=tools)
+    own = ModelRequest(
+        items=HELLO.items, instructions="", tools=tools, settings=ModelSettings(max_tools=5)
+    )
+    async with model_server() as server:
+        server.will(says("a"), says("b"), says("c"))
+        with caplog.at_level(logging.WARNING):
+            await ask(server, request, request, own, model_max_tools=3)
+
+    assert [len(sent["tools"]) for sent in server.requests] == [3, 3, 5]
+    (line,) = [record for record in caplog.records if record.message == "tools.too_many"]
+    assert (vars(line)["count"], vars(line)["tools"]) == (2, ["tool3", "tool4"])
