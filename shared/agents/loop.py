@@ -96,12 +96,14 @@ class Loop:
             if self._tokens_left is not None and self._tokens_left <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
-            if summary := await summarise(self._agent, self._request()):
+            request = self._request()
+            if summary := await summarise(self._agent, request):
                 self._items.append(summary.item)
                 self._usage += summary.usage
                 yield summary.step
+                request = self._request()
             turn = ModelTurn(self._agent.models, self._client_tools, self._agent.max_turn_tries)
-            async for step in turn.steps(self._request()):
+            async for step in turn.steps(request):
                 yield step
             async for step in self._close_turn(turn.recorder):
                 yield step

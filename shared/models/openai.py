@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -64,38 +64,39 @@ class OpenAIModel:
         with model_call(model, self._provider.base_url) as call, _translate_errors():
             self._report(offered, model, call)
             async with asyncio.timeout(settings.model_turn_seconds) as timer:
-                request, has_started = offered.request, False
+                # One generator: another one around it would cost each token.
+                shorter, has_started = offered.request, False
                 while True:
+                    response, shorter = await self._open(shorter, model)
                     try:
-                        async with aclosing(self._turn(request, model, call, timer)) as turn:
-                            async for events in turn:
-                                has_started = True
-                                yield offered.restore(events) if offered.own_names else events
+                        reader = self._reader(response)
+                        with SilenceLimit(timer, settings.model_silence_seconds) as silence:
+                            while not reader.has_ended and (data := await response.read()):
+                                silence.stop_waiting()
+                                if events := reader.feed(data):
+                                    has_started = True
+                                    if not call.has_first_chunk:
+                                        call.record_first_chunk()
+                                    yield offered.restore(events) if offered.own_names else events
+                                silence.start_waiting()
+                        rest = await _rest_of(response, reader)
+                        yield offered.restore([*rest, *_finish(reader, call)])
+                        await _drain(response)
                         return
                     except ContextOverflow as error:
                         if has_started:
                             raise
-                        request = _shortened(request, error)
+                        shorter = _shortened(shorter, error)
+                    finally:
+                        response.close()
 
-    async def _turn(
-        self, request: ModelRequest, model: str, call: ModelCall, timer: asyncio.Timeout
-    ) -> AsyncGenerator[list[ModelEvent], None]:
-        response = await self._sender.send(request, model)
-        try:
-            reader = self._reader(response)
-            with SilenceLimit(timer, self._settings.model_silence_seconds) as silence:
-                while not reader.has_ended and (data := await response.read()):
-                    silence.stop_waiting()
-                    if events := reader.feed(data):
-                        if not call.has_first_chunk:
-                            call.record_first_chunk()
-                        yield events
-                    silence.start_waiting()
-            rest = await _rest_of(response, reader)
-            yield [*rest, *_finish(reader, call)]
-            await _drain(response)
-        finally:
-            response.close()
+    async def _open(self, request: ModelRequest, model: str) -> tuple[Response, ModelRequest]:
+        """Send a request, shortened until it fits; returns the response and what was sent."""
+        while True:
+            try:
+                return await self._sender.send(request, model), request
+            except ContextOverflow as error:
+                request = _shortened(request, error)
 
     def _report(self, offered: Offer, model: str, call: ModelCall) -> None:
         """Report the tools for which there was no room; each set of them once in the log."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from shared.core import LogEvent
-from shared.runs.keep_alive import KeepAlive, Silence
+from shared.runs.keep_alive import KeepAlive
 
 
 class Feed:
@@ -49,6 +49,7 @@ class Feed:
 
     async def after(self, seq: int, keep_alive: KeepAlive) -> AsyncIterator[list[LogEvent]]:
         """The events after `seq` as they come, and an empty list whenever a keep-alive is due."""
+        loop = asyncio.get_running_loop()
         with keep_alive.watching() as silence:
             while True:
                 if news := self.events[seq - self.base :]:
@@ -59,15 +60,13 @@ class Feed:
                 elif silence.is_due:
                     yield []
                 else:
-                    await self._news_or(silence)
+                    # Not a method: this is once per event, and a coroutine of its own would double its cost.
+                    waiter = loop.create_future()
+                    self._waiters.add(waiter)
+                    silence.wakes(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._waiters.discard(waiter)
                     continue
                 silence.end()
-
-    async def _news_or(self, silence: Silence) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        silence.wakes(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.discard(waiter)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from shared.core.events import RunEvent
 from shared.runs.feed import Feed
@@ -10,23 +12,31 @@ from shared.runs.keep_alive import KeepAlive, Silence
 _FEW_STEPS = 3
 
 
-class CountingFeed(Feed):
-    """A feed that counts how often each of its followers started to wait."""
+class CountingKeepAlive(KeepAlive):
+    """Counts how often each follower started to wait."""
 
-    def __init__(self) -> None:
-        super().__init__(base=0)
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
         self.waits: Counter[Silence] = Counter()
 
-    async def _news_or(self, silence: Silence) -> None:
-        self.waits[silence] += 1
-        await super()._news_or(silence)
+    @contextmanager
+    def watching(self) -> Iterator[Silence]:
+        with super().watching() as silence:
+            wakes = silence.wakes
+
+            def count(waiter: asyncio.Future[None]) -> None:
+                self.waits[silence] += 1
+                wakes(waiter)
+
+            silence.wakes = count  # type: ignore[method-assign]  # counts
+            yield silence
 
 
 class Followers:
     """Followers of one feed, and the number of events in each part that each of them got."""
 
-    def __init__(self, count: int, keep_alive: KeepAlive) -> None:
-        self.feed, self.keep_alive = CountingFeed(), keep_alive
+    def __init__(self, count: int, keep_alive: CountingKeepAlive) -> None:
+        self.feed, self.keep_alive = Feed(base=0), keep_alive
         self.got: list[list[int]] = [[] for _ in range(count)]
         self.got_three = asyncio.Event()
         self._tasks = [asyncio.ensure_future(self._follow(each)) for each in self.got]
@@ -52,18 +62,18 @@ class Followers:
 
 
 async def test_each_silent_follower_wakes_once_per_keep_alive_however_many_follow_its_run() -> None:
-    followers = Followers(25, KeepAlive(60))
+    followers = Followers(25, CountingKeepAlive(60))
     await followers.settle()
 
     await followers.beat(6)
 
     assert followers.got == [[0, 0, 0]] * 25
-    assert list(followers.feed.waits.values()) == [4] * 25
+    assert list(followers.keep_alive.waits.values()) == [4] * 25
     await followers.close()
 
 
 async def test_an_event_postpones_the_keep_alive() -> None:
-    followers = Followers(1, KeepAlive(60))
+    followers = Followers(1, CountingKeepAlive(60))
     await followers.settle()
     await followers.beat()
 
@@ -77,7 +87,7 @@ async def test_an_event_postpones_the_keep_alive() -> None:
 
 
 async def test_the_timer_runs_while_a_stream_is_open_and_nothing_is_left_after_it() -> None:
-    followers = Followers(2, KeepAlive(0.002))
+    followers = Followers(2, CountingKeepAlive(0.002))
     async with asyncio.timeout(10):
         await followers.got_three.wait()
     assert followers.keep_alive._timer
