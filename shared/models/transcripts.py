@@ -22,7 +22,10 @@ def oldest_exchanges(request: ModelRequest) -> list[Item]:
 
     An exchange is a user's message and everything up to the next one. The last one always stays.
     """
-    room, exchanges = room_for_messages(request), _exchanges(request.items)
+    exchanges = _exchanges(request.items)
+    if len(exchanges) < 2:
+        return []
+    room = room_for_messages(request)
     sizes = [sum(map(message_tokens, messages_of(exchange))) for exchange in exchanges]
     total, goal = sum(sizes), int(room * _KEPT) - room // _SUMMARY
     if total <= room:
