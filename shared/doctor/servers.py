@@ -45,10 +45,6 @@ async def _list_tools(server: Server, settings: Settings) -> str:
     except ServerFailed as error:
         keys = "INTERNAL_SIGNING_KEY" if server.is_ours else "its headers"
         raise Failed(f"{str(error).rstrip('.')}: check {place}, and {keys}.") from None
-    except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error, TimeoutError):
-            raise
-        raise Failed(f"it cannot be reached ({type(error).__name__}): check {place}.") from None
     return f"{len(tools)} tools"
 
 
