@@ -3,7 +3,6 @@
 The types have no way to say anything else, so an adapter cannot send it.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,9 +13,6 @@ from shared.core import Item, Json
 from shared.models.content import EMPTY_MESSAGE, Part, result_text, text_of, visible_parts
 
 _NO_RESULT: Final = "No result: this call was not answered, and its outcome is unknown."
-#: What no server takes in the name of a tool. A model may call a tool that does not exist, by any name.
-_NOT_IN_NAMES: Final = r"[^a-zA-Z0-9_-]"
-_LONGEST_NAME: Final = 64
 _NOT_MADE: Final = "The call was not made: its arguments are not a JSON object."
 
 
@@ -78,11 +74,6 @@ def is_object(arguments: str) -> bool:
         return False
 
 
-def sent_name(name: str) -> str:
-    """A tool's name as it may be in a request."""
-    return re.sub(_NOT_IN_NAMES, "_", name)[:_LONGEST_NAME]
-
-
 def _groups(items: Sequence[Item], reasoning: dict[str, str]) -> Iterable[list[Item]]:
     """The items of each message. Adds the reasoning of messages, by their ids."""
     group: list[Item] = []
@@ -135,7 +126,7 @@ def _call(item: Item, result: Json | None) -> AnsweredCall:
     unanswered = _NO_RESULT if is_whole else _NOT_MADE
     return AnsweredCall(
         item.key,
-        sent_name(data["name"]),
+        data["name"],
         # Servers that read the history refuse anything else, with this request and every later one.
         data["arguments"] if is_whole else "{}",
         unanswered if result is None else result_text(result),

@@ -53,17 +53,6 @@ def test_arguments_that_are_an_object_stay_as_they_are() -> None:
     assert made.calls[0].arguments == arguments
 
 
-@pytest.mark.parametrize(
-    ("name", "sent"),
-    [("multi_tool_use.parallel", "multi_tool_use_parallel"), ("a b", "a_b"), ("x" * 80, "x" * 64)],
-)
-def test_the_name_of_a_tool_that_does_not_exist_is_sent_as_a_name(name: str, sent: str) -> None:
-    made = conversation(user("hi"), call("c1", name=name))[1]
-
-    assert isinstance(made, AssistantMessage)
-    assert made.calls[0].name == sent
-
-
 def test_a_call_without_a_result_gets_one() -> None:
     items = [user("hi"), call("c1"), call("c2"), result("c2"), user("more", "v")]
 

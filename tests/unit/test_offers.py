@@ -200,6 +200,7 @@ def test_the_names_for_a_model_are_valid_and_distinct(names: set[str]) -> None:
 
 def test_names_stay_readable_and_depend_on_nothing_else() -> None:
     assert model_name("ui.confirm") == "ui_confirm"
+    assert model_name("multi_tool_use.parallel") == "multi_tool_use_parallel"
     assert model_name("my tool") == "my_tool"
     assert re.fullmatch(r"x{55}_[0-9a-f]{8}", model_name("x" * 100))
     assert model_names(NAMES) == model_names([*reversed(NAMES)])

@@ -12,6 +12,7 @@ from shared.core.json import Json
 from shared.models.call_ids import call_ids
 from shared.models.chat_completions import ChatCompletions
 from shared.models.conversation import messages_of
+from shared.models.offers import offer
 from shared.models.openai import Api
 from shared.models.requests import without_provider_data
 from shared.models.responses import Responses
@@ -109,7 +110,8 @@ def test_every_request_is_valid_for_every_server(
     api: Api, items: list[Item], tokens: int, has_context: bool
 ) -> None:
     context = [{"description": "page", "value": "/home"}] if has_context else []
-    body = api.body(request(*unique(items), context=context, context_tokens=tokens), "fake-1")
+    whole = request(*unique(items), context=context, context_tokens=tokens)
+    body = api.body(offer(whole, 128).request, "fake-1")
 
     for server in EVERY:
         assert faults(chat_messages(body), server) == []
