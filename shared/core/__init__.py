@@ -1,6 +1,6 @@
 """Shapes and words that everything else uses: events, items, errors, settings, log lines, traces."""
 
-from shared.core.environment import InvalidSettings
+from shared.core.environment import InvalidSettings, is_http_address
 from shared.core.errors import (
     DAY_SECONDS,
     AgentUnavailable,
@@ -128,6 +128,7 @@ __all__ = [
     "error_facts",
     "exporting",
     "failed",
+    "is_http_address",
     "loading",
     "logger",
     "meanings",

@@ -18,7 +18,10 @@ class Range(NamedTuple):
 
 
 class HttpAddress:
-    """Marks a text as an http(s) address: without a user, spaces, or characters that are not ASCII."""
+    """Marks a text as an http(s) address: without a user, spaces, or characters that are not ASCII.
+
+    A user would be ignored, and the rest would be sent as it is, in the first line of each request.
+    """
 
 
 _DAY: float = 86_400
@@ -78,7 +81,7 @@ def _read(name: str, kind: Any, text: str) -> object:
         value: object = _WORDS[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
         raise InvalidSettings(f"{name} must be of type {kind.__name__}.") from None
-    if isinstance(allowed, HttpAddress) and not _is_address(text):
+    if isinstance(allowed, HttpAddress) and not is_http_address(text):
         raise InvalidSettings(
             f"{name} must be an http(s) address in ASCII, without spaces and a user name."
         )
@@ -93,7 +96,8 @@ def _check_range(name: str, value: float, allowed: Range) -> None:
         raise InvalidSettings(f"{name} must be {limits}.")
 
 
-def _is_address(text: str) -> bool:
+def is_http_address(text: str) -> bool:
+    """Whether a text is an address as `HttpAddress` describes it."""
     if not text.isascii() or not text.isprintable() or " " in text:
         return False
     try:

@@ -95,11 +95,11 @@ async def _has_event(settings: Settings, request: ModelRequest, *kinds: type[Mod
 
 
 def _remedy(error: ModelFailed, *, has_tools: bool) -> str:
-    status = getattr(error.__cause__, "status", None)
-    if isinstance(status, int) and status in (400, 422):
+    status = error.status
+    if status in (400, 422):
         if has_tools:
             return f"the server refuses tools ({status}): choose a model that calls tools"
         return f"the server refuses the request ({status}): check OPENAI_MODEL and OPENAI_API"
-    if isinstance(status, int):
+    if status is not None:
         return _BY_STATUS.get(status, f"the model's server fails ({status}): try again")
     return _BY_CODE.get(error.code, f"the model failed ({error.code})")

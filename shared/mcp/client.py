@@ -8,11 +8,11 @@ from typing import Any, Final
 from shared.agents import Progress
 from shared.core import Json
 from shared.mcp.faults import Refusal
-from shared.mcp.session import Session
+from shared.mcp.session import CLIENT_INFO, Session
 from shared.mcp.transport import Transport
 
 MODERN: Final = "2026-07-28"
-_META = "io.modelcontextprotocol/"
+_META: Final = "io.modelcontextprotocol/"
 #: More than any server has: its time limit ends a list that does not end.
 _MOST_PAGES: Final = 10_000
 #: How older servers reject a request without a session: with these JSON-RPC codes, or these statuses without a code.
@@ -116,7 +116,7 @@ class Client:
         meta = {
             f"{_META}protocolVersion": MODERN,
             f"{_META}clientCapabilities": {"elicitation": {"form": {}}},
-            f"{_META}clientInfo": {"name": "agent-functions", "version": "1"},
+            f"{_META}clientInfo": CLIENT_INFO,
             **(params.get("_meta") or {}),
         }
         mcp_headers = {"mcp-protocol-version": MODERN, "mcp-method": method}

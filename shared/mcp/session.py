@@ -9,6 +9,8 @@ from shared.mcp.transport import Transport
 
 #: The newest of these versions. The server may choose another one.
 LEGACY: Final = "2025-11-25"
+#: What servers of all versions read about us.
+CLIENT_INFO: Final = {"name": "agent-functions", "version": "1"}
 _SESSION: Final = "mcp-session-id"
 #: How servers answer a request of a session that they do not know, for example after a restart: 404 (MCP), or 400 with
 #: one of these codes or without a code.
@@ -52,7 +54,7 @@ class Session:
         params = {
             "protocolVersion": LEGACY,
             "capabilities": {},
-            "clientInfo": {"name": "agent-functions", "version": "1"},
+            "clientInfo": CLIENT_INFO,
         }
         result, received = await self._transport.request("initialize", params, headers)
         version, id_ = result.get("protocolVersion"), received.get(_SESSION)

@@ -5,9 +5,6 @@ no two requests would begin alike. So a conversation grows until it is full, and
 
 The cut is a function of the messages alone. It replays how the conversation grew, message by message, so every request
 that comes later makes the same cuts at the same places.
-
-A summary of what was cut would be a message of its own: `_Window` would put it before the first message it kept, count
-it, and replace it with the next cut.
 """
 
 from collections.abc import Iterable
@@ -19,8 +16,8 @@ from shared.models.conversation import AnsweredCall, AssistantMessage, Message, 
 from shared.models.media import Media
 from shared.models.sizes import FRAME_TOKENS, json_tokens, media_tokens, text_tokens
 
-#: What stays of a full conversation.
-_KEPT: Final = 0.6
+#: The part of its room that a full conversation keeps.
+KEPT: Final = 0.6
 _SHORTEST_CLIP: Final = 32
 OLD_IMAGE: Final = "[an image that is no longer shown]"
 
@@ -67,7 +64,7 @@ class _Window:
         self._sizes.append(size)
         self._size += size
         if self._size > self._room:
-            self._make_room(int(self._room * _KEPT))
+            self._make_room(int(self._room * KEPT))
 
     def _make_room(self, goal: int) -> None:
         last = self._start_of_last_exchange()

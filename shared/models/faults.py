@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from shared.core import Json
 from shared.models.events import ContextOverflow, ModelFailed
 from shared.models.overflow import says_overflow
+from shared.models.shapes import members
 
 _PASSING: Final = frozenset({408, 409, 429})
 _STATUS: Final = range(400, 600)
@@ -42,7 +43,8 @@ def fault_of(reported: object, status: int | None = None) -> Fault:
 
     `status`: that of the response, if the error is one.
     """
-    error = _members(reported)
+    outer = members(reported)
+    error = members(outer.get("error")) or outer
     code, kind = _word(error.get("code")), _word(error.get("type"))
     status = status or _status(error)
     words = [word for word in (code, kind) if word and not word.isdigit()]
@@ -76,13 +78,6 @@ def _with_facts(failed: ModelFailed, fault: Fault) -> ModelFailed:
     failed.status, failed.provider_code = fault.status, fault.code
     failed.parameter = fault.parameter
     return failed
-
-
-def _members(reported: object) -> Json:
-    if not isinstance(reported, dict):
-        return {}
-    nested = reported.get("error")
-    return nested if isinstance(nested, dict) else reported
 
 
 def _status(error: Json) -> int | None:

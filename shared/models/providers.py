@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from shared.core import InvalidSettings, ModelAccessSettings
+from shared.core import InvalidSettings, ModelAccessSettings, is_http_address
 
 ApiName = Literal["chat_completions", "responses"]
 
@@ -37,7 +37,7 @@ def provider_of(
         )
         if not base_url:
             raise InvalidSettings(f"Set {prefix}_BASE_URL: a model of an agent is there.")
-    if base_url and not _is_address(base_url):
+    if base_url and not (is_http_address(base_url) and _has_valid_host(base_url)):
         raise InvalidSettings(
             f"{prefix}_BASE_URL is not an http(s) address in ASCII, without spaces and a user name."
         )
@@ -49,22 +49,10 @@ def provider_of(
     )
 
 
-def _is_address(url: str) -> bool:
-    # A space or ü would be sent as it is, in the first line of each request.
-    if not _is_printed_ascii(url) or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        is_http = parts.scheme in ("http", "https") and parts.port != 0
-    except ValueError:
-        return False
-    # A user in the address would be ignored.
-    return is_http and parts.username is None and _is_host(parts.hostname or "")
-
-
-def _is_host(name: str) -> bool:
-    """Whether its labels have a length that can be looked up."""
-    return all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))
+def _has_valid_host(url: str) -> bool:
+    """Whether the labels of the address's host have a length that can be looked up."""
+    host = urlsplit(url).hostname or ""
+    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
 
 
 def _is_printed_ascii(text: str) -> bool:

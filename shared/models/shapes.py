@@ -38,7 +38,7 @@ def members(value: Any) -> Json:
 
 
 def count(value: object) -> int | None:
-    """A number of tokens, where it is one that Postgres can also add to others."""
+    """A number of tokens; None if it is none, or one that is too large for Postgres to add up."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= _MOST_TOKENS else None

@@ -6,28 +6,27 @@ from typing import Final
 
 from shared.core import Item
 from shared.models.conversation import AssistantMessage, Message, messages_of
-from shared.models.cutting import clip, message_tokens
+from shared.models.cutting import KEPT, clip, message_tokens
 from shared.models.history import room_for_messages
 from shared.models.requests import ModelRequest
 
-#: What stays of a full conversation beside its summary, as with a cut; and the part of the room for the summary.
-_KEPT: Final = 0.6
+#: A summary takes at most this part of the room for messages.
 _SUMMARY: Final = 8
 #: Of each call's arguments and result, a transcript has this many tokens.
 _RESULT_TOKENS: Final = 400
 
 
 def oldest_exchanges(request: ModelRequest) -> list[Item]:
-    """The items of a full request's oldest exchanges, without which the others take half of the room; empty if all fit.
+    """The items of the exchanges that a full request has to lose; empty if all of them fit.
 
-    An exchange is a user's message and everything up to the next one. The last one always stays.
+    The rest and a summary take as much of the room as is left after a cut. The last exchange always stays.
     """
     exchanges = _exchanges(request.items)
     if len(exchanges) < 2:
         return []
     room = room_for_messages(request)
     sizes = [sum(map(message_tokens, messages_of(exchange))) for exchange in exchanges]
-    total, goal = sum(sizes), int(room * _KEPT) - room // _SUMMARY
+    total, goal = sum(sizes), int(room * KEPT) - room // _SUMMARY
     if total <= room:
         return []
     # How much is left without the first exchange, the first two, and so on.

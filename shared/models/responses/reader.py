@@ -121,8 +121,8 @@ class ResponsesReader(StreamReader):
                     # Some servers send all arguments at once, and no deltas.
                     self._append_arguments(index, item.get("arguments"), events)
             case "reasoning" if item.get("encrypted_content"):
-                members = {name: item[name] for name in _REASONING_MEMBERS if name in item}
-                events.append(ProviderData(self._origin, clean_json(members)))
+                kept = {name: item[name] for name in _REASONING_MEMBERS if name in item}
+                events.append(ProviderData(self._origin, clean_json(kept)))
             case "message" if phase := item.get("phase"):
                 description = {"type": "message", "phase": clean(phase)}
                 events.append(ProviderData(self._origin, description, "message"))
