@@ -20,7 +20,7 @@ from shared.models import (
     oldest_exchanges,
     transcript,
 )
-from shared.runs import steady
+from shared.runs import with_steady_start
 
 _INTRODUCTION: Final = "A summary of the conversation before this message:"
 _INSTRUCTIONS: Final = (
@@ -54,10 +54,10 @@ def since_summary(items: Sequence[Item]) -> list[Item]:
     """The items that a request has: the newest summary, as a message of the user, and what it does not stand for."""
     newest = next((item for item in reversed(items) if item.kind == "summary"), None)
     if newest is None:
-        return steady(items)
+        return with_steady_start(items)
     keys, through = [item.key for item in items], newest.data["through"]
     # If it is none of the items, it is older than all of them.
-    rest = items[keys.index(through) + 1 :] if through in keys else steady(items)
+    rest = items[keys.index(through) + 1 :] if through in keys else with_steady_start(items)
     content = f"{_INTRODUCTION}\n{newest.data['text']}"
     message = Item(newest.key, "message", {"role": "user", "content": content})
     return [message, *(item for item in rest if item.kind != "summary")]

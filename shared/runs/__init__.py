@@ -2,7 +2,7 @@
 
 from shared.runs.agents import AgentNotLoaded, ExecutableAgents, Refusal
 from shared.runs.dispatcher import CLOUD_EVENT_TYPE
-from shared.runs.history import steady
+from shared.runs.history import with_steady_start
 from shared.runs.live import LeaseLost, LiveRun, ReleaseDue
 from shared.runs.reader import LogReader
 from shared.runs.results import Leased, NotLeased, RunView
@@ -27,5 +27,5 @@ __all__ = [
     "RunView",
     "RunWorker",
     "WaitingRuns",
-    "steady",
+    "with_steady_start",
 ]

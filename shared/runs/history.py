@@ -1,4 +1,4 @@
-"""Which of a thread's newest items a model is shown first."""
+"""Which of a thread's newest items a model's requests begin with."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,8 +12,8 @@ HISTORY_ITEMS: Final = 1000
 _CHOICE: Final = 600
 
 
-def steady(items: Sequence[Item]) -> list[Item]:
-    """The items, from a message of the user on that is the first one for many runs.
+def with_steady_start(items: Sequence[Item]) -> list[Item]:
+    """The items from one message of the user on, which stays the first one for many runs.
 
     A thread with more items than a holder gets would begin with another item in each run, and no two requests to the
     model would begin alike. Chosen is the message with the smallest hash among the oldest items: the same one until it

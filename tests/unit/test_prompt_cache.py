@@ -17,7 +17,7 @@ from shared.models.chat_completions import ChatCompletions
 from shared.models.history import conversation
 from shared.models.openai import Api
 from shared.models.responses import Responses
-from shared.runs.history import HISTORY_ITEMS, steady
+from shared.runs.history import HISTORY_ITEMS, with_steady_start
 from tests.fixtures.agents import leased
 from tests.fixtures.items import assistant, call, inline_image, request, result, user
 
@@ -107,7 +107,7 @@ def test_a_thread_with_more_items_than_a_run_gets_begins_alike_in_most_runs() ->
         for each in (user("hi", f"key-{n}"), assistant("yes", f"answer-{n}"))
     ]
     newest = (items[max(0, end - HISTORY_ITEMS) : end] for end in range(1, len(items), 2))
-    starts = [steady(window)[0].key for window in newest]
+    starts = [with_steady_start(window)[0].key for window in newest]
 
     changes = sum(before != after for before, after in pairwise(starts))
     assert changes / len(starts) < 0.02
@@ -116,13 +116,13 @@ def test_a_thread_with_more_items_than_a_run_gets_begins_alike_in_most_runs() ->
 def test_a_thread_that_a_run_gets_whole_begins_with_its_first_item() -> None:
     items = [user("hi", f"u{n}") for n in range(HISTORY_ITEMS - 1)]
 
-    assert steady(items) == items
+    assert with_steady_start(items) == items
 
 
 def test_a_thread_without_a_message_of_the_user_is_kept() -> None:
     items = [assistant("yes", f"m{n}") for n in range(HISTORY_ITEMS)]
 
-    assert steady(items) == items
+    assert with_steady_start(items) == items
 
 
 def test_the_key_of_a_thread_is_the_same_in_all_its_runs_and_names_nobody() -> None:
