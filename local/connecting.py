@@ -12,7 +12,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def connect(url: str) -> Connection:
-    """A connection.
+    """A connection to the database at this address; the caller closes it.
 
     Raises:
         CannotStart: the address cannot be used, or the database cannot be reached or refuses the login.

@@ -64,12 +64,9 @@ class MarkdownWriter:
 
     def _fence(self, word: str, after: str) -> str:
         self._is_fenced = not self._is_fenced
-        style = _FENCED if self._is_fenced else _RESET
-        return (
-            style + self._advance(word, after)
-            if self._is_fenced
-            else self._advance(word, "") + style + after
-        )
+        if self._is_fenced:
+            return _FENCED + self._advance(word, after)
+        return self._advance(word, "") + _RESET + after
 
     def _wrap(self, word: str) -> str:
         length = len(_INLINE.sub("", word))

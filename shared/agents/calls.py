@@ -136,8 +136,9 @@ def _crashed(call: Call, error: BaseException) -> Result:
 
 
 def fault_of_arguments(call: Call) -> Result | None:
-    """Why a call's arguments are no JSON object, as its result. The model reads its own text in it, since no server
-    takes such arguments back.
+    """Why a call's arguments are no JSON object, as its result; None if they are one.
+
+    The result quotes the arguments: no server takes them back, so the model reads them only here.
     """
     text = "".join(call.arguments)
     try:

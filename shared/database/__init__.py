@@ -1,4 +1,7 @@
-"""The two ways to Postgres: call a function of schema `agent`, or open a session that acts as a user."""
+"""The two ways to use Postgres: call a function of schema `agent`, or open a session that acts as a user.
+
+And how its address is read, and what an examination reads from it.
+"""
 
 from shared.database.address import read_address
 from shared.database.pool import Database, Refused

@@ -25,7 +25,7 @@ from shared.mcp.faults import ServerFailed
 from shared.mcp.servers import Server
 from shared.models import hashed_name, model_name
 
-#: For one call.
+#: How many requests one call may take.
 _MAX_REQUESTS = 3
 _RETRY_SECONDS = 0.3
 _TIMED_OUT = "The tool did not answer in time; the call may or may not have had its effect."

@@ -84,7 +84,7 @@ class Transport:
     async def _send(self, body: Json, headers: Mapping[str, str]) -> AsyncIterator[Any]:
         """The response to a message, after redirects on the same host, which are remembered."""
         data = orjson.dumps(body)
-        with _faults():
+        with _translate_errors():
             for _ in range(_MOST_REDIRECTS + 1):
                 async with self._http().post(
                     self._url,
@@ -100,7 +100,7 @@ class Transport:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Convert errors of the connection into ServerFailed."""
     import aiohttp
 

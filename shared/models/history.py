@@ -22,8 +22,7 @@ _FEWEST_TOKENS: Final = 512
 def conversation(request: ModelRequest) -> list[Message]:
     """The messages of a request, in the order that every server takes.
 
-    The cut depends on the thread and on `context_tokens` only. Instructions, tools, the app's facts and the longest
-    response take room as well.
+    They get the room that instructions, tools, the app's facts and the longest response leave of `context_tokens`.
     """
     context = context_text(request.context) if request.context else ""
     return alternating(_fitting(request), context)

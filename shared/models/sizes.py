@@ -20,12 +20,12 @@ _LONG_WORD: Final = 12
 
 
 def text_tokens(text: str) -> int:
-    """At least as many tokens as common tokenizers make of a text in any script. Only base64 and hexadecimal digits
-    may take a third more.
+    """At least as many tokens as common tokenizers make of a text in any script.
 
-    Compared with o200k_base and cl100k_base (docs/decisions.md): a token has at least four letters of English, two
-    bytes of other ASCII and of most scripts, and one byte of emoji and of the scripts that tokenizers hardly know. In
-    UTF-8, those begin with the bytes F0 and E1 (Ethiopic, Burmese, Khmer and others from U+1000 on).
+    Only base64 and hexadecimal digits may take a third more. Compared with o200k_base and cl100k_base
+    (docs/decisions.md): a token has at least four letters of English, two bytes of other ASCII and of most scripts, and
+    one byte of emoji and of the scripts that tokenizers hardly know. In UTF-8, those begin with the bytes F0 and E1
+    (Ethiopic, Burmese, Khmer and others from U+1000 on).
     """
     data = text.encode("utf-8", "surrogatepass")
     letters = len(data) - len(data.translate(None, _LETTERS))

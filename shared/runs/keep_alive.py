@@ -25,11 +25,12 @@ class Silence:
         """Note that something was sent."""
         self._beats = 0
 
-    def wakes(self, waiter: asyncio.Future[None]) -> None:
-        """Set the future that resolves when a keep-alive is due."""
+    def resolve_when_due(self, waiter: asyncio.Future[None]) -> None:
+        """Resolve this future when a keep-alive is due, instead of the one before."""
         self._waiter = waiter
 
     def beat(self) -> None:
+        """Note that a beat has passed in silence."""
         self._beats += 1
         if self.is_due and self._waiter and not self._waiter.done():
             self._waiter.set_result(None)

@@ -22,13 +22,13 @@ class CountingKeepAlive(KeepAlive):
     @contextmanager
     def watching(self) -> Iterator[Silence]:
         with super().watching() as silence:
-            wakes = silence.wakes
+            resolve = silence.resolve_when_due
 
             def count(waiter: asyncio.Future[None]) -> None:
                 self.waits[silence] += 1
-                wakes(waiter)
+                resolve(waiter)
 
-            silence.wakes = count  # type: ignore[method-assign]  # counts
+            silence.resolve_when_due = count  # type: ignore[method-assign]  # counts
             yield silence
 
 
