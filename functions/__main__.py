@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from functions.code import import_app
+from functions.importing import import_app
 from functions.registry import (
     FunctionList,
     InvalidFunctions,

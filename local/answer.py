@@ -55,12 +55,12 @@ class Answer:
             raise KeyboardInterrupt from None
 
     def _write(self, events: Iterator[Event]) -> Event:
-        self._screen.wait()
+        self._screen.start_waiting()
         try:
             for event in events:
                 self._screen.event(event)
                 self._show(event)
-                self._screen.wait()
+                self._screen.start_waiting()
         finally:
             self._screen.end_line()
         return event

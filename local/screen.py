@@ -41,7 +41,7 @@ class Screen:
         self._write(held + "\n" if self._is_open else held)
         self._is_open = False
 
-    def wait(self) -> None:
+    def start_waiting(self) -> None:
         """Count the seconds until something is written."""
         self._spinner.start()
 

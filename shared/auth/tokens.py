@@ -41,7 +41,8 @@ def only(pattern: re.Pattern[str], values: Sequence[str], *, group: int) -> str:
     """The token of a header, which the request must have once.
 
     Raises:
-        Unauthorized, TokenTooLarge.
+        Unauthorized: it is missing, repeated or malformed.
+        TokenTooLarge: it is over the limit.
     """
     if len(values) != 1:
         raise Unauthorized("repeated" if values else "missing")

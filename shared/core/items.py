@@ -13,13 +13,17 @@ Kind = Literal["message", "reasoning", "tool_call", "tool_result", "summary"]
 class Item:
     """An entry of a thread: a message, a piece of reasoning, a tool call or its result, a summary.
 
-    `key` is its id for clients. `data` by kind: message {role, content, status?}, reasoning {text, message_id},
-    tool_call {name, arguments, message_id, provider_id, executor: client | server},
-    tool_result {call_id, content, error? of a frontend, status?: error | denied | refused | unknown, arguments? as the
-    user changed them}, summary {text, through: the key of the last item that it stands for}. The model's messages and
-    tool calls may have `provider` {api, base_url?, items?}: the API that they came from, and what it wants back with
-    them. It is stored for later requests and shown to nobody
-    (`public_data`).
+    `key` is its id for clients. `data` by kind:
+
+    * message {role, content, status?}
+    * reasoning {text, message_id}
+    * tool_call {name, arguments, message_id, provider_id, executor: client | server}
+    * tool_result {call_id, content, error? of a frontend, status?: error | denied | refused | unknown, arguments? as
+      the user changed them}
+    * summary {text, through: the key of the last item that it stands for}
+
+    The model's messages and tool calls may have `provider` {api, base_url?, items?}: the API that they came from, and
+    what it wants back with them. It is stored for later requests and shown to nobody (`public_data`).
     """
 
     key: str

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import functions
-from functions.code import import_app
+from functions.importing import import_app
 from functions.registry import InvalidFunctions
 
 _CASES = {
@@ -27,7 +27,7 @@ def test_code_that_cannot_be_imported_is_one_sentence(
     (folder / "__init__.py").touch()
     (folder / "app.py").write_text(code)
     monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path / "functions")])
-    monkeypatch.setattr("functions.code._FOLDER", tmp_path / "functions")
+    monkeypatch.setattr("functions.importing._FOLDER", tmp_path / "functions")
 
     with pytest.raises(InvalidFunctions) as raised:
         import_app(name)
