@@ -8,7 +8,7 @@ from uuid import UUID
 from shared.auth import Minter
 from shared.core import InvalidSettings, Json, Settings
 from shared.doctor.checks import Check, Failed
-from shared.mcp import Client, Server, ServerFailed, servers_of
+from shared.mcp import Client, Fault, Server, ServerFailed, servers_of
 
 #: A user who does not exist: to list tools takes a signed request, and no right.
 _NOBODY: Final[Json] = {
@@ -17,6 +17,20 @@ _NOBODY: Final[Json] = {
     "session_id": str(UUID(int=0)),
     "is_anonymous": True,
 }
+#: What is wrong, by the fault. Not in the server's own words, which may quote a key.
+_FAULTS: Final[Mapping[Fault, str]] = {
+    "unreachable": "it cannot be reached",
+    "broke_off": "it broke off",
+    "timed_out": "it did not answer in time",
+    "unauthorized": "it does not accept our credentials",
+    "redirected": "it redirects to another host, or in a circle",
+    "http_error": "it does not answer as MCP says",
+    "refused": "it refuses to list its tools",
+    "too_large": "its list of tools is too large",
+    "not_mcp": "it does not answer as MCP says",
+}
+#: The faults that a wrong key may have. 401 with a JSON body of its own is `not_mcp`.
+_OF_KEYS: Final = frozenset({"unauthorized", "http_error", "refused", "not_mcp"})
 
 
 def server_checks(settings: Settings) -> Iterator[Check]:
@@ -38,14 +52,24 @@ async def _read_servers(settings: Settings) -> str:
 async def _list_tools(server: Server, settings: Settings) -> str:
     import aiohttp
 
-    place = "TOOLS_URL" if server.is_ours else "its url in MCP_SERVERS"
     try:
         async with aiohttp.ClientSession() as session:
             tools = await Client(server.url, lambda: session).list_tools(_headers(server, settings))
     except ServerFailed as error:
-        keys = "INTERNAL_SIGNING_KEY" if server.is_ours else "its headers"
-        raise Failed(f"{str(error).rstrip('.')}: check {place}, and {keys}.") from None
+        raise Failed(remedy(error, is_ours=server.is_ours)) from None
     return f"{len(tools)} tools"
+
+
+def remedy(error: ServerFailed, *, is_ours: bool) -> str:
+    """What is wrong with a server, and what to check, in one sentence. `is_ours`: it is our function `tools`."""
+    place, keys = (
+        ("TOOLS_URL", "INTERNAL_SIGNING_KEY")
+        if is_ours
+        else ("its url in MCP_SERVERS", "its headers")
+    )
+    number = error.status if error.code is None else error.code
+    what = _FAULTS[error.fault] + (f" ({number})" if number is not None else "")
+    return f"{what}: check {place}{f', and {keys}' if error.fault in _OF_KEYS else ''}."
 
 
 def _headers(server: Server, settings: Settings) -> Mapping[str, str]:

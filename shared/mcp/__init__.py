@@ -2,11 +2,12 @@
 
 from shared.mcp.client import Client
 from shared.mcp.discovery import McpTools
-from shared.mcp.faults import ServerFailed
+from shared.mcp.faults import Fault, ServerFailed
 from shared.mcp.servers import Server, servers_of
 
 __all__ = [
     "Client",
+    "Fault",
     "McpTools",
     "Server",
     "ServerFailed",

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import get_args
 
 import pytest
 
 from shared.core.environment import InvalidSettings
 from shared.doctor.checks import Check, Failed, run_checks
+from shared.doctor.servers import remedy
+from shared.mcp.faults import Fault, ServerFailed
 
 
 async def fine() -> str:
@@ -72,3 +75,22 @@ async def test_a_check_is_named_before_it_runs_and_the_others_run_too() -> None:
         "not tried, because of: first",
         "not tried, because of: third",
     ]
+
+
+@pytest.mark.parametrize("fault", get_args(Fault))
+def test_each_fault_of_a_server_has_a_remedy_without_the_servers_words(fault: Fault) -> None:
+    failure = ServerFailed("canary", fault, status=200, code=-32000)
+
+    assert "check its url in MCP_SERVERS" in remedy(failure, is_ours=False)
+    assert "check TOOLS_URL" in remedy(failure, is_ours=True)
+    assert "canary" not in remedy(failure, is_ours=False)
+
+
+def test_a_key_is_named_where_it_may_be_wrong() -> None:
+    refused = ServerFailed("", "unauthorized", status=401)
+    away = ServerFailed("", "unreachable")
+
+    assert remedy(refused, is_ours=True).endswith(
+        "(401): check TOOLS_URL, and INTERNAL_SIGNING_KEY."
+    )
+    assert remedy(away, is_ours=False) == "it cannot be reached: check its url in MCP_SERVERS."
