@@ -193,7 +193,7 @@ async def test_a_dead_mcp_server_is_named(database: TestDatabase, model: ModelSe
     code, found = await doctor(settings_for(database, model, mcp_servers=servers))
 
     assert code == 1
-    assert found["MCP dead"].startswith("FAILED: The tool's server cannot be reached")
+    assert found["MCP dead"].startswith("FAILED: it cannot be reached")
     assert "MCP_SERVERS" in found["MCP dead"]
 
 
