@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shared.core import ModelCall, Settings, logger, model_call
-from shared.models import sender
 from shared.models.events import ContextOverflow, ModelEvent, ModelFailed, TurnEnded
 from shared.models.faults import failure
 from shared.models.history import shortened
@@ -15,7 +14,7 @@ from shared.models.http import Response
 from shared.models.offers import Offer, offer
 from shared.models.providers import Provider, provider_of
 from shared.models.requests import ModelRequest
-from shared.models.sender import Sender
+from shared.models.sender import RequestApi, Sender
 from shared.models.server import ModelServer, Rejected
 from shared.models.silence import SilenceLimit
 
@@ -30,7 +29,7 @@ _REST_SECONDS: Final = 30.0
 _MOST_LOGGED: Final = 50
 
 
-class Api(sender.Api, Protocol):
+class Api(RequestApi, Protocol):
     """What differs between OpenAI's APIs: the path, the body and the reader."""
 
     def reader(self) -> "StreamReader":

@@ -69,6 +69,18 @@ class ModelRequest:
     cache_key: str | None = None
 
 
+class ModelClient(Protocol):
+    """Requests turns from a model."""
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
+        """One turn, in batches of the events that arrived together; the last event is its TurnEnded.
+
+        Raises:
+            ModelFailed: the model did not answer, or broke off.
+        """
+        ...
+
+
 def has_provider_data(request: ModelRequest) -> bool:
     """Whether an item of the request has ids or data of its provider."""
     return any("provider" in item.data for item in request.items)
@@ -104,15 +116,3 @@ def _parts(item: Item) -> Sequence[Json]:
 
 def _is_image(part: Json) -> bool:
     return part.get("type") == "image"
-
-
-class ModelClient(Protocol):
-    """Requests turns from a model."""
-
-    def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
-        """One turn, in batches of the events that arrived together; the last event is its TurnEnded.
-
-        Raises:
-            ModelFailed: the model did not answer, or broke off.
-        """
-        ...

@@ -21,7 +21,7 @@ _REFUSALS: Final = frozenset({400, 422})
 _INVALID: Final = frozenset({400, 404, 415, 422})
 
 
-class Api(Protocol):
+class RequestApi(Protocol):
     """What a request needs of an API. `optional`: members that we add to each body, and without which it is valid."""
 
     @property
@@ -38,7 +38,7 @@ class Api(Protocol):
 class Sender:
     """Sends turns to one server. What a model's server refused is not sent to it again by this process."""
 
-    def __init__(self, server: ModelServer, api: Api) -> None:
+    def __init__(self, server: ModelServer, api: RequestApi) -> None:
         self._server = server
         self._api = api
         self._refused: dict[str, frozenset[str]] = {}
