@@ -63,7 +63,7 @@ class Feed:
                     # Not a method: this is once per event, and a coroutine of its own would double its cost.
                     waiter = loop.create_future()
                     self._waiters.add(waiter)
-                    silence.resolve_when_due(waiter)
+                    silence.wakes(waiter)
                     try:
                         await waiter
                     finally:

@@ -25,7 +25,7 @@ class Silence:
         """Note that something was sent."""
         self._beats = 0
 
-    def resolve_when_due(self, waiter: asyncio.Future[None]) -> None:
+    def wakes(self, waiter: asyncio.Future[None]) -> None:
         """Resolve this future when a keep-alive is due, instead of the one before."""
         self._waiter = waiter
 

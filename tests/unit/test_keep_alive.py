@@ -22,13 +22,13 @@ class CountingKeepAlive(KeepAlive):
     @contextmanager
     def watching(self) -> Iterator[Silence]:
         with super().watching() as silence:
-            resolve = silence.resolve_when_due
+            resolve = silence.wakes
 
             def count(waiter: asyncio.Future[None]) -> None:
                 self.waits[silence] += 1
                 resolve(waiter)
 
-            silence.resolve_when_due = count  # type: ignore[method-assign]  # counts
+            silence.wakes = count  # type: ignore[method-assign]  # counts
             yield silence
 
 
