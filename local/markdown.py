@@ -66,7 +66,7 @@ class MarkdownWriter:
         self._is_fenced = not self._is_fenced
         if self._is_fenced:
             return _FENCED + self._advance(word, after)
-        return self._advance(word, "") + _RESET + after
+        return self._advance(word, "") + _RESET + self._advance("", after)
 
     def _wrap(self, word: str) -> str:
         length = len(_INLINE.sub("", word))

@@ -29,8 +29,8 @@ _FAULTS: Final[Mapping[Fault, str]] = {
     "too_large": "its list of tools is too large",
     "not_mcp": "it does not answer as MCP says",
 }
-#: The faults that a wrong key may have. 401 with a JSON body of its own is `not_mcp`.
-_OF_KEYS: Final = frozenset({"unauthorized", "http_error", "refused", "not_mcp"})
+#: The faults that a wrong key may have.
+_OF_KEYS: Final = frozenset({"unauthorized", "http_error", "refused"})
 
 
 def server_checks(settings: Settings) -> Iterator[Check]:

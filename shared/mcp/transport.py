@@ -122,6 +122,9 @@ def broke_off(status: int | None = None) -> ServerFailed:
 
 
 def _result(status: int, answer: Json | None) -> Json:
+    if answer is not None and status >= 400 and not _is_answer(answer):
+        # A problem of a proxy or of the HTTP layer, which says nothing about the call.
+        answer = None
     if answer is None and status >= 500:
         # A proxy may have forwarded the request before it answered, so treat it as a broken connection.
         raise broke_off(status)
@@ -133,6 +136,11 @@ def _result(status: int, answer: Json | None) -> Json:
     if not isinstance(result, dict):
         raise ServerFailed("The server's answer is not one of MCP.", "not_mcp", status=status)
     return result
+
+
+def _is_answer(answer: Json) -> bool:
+    """Whether a body is a JSON-RPC response, and not another object."""
+    return isinstance(answer.get("error"), dict) or "result" in answer
 
 
 def moved(url: str, location: str) -> str:

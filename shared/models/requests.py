@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from shared.core import Item, Json, public_data
 from shared.models.events import ModelEvent
+from shared.models.media import media_of
 
 _UNREAD: Final[Json] = {"type": "text", "text": "[an image that this model cannot read]"}
 
@@ -115,4 +116,5 @@ def _parts(item: Item) -> Sequence[Json]:
 
 
 def _is_image(part: Json) -> bool:
-    return part.get("type") == "image"
+    media = media_of(part)
+    return media is not None and media.kind == "image"

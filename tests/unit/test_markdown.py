@@ -63,5 +63,9 @@ def test_a_style_ends_with_its_text(text: str) -> None:
     assert shown([text]).endswith("\033[0m")
 
 
+def test_a_heading_right_after_a_block_is_one() -> None:
+    assert shown(["```\nx\n```\n# a\n```\ny\n```"]).count("\033[1m") == 1
+
+
 def test_bold_text_continues_behind_code() -> None:
     assert shown(["**a `b` c** d"], 80) == "\033[1ma \033[36mb\033[0m\033[1m c\033[0m d"

@@ -223,6 +223,9 @@ async def test_a_stream_may_have_any_line_ends_comments_and_several_lines_of_dat
         assert await client.call_tool(_DOUBLE, {}) == {"ok": 1}
 
 
+_PROBLEM = {"type": "about:blank", "title": "No", "code": "unauthorized"}
+
+
 @pytest.mark.parametrize(
     ("answer", "facts"),
     [
@@ -230,6 +233,13 @@ async def test_a_stream_may_have_any_line_ends_comments_and_several_lines_of_dat
         (lambda _: Response(403), {"fault": "unauthorized", "status": 403}),
         (lambda _: Response(429), {"fault": "http_error", "status": 429}),
         (lambda _: Response(502), {"fault": "broke_off", "status": 502}),
+        # Bodies of the HTTP layer, which are no answers of MCP.
+        (lambda _: Response(401, json=_PROBLEM), {"fault": "unauthorized", "status": 401}),
+        (
+            lambda _: Response(401, json={"error": "invalid_token"}),
+            {"fault": "unauthorized", "status": 401},
+        ),
+        (lambda _: Response(502, json=_PROBLEM), {"fault": "broke_off", "status": 502}),
         (lambda s: refused(s, -32603), {"fault": "refused", "status": 200, "code": -32603}),
         (lambda s: Response(json={"id": s.message["id"]}), {"fault": "not_mcp", "status": 200}),
     ],

@@ -8,6 +8,7 @@ from shared.core.json import Json
 from shared.core.settings import Settings
 from shared.models.events import ModelFailed, TextDelta
 from shared.models.openai import OpenAIModel
+from shared.models.requests import has_images, without_images
 from tests.doubles import ModelServer, Reply, model_server, says
 from tests.fixtures.items import assistant, call, image, request, result, user
 
@@ -43,6 +44,13 @@ async def answer(server: ModelServer, *, with_image: bool, with_ids: bool) -> st
 def contents(server: ModelServer) -> list[str]:
     """Every request, as text."""
     return [str(sent["messages"]) for sent in server.requests]
+
+
+def test_an_image_in_the_older_form_is_one_too() -> None:
+    part = {"type": "binary", "mimeType": "image/png", "data": "AAAA"}
+    wanted = request(user([{"type": "text", "text": "look"}, part]))
+    assert has_images(wanted)
+    assert not has_images(without_images(wanted))
 
 
 @pytest.mark.parametrize("status", [400, 404, 415, 422])
