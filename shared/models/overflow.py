@@ -23,7 +23,7 @@ _SENTENCES: Final = (
     r"|exceeded (?:the )?(?:max |model )*(?:context length|token limit)"
     r"|(?:longer|greater|larger) than the (?:model'?s )?context length"
     r"|(?:prompt|input|request|conversation) (?:is )?too (?:long|large)"
-    r"|input token count .*exceeds|prompt token count .*exceeds|input length and .*exceed"
+    r"|input token count .{0,200}exceeds|prompt token count .{0,200}exceeds|input length and .{0,200}exceed"
     r"|reduce the length of the (?:messages|prompt|input)|range of input length|prompt 超长"
 )
 #: 429 and 5xx are not among them: "too many tokens" is then a limit per minute.
@@ -38,11 +38,17 @@ def is_overflow(status: int, body: bytes) -> bool:
 
 def says_overflow(error: Any) -> bool:
     """Whether an error says so: its JSON, or its text."""
-    if isinstance(error, str):
-        return error in _CODES or bool(re.search(_SENTENCES, error, re.IGNORECASE))
-    if isinstance(error, dict):
-        return any(map(says_overflow, error.values()))
-    return isinstance(error, list) and any(map(says_overflow, error))
+    # Without recursion: an error may be nested as deep as its server likes.
+    parts = [error]
+    while parts:
+        match parts.pop():
+            case str() as text if text in _CODES or re.search(_SENTENCES, text, re.IGNORECASE):
+                return True
+            case dict() as members:
+                parts += members.values()
+            case list() as entries:
+                parts += entries
+    return False
 
 
 def _loaded(body: bytes) -> Any:

@@ -200,3 +200,8 @@ async def test_an_answer_that_has_started_is_not_requested_again(server: ModelSe
     with pytest.raises(ModelFailed):
         await answer(server, long_request())
     assert len(server.requests) == 1
+
+
+def test_an_error_may_be_nested_deeply() -> None:
+    assert not is_overflow(400, b'{"a":' * 900 + b"1" + b"}" * 900)
+    assert is_overflow(400, b'{"a":' * 900 + b'"prompt is too long"' + b"}" * 900)
