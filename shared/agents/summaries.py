@@ -59,7 +59,7 @@ def since_summary(items: Sequence[Item]) -> list[Item]:
     # If it is none of the items, it is older than all of them.
     rest = items[keys.index(through) + 1 :] if through in keys else with_steady_start(items)
     content = f"{_INTRODUCTION}\n{newest.data['text']}"
-    message = Item(newest.key, "message", {"role": "user", "content": content})
+    message = Item(newest.key, "message", {"role": "user", "content": content, "through": through})
     return [message, *(item for item in rest if item.kind != "summary")]
 
 

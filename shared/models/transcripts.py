@@ -37,10 +37,13 @@ def oldest_exchanges(request: ModelRequest) -> list[Item]:
 
 def _exchanges(items: Iterable[Item]) -> list[list[Item]]:
     exchanges: list[list[Item]] = [[]]
+    follows_summary = False
     for item in items:
-        if item.kind == "message" and item.data["role"] == "user":
+        if item.kind == "message" and item.data["role"] == "user" and not follows_summary:
             exchanges.append([])
         exchanges[-1].append(item)
+        # A summary alone is no exchange: a summary of it would say nothing new, in every turn again.
+        follows_summary = "through" in item.data
     return [exchange for exchange in exchanges if exchange]
 
 

@@ -78,6 +78,17 @@ def test_only_the_newest_summary_counts_and_it_may_be_of_items_that_are_no_longe
     assert keys(since_summary([*talk(2), old, new])) == ["t", "u0", "m0", "u1", "m1"]
 
 
+def test_a_summary_is_summarised_only_with_the_exchange_after_it() -> None:
+    summary = Item("s", "summary", {"text": "They said hello.", "through": "m0"})
+    answer = [call("c", "m2"), result("c", _WORD * 5000)]
+    last = [*talk(1), user("the question", "last"), summary, *answer]
+    assert oldest_exchanges(request(*since_summary(last), context_tokens=2000)) == []
+
+    between = [*talk(2), user("the question", "last"), summary, *answer]
+    oldest = oldest_exchanges(request(*since_summary(between), context_tokens=2000))
+    assert keys(oldest) == ["s", "u1", "m1"]
+
+
 async def test_a_summary_is_written_without_tools_or_schema_and_closes_its_turn() -> None:
     settings = ModelSettings(output_schema={"type": "object"}, tool_choice="required", model="x")
     usage = Usage(input_tokens=7, output_tokens=2)
