@@ -28,9 +28,11 @@ class MarkdownWriter:
         """What to print now. The last word is held until its end is known, unless it is long."""
         self._held += piece
         shown = []
-        while word := _WORD.match(self._held):
-            self._held = self._held[word.end() :]
+        end = 0
+        for word in _WORD.finditer(self._held):
             shown.append(self._word(word[0][:-1], word[0][-1]))
+            end = word.end()
+        self._held = self._held[end:]
         # Many scripts have no spaces. What may be half a mark stays.
         text = self._held.rstrip("*`")
         if len(text) > _LONGEST_HELD:

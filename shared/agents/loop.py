@@ -5,6 +5,7 @@ that step is in the log.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from shared.agents.approvals import (
     ask_approval,
@@ -30,7 +31,7 @@ from shared.agents.endings import INCOMPLETE, INCOMPLETE_WITHOUT_OUTPUT, ending_
 from shared.agents.model_turn import ModelTurn, specifications
 from shared.agents.output import FAULTS, failure_of_unfit, output_of, with_corrections
 from shared.agents.progress import Report
-from shared.agents.summaries import since_summary, summarise
+from shared.agents.summaries import Summaries, since_summary
 from shared.agents.tools import Result, Tool, Toolbox
 from shared.agents.turn import Call, TurnRecorder
 from shared.core import Draft, EndingType, Item, Json, Step
@@ -78,6 +79,7 @@ class Loop:
         #: The events that take back the starts of the calls with these questions.
         self._aborts: list[Draft] = []
         self._has_ended = False
+        self._summaries = Summaries(agent)
 
     async def steps(self) -> AsyncGenerator[Step, None]:
         """The steps of the run. The last one has its ending.
@@ -96,14 +98,16 @@ class Loop:
             if self._tokens_left is not None and self._tokens_left <= 0:
                 yield self._incomplete("budget_exceeded")
                 return
+            # Without corrections: they are no items that a summary could name, and begin no exchange.
             request = self._request()
-            if summary := await summarise(self._agent, request):
+            if summary := await self._summaries.make(request):
                 self._items.append(summary.item)
                 self._usage += summary.usage
                 yield summary.step
                 request = self._request()
             turn = ModelTurn(self._agent.models, self._client_tools, self._agent.max_turn_tries)
-            async for step in turn.steps(request):
+            shown = replace(request, items=with_corrections(request.items))
+            async for step in turn.steps(shown):
                 yield step
             async for step in self._close_turn(turn.recorder):
                 yield step
@@ -234,7 +238,7 @@ class Loop:
 
     def _request(self) -> ModelRequest:
         return ModelRequest(
-            items=with_corrections(since_summary(self._items)),
+            items=since_summary(self._items),
             instructions=self._instructions,
             context=self._leased.request.get("context") or (),
             tools=specifications(self._toolbox.tools, self._client_tools),

@@ -7,21 +7,25 @@ adapter cuts the conversation without it (`shared.models.cutting`).
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from shared.agents.bound import BoundAgent
 from shared.agents.model_turn import ModelTurn
+from shared.agents.turn import TurnRecorder
 from shared.core import Draft, Item, Step, Usage, logger
 from shared.models import (
     ModelFailed,
     ModelRequest,
+    ModelSettings,
     clip_summary,
     oldest_exchanges,
     transcript,
 )
 from shared.runs import with_steady_start
 
+#: Members of a body that say what an answer is like.
+_FOR_ANSWERS: Final = frozenset({"response_format", "text", "tools", "tool_choice"})
 _INTRODUCTION: Final = "A summary of the conversation before this message:"
 _INSTRUCTIONS: Final = (
     "You summarise a conversation between a user and an assistant, for the assistant, which will read your summary"
@@ -63,39 +67,57 @@ def since_summary(items: Sequence[Item]) -> list[Item]:
     return [message, *(item for item in rest if item.kind != "summary")]
 
 
-async def summarise(agent: BoundAgent, request: ModelRequest) -> Summary | None:
-    """Summarise the oldest exchanges of a request that is full.
+class Summaries:
+    """Makes the summaries of one run. After a failure it makes no more: the conversation is cut instead."""
 
-    None if it is not full, or if the model writes no summary.
-    """
-    oldest = oldest_exchanges(request)
-    if not oldest:
+    def __init__(self, agent: BoundAgent) -> None:
+        self._agent = agent
+        self._has_failed = False
+
+    async def make(self, request: ModelRequest) -> Summary | None:
+        """Summarise the oldest exchanges of a request that is full.
+
+        None if it is not full, or if the model writes no summary.
+        """
+        oldest = [] if self._has_failed else oldest_exchanges(request)
+        if not oldest:
+            return None
+        turn = await self._write(transcript(oldest))
+        if not turn:
+            self._has_failed = True
+            return None
+        data = {"text": clip_summary(turn.text.strip(), request), "through": oldest[-1].key}
+        return Summary(Item(str(uuid4()), "summary", data), turn.usage)
+
+    async def _write(self, content: str) -> TurnRecorder | None:
+        """The turn in which the model summarises a transcript; None if it fails. No client sees how it is written."""
+        request = ModelRequest(
+            items=[Item("transcript", "message", {"role": "user", "content": content})],
+            instructions=_INSTRUCTIONS,
+            context_tokens=self._agent.context_tokens,
+        )
+        models = [m._replace(settings=_plain(m.settings)) for m in self._agent.models]
+        turn = ModelTurn(models, (), self._agent.max_turn_tries)
+        try:
+            async for _ in turn.steps(request):
+                pass
+        except ModelFailed as failed:
+            logger.warning("summary.failed", extra=failed.facts)
+            return None
+        reason = turn.recorder.finish_reason
+        if reason == "stop" and turn.recorder.text.strip():
+            return turn.recorder
+        logger.warning("summary.failed", extra={"code": f"finished with {reason}"})
         return None
-    text, usage = await _write(agent, transcript(oldest))
-    if not text:
-        return None
-    data = {"text": clip_summary(text, request), "through": oldest[-1].key}
-    return Summary(Item(str(uuid4()), "summary", data), usage)
 
 
-async def _write(agent: BoundAgent, content: str) -> tuple[str, Usage]:
-    """The model's summary of a transcript; empty if it fails. No client sees how it is written."""
-    plain: dict[str, Any] = {
-        "output_schema": None,
-        "tool_choice": None,
-        "parallel_tool_calls": None,
-    }
-    models = [model._replace(settings=replace(model.settings, **plain)) for model in agent.models]
-    request = ModelRequest(
-        items=[Item("transcript", "message", {"role": "user", "content": content})],
-        instructions=_INSTRUCTIONS,
-        context_tokens=agent.context_tokens,
+def _plain(settings: ModelSettings) -> ModelSettings:
+    """The settings for a plain text: without a schema, and without tools."""
+    body = {k: v for k, v in (settings.extra_body or {}).items() if k not in _FOR_ANSWERS}
+    return replace(
+        settings,
+        output_schema=None,
+        tool_choice=None,
+        parallel_tool_calls=None,
+        extra_body=body or None,
     )
-    turn = ModelTurn(models, (), agent.max_turn_tries)
-    try:
-        async for _ in turn.steps(request):
-            pass
-    except ModelFailed as failed:
-        logger.warning("summary.failed", extra={"code": failed.code})
-        return "", Usage()
-    return turn.recorder.text.strip(), turn.recorder.usage

@@ -2,13 +2,14 @@
 
 import pytest
 
-from shared.agents.summaries import since_summary, summarise
+from shared.agents.loop import Loop
+from shared.agents.summaries import Summaries, since_summary
 from shared.core.items import Item, Usage
 from shared.models.events import ModelEvent, ModelFailed, TextDelta, TurnEnded
 from shared.models.requests import ModelSettings
 from shared.models.transcripts import oldest_exchanges, transcript
-from tests.doubles import ScriptedModel
-from tests.fixtures.agents import bound
+from tests.doubles import CountingTools, ScriptedModel
+from tests.fixtures.agents import bound, leased
 from tests.fixtures.items import assistant, call, image, request, result, user
 
 _WORD = "word "
@@ -97,7 +98,7 @@ async def test_a_summary_is_written_without_tools_or_schema_and_closes_its_turn(
     [choice] = agent.models
     agent = bound(model, models=[choice._replace(settings=settings)])
 
-    summary = await summarise(agent, request(*talk(20), context_tokens=2000))
+    summary = await Summaries(agent).make(request(*talk(20), context_tokens=2000))
 
     assert summary
     assert summary.item.data["text"] == "Short."
@@ -116,16 +117,56 @@ async def test_a_summary_is_written_without_tools_or_schema_and_closes_its_turn(
 _FAILED = ModelFailed("model_rejected", "No.", retryable=False)
 
 
-@pytest.mark.parametrize("script", [[_FAILED], [TextDelta("  "), TurnEnded("stop", Usage())]])
-async def test_without_a_summary_there_is_no_item(script: list[ModelEvent | Exception]) -> None:
-    assert (
-        await summarise(bound(ScriptedModel(script)), request(*talk(20), context_tokens=2000))
-        is None
-    )
+@pytest.mark.parametrize(
+    "script",
+    [
+        [_FAILED],
+        [TextDelta("  "), TurnEnded("stop", Usage())],
+        [TextDelta("Only the beg"), TurnEnded("length", Usage())],
+        [TextDelta("I cannot."), TurnEnded("refusal", Usage())],
+    ],
+)
+async def test_without_a_whole_summary_there_is_no_item_and_no_second_try(
+    script: list[ModelEvent | Exception],
+) -> None:
+    model = ScriptedModel(script)
+    summaries = Summaries(bound(model))
+    assert await summaries.make(request(*talk(20), context_tokens=2000)) is None
+    assert await summaries.make(request(*talk(20), context_tokens=2000)) is None
+    assert len(model.requests) == 1
+
+
+async def test_the_members_of_a_body_that_ask_for_another_answer_are_left_out() -> None:
+    model = ScriptedModel([TextDelta("Short."), TurnEnded("stop", Usage())])
+    [choice] = bound(model).models
+    body = {"response_format": {"type": "json_object"}, "seed": 7}
+    agent = bound(model, models=[choice._replace(settings=ModelSettings(extra_body=body))])
+    assert await Summaries(agent).make(request(*talk(20), context_tokens=2000))
+    assert model.requests[0].settings.extra_body == {"seed": 7}
 
 
 async def test_a_long_summary_is_clipped_to_an_eighth_of_the_room() -> None:
     model = ScriptedModel([TextDelta(_WORD * 4000), TurnEnded("stop", Usage())])
-    summary = await summarise(bound(model), request(*talk(20), context_tokens=2000))
+    summary = await Summaries(bound(model)).make(request(*talk(20), context_tokens=2000))
     assert summary
     assert len(summary.item.data["text"]) < 5 * 2000 / 8
+
+
+async def test_a_correction_begins_no_exchange() -> None:
+    faulty = assistant(_WORD * 2000, "m1", output_faults="people: Field required")
+    items = [*talk(1), user("the question", "last"), faulty]
+    model = ScriptedModel(
+        [TextDelta("Short."), TurnEnded("stop", Usage())],
+        [TextDelta("Fixed."), TurnEnded("stop", Usage())],
+    )
+    agent = bound(model, context_tokens=2000)
+    steps = Loop(agent, "be good", leased(items), CountingTools({})).steps()
+    drafts = [draft async for step in steps for draft in step.drafts]
+
+    [through] = [
+        d.data["item"]["through"]
+        for d in drafts
+        if d.data.get("kind") == "summary" and "item" in d.data
+    ]
+    assert through == "m0"
+    assert keys([*model.requests[1].items])[1:] == ["last", "m1", "m1-correction"]
