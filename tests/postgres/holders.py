@@ -101,6 +101,12 @@ async def append(db: Database, *entries: Json) -> list[str]:
     return [by_run[entry["run_id"]] for entry in entries]
 
 
+async def complete(db: Database, leased: Json, text: str = "hello") -> None:
+    """Append an answer and the ending, as the holder does."""
+    rows = [*message(2, str(uuid4()), text), row(5, "run.completed")]
+    assert await append(db, entry(leased, *rows)) == ["ok"]
+
+
 async def begin(db: Database, claims: Json, request: Json | None = None, **lease: Any) -> Json:
     answer: Json = await db.call(
         "start_run", claims, request or run_request(), {**LEASE, **lease}, {}

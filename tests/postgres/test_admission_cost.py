@@ -14,7 +14,7 @@ import pytest
 from shared.core.json import Json
 from shared.database.pool import Database
 from tests.fixtures.database import TestDatabase
-from tests.postgres.holders import LEASE, append, begin, entry, row, run_request, superuser
+from tests.postgres.holders import LEASE, begin, complete, run_request, superuser
 
 #: The query of a foreign-key check, which Postgres itself runs.
 _CHECK = re.compile(r"FOR KEY SHARE OF x$", re.MULTILINE)
@@ -59,18 +59,6 @@ async def explained(database: TestDatabase) -> AsyncIterator[Explained]:
         yield Explained(connection)
 
 
-async def end(db: Database, leased: Json) -> None:
-    """Append a message and the ending, as the holder does."""
-    item = str(uuid4())
-    done = {"role": "assistant", "content": "hello"}
-    rows = [
-        row(2, "item.started", item, kind="message"),
-        row(3, "item.completed", item, kind="message", item=done),
-        row(4, "run.completed"),
-    ]
-    assert await append(db, entry(leased, *rows)) == ["ok"]
-
-
 @pytest.mark.parametrize(("limits", "most"), [({}, 5), ({"daily_tokens": 1000}, 6)])
 async def test_a_run_in_a_new_thread_is_admitted_by_few_statements(
     database: TestDatabase, user: Json, limits: Json, most: int
@@ -87,7 +75,7 @@ async def test_one_more_message_is_admitted_by_few_statements(
     database: TestDatabase, db: Database, user: Json, repeats_history: bool
 ) -> None:
     first, second = run_request("hi"), run_request("and now?", run="run-2")
-    await end(db, await begin(db, user, first))
+    await complete(db, await begin(db, user, first))
     if repeats_history:
         second["messages"] = first["messages"] + second["messages"]
     async with explained(database) as session:
@@ -111,7 +99,7 @@ async def test_a_history_with_new_ids_costs_the_same_however_long_it_is(
             counts.append(len(statements))
         else:
             leased = await begin(db, user, request)
-        await end(db, leased)
+        await complete(db, leased)
 
     users = [item for item in leased["items"] if item["data"]["role"] == "user"]
     assert [item["data"]["content"] for item in users] == texts
@@ -144,8 +132,8 @@ async def test_a_holder_gets_the_same_whether_its_run_waited_or_not(
 async def test_a_history_read_by_the_short_path_has_the_requested_length(
     db: Database, user: Json
 ) -> None:
-    await end(db, await begin(db, user, run_request("one")))
-    await end(db, await begin(db, user, run_request("two", run="run-2")))
+    await complete(db, await begin(db, user, run_request("one")))
+    await complete(db, await begin(db, user, run_request("two", run="run-2")))
     leased = await begin(db, user, run_request("three", run="run-3"), history=2)
 
     assert [item["data"]["content"] for item in leased["items"]] == ["hello", "three"]

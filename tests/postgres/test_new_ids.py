@@ -7,7 +7,7 @@ import pytest
 
 from shared.core.json import Json
 from shared.database.pool import Database
-from tests.postgres.holders import append, begin, entry, row, run_request
+from tests.postgres.holders import begin, complete, run_request
 
 
 def user_message(text: str, key: str = "") -> Json:
@@ -24,14 +24,7 @@ async def converse(db: Database, user: Json, *texts: str) -> list[str]:
     """Let the user send these texts, one in each run. Returns the keys of the user's messages."""
     requests = [run_request(text, run=f"known-{nth}") for nth, text in enumerate(texts)]
     for request in requests:
-        item, leased = str(uuid4()), await begin(db, user, request)
-        answer = {"role": "assistant", "content": "answer"}
-        rows = [
-            row(2, "item.started", item, kind="message"),
-            row(3, "item.completed", item, kind="message", item=answer),
-            row(4, "run.completed"),
-        ]
-        assert await append(db, entry(leased, *rows)) == ["ok"]
+        await complete(db, await begin(db, user, request), "answer")
     return [request["messages"][0]["key"] for request in requests]
 
 

@@ -3,59 +3,21 @@
 import json
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.agents.turn import TurnRecorder
 from shared.core.json import Json
-from shared.models.chat_completions import ChatCompletions
-from shared.models.events import ModelFailed, TurnEnded
-from shared.models.responses import Responses
-from shared.models.whole import reader_of
 from tests.doubles import DONE, chunk
 from tests.fixtures import responses
 from tests.fixtures.responses import FunctionCall, Message, sse
+from tests.fixtures.turns import Turn, read, turn
 
 LOOK = ("look", {"at": "sky"})
 WAIT = ("wait", {"for": 2})
 NOTHING: tuple[str, Json] = ("wait", {})
-
-
-class Turn(NamedTuple):
-    """What the recorder makes of a stream."""
-
-    text: str
-    reasoning: str
-    calls: tuple[tuple[str, Any], ...]
-    reason: str
-
-
-def turn(text: str = "", reasoning: str = "", *calls: Any, reason: str = "stop") -> Turn:
-    return Turn(text, reasoning, calls, "tool_calls" if calls and reason == "stop" else reason)
-
-
-def read(reads: Sequence[bytes], *, is_chat: bool = True, kind: str = "text/event-stream") -> Turn:
-    api = ChatCompletions() if is_chat else Responses("")
-    reader = reader_of({"content-type": kind}, api.reader())
-    recorder = TurnRecorder(frozenset())
-    events = [event for data in reads for event in reader.feed(data)] + reader.finish()
-    for event in events:
-        recorder.record(event)
-    recorder.close()
-    assert isinstance(events[-1], TurnEnded)
-    items = {kind: [i.data for i in recorder.items if i.kind == kind] for kind in KINDS}
-    return Turn(
-        "".join(item["content"] for item in items["message"]),
-        "".join(item["text"] for item in items["reasoning"]),
-        tuple((item["name"], json.loads(item["arguments"])) for item in items["tool_call"]),
-        recorder.finish_reason,
-    )
-
-
-KINDS = ("message", "reasoning", "tool_call")
 
 
 def piece(arguments: Any, name: str | None = None, **more: Any) -> Json:
@@ -330,80 +292,6 @@ def test_json_instead_of_a_stream_is_one_turn(is_chat: bool, cuts: list[int]) ->
 
 def test_a_stream_that_is_labelled_as_json_is_a_stream() -> None:
     assert read([HELLO, chunk(finish="stop")], kind="application/json") == GREETED
-
-
-def test_an_error_instead_of_a_stream_is_a_failure() -> None:
-    body = json.dumps({"error": {"message": "canary", "type": "invalid_request_error"}}).encode()
-    for is_chat in (True, False):
-        with pytest.raises(ModelFailed) as failed:
-            read([body], is_chat=is_chat, kind="application/json")
-        assert (failed.value.code, failed.value.retryable) == ("model_rejected", False)
-        assert "canary" not in failed.value.message
-
-
-@pytest.mark.parametrize(
-    "word", ["error", "ERROR", "abort", "insufficient_system_resource", "malformed_function_call"]
-)
-def test_a_finish_reason_may_mean_a_failure(word: str) -> None:
-    with pytest.raises(ModelFailed) as failed:
-        read([HELLO, chunk(finish=word)])
-    assert (failed.value.code, failed.value.retryable) == ("model_failed", True)
-
-
-def chat_error(**error: Any) -> bytes:
-    return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
-
-
-REPORTED = [
-    ({"code": 400, "message": "canary"}, "model_rejected", False),
-    ({"code": "400", "message": "canary"}, "model_rejected", False),
-    ({"status": 422}, "model_rejected", False),
-    ({"type": "invalid_request_error", "param": "tools[3].name"}, "model_rejected", False),
-    ({"code": "context_length_exceeded"}, "model_rejected", False),
-    ({"code": "insufficient_quota"}, "model_rejected", False),
-    ({"code": 429, "type": "insufficient_quota"}, "model_rejected", False),
-    ({"code": 429}, "model_failed", True),
-    ({"code": 502}, "model_failed", True),
-    ({"code": "server_error"}, "model_failed", True),
-    ({"message": "canary"}, "model_failed", True),
-]
-
-
-@pytest.mark.parametrize(("error", "code", "retryable"), REPORTED)
-def test_an_error_in_a_stream_counts_as_the_same_error_response_would(
-    error: Json, code: str, retryable: bool
-) -> None:
-    flat = b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n"
-    streams = [
-        (True, HELLO + chat_error(**error)),
-        (True, HELLO + flat),
-        (False, sse({"type": "error", "error": error})),
-        (False, sse({"type": "response.failed", "response": {"error": error}})),
-    ]
-    for is_chat, sent in streams:
-        with pytest.raises(ModelFailed) as failed:
-            read([sent], is_chat=is_chat)
-        assert (failed.value.code, failed.value.retryable) == (code, retryable), sent
-        assert "canary" not in failed.value.message
-
-
-def test_a_failure_has_the_status_the_code_and_the_parameter_of_the_provider() -> None:
-    error = {"code": 400, "type": "invalid_request_error", "param": "tools[3].name"}
-    with pytest.raises(ModelFailed) as failed:
-        read([chat_error(**error, message="a sentence with canary")])
-
-    assert failed.value.facts == {
-        "code": "model_rejected",
-        "status": 400,
-        "provider_code": "invalid_request_error",
-        "parameter": "tools[3].name",
-    }
-
-
-def test_a_providers_sentence_is_no_code() -> None:
-    with pytest.raises(ModelFailed) as failed:
-        read([chat_error(code="The user said canary", param="canary said")])
-    assert failed.value.facts == {"code": "model_failed"}
 
 
 RESPONSES: dict[str, tuple[bytes, Turn]] = {

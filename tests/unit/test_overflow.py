@@ -7,13 +7,14 @@ import pytest
 
 from shared.core.json import Json
 from shared.core.settings import Settings
-from shared.models.events import ContextOverflow, ModelFailed, TextDelta
+from shared.models.events import ContextOverflow, ModelFailed
 from shared.models.openai import OpenAIModel
 from shared.models.overflow import is_overflow, says_overflow
 from shared.models.requests import ModelRequest
 from shared.models.responses import Responses
 from tests.doubles import ModelServer, Piece, Reply, model_server, says
 from tests.fixtures.items import assistant, request, user
+from tests.fixtures.model_servers import text_from
 
 SPELLINGS = {
     "OpenAI": {"error": {"code": "context_length_exceeded", "message": "canary"}},
@@ -119,21 +120,12 @@ def long_request(tokens: int = 128_000) -> ModelRequest:
     return request(*items, user("And now?", "last"), context_tokens=tokens)
 
 
-async def answer(server: ModelServer, wanted: ModelRequest) -> str:
-    model = OpenAIModel(Settings(openai_base_url=server.url, openai_api_key="key"))
-    try:
-        events = [event async for batch in model.stream(wanted) for event in batch]
-    finally:
-        await model.close()
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
 async def test_a_longer_request_than_the_context_is_shortened_until_it_fits(
     server: ModelServer,
 ) -> None:
     server.will(REFUSED, REFUSED, says("fine"))
 
-    assert await answer(server, long_request()) == "fine"
+    assert await text_from(server, long_request()) == "fine"
     sizes = [len(sent["messages"]) for sent in server.requests]
     assert sizes[0] > sizes[1] > sizes[2]
     assert all(sent["messages"][-1]["content"] == "And now?" for sent in server.requests)
@@ -188,7 +180,7 @@ async def test_a_request_that_cannot_get_shorter_fails(server: ModelServer) -> N
     server.will(REFUSED)
 
     with pytest.raises(ModelFailed) as failed:
-        await answer(server, request(user("hi")))
+        await text_from(server, request(user("hi")))
     assert (failed.value.code, failed.value.retryable) == ("model_rejected", False)
     assert "canary" not in failed.value.message
 
@@ -198,7 +190,7 @@ async def test_an_answer_that_has_started_is_not_requested_again(server: ModelSe
     server.will([*says("Well")[:1], error])
 
     with pytest.raises(ModelFailed):
-        await answer(server, long_request())
+        await text_from(server, long_request())
     assert len(server.requests) == 1
 
 

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.core.json import Json
-from shared.core.settings import Settings
-from shared.models.events import ModelFailed, TextDelta
-from shared.models.openai import OpenAIModel
+from shared.models.events import ModelFailed
 from shared.models.requests import has_images, without_images
 from tests.doubles import ModelServer, Reply, model_server, says
 from tests.fixtures.items import assistant, call, image, request, result, user
+from tests.fixtures.model_servers import text_from
 
 REFUSED = Reply([b'{"error": {"message": "canary"}}'], status=400)
 
@@ -33,12 +32,7 @@ async def answer(server: ModelServer, *, with_image: bool, with_ids: bool) -> st
         assistant("nice", "n"),
         user("and now?", "v"),
     )
-    model = OpenAIModel(Settings(openai_base_url=server.url, openai_api_key="key"))
-    try:
-        events = [event async for batch in model.stream(wanted) for event in batch]
-    finally:
-        await model.close()
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
+    return await text_from(server, wanted)
 
 
 def contents(server: ModelServer) -> list[str]:

@@ -1,0 +1,112 @@
+"""Addresses and logins of Postgres: what connects, and what stops the start with one sentence."""
+
+from typing import Any
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+import pytest
+
+from shared.core.environment import InvalidSettings
+from shared.core.errors import Unavailable
+from shared.core.settings import Settings
+from shared.database.pool import Database, Refused
+from tests.fixtures.database import MigratedServer, TestDatabase
+from tests.postgres.holders import admit, begin, connected, superuser
+
+
+@pytest.mark.parametrize("query", ["sslmode=require", "sslrootcert=system", "ssl=true"])
+async def test_sslmode_in_the_url_is_honoured(database: TestDatabase, query: str) -> None:
+    db = Database(Settings(supabase_database_url=f"{database.url}?{query}"))
+    # The server of the tests has no TLS.
+    with pytest.raises(Unavailable):
+        await _call_once(db)
+
+
+async def _call_once(db: Database) -> None:
+    try:
+        await db.connect()
+        await db.call("log_position", str(uuid4()))
+    finally:
+        await db.close()
+
+
+async def test_a_password_of_any_characters_is_percent_encoded(
+    database: TestDatabase, postgres: MigratedServer
+) -> None:
+    login, password = f"odd_{uuid4().hex}", "p@:/#%?&ü 1"
+    host = f"127.0.0.1:{postgres.server.port}"
+    name = urlsplit(database.url).path
+    async with superuser(database) as creator:
+        await creator.execute(f"create role {login} login password '{password}'")
+        url = f"postgresql://{login}:{quote(password, safe='')}@{host}{name}"
+        async with connected(url) as db:
+            assert await db.is_ready()
+        await creator.execute(f"drop role {login}")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pgbouncer=true&connect_timeout=15",
+        "sslmode=disable&ApplicationName=app&connection_limit=1",
+        "ssl=false&options=-c%20statement_timeout%3D5000",
+        "statement_timeout=5s&search_path=public&timezone=Europe/Zurich&TimeZone=UTC",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg"])
+async def test_a_copied_address_connects(database: TestDatabase, scheme: str, query: str) -> None:
+    url = database.url.replace("postgresql", scheme, 1)
+    async with connected(f"{url}?{query}") as db:
+        assert await db.is_ready()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("agent_api:", "nobody:"), "the password is wrong, or there is no such user"),
+        (("agent_api:", "agent_api:wrong"), "the password is wrong, or there is no such user"),
+        (("/test_", "/no_"), "there is no database of this name"),
+        (("?", "?timezone=Nowhere/City&"), "has a value that the server does not accept"),
+    ],
+)
+async def test_a_refused_login_is_one_sentence(
+    database: TestDatabase, change: tuple[str, str], reason: str
+) -> None:
+    db = Database(Settings(supabase_database_url=f"{database.url}?".replace(*change)))
+    with pytest.raises(InvalidSettings, match=f"^SUPABASE_DATABASE_URL is refused: .*{reason}"):
+        await db.connect()
+    await db.close()
+
+
+@pytest.mark.parametrize(("port", "size"), [(6543, 0), (5432, 256)])
+async def test_only_a_transaction_pooler_gets_no_prepared_statements(port: int, size: int) -> None:
+    db = Database(Settings(supabase_database_url=f"postgresql://a:b@127.0.0.1:{port}/postgres"))
+    pool = await db._open()
+    await db.close()
+
+    assert _options_of(pool)["statement_cache_size"] == size
+
+
+def _options_of(pool: Any) -> dict[str, Any]:
+    options: dict[str, Any] = pool._connect_kwargs
+    return options
+
+
+async def test_a_login_that_bypasses_row_security_is_refused_at_start(
+    database: TestDatabase,
+) -> None:
+    for url in (database.owner_url, database.superuser_url):
+        with pytest.raises(InvalidSettings, match="ALLOW_BYPASSRLS_LOGIN"):
+            await _call_once(Database(Settings(supabase_database_url=url)))
+
+
+async def test_a_bypassing_login_that_was_allowed_still_shows_only_the_users_rows(
+    database: TestDatabase,
+) -> None:
+    async with connected(database.owner_url, allow_bypassrls_login=True) as db:
+        alice, bob = await admit(database), await admit(database)
+        await begin(db, alice)
+        async with db.session(bob) as connection:
+            assert await connection.fetch_val("select count(*) from agent.thread") == 0
+        with pytest.raises(Refused, match="run_not_found"):
+            await db.call("find_run", bob, "run-1", None)
