@@ -84,18 +84,19 @@ class Child:
         with self._changing:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
-            self._process = self._spawn()
-            self._started_at = monotonic()
-            self.starts += 1
+            self._start_again()
 
     def restart(self) -> None:
         """Stop the process, and start it again with an empty log. A `check` at the same time does not see it gone."""
         with self._changing:
             self.stop()
             self.log.unlink(missing_ok=True)
-            self._process = self._spawn()
-            self._started_at = monotonic()
-            self.starts += 1
+            self._start_again()
+
+    def _start_again(self) -> None:
+        self._process = self._spawn()
+        self._started_at = monotonic()
+        self.starts += 1
 
     def send_stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Send the signal to end."""

@@ -54,4 +54,5 @@ def _part(part: Json) -> Part:
     media = media_of(part)
     if media is None:
         return hidden(part.get("type", "part"))
-    return media if media.plain_text is None else media.plain_text
+    text = media.plain_text
+    return media if text is None else text

@@ -64,9 +64,9 @@ class OpenAIModel:
             self._report(offered, model, call)
             async with asyncio.timeout(settings.model_turn_seconds) as timer:
                 # One generator: another one around it would cost each token.
-                shorter, has_started = offered.request, False
+                sent, has_started = offered.request, False
                 while True:
-                    response, shorter = await self._open(shorter, model)
+                    response, sent = await self._open(sent, model)
                     try:
                         reader = self._reader(response)
                         with SilenceLimit(timer, settings.model_silence_seconds) as silence:
@@ -85,7 +85,7 @@ class OpenAIModel:
                     except ContextOverflow as error:
                         if has_started:
                             raise
-                        shorter = _shortened(shorter, error)
+                        sent = _shortened(sent, error)
                     finally:
                         response.close()
 
