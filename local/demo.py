@@ -9,7 +9,7 @@ from uuid import uuid4
 from local import CannotStart
 from local.agent import Agent
 
-MESSAGE = "What is a database? Answer in two sentences."
+MESSAGE = "What can you do? Answer in two sentences."
 
 
 class Transcript:

@@ -24,6 +24,7 @@ from local.database import live_runs, sign_in
 from local.environment import ROOT
 from local.keys import Keys
 from local.live_runs import LiveRuns
+from local.model import STAND_INS
 from local.probe import answer, free_port
 
 #: The users of the page, with their roles.
@@ -67,8 +68,9 @@ class Page:
         return JSONResponse({"user": user, "token": token, "expiresAt": time() + login.seconds})
 
     def model(self, _: Request) -> Response:
-        """Whether the small local model answers."""
-        return JSONResponse({"isToy": any(child.name == "model" for child in self.children.all)})
+        """Which stand-in answers on this machine instead of a model, if one does."""
+        names = {child.name for child in self.children.all}
+        return JSONResponse({"standIn": next(iter(names & STAND_INS), "")})
 
     def list_agents(self, _: Request) -> Response:
         """The names of the agents that the user can choose from."""

@@ -34,6 +34,8 @@ class Reloader:
         self._folders = {name: [root / folder_of(name)] for name in functions}
         self._folders["runner"] += [root / folder_of(name) for name in agents]
         self._files = {name: self._read(name) for name in functions}
+        self._list = root / "functions.json"
+        self._listed = self._list.read_text() if self._list.exists() else ""
         self._starting: set[str] = set()
         #: The processes that were restarted once. Their end does not end the stack.
         self.restarted: set[Child] = set()
@@ -44,6 +46,7 @@ class Reloader:
         if monotonic() < self._next_look:
             return
         self._next_look = monotonic() + _PAUSE_SECONDS
+        self._look_at_list()
         for name, (child, _) in self._functions.items():
             if (files := self._read(name)) != self._files[name]:
                 self._say(f"  changed    {_changed(self._files[name], files)}: restarting {name}")
@@ -53,6 +56,14 @@ class Reloader:
                 child.restart()
         for name in sorted(self._starting):
             self._report(name)
+
+    def _look_at_list(self) -> None:
+        # The gateway's routes and the ports follow from the list at the start.
+        if self._list.exists() and (listed := self._list.read_text()) != self._listed:
+            self._listed = listed
+            self._say(
+                f"  changed    {self._list.name}: to serve its functions, start `make dev` again"
+            )
 
     def _report(self, name: str) -> None:
         child, port = self._functions[name]

@@ -131,8 +131,7 @@ def _check(plan: Plan) -> None:
     if not plan.database_url:
         find_binaries(plan.value("PG_BIN"))
         require_free(plan.postgres_port, "stop what uses it or set POSTGRES_PORT.")
-    if not plan.value("OPENAI_API_KEY"):
-        model.weights()
+    model.choose(plan.environ, 0)
     level = plan.value("LOG_LEVEL").upper()
     if level and level not in logging.getLevelNamesMapping():
         raise CannotStart(f"LOG_LEVEL={level} must be DEBUG, INFO, WARNING or ERROR.")
@@ -196,11 +195,10 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
 
 def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
     choice = model.choose(plan.environ, free_port())
-    if not choice.port:
+    if not choice.stand_in:
         return choice, None
-    plan.say("  starting   model")
-    command = [sys.executable, "-m", "local.model", str(choice.port)]
-    return choice, children.start("model", command, env=plan.environ)
+    plan.say(f"  starting   {choice.stand_in}")
+    return choice, children.start(choice.stand_in, choice.command, env=plan.environ)
 
 
 def _logins(plan: Plan, children: Children) -> Logins:

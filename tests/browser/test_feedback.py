@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.visitor import Visitor
@@ -14,11 +15,18 @@ def test_an_empty_thread_explains_the_page(visitor: Visitor) -> None:
     expect(visitor.log).not_to_contain_text("Ask something.")
 
 
-def test_the_page_says_when_a_toy_model_answers(visitor: Visitor) -> None:
+@pytest.mark.parametrize(
+    ("stand_in", "said"),
+    [
+        ("echo", "To call a tool, begin with its name"),
+        ("smollm2", "a toy that knows little and cannot call tools"),
+    ],
+)
+def test_the_page_says_which_stand_in_answers(visitor: Visitor, stand_in: str, said: str) -> None:
     expect(visitor.log).to_contain_text("It may use tools")
-    visitor.page.route("**/local/model", lambda route: route.fulfill(json={"isToy": True}))
+    visitor.page.route("**/local/model", lambda route: route.fulfill(json={"standIn": stand_in}))
     visitor.page.reload()
-    expect(visitor.log).to_contain_text("a toy that knows little and cannot call tools")
+    expect(visitor.log).to_contain_text(said)
 
 
 def test_the_page_shows_progress_until_the_first_text(visitor: Visitor) -> None:

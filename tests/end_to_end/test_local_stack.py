@@ -219,10 +219,14 @@ def test_a_token_without_a_database_is_an_error_of_one_sentence(place: Place) ->
     assert "`make dev` is not running" in token.stderr
 
 
-def test_the_demo_streams_a_reply_of_the_local_model(place: Place) -> None:
-    shown = place.run("demo", OPENAI_API_KEY="")
+@pytest.mark.parametrize(
+    ("stand_in", "said"),
+    [("", "You wrote: "), ("smollm2", "a toy that cannot call tools")],
+)
+def test_the_demo_streams_a_reply_without_a_key(place: Place, stand_in: str, said: str) -> None:
+    shown = place.run("demo", OPENAI_API_KEY="", OPENAI_BASE_URL="", LOCAL_MODEL=stand_in)
     assert shown.returncode == 0, shown.stderr
-    assert "a toy that cannot call tools" in shown.stdout
+    assert said in shown.stdout
     last = shown.stdout.splitlines()[-1]
     assert re.fullmatch(r"RUN_FINISHED in \d+ ms, \d+ text events, first token \d+ ms", last)
 

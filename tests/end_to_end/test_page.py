@@ -138,19 +138,19 @@ def test_only_the_made_up_users_and_the_functions_are_known(stack: Stack) -> Non
 
 
 def test_the_page_gets_the_model_and_the_runs_of_each_function(stack: Stack) -> None:
-    assert json.loads(request(stack, "GET", "/local/model", **ours(stack))[2]) == {"isToy": False}
+    assert json.loads(request(stack, "GET", "/local/model", **ours(stack))[2]) == {"standIn": ""}
     shown = json.loads(request(stack, "GET", "/local/functions", **ours(stack))[2])["functions"]
     assert {one["name"]: one["liveRuns"] for one in shown} == dict.fromkeys(
         listed_functions().names, 0
     )
 
 
-async def test_a_model_of_this_machine_is_a_toy(tmp_path: Path) -> None:
+async def test_the_page_knows_the_stand_in_of_a_model(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
-        children.start("model", ["sleep", "60"], env={})
+        children.start("echo", ["sleep", "60"], env={})
         page = Page(Keys.of(tmp_path / "keys.json"), "", children, {})
         app = application(page, own_port=1001, public_port=1002)
         by = {**OWN, "x-forwarded-host": "127.0.0.1:1002"}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
             answer = await client.get("http://127.0.0.1:1001/local/model", headers=by)
-    assert answer.json() == {"isToy": True}
+    assert answer.json() == {"standIn": "echo"}

