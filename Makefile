@@ -97,7 +97,7 @@ format: .venv/installed ## Format, and fix what can be fixed
 	@$(BIN)/deno fmt $(DENO_CONFIG) --quiet $(EDGE) local/front.ts
 	@$(BIN)/deno fmt $(PAGE_CONFIG) --quiet $$(find $(PAGE) -name "*.js" -o -name "*.ts" -o -name "*.css")
 
-format-check: .venv/installed
+format-check: .venv/installed ## Check that all files are formatted
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/deno fmt $(DENO_CONFIG) --check --quiet $(EDGE) local/front.ts
 	@$(BIN)/deno fmt $(PAGE_CONFIG) --check --quiet $$(find $(PAGE) -name "*.js" -o -name "*.ts" -o -name "*.css")
