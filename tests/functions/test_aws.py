@@ -1,7 +1,6 @@
 """Functions on AWS Lambda, given the events that API Gateway and Function URLs send."""
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,28 +20,7 @@ from shared.http.app import create_app
 from tests.doubles import ModelServer, says
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Served, run_input, settings_for
-
-
-def api_gateway(method: str, path: str, headers: Json, query: str = "") -> Json:
-    """An event of an HTTP API, payload 2.0."""
-    http = {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"}
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": {"host": "id.execute-api.eu-central-1.amazonaws.com", **headers},
-        "requestContext": {"http": {**http, "userAgent": "test"}, "stage": "$default"},
-        "isBase64Encoded": False,
-    }
-
-
-def function_url(method: str, path: str, headers: Json, body: Json) -> Json:
-    """An event of a Function URL, whose body comes encoded."""
-    event = api_gateway(method, path, {**headers, "content-type": "application/json"})
-    encoded = base64.b64encode(json.dumps(body).encode()).decode()
-    event["headers"]["host"] = "id.lambda-url.eu-central-1.on.aws"
-    return {**event, "body": encoded, "isBase64Encoded": True}
+from tests.fixtures.lambda_events import api_gateway, function_url
 
 
 @contextmanager
