@@ -11,7 +11,7 @@ from uuid import uuid4
 from fastapi import Header, Query, Request, Response
 
 from functions.threads import export, reading
-from functions.threads.openapi import body, describe, file_response, problems, thread_response
+from functions.threads.openapi import describe, file_response, thread_response
 from functions.threads.parameters import (
     PRIVATE,
     After,
@@ -26,7 +26,7 @@ from functions.threads.parameters import (
 from functions.threads.shapes import NewThread, Thread, ThreadChanges, ThreadPage
 from functions.threads.threads import TaggedThread, Threads
 from shared.core import canonical, clean, clean_json
-from shared.http import Process, User, create_app, read_body
+from shared.http import Process, User, create_app, openapi, read_body
 
 #: How long an erasure removes rows before it responds; sweeps remove the rest.
 _ERASE_SECONDS = 60.0
@@ -35,7 +35,10 @@ router = private_router()
 
 
 @router.get(
-    "/threads", operation_id="listThreads", tags=["threads"], responses=problems("invalid_cursor")
+    "/threads",
+    operation_id="listThreads",
+    tags=["threads"],
+    responses=openapi.problems("invalid_cursor"),
 )
 async def list_threads(
     user: User,
@@ -62,9 +65,11 @@ async def list_threads(
     tags=["threads"],
     status_code=201,
     response_model=Thread,
-    openapi_extra=body(NewThread),
+    openapi_extra=openapi.body(NewThread),
     responses={
-        **problems("thread_exists", "thread_deleted", "idempotency_key_reused", "body_too_large"),
+        **openapi.problems(
+            "thread_exists", "thread_deleted", "idempotency_key_reused", "body_too_large"
+        ),
         **thread_response(201, "ETag", "Location"),
         200: {
             "model": Thread,
@@ -100,7 +105,7 @@ async def create_thread(
     tags=["threads"],
     response_model=Thread,
     responses={
-        **problems("thread_not_found", "not_found"),
+        **openapi.problems("thread_not_found", "not_found"),
         **thread_response(200, "ETag"),
         304: {"description": "It still has the version that `If-None-Match` names."},
     },
@@ -123,9 +128,11 @@ async def read_thread(
     "/threads/{thread_id}",
     operation_id="updateThread",
     tags=["threads"],
-    openapi_extra=body(ThreadChanges),
+    openapi_extra=openapi.body(ThreadChanges),
     responses={
-        **problems("thread_not_found", "not_found", "precondition_failed", "body_too_large"),
+        **openapi.problems(
+            "thread_not_found", "not_found", "precondition_failed", "body_too_large"
+        ),
         **thread_response(200, "ETag"),
     },
 )
@@ -150,7 +157,7 @@ async def update_thread(
     operation_id="deleteThread",
     tags=["threads"],
     status_code=204,
-    responses=problems("thread_not_found", "not_found", "precondition_failed"),
+    responses=openapi.problems("thread_not_found", "not_found", "precondition_failed"),
 )
 async def delete_thread(
     thread_id: ThreadId, request: Request, user: User, threads: Store, if_match: Tags = None
@@ -166,7 +173,7 @@ async def delete_thread(
     operation_id="exportMine",
     tags=["export"],
     response_class=Response,
-    responses={**problems(), **file_response("application/x-ndjson")},
+    responses={**openapi.problems(), **file_response("application/x-ndjson")},
 )
 async def export_mine(request: Request, user: User, threads: Store) -> Response:
     """All data of the user as JSON Lines; each line's member `type` names its kind."""
@@ -176,7 +183,7 @@ async def export_mine(request: Request, user: User, threads: Store) -> Response:
 
 
 @router.delete(
-    "/me", operation_id="deleteMine", tags=["export"], status_code=204, responses=problems()
+    "/me", operation_id="deleteMine", tags=["export"], status_code=204, responses=openapi.problems()
 )
 async def delete_mine(request: Request, user: User, threads: Store) -> Response:
     """Delete all data of the user: threads, runs, notes. Only the audit stays, which has no content."""
@@ -207,4 +214,4 @@ app = create_app(
     serves_users=True,
     requires=("supabase_database_url", "supabase_url", "gateway_public_keys"),
 )
-describe(app)
+app.describe = describe

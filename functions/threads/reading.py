@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from fastapi import Query, Request, Response
 
 from functions.threads import export, pages
-from functions.threads.openapi import file_response, problems
+from functions.threads.openapi import file_response
 from functions.threads.parameters import After, RunId, Store, ThreadId, private_router
 from functions.threads.shapes import HitPage, ItemPage, LogPage, RunPage
 from functions.threads.threads import Window
 from shared.core import clean
-from shared.http import User
+from shared.http import User, openapi
 
 router = private_router()
 
@@ -19,7 +19,7 @@ router = private_router()
     "/threads/{thread_id}/items",
     operation_id="listItems",
     tags=["threads"],
-    responses=problems("thread_not_found", "not_found", "invalid_cursor"),
+    responses=openapi.problems("thread_not_found", "not_found", "invalid_cursor"),
 )
 async def list_items(
     thread_id: ThreadId,
@@ -40,7 +40,7 @@ async def list_items(
     "/threads/{thread_id}/runs",
     operation_id="listRuns",
     tags=["runs"],
-    responses=problems("thread_not_found", "not_found", "invalid_cursor"),
+    responses=openapi.problems("thread_not_found", "not_found", "invalid_cursor"),
 )
 async def list_runs(
     thread_id: ThreadId,
@@ -57,7 +57,7 @@ async def list_runs(
     "/threads/{thread_id}/runs/{run_id}/log",
     operation_id="readLog",
     tags=["runs"],
-    responses=problems("thread_not_found", "run_not_found", "not_found"),
+    responses=openapi.problems("thread_not_found", "run_not_found", "not_found"),
 )
 async def read_log(
     thread_id: ThreadId,
@@ -72,7 +72,7 @@ async def read_log(
 
 
 @router.get(
-    "/search", operation_id="search", tags=["threads"], responses=problems("invalid_cursor")
+    "/search", operation_id="search", tags=["threads"], responses=openapi.problems("invalid_cursor")
 )
 async def search(
     user: User,
@@ -91,7 +91,7 @@ async def search(
     tags=["export"],
     response_class=Response,
     responses={
-        **problems("thread_not_found", "not_found"),
+        **openapi.problems("thread_not_found", "not_found"),
         **file_response("application/x-ndjson", "text/markdown"),
     },
 )

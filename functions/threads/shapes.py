@@ -185,17 +185,3 @@ class LogPage(Shape):
 
     data: list[LogRow]
     next: int | None
-
-
-class ProblemBody(BaseModel):
-    """A problem (RFC 9457). `code` is stable; `errors` names the places where a request is wrong, and why."""
-
-    model_config = ConfigDict(title="Problem")
-
-    type: Literal["about:blank"]
-    title: str
-    status: int
-    code: str
-    detail: str
-    request_id: str
-    errors: list[dict[str, str]] = []

@@ -9,6 +9,8 @@ from shared.http.problems import STATUS, log_refusal, problem
 from shared.http.process import Process, users_verifier
 
 if TYPE_CHECKING:
+    # A module: imported by those who describe routes.
+    from shared.http import openapi
     from shared.http.agents import agent_app
     from shared.http.loading import RegisteredAgents
     from shared.http.services import RunServices, run_services
@@ -35,6 +37,7 @@ __all__ = [
     "create_app",
     "event_stream",
     "log_refusal",
+    "openapi",
     "problem",
     "read_body",
     "run_services",

@@ -1,11 +1,14 @@
 """An agent as a function: a FastAPI app that serves its runs over AG-UI."""
 
+import importlib
 import re
 from functools import partial
 from typing import Final
 
+from fastapi import FastAPI
+
 from shared.agents import Agent
-from shared.core import Settings
+from shared.core import Json, Settings
 from shared.http.app import Function, create_app
 from shared.http.loading import OneAgent
 from shared.http.services import run_services
@@ -30,4 +33,12 @@ def agent_app(name: str, agent: Agent, *, settings: Settings | None = None) -> F
     build = partial(run_services, agents=OneAgent(name, agent))
     app = create_app(name, router, build, serves_users=True, requires=_REQUIRED, settings=settings)
     app.agent = agent
+    app.describe = _describe
     return app
+
+
+def _describe(app: FastAPI) -> Json:
+    # Imported when the document is requested, since no run needs it.
+    wire = importlib.import_module("shared.http.wires.agui.openapi")
+    document: Json = wire.describe(app)
+    return document

@@ -14,6 +14,7 @@ from shared.core import (
     METRICS,
     Grace,
     InvalidSettings,
+    Json,
     Settings,
     configure_logging,
     exporting,
@@ -54,8 +55,18 @@ class Function(FastAPI):
         self.agent: Agent | None = None
         self.process: Process | None = None
         self.services: Any = None
+        #: Makes its OpenAPI document, if FastAPI's own says too little.
+        self.describe: Callable[[FastAPI], Json] | None = None
         #: Why the function did not start, if a setting cannot be used.
         self.invalid_settings: str | None = None
+
+    def openapi(self) -> Json:
+        """The document that `/openapi.json` returns, made at its first request."""
+        if not self.describe:
+            return super().openapi()
+        if not self.openapi_schema:
+            self.openapi_schema = self.describe(self)
+        return self.openapi_schema
 
 
 def create_app(

@@ -12,6 +12,7 @@ const PATHS = {
     "/runs/{id}/events": ["GET"],
     "/runs/{id}/cancel": ["POST"],
     "/connect": ["POST"],
+    "/openapi.json": ["GET"],
   },
   threads: {
     "/threads": ["GET", "POST"],

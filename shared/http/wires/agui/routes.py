@@ -93,7 +93,7 @@ async def cancel(run_id: RunId, request: Request, user: User, runs: Services) ->
     return JSONResponse({"runId": run_id, "status": status}, 200 if has_ended else 202)
 
 
-@router.post("/sweep")
+@router.post("/sweep", include_in_schema=False)
 async def sweep(request: Request, runs: Services, process: CurrentProcess) -> Response:
     """Dispatch all waiting runs. Only the schedule may request it; the gateway checks its secret."""
     if process.verifier is None:
