@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from knative import changes, deploying, status
+from knative.checking import check_settings
 from knative.cluster import Cluster
 from knative.errors import Refused
 from knative.inspecting import invoke, logs
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _deploy(options: argparse.Namespace) -> None:
     cluster, objects = _overlay(options)
+    check_settings(cluster, objects, overlay(options.overlay))
     deploying.deploy(cluster, objects, canary=options.canary, seconds=options.timeout)
 
 
@@ -46,6 +48,9 @@ def _diff(options: argparse.Namespace) -> int:
     for each in changes.differences(cluster, objects):
         has_difference = True
         print(each)
+    sys.stdout.flush()
+    # At the end: what `deploy` would refuse does not hide what it would change.
+    check_settings(cluster, objects, overlay(options.overlay))
     return int(has_difference and options.exit_code)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from knative import traffic
-from knative.cluster import SECRET, SERVICE, Cluster
+from knative.cluster import SERVICE, Cluster
 from knative.defaults import makes_revision
 from knative.errors import Refused
 from knative.inspecting import is_public
-from knative.rendering import containers, is_runner, render, services, use_image
+from knative.rendering import is_runner, render, services, use_image
 from knative.rollout import Progress, wait
 from shared.core import Json
 
@@ -66,11 +66,6 @@ def deploy(
     Raises:
         Refused: the cluster rejected an object, or a function failed; its traffic stays with the previous revision.
     """
-    if missing := _missing_secrets(cluster, objects):
-        # Without the Secret, Knative would wait until the revision times out.
-        raise Refused(
-            f"{', '.join(missing)}: missing in {cluster.namespace}; docs/knative.md describes how to create it."
-        )
     if canary and any(map(is_runner, services(objects).values())):
         print(f"runner: all traffic at once, without a canary, because {_WHY_FIRST}.", flush=True)
     later = prepare(cluster, objects, canary)
@@ -99,28 +94,6 @@ def _in_order(objects: Sequence[Json]) -> list[list[Json]]:
     others = [each for each in services(objects).values() if not is_runner(each)]
     # kustomize puts the namespace first.
     return [[each for each in objects if each not in others], others]
-
-
-def _missing_secrets(cluster: Cluster, objects: Sequence[Json]) -> list[str]:
-    """The missing Secrets, and keys of Secrets, that a function needs. Empty if we may not read Secrets."""
-    own_secrets = {each["metadata"]["name"] for each in objects if each["kind"] == "Secret"}
-    required_keys: dict[str, set[str]] = {}
-    for container in containers(list(services(objects).values())):
-        for variable in container.get("env", ()):
-            key = variable.get("valueFrom", {}).get("secretKeyRef")
-            if key and not key.get("optional") and key["name"] not in own_secrets:
-                required_keys.setdefault(key["name"], set()).add(key["key"])
-    return [each for name, keys in required_keys.items() for each in _missing(cluster, name, keys)]
-
-
-def _missing(cluster: Cluster, name: str, keys: set[str]) -> list[str]:
-    try:
-        secret = cluster.find(SECRET, name, cluster.namespace)
-    except Refused:
-        return []
-    if secret is None:
-        return [f"Secret {name}"]
-    return [f"{key} of Secret {name}" for key in sorted(keys - secret.get("data", {}).keys())]
 
 
 def promote(cluster: Cluster, functions: Sequence[str], seconds: float) -> None:

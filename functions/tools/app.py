@@ -207,7 +207,7 @@ async def tool_services(process: Process) -> AsyncIterator[ToolServices]:
         callers = CallerVerifier(function="tools", keys=settings.internal_public_keys)
         server = Server(find_tools(), Calls(process.database, settings))
     except ValueError as error:
-        raise InvalidSettings(str(error)) from None
+        raise InvalidSettings(f"{error}.") from None
     process.finish_with(partial(_finish_calls, server, process.grace))
     yield ToolServices(callers, server)
 

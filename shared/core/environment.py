@@ -55,6 +55,17 @@ def read_settings(kind: type, environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+def unreadable(kind: type, environ: Mapping[str, str]) -> dict[str, str]:
+    """The sentence of each variable that `read_settings` refuses, by the variable's name."""
+    sentences = {}
+    for name, value in environ.items():
+        try:
+            read_settings(kind, {name: value})
+        except InvalidSettings as error:
+            sentences[name] = str(error)
+    return sentences
+
+
 def _with_prefix(prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name.removeprefix(prefix): _checked(name, value)

@@ -15,6 +15,7 @@ from shared.core.environment import (
     Seconds,
     SecondsOrZero,
     read_settings,
+    unreadable,
 )
 
 
@@ -36,7 +37,7 @@ class ProcessSettings:
     port: Port = 8080
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     #: Where traces and metrics go, over OTLP/HTTP (http://collector:4318); empty: nowhere.
-    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_endpoint: Address = ""
     max_body_bytes: Annotated[int, Range(1024, 1 << 30)] = 4 * 1024 * 1024
     #: How long a stopping process may finish its work, seconds. Short, so that Ctrl-C does not hang; on a platform that
     #: waits longer before SIGKILL, set it to that.
@@ -207,10 +208,24 @@ class Settings(
         settings._check_order()
         return settings
 
+    @classmethod
+    def examine(cls, environ: Mapping[str, str]) -> tuple[Self, dict[str, str]]:
+        """The settings without the variables that cannot be read; and all that `from_env` refuses, by variable."""
+        wrong = unreadable(cls, environ)
+        readable = {name: value for name, value in environ.items() if name not in wrong}
+        settings = cls(**read_settings(cls, readable))
+        return settings, {**wrong, **settings._contradictions()}
+
     def _check_order(self) -> None:
-        for lower, upper in _BELOW:
-            if getattr(self, lower) >= getattr(self, upper):
-                raise InvalidSettings(f"{lower.upper()} must be below {upper.upper()}.")
+        for sentence in self._contradictions().values():
+            raise InvalidSettings(sentence)
+
+    def _contradictions(self) -> dict[str, str]:
+        return {
+            lower.upper(): f"{lower.upper()} must be below {upper.upper()}."
+            for lower, upper in _BELOW
+            if getattr(self, lower) >= getattr(self, upper)
+        }
 
     def require(self, *names: str) -> None:
         """Check that settings are there.

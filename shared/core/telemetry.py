@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from threading import Thread
 from typing import Any, Final
 
-from shared.core.environment import InvalidSettings
 from shared.core.json import Json
 from shared.core.settings import ProcessSettings
 
@@ -97,18 +96,12 @@ _exporter: _Exporter | None = None
 async def exporting(
     function: str, settings: ProcessSettings, metrics: Metrics
 ) -> AsyncIterator[None]:
-    """Export traces and metrics of this process until the block ends, if an endpoint is set.
-
-    Raises:
-        InvalidSettings: the endpoint is not an http(s) address.
-    """
+    """Export traces and metrics of this process until the block ends, if an endpoint is set."""
     global _exporter
     endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/")
     if not endpoint:
         yield
         return
-    if not endpoint.startswith(("http://", "https://")):
-        raise InvalidSettings("OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) address.")
     # Importing the SDK and starting its threads takes a while.
     exporter = _exporter = await asyncio.to_thread(_Exporter, function, endpoint, metrics)
     try:

@@ -1,7 +1,11 @@
 """Tries what a function needs, and says what to do about each part that does not work."""
 
 from shared.doctor.examination import examine
+from shared.doctor.offline import REQUIRED, WrongSetting, wrong_settings
 
 __all__ = [
+    "REQUIRED",
+    "WrongSetting",
     "examine",
+    "wrong_settings",
 ]

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 
-from shared.auth import Minter, fetch_public_keys
-from shared.core import InvalidSettings, Settings
+from shared.auth import fetch_public_keys
+from shared.core import Settings
 from shared.doctor.checks import Check, Failed
-from shared.http import users_verifier
+from shared.doctor.offline import USERS, parse_settings
 
 
 def key_checks(settings: Settings) -> Iterator[Check]:
@@ -19,7 +19,7 @@ def key_checks(settings: Settings) -> Iterator[Check]:
 
 async def _read_gateway_keys(settings: Settings) -> str:
     settings.require("supabase_url", "gateway_public_keys")
-    users_verifier("doctor", settings)
+    parse_settings(settings, *USERS)
     return ""
 
 
@@ -49,8 +49,5 @@ async def _read_user_keys(settings: Settings) -> str:
 
 async def _read_signing_key(settings: Settings) -> str:
     settings.require("internal_signing_key")
-    try:
-        Minter("doctor", settings.internal_signing_key)
-    except ValueError as error:
-        raise InvalidSettings(f"{error}.") from None
+    parse_settings(settings, "INTERNAL_SIGNING_KEY")
     return ""

@@ -54,4 +54,4 @@ def users_verifier(name: str, settings: Settings) -> Verifier:
             legacy_secret=settings.legacy_jwt_secret or None,
         )
     except ValueError as error:
-        raise InvalidSettings(str(error)) from None
+        raise InvalidSettings(f"{error}.") from None

@@ -99,4 +99,4 @@ def _minter(process: Process) -> Minter | None:
     try:
         return Minter(process.name, settings.internal_signing_key)
     except ValueError as error:
-        raise InvalidSettings(str(error)) from None
+        raise InvalidSettings(f"{error}.") from None

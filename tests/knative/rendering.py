@@ -9,9 +9,13 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from knative.rendering import FOLDER, CannotRender, render, services
+from local.keys import SigningKey
 from shared.core.json import Json
 
 __all__ = ["FOLDER", "CannotRender", "render", "services"]
+
+KEY = SigningKey.generate("test")
+PUBLIC_KEYS = KEY.public_keys
 
 
 def overlays() -> list[str]:
@@ -24,9 +28,12 @@ def components() -> list[str]:
 
 @contextmanager
 def copied() -> Iterator[Path]:
-    """A copy of `knative/` that a test may change."""
+    """A copy of `knative/` that a test may change, with public keys in each overlay instead of the examples."""
     with TemporaryDirectory() as parent:
-        yield shutil.copytree(FOLDER, Path(parent) / "knative")
+        folder = shutil.copytree(FOLDER, Path(parent) / "knative")
+        for file in folder.glob("overlays/*/settings.env"):
+            file.write_text(file.read_text().replace('{"keys": []}', PUBLIC_KEYS))
+        yield folder
 
 
 def combine(folder: Path, overlay: str, chosen: Sequence[str]) -> Path:
