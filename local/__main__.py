@@ -20,9 +20,11 @@ from local.gateway import announce, running_url
 from local.keys import Keys
 from local.migrate import migrate, outdated
 from local.options import add_chat_options, add_token_options
+from local.plan import Plan
 from local.probe import free_port
+from local.project import project_url
 from local.screen import Screen
-from local.stack import Plan, RunningStack, start_stack
+from local.stack import RunningStack, start_stack
 from shared.auth import Minter
 
 _GATEWAY_PORT = 54321
@@ -73,7 +75,9 @@ def _dev(_: argparse.Namespace) -> None:
     environ = environment()
     start_time = monotonic()
     with start_stack(_plan(environ)) as running:
-        _say(_summary(running, folder(environ), monotonic() - start_time))
+        is_given = bool(environ.get("SUPABASE_DATABASE_URL", "").strip())
+        database = "that of SUPABASE_DATABASE_URL" if is_given else running.owner_url
+        _say(_summary(running, database, folder(environ), monotonic() - start_time))
         try:
             with announce(folder(environ), running.gateway_url):
                 running.watch()
@@ -95,7 +99,7 @@ def _demo(_: argparse.Namespace) -> None:
         login = SignIn()
         sign_in(login, running.owner_url)
         _say(f"\n  model      {running.model}\n  you        {demo.MESSAGE}\n")
-        token = login.token(plan.keys.user)
+        token = login.token(plan.keys.user, project_url(environ))
         transcript = demo.run(Agent(running.gateway_url, _agent_name(None), lambda: token), _write)
         _say("\n")
     for kind, count in transcript.counts.items():
@@ -137,7 +141,7 @@ def _local_gateway(login: SignIn) -> tuple[str, Callable[[], str]]:
     environ = environment()
     home = folder(environ)
     sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
-    return _running_gateway(), lambda: login.token(_keys(home).user)
+    return _running_gateway(), lambda: login.token(_keys(home).user, project_url(environ))
 
 
 def _running_gateway() -> str:
@@ -159,7 +163,7 @@ def _token(options: argparse.Namespace) -> None:
     if options.audience == "tools":
         print(Minter("local", keys.internal.private_text).mint("tools", login.claims, None))
     else:
-        print(login.token(keys.user))
+        print(login.token(keys.user, project_url(environ)))
 
 
 def _migrate(options: argparse.Namespace) -> None:
@@ -197,7 +201,7 @@ def _local_owner_url(home: Path) -> str:
     return local_logins(server).owner
 
 
-def _summary(running: RunningStack, home: Path, seconds: float) -> str:
+def _summary(running: RunningStack, database: str, home: Path, seconds: float) -> str:
     return f"""
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 
@@ -205,7 +209,7 @@ Ready in {seconds:.1f} s. Ctrl-C stops everything.
   gateway    {running.gateway_url}
   agents     {", ".join(listed_functions().agents)}
   tools      {running.tools_url}
-  database   {running.owner_url}
+  database   {database}
   model      {running.model}
   logs       {home}/logs
   chat       .venv/bin/python -m local chat

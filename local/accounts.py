@@ -53,12 +53,12 @@ class SignIn:
             "app_metadata": self.app_metadata,
         }
 
-    def token(self, key: SigningKey) -> str:
-        """The access token: a JWT for the header `Authorization: Bearer`."""
+    def token(self, key: SigningKey, project_url: str = SUPABASE_URL) -> str:
+        """The access token: a JWT for the header `Authorization: Bearer`, as that project issues it."""
         now = int(time())
         claims = {
             **self.claims,
-            "iss": ISSUER,
+            "iss": f"{project_url}/auth/v1",
             "aud": "authenticated",
             "email": self.email,
             "user_metadata": {},

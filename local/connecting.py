@@ -6,8 +6,9 @@ import asyncpg
 
 from local import CannotStart
 from shared.core import InvalidSettings
-from shared.database import read_address
+from shared.database import read_address, refusal_of, why_unreachable
 
+_SECONDS = 15.0
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -20,10 +21,20 @@ async def connect(url: str) -> Connection:
     try:
         address = read_address(url)
         size = 100 if address.prepares else 0
-        return await asyncpg.connect(**address.place, statement_cache_size=size)
+        return await asyncpg.connect(
+            **address.place,
+            statement_cache_size=size,
+            timeout=min(address.connect_seconds or _SECONDS, _SECONDS),
+        )
     except InvalidSettings as error:
         raise CannotStart(str(error)) from None
-    except asyncpg.PostgresError as error:
-        raise CannotStart(f"Postgres refuses the connection: {error}.") from None
-    except (OSError, asyncpg.InterfaceError) as error:
-        raise CannotStart(f"Postgres cannot be reached ({type(error).__name__}).") from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CannotStart(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    is_ours = isinstance(error, asyncpg.PostgresError | asyncpg.ClientConfigurationError)
+    if is_ours and (refusal := refusal_of(getattr(error, "sqlstate", None), str(error))):
+        return str(refusal)
+    sentence = why_unreachable(error)
+    return f"{sentence[0].upper()}{sentence[1:]}."

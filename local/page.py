@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local import CannotStart
-from local.accounts import SignIn
+from local.accounts import SUPABASE_URL, SignIn
 from local.children import Child, Children
 from local.database import live_runs, sign_in
 from local.environment import ROOT
@@ -52,6 +52,8 @@ class Page:
     ports: dict[str, int]
     #: The agents, of which the page shows the first one at first.
     agents: Sequence[str] = ()
+    #: The test users' tokens name this project as their issuer.
+    project_url: str = SUPABASE_URL
     _live_runs: dict[str, LiveRuns] = field(default_factory=dict)
 
     def token(self, request: Request) -> Response:
@@ -64,7 +66,7 @@ class Page:
             sign_in(login, self.owner_url)
         except CannotStart as error:
             return _refusal(503, str(error))
-        token = login.token(self.keys.user)
+        token = login.token(self.keys.user, self.project_url)
         return JSONResponse({"user": user, "token": token, "expiresAt": time() + login.seconds})
 
     def model(self, _: Request) -> Response:

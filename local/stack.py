@@ -1,26 +1,23 @@
 """Starts and stops the whole stack in order: Postgres, a model, the functions, the gateway."""
 
-import fcntl
-import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import monotonic, sleep
 
 from functions.registry import listed_functions
-from local import CannotStart, database, gateway, model, page
-from local.accounts import SUPABASE_URL
-from local.binaries import find_binaries
+from local import database, gateway, model, page
 from local.children import Child, Children
 from local.database import Logins
+from local.given_database import given_logins
 from local.keys import Keys
-from local.probe import answer, free_port, require_free, wait_until_responding
+from local.plan import Plan, check, locked
+from local.probe import answer, free_port, wait_until_responding
+from local.project import read_project
 from local.reload import Reloader
-from shared.core import InvalidSettings, Settings
+from shared.core import Settings
 
 _READY_SECONDS = 30.0
 #: The first start downloads the gateway's one package.
@@ -36,26 +33,6 @@ _LOCAL_DEFAULTS = {
     "STOP_GRACE_SECONDS": "0.5",
     "STOP_HANDOVER_SECONDS": "0.5",
 }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The stack to start: its folder, keys, ports, and the user's settings."""
-
-    folder: Path
-    keys: Keys
-    environ: Mapping[str, str]
-    gateway_port: int
-    postgres_port: int
-    keeps_data: bool
-    say: Callable[[str], None]
-
-    def value(self, name: str) -> str:
-        return self.environ.get(name, "").strip()
-
-    @property
-    def database_url(self) -> str:
-        return self.value("SUPABASE_DATABASE_URL")
 
 
 @dataclass(frozen=True)
@@ -101,44 +78,11 @@ def start_stack(plan: Plan) -> Iterator[RunningStack]:
         CannotStart: the stack cannot start; no process is left.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with _lock_folder(plan.folder):
-        _check(plan)
+    with locked(plan.folder):
+        check(plan)
         with ExitStack() as parts:
             children = parts.enter_context(Children(plan.folder / "logs"))
             yield _start(plan, children, parts)
-
-
-@contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            raise CannotStart(
-                f"The stack already runs in this checkout, as process {lock.read()}; stop that one first."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _check(plan: Plan) -> None:
-    # Everything that can be checked before the first process starts.
-    gateway.find_deno()
-    require_free(plan.gateway_port, "stop what uses it (`supabase start`?) or set GATEWAY_PORT.")
-    if not plan.database_url:
-        find_binaries(plan.value("PG_BIN"))
-        require_free(plan.postgres_port, "stop what uses it or set POSTGRES_PORT.")
-    model.choose(plan.environ, 0)
-    level = plan.value("LOG_LEVEL").upper()
-    if level and level not in logging.getLevelNamesMapping():
-        raise CannotStart(f"LOG_LEVEL={level} must be DEBUG, INFO, WARNING or ERROR.")
-    try:
-        Settings.from_env(plan.environ)
-    except InvalidSettings as error:
-        raise CannotStart(str(error)) from None
 
 
 def continue_open_runs(runner_port: int, say: Callable[[str], None]) -> None:
@@ -152,6 +96,7 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
     # The model loads while the database starts; the gateway starts while the functions do.
     choice, local_model = _model(plan, children)
     logins = _logins(plan, children)
+    project = read_project(plan.environ, plan.keys, plan.say)
     ports = {name: free_port() for name in listed_functions().names}
     urls = {
         "RUNNER_URL": f"http://127.0.0.1:{ports['runner']}/",
@@ -162,13 +107,14 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
         **plan.environ,
         **choice.settings,
         **_settings(logins, plan.keys),
+        **project.settings,
         **urls,
     }
     functions = [_function(plan, children, name, ports[name], settings) for name in ports]
     agents = listed_functions().agents
-    local_page = page.Page(plan.keys, logins.owner, children, ports, agents)
+    local_page = page.Page(plan.keys, logins.owner, children, ports, agents, project.url)
     page_url = parts.enter_context(page.serve(local_page, plan.gateway_port))
-    front = _gateway(plan, children, ports, page_url)
+    front = _gateway(plan, children, ports, {**project.settings, "PAGE_URL": page_url})
     if local_model:
         wait_until_responding(local_model, choice.port, "/health", seconds=_READY_SECONDS)
         _say_ready(plan, local_model)
@@ -203,7 +149,9 @@ def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
 
 def _logins(plan: Plan, children: Children) -> Logins:
     if plan.database_url:
-        return Logins(plan.database_url, plan.database_url)
+        plan.say("  checking   the database of SUPABASE_DATABASE_URL")
+        may_bypass = Settings.from_env(plan.environ).allow_bypassrls_login
+        return given_logins(plan.database_url, plan.folder, may_bypass=may_bypass, say=plan.say)
     plan.say("  starting   postgres")
     logins = database.start(
         children,
@@ -225,18 +173,18 @@ def _function(
     return children.start(name, command, env={**settings, "PORT": str(port)})
 
 
-def _gateway(plan: Plan, children: Children, ports: Mapping[str, int], page_url: str) -> Child:
+def _gateway(
+    plan: Plan, children: Children, ports: Mapping[str, int], more: Mapping[str, str]
+) -> Child:
     plan.say("  starting   gateway")
     settings = gateway.settings(plan.keys, plan.environ, plan.gateway_port, ports)
     command = gateway.command(gateway.FRONT)
-    return children.start("gateway", command, env={**settings, "PAGE_URL": page_url})
+    return children.start("gateway", command, env={**settings, **more})
 
 
 def _settings(logins: Logins, keys: Keys) -> dict[str, str]:
     return {
         "SUPABASE_DATABASE_URL": logins.functions,
-        "SUPABASE_URL": SUPABASE_URL,
-        "SUPABASE_JWKS": keys.user.public_keys,
         "GATEWAY_PUBLIC_KEYS": keys.gateway.public_keys,
         "INTERNAL_SIGNING_KEY": keys.internal.private_text,
         "INTERNAL_PUBLIC_KEYS": keys.internal.public_keys,

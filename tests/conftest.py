@@ -10,7 +10,9 @@ pytest_plugins = [
     "tests.fixtures.network",
     "tests.fixtures.blocking",
     "tests.fixtures.functions",
+    "tests.fixtures.place",
     "tests.fixtures.stack",
+    "tests.fixtures.given_server",
     "tests.fixtures.threads",
 ]
 

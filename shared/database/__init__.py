@@ -6,6 +6,7 @@ And how its address is read, and what an examination reads from it.
 from shared.database.address import read_address
 from shared.database.pool import Database, Refused
 from shared.database.probe import Facts, read_facts, shares_servers
+from shared.database.refusals import refusal_of, why_unreachable
 
 __all__ = [
     "Database",
@@ -13,5 +14,7 @@ __all__ = [
     "Refused",
     "read_address",
     "read_facts",
+    "refusal_of",
     "shares_servers",
+    "why_unreachable",
 ]

@@ -1,5 +1,7 @@
-"""Why Postgres, or the pooler before it, refuses a connection, in one sentence that names the setting."""
+"""Why Postgres cannot be reached, or refuses a connection, in one sentence that names the setting."""
 
+import ssl
+from socket import gaierror
 from typing import Final
 
 from shared.core import InvalidSettings
@@ -15,6 +17,34 @@ _REASONS: Final = {
     # Supavisor: "Tenant or user not found".
     "XX000": "the pooler does not know this user: at a shared pooler it is <user>.<project ref>",
 }
+#: Why Postgres cannot be reached, by the driver's error.
+_CAUSES: Final = (
+    (gaierror, "the host of SUPABASE_DATABASE_URL has no address here: check its name"),
+    (ssl.SSLError, "TLS fails: check sslmode and sslrootcert in SUPABASE_DATABASE_URL"),
+    (ConnectionRefusedError, "nothing listens at the host and port of SUPABASE_DATABASE_URL"),
+    (
+        TimeoutError,
+        "the host of SUPABASE_DATABASE_URL does not answer: check the firewall; a direct address of Supabase is"
+        " IPv6 only, and a pooler has IPv4",
+    ),
+)
+#: The same by SQLSTATE.
+_STATES: Final = {
+    "53300": "Postgres has no free connection: lower DATABASE_CONNECTIONS or max-scale, or use a pooler",
+    "57P03": "Postgres is starting or stopping: try again",
+}
+
+
+def why_unreachable(error: BaseException | None) -> str:
+    """Why a connection could not be opened, without a capital and a full stop. It quotes no part of the address."""
+    if state := _STATES.get(str(getattr(error, "sqlstate", ""))):
+        return state
+    if "rejected SSL upgrade" in str(error):
+        return (
+            "the server of SUPABASE_DATABASE_URL has no TLS: remove sslmode, or set sslmode=disable"
+        )
+    known = (reason for kind, reason in _CAUSES if isinstance(error, kind))
+    return next(known, f"Postgres cannot be reached ({type(error).__name__})")
 
 
 def refusal_of(state: str | None, message: str) -> InvalidSettings | None:

@@ -1,13 +1,18 @@
 """Checks of Postgres: the address, the login, its rights, the pooler, the migrations."""
 
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from socket import gaierror
 from typing import Final
 
 from shared.core import DatabaseSettings, Unavailable
-from shared.database import Database, Facts, read_address, read_facts, shares_servers
+from shared.database import (
+    Database,
+    Facts,
+    read_address,
+    read_facts,
+    shares_servers,
+    why_unreachable,
+)
 from shared.doctor.checks import Check, Failed
 
 #: The functions of the schema that this version calls; a test compares. One that is missing means that a migration is.
@@ -60,22 +65,6 @@ CALLED: Final = frozenset(
 )
 _LOGIN: Final = "database login"
 _MIGRATE: Final = "apply supabase/migrations (docs/deploy.md, step 1)"
-#: Why Postgres cannot be reached, by the driver's error.
-_CAUSES: Final = (
-    (gaierror, "the host of SUPABASE_DATABASE_URL has no address here: check its name"),
-    (ssl.SSLError, "TLS fails: check sslmode and sslrootcert in SUPABASE_DATABASE_URL"),
-    (ConnectionRefusedError, "nothing listens at the host and port of SUPABASE_DATABASE_URL"),
-    (
-        TimeoutError,
-        "the host of SUPABASE_DATABASE_URL does not answer: check the firewall; a direct address of Supabase is"
-        " IPv6 only, and a pooler has IPv4",
-    ),
-)
-#: The same by SQLSTATE.
-_STATES: Final = {
-    "53300": "Postgres has no free connection: lower DATABASE_CONNECTIONS or max-scale, or use a pooler",
-    "57P03": "Postgres is starting or stopping: try again",
-}
 
 
 @dataclass(slots=True)
@@ -109,7 +98,7 @@ class DatabaseChecks:
         try:
             self._facts = await read_facts(self._database)
         except Unavailable as error:
-            raise Failed(f"{_reason(error.__cause__)}.") from None
+            raise Failed(f"{why_unreachable(error.__cause__)}.") from None
         if self._facts.is_read_only:
             raise Failed("this server is a replica: use the address of the primary.")
         return f"as {self._facts.login}"
@@ -145,10 +134,3 @@ class DatabaseChecks:
                 f"{login} may not execute agent.{min(forbidden)}: log in as agent_api, or {_MIGRATE}."
             )
         return ""
-
-
-def _reason(cause: BaseException | None) -> str:
-    if state := _STATES.get(str(getattr(cause, "sqlstate", ""))):
-        return state
-    known = (reason for kind, reason in _CAUSES if isinstance(cause, kind))
-    return next(known, f"Postgres cannot be reached ({type(cause).__name__})")

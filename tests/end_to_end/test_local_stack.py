@@ -3,15 +3,10 @@
 import asyncio
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from time import monotonic, sleep
 
 import asyncpg
@@ -20,64 +15,9 @@ import pytest
 
 from local import postgres
 from local.children import Children
-from local.environment import ROOT
-from local.probe import answer, free_port
+from local.probe import answer
+from tests.fixtures.place import SECONDS, Place
 from tests.fixtures.stack import outside
-
-SECONDS = 60.0
-
-
-class Place:
-    """A folder and ports of a test's own, with a model that gets no request."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.gateway_port = free_port()
-        self.environ = {
-            **os.environ,
-            "LOCAL_FOLDER": str(folder),
-            "GATEWAY_PORT": str(self.gateway_port),
-            "POSTGRES_PORT": str(free_port()),
-            "OPENAI_API_KEY": "none",
-            "OPENAI_BASE_URL": "http://127.0.0.1:9",
-        }
-
-    def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "local", *arguments],
-            cwd=ROOT,
-            env={**self.environ, **settings},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-
-    @contextmanager
-    def dev(self) -> Iterator[subprocess.Popen[str]]:
-        """`make dev`, when it says that it is ready."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local", "dev"],
-            cwd=ROOT,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        with process:
-            try:
-                assert process.stdout
-                assert any(line.startswith("Ready in") for line in process.stdout)
-                yield process
-            finally:
-                process.kill()
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    folder = Path(mkdtemp())
-    folder.chmod(0o711)
-    yield Place(folder)
-    shutil.rmtree(folder)
 
 
 def family(parent: int) -> set[int]:
@@ -193,7 +133,9 @@ def test_a_port_in_use_is_one_sentence(place: Place) -> None:
         refused = place.run("dev")
     assert refused.returncode == 1
     assert refused.stdout == ""
-    assert re.fullmatch(rf"Port {place.gateway_port} is in use: .*GATEWAY_PORT\.\n", refused.stderr)
+    assert re.fullmatch(
+        rf"Port {place.gateway_port} is in use: .*GATEWAY_PORT=\d+\.\n", refused.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import asyncpg
 import httpx
 import pytest
 
-from local.stack import Plan, start_stack
+from local.plan import Plan
+from local.stack import start_stack
 from shared.core.json import Json
 from tests.fixtures.stack import Stack, outside, plan_of, stack_folder
 

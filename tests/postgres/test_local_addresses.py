@@ -22,7 +22,7 @@ async def test_migrations_are_applied_through_a_copied_address(
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql://a:canary@127.0.0.1:1/x", "cannot be reached"),
+        ("postgresql://a:canary@127.0.0.1:1/x", "Nothing listens at the host"),
         ("postgresql://a:canary@127.0.0.1:1/x?whatever=1", "unknown parameter whatever"),
         ("postgresql://a:[YOUR-PASSWORD]@127.0.0.1:1/x", "placeholder"),
     ],
@@ -34,5 +34,5 @@ async def test_an_address_that_cannot_be_used_is_one_sentence(url: str, reason: 
 
 
 async def test_a_wrong_password_is_one_sentence(database: TestDatabase) -> None:
-    with pytest.raises(CannotStart, match="Postgres refuses the connection"):
+    with pytest.raises(CannotStart, match="is refused: the password is wrong"):
         await migrate(database.owner_url.replace("postgres:", "postgres:canary", 1))

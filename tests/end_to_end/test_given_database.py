@@ -1,0 +1,201 @@
+"""`make dev` with the database of SUPABASE_DATABASE_URL: what it uses, and one sentence for what it refuses."""
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local import CannotStart
+from local.accounts import SignIn
+from local.database import Logins, sign_in
+from local.given_database import given_logins, is_on_loopback, with_login
+from local.keys import SigningKey
+from local.stack import start_stack
+from tests.fixtures.given_server import GivenServer
+from tests.fixtures.place import Place
+from tests.fixtures.stack import outside, plan_of, stack_folder
+
+
+def logins(url: str, folder: Path, *, may_bypass: bool = False) -> tuple[Logins, str]:
+    said: list[str] = []
+    found = given_logins(url, folder, may_bypass=may_bypass, say=said.append)
+    return found, "\n".join(said)
+
+
+def refusal(url: str, folder: Path) -> str:
+    """The one sentence with which a database is refused."""
+    with pytest.raises(CannotStart) as refused:
+        logins(url, folder)
+    sentence = str(refused.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_a_run_is_answered_as_a_user_of_the_stack_and_of_the_project(
+    given_server: GivenServer,
+) -> None:
+    url, project = given_server.create(), SigningKey.generate("project")
+    settings = {"SUPABASE_DATABASE_URL": url, "SUPABASE_JWKS": project.public_keys}
+    with outside() as (model, _), stack_folder() as folder:
+        plan = plan_of(folder, model, settings)
+        with start_stack(plan) as running:
+            for key in (plan.keys.user, project):
+                who = SignIn(f"of {key.jwk['kid']}")
+                sign_in(who, running.owner_url)
+                assert "RUN_FINISHED" in answer(running.gateway_url, who.token(key))
+            stranger = SigningKey.generate("stranger")
+            assert "unauthorized" in answer(running.gateway_url, SignIn().token(stranger))
+
+
+def answer(gateway: str, token: str) -> str:
+    body = {
+        "threadId": f"t{token[-8:]}",
+        "runId": "r",
+        "messages": [{"id": "m", "role": "user", "content": "say: hello"}],
+    }
+    headers = {"authorization": f"Bearer {token}"}
+    return httpx.post(f"{gateway}/assistant/runs", json=body, headers=headers, timeout=30).text
+
+
+def test_the_functions_get_the_login_agent_api_and_keep_its_password(
+    given_server: GivenServer, tmp_path: Path
+) -> None:
+    url = given_server.create()
+    first, said = logins(url, tmp_path)
+    assert first.owner == url
+    assert first.functions.startswith("postgresql://agent_api:")
+    assert "agent_api got a password" in said
+    assert (tmp_path / "agent_api-password").stat().st_mode & 0o777 == 0o600
+    again, said = logins(url, tmp_path)
+    assert again == first
+    assert "got a password" not in said
+    assert "log in as agent_api, not as postgres" in said
+
+
+def test_a_password_that_agent_api_has_is_never_changed(
+    given_server: GivenServer, tmp_path: Path
+) -> None:
+    url = given_server.create()
+    given_server.execute("alter role agent_api login password 'its own'")
+    assert "another password" in refusal(url, tmp_path)
+    own = with_login(url, "agent_api", "its%20own")
+    found, said = logins(own, tmp_path)
+    assert found == Logins(own, own)
+    assert "agent_api may not write auth.users" in said
+
+
+def test_a_login_that_may_bypass_is_used_as_it_is(
+    given_server: GivenServer, tmp_path: Path
+) -> None:
+    url = given_server.create()
+    assert logins(url, tmp_path, may_bypass=True)[0] == Logins(url, url)
+    assert not (tmp_path / "agent_api-password").exists()
+
+
+def test_a_database_of_another_machine_is_not_changed(
+    given_server: GivenServer, place: Place
+) -> None:
+    # Another name of this machine, which the check does not know as one.
+    url = given_server.create().replace("@127.0.0.1:", "@127.1:")
+    stopped = place.run("dev", SUPABASE_DATABASE_URL=url)
+    assert stopped.returncode == 1
+    assert stopped.stderr.count("\n") == 1
+    assert "The login postgres of SUPABASE_DATABASE_URL bypasses row-level" in stopped.stderr
+    assert "ALLOW_BYPASSRLS_LOGIN=1" in stopped.stderr
+    assert not (place.folder / "agent_api-password").exists()
+
+
+def test_a_login_without_rights_is_named(given_server: GivenServer, tmp_path: Path) -> None:
+    url = given_server.create()
+    given_server.execute("create role stranger login password 'word'")
+    sentence = refusal(with_login(url, "stranger", "word"), tmp_path)
+    assert "The login stranger of SUPABASE_DATABASE_URL may not give agent_api" in sentence
+
+
+def test_an_unmigrated_database_gets_the_command(given_server: GivenServer, tmp_path: Path) -> None:
+    sentence = refusal(given_server.create(migrated=False), tmp_path)
+    assert "has no schema agent: apply its migrations with `python -m local migrate" in sentence
+    assert "python -m functions add-to" in sentence
+
+
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ("drop function agent.prune cascade", "prune"),
+        ("drop table agent.weather_cache cascade", "weather_cache"),
+        (
+            "do $x$ begin execute replace(pg_get_functiondef('agent.act_as'::regproc), 'v_unused', 'v_any'); end $x$",
+            "act_as",
+        ),
+    ],
+)
+def test_a_schema_of_another_checkout_is_named(
+    given_server: GivenServer, tmp_path: Path, sql: str, name: str
+) -> None:
+    url = given_server.create()
+    given_server.execute(sql, url)
+    assert f"(agent.{name} differs)" in refusal(url, tmp_path)
+
+
+def test_other_recorded_versions_are_no_difference(
+    given_server: GivenServer, tmp_path: Path
+) -> None:
+    url = given_server.create()
+    rename = "set version = '2030' || substr(version, 5), name = 'agent_' || name"
+    given_server.execute(f"update supabase_migrations.schema_migrations {rename}", url)
+    logins(url, tmp_path)
+
+
+def test_a_plain_postgres_is_named(given_server: GivenServer, tmp_path: Path) -> None:
+    given_server.create()
+    given_server.execute("create database plain")
+    sentence = refusal(given_server.server.url("postgres", "plain"), tmp_path)
+    assert "is not a Supabase project's (auth.users, auth.sessions, auth.uid, auth.jwt" in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("postgresql:", "mysql:"), "SUPABASE_DATABASE_URL must begin with postgresql://."),
+        (("postgres:", "postgres:canary"), "SUPABASE_DATABASE_URL is refused: the password is"),
+        (("/given", "/canary"), "SUPABASE_DATABASE_URL is refused: there is no database of this"),
+        ((r"$", "?sslmode=require"), "The server of SUPABASE_DATABASE_URL has no TLS"),
+        ((r"127.0.0.1:\d+", "127.0.0.1:1"), "Nothing listens at the host and port of SUPABASE"),
+        ((r"127.0.0.1", "canary.invalid"), "The host of SUPABASE_DATABASE_URL has no address"),
+    ],
+)
+def test_an_address_that_leads_nowhere_stops_the_start_with_one_sentence(
+    given_server: GivenServer, place: Place, change: tuple[str, str], sentence: str
+) -> None:
+    url = re.sub(change[0], change[1], given_server.create(migrated=False), count=1)
+    stopped = place.run("dev", SUPABASE_DATABASE_URL=url)
+    assert stopped.returncode == 1
+    assert stopped.stderr.startswith(sentence), stopped.stderr
+    assert stopped.stderr.count("\n") == 1
+    assert "canary" not in stopped.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "is_local"),
+    [
+        ("postgresql://a:b@localhost/x", True),
+        ("postgresql://a:b@[::1]:5432/x", True),
+        ("postgresql://a:b@127.0.0.1,localhost/x", True),
+        ("postgresql://a:b@127.0.0.1,db.example.com/x", False),
+        ("postgresql://a:b@db.example.com/x", False),
+        ("postgresql://a:b@/x?host=/tmp", True),
+        ("postgresql://a:b@/x", False),
+    ],
+)
+def test_only_addresses_of_this_machine_count_as_local(url: str, is_local: bool) -> None:
+    assert is_on_loopback(url) is is_local
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://a:p%40@h:1/x?y=a@b", "postgresql://h:1/x?user=a&password=b&y=a@b"],
+)
+def test_a_login_is_replaced_whatever_the_address_looks_like(url: str) -> None:
+    assert re.match(r"postgresql://u:p@h:1/x\?", with_login(url, "u", "p"))
