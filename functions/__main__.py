@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from functions.importing import import_app
+from functions.importing import import_app, why_not_started
 from functions.registry import (
     FunctionList,
     InvalidFunctions,
@@ -171,11 +171,13 @@ def _serve(name: str) -> int:
     )
     server = Server(config, app)
     # One sentence reports a wrong setting; the traceback that uvicorn logs for it would hide that sentence.
-    logging.getLogger("uvicorn.error").addFilter(lambda _: app.invalid_settings is None)
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda _: not isinstance(app.start_error, InvalidSettings)
+    )
     with suppress(SystemExit):
         server.run()
-    if app.invalid_settings:
-        sys.stderr.write(f"{app.invalid_settings}\n")
+    if app.start_error and not server.started:
+        sys.stderr.write(f"{why_not_started(name, app.start_error)}\n")
     return 0 if server.started else 1
 
 

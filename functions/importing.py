@@ -28,9 +28,20 @@ def import_app(name: str) -> "Function":
     except InvalidSettings:
         raise
     except Exception as error:
-        raise InvalidFunctions(
-            f"{name} cannot be imported: {_place_of(error)}: {_text_of(error)}."
-        ) from error
+        raise InvalidFunctions(_sentence(f"{name} cannot be imported", error)) from error
+
+
+def why_not_started(name: str, error: Exception) -> str:
+    """The sentence for an error of a function's start: of a setting, or of code such as a tool's."""
+    return (
+        str(error)
+        if isinstance(error, InvalidSettings)
+        else _sentence(f"{name} cannot start", error)
+    )
+
+
+def _sentence(what: str, error: Exception) -> str:
+    return f"{what}: {_place_of(error)}: {_text_of(error)}."
 
 
 def _place_of(error: Exception) -> str:

@@ -11,6 +11,7 @@ from local import CannotStart, postgres
 from local.accounts import SignIn
 from local.children import Children
 from local.connecting import connect
+from local.kept_data import refused_password
 from local.migrate import bootstrap, migrate, outdated
 from local.postgres import Server
 
@@ -47,7 +48,10 @@ def start(
     """
     server = postgres.start(children, home, port=port, pg_bin=pg_bin)
     logins = local_logins(server)
-    asyncio.run(_prepare(server, logins.owner, keeps_data, say))
+    try:
+        asyncio.run(_prepare(server, logins.owner, keeps_data, say))
+    except asyncpg.InvalidPasswordError:
+        raise refused_password(home) from None
     return logins
 
 

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt import PyJWK
 from jwt.algorithms import ECAlgorithm
 
+from local import CannotStart
+
 _PRIVATE = "d"
 _NAMES = ("user", "gateway", "internal")
 
@@ -55,8 +57,12 @@ class Keys:
 
     @classmethod
     def of(cls, file: Path) -> Self:
-        """The keys in the file. A missing file is created, readable by its owner only."""
-        stored = json.loads(file.read_text()) if file.exists() else {}
+        """The keys in the file. A missing file is created, readable by its owner only.
+
+        Raises:
+            CannotStart: it is no file of keys.
+        """
+        stored = _read(file) if file.exists() else {}
         if not stored.keys() >= set(_NAMES):
             # The keys of an older file stay, so that issued tokens stay valid.
             fresh = {name: SigningKey.generate(name).jwk for name in _NAMES}
@@ -64,6 +70,16 @@ class Keys:
             _write_once(file, {**fresh, **stored})
             stored = json.loads(file.read_text())
         return cls(**{name: SigningKey(stored[name]) for name in _NAMES})
+
+
+def _read(file: Path) -> dict[str, dict[str, str]]:
+    try:
+        stored = json.loads(file.read_text())
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict):
+        raise CannotStart(f"{file} has no keys: delete it, and the next start makes new ones.")
+    return stored
 
 
 def _write_once(file: Path, content: dict[str, dict[str, str]]) -> None:

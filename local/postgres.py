@@ -26,6 +26,7 @@ from time import monotonic, sleep
 from local import CannotStart
 from local.binaries import find_binaries, may_enter, runnable
 from local.children import Child, Children, as_user
+from local.kept_data import check_kept_data
 from local.probe import free_port
 
 SUPERUSER = "supabase_admin"
@@ -66,11 +67,13 @@ def start(
     Without `is_safe`, a crash of the machine loses data, and the server is faster.
 
     Raises:
-        CannotStart: there are no binaries, the port or the data are in use, or the data are out of reach.
+        CannotStart: there are no binaries, the port or the data are in use, or the data are out of reach or
+            cannot be used.
     """
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     folder = _reachable_home(home, user)
     binaries = runnable(find_binaries(pg_bin), folder, user)
+    check_kept_data(folder, binaries)
     secret = _initialised(binaries, folder, user)
     _clear_stale_lock(folder / "data")
     port = port or free_port()

@@ -13,7 +13,6 @@ from shared.auth import Principal
 from shared.core import (
     METRICS,
     Grace,
-    InvalidSettings,
     Json,
     Settings,
     configure_logging,
@@ -57,8 +56,8 @@ class Function(FastAPI):
         self.services: Any = None
         #: Makes its OpenAPI document, if FastAPI's own says too little.
         self.describe: Callable[[FastAPI], Json] | None = None
-        #: Why the function did not start, if a setting cannot be used.
-        self.invalid_settings: str | None = None
+        #: Why the function did not start.
+        self.start_error: Exception | None = None
 
     def openapi(self) -> Json:
         """The document that `/openapi.json` returns, made at its first request."""
@@ -101,8 +100,8 @@ def create_app(
                 logger.info("function.ready")
                 yield
                 await process.finish()
-        except InvalidSettings as error:
-            app.invalid_settings = str(error)
+        except Exception as error:
+            app.start_error = error
             raise
 
     app = Function(name, requires, lifespan=lifespan, telemetry=_NO_FASTAPI_TELEMETRY)
