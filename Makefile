@@ -60,6 +60,7 @@ simulate: .venv/installed ## Simulate a day of Knative's autoscaler beside a Dep
 	@$(BIN)/python -m bench.simulate
 
 image: ## Build the image with docker, podman or buildah (IMAGE=, PYTHON_IMAGE=, PIP_CONFIG=)
+	$(info Looking for docker, podman or buildah ...)
 	@test -n "$(BUILDER)" || { echo "docker, podman or buildah is required, but none of them works here" >&2; exit 1; }
 	DOCKER_BUILDKIT=1 $(BUILDER) build --tag $(IMAGE) \
 		--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
@@ -68,10 +69,11 @@ image: ## Build the image with docker, podman or buildah (IMAGE=, PYTHON_IMAGE=,
 		$(if $(PIP_CONFIG),--secret id=pip$(COMMA)src=$(PIP_CONFIG)) .
 
 wheels: ## Download the image's packages into wheels/, for builds without a network (PYTHON_VERSION=3.12)
+	@echo "Downloading the image's packages into wheels/ ..."
 	@rm -rf wheels
 	@$(PYTHON) -c 'import tomllib; \
 		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | \
-		$(PYTHON) -m pip download --quiet --disable-pip-version-check --only-binary :all: \
+		$(PYTHON) -m pip download --disable-pip-version-check --only-binary :all: \
 		--python-version $(PYTHON_VERSION) --dest wheels -c constraints.txt -r /dev/stdin
 
 manifests: .venv/installed ## Render and check every overlay of knative/, and list what each service may do
@@ -108,7 +110,9 @@ lint: .venv/installed ## Lint Python and TypeScript
 	@$(BIN)/deno lint $(PAGE_CONFIG) --quiet $(PAGE)
 
 types: .venv/installed ## Check the types of Python and TypeScript, tests included
+	@echo "Checking the types of Python (up to a minute without a cache) ..."
 	@$(BIN)/mypy --no-error-summary
+	@echo "Checking the types of TypeScript ..."
 	@$(BIN)/deno check $(DENO_CONFIG) --quiet $$(find $(EDGE) -name '*.ts') local/front.ts
 	@$(BIN)/deno check $(PAGE_CONFIG) --quiet $$(find $(PAGE) -name '*.ts' -o -name '*.js' -not -path '*/examples/*')
 
@@ -122,9 +126,12 @@ clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 .venv/runs: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Installing what running needs into .venv (once; some 120 MB, half a minute) ..."
+	@echo "Installing what running needs into .venv (once; some 120 MB, half a minute):"
 	@$(PYTHON) -m venv .venv
-	@$(call install,project["dependencies"] + extras["local"])
+	@echo "  the functions' packages ..."
+	@$(call install,project["dependencies"])
+	@echo "  Postgres, Deno and what else the local stack needs ..."
+	@$(call install,extras["local"])
 	@touch $@
 	@echo "Installed."
 
@@ -138,8 +145,13 @@ clean: ## Remove the local data, keys and logs, and all caches; .venv stays
 
 # And what tests, benchmarks and deployments need.
 .venv/installed: .venv/runs .venv/model
-	@echo "Installing what tests, benchmarks and deployments need into .venv (once; some 200 MB, a minute) ..."
-	@$(call install,extras["bench"] + extras["deploy"] + extras["dev"])
+	@echo "Installing what tests, benchmarks and deployments need into .venv (once; some 200 MB, a minute):"
+	@echo "  for benchmarks ..."
+	@$(call install,extras["bench"])
+	@echo "  for deployments ..."
+	@$(call install,extras["deploy"])
+	@echo "  for tests ..."
+	@$(call install,extras["dev"])
 	@touch $@
 	@echo "Installed."
 

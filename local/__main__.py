@@ -24,6 +24,7 @@ from local.plan import Plan
 from local.probe import free_port
 from local.project import project_url
 from local.screen import Screen
+from local.spinner import waiting
 from local.stack import RunningStack, start_stack
 from shared.auth import Minter
 
@@ -173,7 +174,8 @@ def _migrate(options: argparse.Namespace) -> None:
         url = _local_owner_url(folder(environ))
         if sentence := asyncio.run(outdated(url)):
             raise CannotStart(sentence)
-    applied = asyncio.run(migrate(url))
+    with waiting("applying migrations"):
+        applied = asyncio.run(migrate(url))
     _say("\n".join(f"applied {name}" for name in applied) or "Nothing to apply.")
 
 

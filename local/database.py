@@ -46,6 +46,8 @@ def start(
     Raises:
         CannotStart: the server does not start, a migration fails, or other migrations made the data to keep.
     """
+    if not (home / "data").exists():
+        say("             creating its data, which happens once")
     server = postgres.start(children, home, port=port, pg_bin=pg_bin)
     logins = local_logins(server)
     try:

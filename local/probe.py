@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+from collections.abc import Callable
 from contextlib import closing, suppress
 from time import monotonic, sleep
 
@@ -10,6 +11,7 @@ from local.children import Child
 
 _LOOPBACK = "127.0.0.1"
 _RELEASE_SECONDS = 1.0
+_PATIENCE_SECONDS = 2.0
 
 
 def free_port() -> int:
@@ -34,16 +36,25 @@ def require_free(port: int, remedy: str) -> None:
 
 
 def wait_until_responding(
-    child: Child, port: int, path: str, *, seconds: float, expect: range = range(200, 300)
+    child: Child,
+    port: int,
+    path: str,
+    *,
+    seconds: float,
+    expect: range = range(200, 300),
+    say_late: Callable[[], object] = lambda: None,
 ) -> None:
-    """Wait until the child responds to a GET with an expected status.
+    """Wait until the child responds to a GET with an expected status; after two seconds, call `say_late` once.
 
     Raises:
         CannotStart: it ended, or did not respond so in time.
     """
-    deadline = monotonic() + seconds
+    deadline, patience = monotonic() + seconds, monotonic() + _PATIENCE_SECONDS
     while (status := answer(port, path)) not in expect:
         child.check()
+        if monotonic() > patience:
+            say_late()
+            patience = deadline
         if monotonic() > deadline:
             outcome = f"responds {status}" if status else "does not respond"
             raise CannotStart(

@@ -1,6 +1,8 @@
 """A sign of life while a person waits: the seconds, on a line of stderr that disappears."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 from time import monotonic
 
@@ -9,10 +11,11 @@ _PATIENCE_SECONDS = 1.0
 
 
 class Spinner:
-    """Shows how long the person has waited, until it is stopped. Without a terminal it shows nothing."""
+    """Shows how long the person has waited, and for what, until it is stopped. Without a terminal it shows nothing."""
 
-    def __init__(self, is_shown: bool) -> None:
+    def __init__(self, is_shown: bool, what: str = "") -> None:
         self._is_shown = is_shown
+        self._what = f"{what}, " if what else ""
         self._stopped: Event | None = None
         self._thread: Thread | None = None
 
@@ -33,9 +36,20 @@ class Spinner:
     def _show(self, stopped: Event) -> None:
         started_at, is_visible = monotonic(), False
         while not stopped.wait(_PATIENCE_SECONDS):
-            sys.stderr.write(f"\r\033[2m… {monotonic() - started_at:.0f} s\033[0m")
+            sys.stderr.write(f"\r\033[2m… {self._what}{monotonic() - started_at:.0f} s\033[0m")
             sys.stderr.flush()
             is_visible = True
         if is_visible:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show what the person waits for on the terminal, if there is one, until the block ends."""
+    spinner = Spinner(sys.stderr.isatty(), what)
+    spinner.start()
+    try:
+        yield
+    finally:
+        spinner.stop()

@@ -24,6 +24,11 @@ _READY_SECONDS = 30.0
 _GATEWAY_SECONDS = 120.0
 #: As the schedule of a deployment does every minute; a lease lasts six seconds here.
 _SWEEP_SECONDS = 10.0
+#: What a part does while it does not respond yet.
+_WHY_LATE = {
+    "model": "it loads 100 MB of weights",
+    "gateway": "the first start downloads its one package",
+}
 _ANY_STATUS = range(100, 600)
 #: Defaults that differ from a deployment's. After a kill, another process claims the runs within seconds instead of
 #: half a minute. Ctrl-C does not wait for runs, which continue at the next start.
@@ -116,15 +121,10 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
     page_url = parts.enter_context(page.serve(local_page, plan.gateway_port))
     front = _gateway(plan, children, ports, {**project.settings, "PAGE_URL": page_url})
     if local_model:
-        wait_until_responding(local_model, choice.port, "/health", seconds=_READY_SECONDS)
-        _say_ready(plan, local_model)
+        _wait(plan, local_model, choice.port, "/health")
     for child in functions:
-        wait_until_responding(child, ports[child.name], "/readiness", seconds=_READY_SECONDS)
-        _say_ready(plan, child)
-    wait_until_responding(
-        front, plan.gateway_port, gateway.PATH, seconds=_GATEWAY_SECONDS, expect=_ANY_STATUS
-    )
-    _say_ready(plan, front)
+        _wait(plan, child, ports[child.name], "/readiness")
+    _wait(plan, front, plan.gateway_port, gateway.PATH)
     continue_open_runs(ports["runner"], plan.say)
     origin = f"http://127.0.0.1:{plan.gateway_port}"
     return RunningStack(
@@ -190,6 +190,21 @@ def _settings(logins: Logins, keys: Keys) -> dict[str, str]:
         "INTERNAL_PUBLIC_KEYS": keys.internal.public_keys,
         "HOST": "127.0.0.1",
     }
+
+
+def _wait(plan: Plan, child: Child, port: int, path: str) -> None:
+    """Wait until a part responds, and say so; if that takes long, say what it does."""
+    is_gateway = child.name == "gateway"
+    why = _WHY_LATE.get(child.name, "it imports its code")
+    wait_until_responding(
+        child,
+        port,
+        path,
+        seconds=_GATEWAY_SECONDS if is_gateway else _READY_SECONDS,
+        expect=_ANY_STATUS if is_gateway else range(200, 300),
+        say_late=lambda: plan.say(f"  waiting    {child.name}: {why}"),
+    )
+    _say_ready(plan, child)
 
 
 def _say_ready(plan: Plan, child: Child) -> None:

@@ -23,7 +23,8 @@ def kept() -> Iterator[Path]:
         yield folder
 
 
-def _start(folder: Path) -> None:
+def _start(folder: Path) -> list[str]:
+    said: list[str] = []
     with Children(folder / "logs") as children:
         database.start(
             children,
@@ -31,8 +32,15 @@ def _start(folder: Path) -> None:
             port=free_port(),
             pg_bin="",
             keeps_data=True,
-            say=lambda _: None,
+            say=said.append,
         )
+    return said
+
+
+def test_the_first_start_says_that_it_creates_the_data(kept: Path) -> None:
+    assert _start(kept) == []
+    with stack_folder() as folder:
+        assert "creating its data" in _start(folder)[0]
 
 
 @pytest.mark.parametrize(
