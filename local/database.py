@@ -65,6 +65,11 @@ def sign_in(login: SignIn, owner_url: str) -> None:
     """
     try:
         asyncio.run(login.record(owner_url))
+    except asyncpg.InsufficientPrivilegeError:
+        raise CannotStart(
+            "The login of SUPABASE_DATABASE_URL may not write test users into auth.users: sign in as a user of your own"
+            " project, or use the login postgres of `supabase start`."
+        ) from None
     except (OSError, asyncpg.PostgresError) as error:
         raise CannotStart(f"The user cannot be written into auth.users: {error}.") from None
 

@@ -84,6 +84,8 @@ def test_a_password_that_agent_api_has_is_never_changed(
     found, said = logins(own, tmp_path)
     assert found == Logins(own, own)
     assert "agent_api may not write auth.users" in said
+    with pytest.raises(CannotStart, match="may not write test users into auth"):
+        sign_in(SignIn(), own)
 
 
 def test_a_login_that_may_bypass_is_used_as_it_is(
