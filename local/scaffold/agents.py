@@ -21,7 +21,7 @@ from knative.budget import Budget, budget
 from knative.errors import Refused
 from local.environment import ROOT
 from local.scaffold.generated import generated_texts
-from local.scaffold.writing import write_all
+from local.writing import write_all
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _LIST: Final = "functions/functions.json"
@@ -60,8 +60,8 @@ def _make_agent(name: str, root: Path) -> str:
         )
     new_texts = _make_new_texts(name, pods)
     changed_texts = _make_changed_texts(name, functions, root)
-    texts = {root / path: text for path, text in {**new_texts, **changed_texts}.items()}
-    write_all(texts, root / "functions" / folder_of(name))
+    texts = {**new_texts, **changed_texts}
+    write_all({root / path: text.encode() for path, text in texts.items()})
     listed_functions.cache_clear()
     after = _read_budget(_add_to_list(name, functions), root)
     return _report(name, new_texts, changed_texts, after)

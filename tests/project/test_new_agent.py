@@ -182,16 +182,16 @@ def test_a_file_that_cannot_be_written_leaves_everything_as_it_was(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     before, written = contents(checkout), []
-    write = Path.write_text
+    write = Path.write_bytes
 
-    def fail_once(path: Path, text: str) -> int:
+    def fail_once(path: Path, content: bytes) -> int:
         written.append(path)
         if len(written) == nth:
-            write(path, text[:10])
+            write(path, content[:10])
             raise OSError("No space left on device")
-        return write(path, text)
+        return write(path, content)
 
-    monkeypatch.setattr(Path, "write_text", fail_once)
+    monkeypatch.setattr(Path, "write_bytes", fail_once)
     with pytest.raises(InvalidFunctions, match="No space left on device"):
         make_agent("my-agent", checkout)
     assert contents(checkout) == before
