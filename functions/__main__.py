@@ -1,7 +1,8 @@
 """`python -m functions <name>`: serve one function on $PORT, until SIGTERM or Ctrl-C.
 
-`python -m functions list` prints the functions, `python -m functions new <name>` makes a new agent, and
-`python -m functions doctor` tries what a function needs.
+`python -m functions list` prints the functions, `python -m functions new <name>` makes a new agent,
+`python -m functions add-to <path>` adds the schema and the gateway to a Supabase app, and `python -m functions doctor`
+tries what a function needs.
 """
 
 import asyncio
@@ -89,6 +90,8 @@ def main(arguments: list[str]) -> int:
                 return 0
             case ["new", name]:
                 return _make_agent(name)
+            case ["add-to", *options]:
+                return int(_of_checkout("local.adding", "make dev").main(options))
             case ["doctor"]:
                 return _examine()
             case [name] if name in names:
@@ -96,7 +99,7 @@ def main(arguments: list[str]) -> int:
     except (InvalidFunctions, InvalidSettings) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    commands = " | ".join((*names, "list", "new NAME", "doctor"))
+    commands = " | ".join((*names, "list", "new NAME", "add-to PATH", "doctor"))
     sys.stderr.write(f"usage: python -m functions {{{commands}}}\n")
     return 1
 
@@ -115,13 +118,16 @@ def _table(functions: FunctionList) -> str:
 
 
 def _make_agent(name: str) -> int:
-    try:
-        # Not in the image: it writes into a checkout.
-        scaffold = importlib.import_module("local.scaffold")
-    except ModuleNotFoundError:
-        raise InvalidFunctions("`new` needs a checkout with `make bootstrap`.") from None
-    sys.stdout.write(scaffold.make_agent(name))
+    sys.stdout.write(_of_checkout("local.scaffold", "make bootstrap").make_agent(name))
     return 0
+
+
+def _of_checkout(package: str, command: str) -> Any:
+    """A package that is not in the image, because it writes into a checkout or copies from it."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError:
+        raise InvalidFunctions(f"This command needs a checkout with `{command}`.") from None
 
 
 def _examine() -> int:

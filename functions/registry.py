@@ -16,7 +16,16 @@ AGENT: Final = "agent"
 #: Whether the gateway routes requests to functions of this kind.
 KINDS: Final = {AGENT: True, "runner": False, "threads": True, "tools": False}
 #: Commands of `python -m functions`, the gateway, and the other processes of the local stack.
-RESERVED: Final = ("list", "new", "doctor", "auth-gateway", "gateway", "model", "postgres")
+RESERVED: Final = (
+    "list",
+    "new",
+    "add-to",
+    "doctor",
+    "auth-gateway",
+    "gateway",
+    "model",
+    "postgres",
+)
 _MEMBERS: Final = {"database_clients", "functions"}
 _MEMBERS_OF_FUNCTION: Final = {"name", "kind", "description"}
 

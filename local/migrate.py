@@ -1,7 +1,7 @@
 """Bootstraps a local database, and applies migrations; they are recorded as by the Supabase CLI."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import asyncpg
 
 from local import CannotStart
 from local.connecting import Connection, connect
+from local.history import CREATES_SCHEMA, Record, records_of_app, why_app_is_outdated
 from local.postgres import SUPERUSER, Server
 
 MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
@@ -22,8 +23,6 @@ create table if not exists supabase_migrations.schema_migrations (
   version text primary key, statements text[], name text
 )
 """
-#: Marks our migrations: an app's own are recorded in the same table.
-_MAKES_SCHEMA = re.compile(r"^create schema agent\b", re.MULTILINE)
 _RESET = (
     "reset it with `make clean` if it is the local one, else as docs/deploy.md describes under *Starting over*;"
     " either deletes its threads and runs"
@@ -73,49 +72,62 @@ async def bootstrap(server: Server, database: str = "postgres") -> None:
 async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply the folder's migrations that the database lacks, in order; returns their files' names.
 
+    Nothing is applied to a database that gets them from an app, because the app's history would lack their versions.
+
     Raises:
-        CannotStart: a migration failed and was rolled back (the message has file and line); migrations that no
-            longer exist made this database; or it cannot be reached.
+        CannotStart: a migration failed and was rolled back (the message has file and line); the database's app lacks
+            one; migrations that no longer exist made this database; or it cannot be reached.
     """
     migrations = _read(folder)
     connection = await connect(url)
     try:
         await connection.execute(_RECORD)
-        if sentence := _why_replaced(migrations, await _applied_statements(connection)):
+        records = await _records(connection)
+        if sentence := _why_replaced(migrations, records):
             raise CannotStart(sentence)
+        if _of_app(migrations, records):
+            return []
         return [m.file.name for m in migrations if await _apply(connection, m)]
     finally:
         await connection.close()
 
 
 async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
-    """A sentence with the remedy if other migrations than the folder's made this local database; else None."""
+    """A sentence with the remedy if other migrations than the folder's, or older ones of an app, made this database;
+    else None.
+    """
     connection = await connect(url)
     try:
         if not await connection.fetchval(_FIND_RECORD):
             return None
-        applied = await _applied_statements(connection)
+        records = await _records(connection)
     finally:
         await connection.close()
     migrations = _read(folder)
-    if sentence := _why_replaced(migrations, applied):
+    if sentence := _why_replaced(migrations, records):
         return sentence
+    applied = {record.version: record.statements for record in records}
     changed = [m.file.name for m in migrations if m.texts != applied.get(m.version, m.texts)]
     if changed:
         return f"{changed[0]} was changed after this database applied it: {_RESET}."
     return None
 
 
-def _why_replaced(
-    migrations: Sequence[Migration], applied: Mapping[str, list[str] | None]
-) -> str | None:
+def _why_replaced(migrations: Sequence[Migration], records: Sequence[Record]) -> str | None:
+    if found := _of_app(migrations, records):
+        return why_app_is_outdated(found, {m.name: ";".join(m.texts) for m in migrations})
     versions = {migration.version for migration in migrations}
-    for version, texts in applied.items():
-        if version not in versions and any(_MAKES_SCHEMA.search(text) for text in texts or ()):
-            return (
-                f"This database was made by migrations that no longer exist ({version}): {_RESET}."
-            )
+    for record in records:
+        # An app's own migrations are recorded in the same table.
+        if record.version not in versions and record.contains(CREATES_SCHEMA):
+            return f"This database was made by migrations that no longer exist ({record.version}): {_RESET}."
     return None
+
+
+def _of_app(migrations: Sequence[Migration], records: Sequence[Record]) -> dict[str, Record]:
+    return records_of_app(
+        records, {m.name for m in migrations}, {migration.version for migration in migrations}
+    )
 
 
 def statements(sql: str) -> Iterator[Statement]:
@@ -149,7 +161,7 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
     async with connection.transaction():
         # Concurrent migrations wait for each other.
         await connection.execute("lock table supabase_migrations.schema_migrations")
-        if migration.version in await _applied_statements(connection):
+        if migration.version in {record.version for record in await _records(connection)}:
             return False
         for statement in migration.statements:
             await _execute(connection, migration.file, statement)
@@ -163,12 +175,12 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
     return True
 
 
-async def _applied_statements(connection: Connection) -> dict[str, list[str] | None]:
-    """The recorded statements of each applied version."""
+async def _records(connection: Connection) -> list[Record]:
+    """What the database applied, in the order of the versions."""
     rows = await connection.fetch(
-        "select version, statements from supabase_migrations.schema_migrations order by version"
+        "select version, name, statements from supabase_migrations.schema_migrations order by version"
     )
-    return {row["version"]: row["statements"] for row in rows}
+    return [Record(row["version"], row["name"], row["statements"] or ()) for row in rows]
 
 
 async def _execute(connection: Connection, file: Path, statement: Statement) -> None:

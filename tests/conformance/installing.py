@@ -13,10 +13,10 @@ from local.environment import ROOT
 from tests.gateway.door import unavailable
 
 
-def installed(listing: Path, command: Callable[[Path], list[str]]) -> Path:
+def installed(listing: Path, command: Callable[[Path], list[str]], kind: str = "mcp") -> Path:
     """The folder with the packages of this list. `command` installs them into the folder it gets."""
     version = hashlib.sha256(listing.read_bytes()).hexdigest()[:8]
-    folder = ROOT / ".local" / f"mcp-{version}"
+    folder = ROOT / ".local" / f"{kind}-{version}"
     if not folder.exists():
         _install(listing, command, folder)
     return folder
@@ -38,7 +38,7 @@ def _install(listing: Path, command: Callable[[Path], list[str]], folder: Path) 
 
 def by_npm(folder: Path) -> list[str]:
     """Into the `node_modules` of a folder that has the package.json."""
-    npm = shutil.which("npm") or unavailable("npm, which brings MCP's suite, is not installed")
+    npm = shutil.which("npm") or unavailable("npm is not installed")
     options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
     return [npm, "install", "--prefix", str(folder), *options]
 

@@ -1,5 +1,6 @@
 """The schedule with Debian's own pg_cron, on a server with a substitute for pg_net that records requests."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 
 from local.children import Children
-from local.migrate import bootstrap, migrate
+from local.migrate import MIGRATIONS, bootstrap, migrate
 from local.postgres import SUPERUSER, Server, start
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, begin, connected, expire
@@ -99,6 +100,19 @@ async def test_the_migrations_schedule_the_sweep_where_they_may(server: Server) 
         assert await owner.fetchval(job["command"]) == "woken"
         (sent,) = await owner.fetch("select * from net.sent")
     assert (sent["url"], sent["body"], sent["params"]) == ("https://x.invalid/sweep", "{}", "{}")
+
+
+async def test_what_the_schedule_makes_outside_the_schema_is_listed(server: Server) -> None:
+    database = await migrated(server, may_install=True)
+    async with database.owner() as owner:
+        extensions = await owner.fetch(
+            "select extname from pg_extension where extname <> 'plpgsql'"
+        )
+        jobs = await owner.fetch("select jobname from cron.job")
+    listed = json.loads(MIGRATIONS.with_name("outside.json").read_text())
+    made = {f"extension {row[0]}" for row in extensions}
+    made |= {f"job {row[0]} of pg_cron" for row in jobs}
+    assert made == {name for name in listed if name.startswith(("extension", "job"))}
 
 
 async def test_the_migrations_pass_where_they_may_not_install_anything(server: Server) -> None:

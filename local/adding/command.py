@@ -1,0 +1,68 @@
+"""The command: shows the plan, asks, and writes."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from functions.registry import InvalidFunctions, listed_functions
+from local.adding.app import CannotAdd, checkout, find_app
+from local.adding.plan import Plan, make_plan
+from local.adding.report import describe
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Add to the app; returns the exit code: 0 if the app has everything or the plan was only shown, else 1.
+
+    An expected failure prints one sentence, and nothing has changed.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except (CannotAdd, InvalidFunctions) as error:
+        sys.stderr.write(f"{error}\n")
+    except OSError as error:
+        sys.stderr.write(f"The app cannot be changed, and nothing has changed: {error}.\n")
+    except (KeyboardInterrupt, EOFError):
+        sys.stderr.write("\nNothing has changed.\n")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m functions add-to",
+        description="Add schema agent and the gateway to a Supabase app, or update them.",
+    )
+    parser.add_argument("path", type=Path, help="the app's folder `supabase`")
+    parser.add_argument("--yes", action="store_true", help="write without a question")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, and write nothing")
+    parser.add_argument(
+        "--force", action="store_true", help="also replace the gateway's files that the app edited"
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    ours = checkout()
+    app = find_app(options.path, ours)
+    plan = make_plan(app, ours, listed_functions(), datetime.now(UTC), force=options.force)
+    sys.stdout.write(describe(plan, ours))
+    sys.stdout.flush()
+    if plan.is_empty or options.dry_run:
+        return 0
+    if not options.yes and not _is_confirmed(plan):
+        sys.stderr.write("Nothing has changed.\n")
+        return 1
+    plan.apply()
+    sys.stdout.write("\nDone.\n")
+    return 0
+
+
+def _is_confirmed(plan: Plan) -> bool:
+    if not sys.stdin.isatty():
+        raise CannotAdd(
+            "There is no terminal to confirm the plan; pass --yes. Nothing has changed."
+        )
+    count = len(plan.written) + len(plan.removed)
+    return input(f"\nChange these {count} files? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,60 @@
+"""A plan as text."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from textwrap import indent
+
+from local.adding.app import CONFIG, App
+from local.adding.plan import OUTSIDE, Plan
+
+_NEXT = """\
+Next, in the app's folder (docs/deploy.md has the values and the steps between):
+
+  supabase migration up                     # the local database, if `supabase start` runs
+  supabase db push --remote                 # the linked project's
+  supabase secrets set GATEWAY_SIGNING_KEY=… FASTAPI_ORIGIN_URL=… ALLOWED_ORIGINS=…
+  supabase functions deploy auth-gateway
+"""
+
+
+def describe(plan: Plan, ours: App) -> str:
+    """Every file that is created, replaced, removed or left, and what the migrations change."""
+    parts = [
+        f"{plan.app.folder}\n\n" + "".join(_file_lines(plan)),
+        *_describe_block(plan),
+        *_describe_outside(plan, ours),
+        *(f"Warning: {warning}\n" for warning in plan.warnings),
+        _NEXT if not plan.is_empty else "Nothing to do: the app has all of it.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _file_lines(plan: Plan) -> Iterator[str]:
+    for path in plan.written:
+        yield _line("replace" if path.exists() else "create", path, plan.app)
+    yield from _lines("remove", plan.removed, plan.app)
+    yield from _lines("leave", plan.left, plan.app)
+
+
+def _lines(word: str, paths: Iterable[Path], app: App) -> Iterator[str]:
+    return (_line(word, path, app) for path in paths)
+
+
+def _line(word: str, path: Path, app: App) -> str:
+    return f"  {word:<7}  {path.relative_to(app.folder).as_posix()}\n"
+
+
+def _describe_block(plan: Plan) -> Iterator[str]:
+    if plan.app.config in plan.written:
+        yield f"In {CONFIG}, only this block is new or changes:\n\n" + indent(plan.block, "  ")
+
+
+def _describe_outside(plan: Plan, ours: App) -> Iterator[str]:
+    if plan.has_migrations:
+        outside = json.loads((ours.folder / OUTSIDE).read_text())
+        lines = (f"  {name}: {change}\n" for name, change in outside.items())
+        yield (
+            "The migrations make schema agent. Outside it, they make or change only:\n\n"
+            + "".join(lines)
+        )
