@@ -118,7 +118,7 @@ def _table(functions: FunctionList) -> str:
 
 
 def _make_agent(name: str) -> int:
-    sys.stdout.write(_of_checkout("local.scaffold", "make bootstrap").make_agent(name))
+    sys.stdout.write(_of_checkout("local.scaffold", "make dev").make_agent(name))
     return 0
 
 

@@ -1,8 +1,10 @@
 """The command: shows the plan, asks, and writes."""
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,8 +24,6 @@ def main(arguments: Sequence[str]) -> int:
         return _run(options)
     except (CannotAdd, InvalidFunctions) as error:
         sys.stderr.write(f"{error}\n")
-    except OSError as error:
-        sys.stderr.write(f"The app cannot be changed, and nothing has changed: {error}.\n")
     except (KeyboardInterrupt, EOFError):
         sys.stderr.write("\nNothing has changed.\n")
     return 1
@@ -46,17 +46,35 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     ours = checkout()
     app = find_app(options.path, ours)
-    plan = make_plan(app, ours, listed_functions(), datetime.now(UTC), force=options.force)
-    sys.stdout.write(describe(plan, ours))
-    sys.stdout.flush()
+    with _named_fault("read"):
+        plan = make_plan(app, ours, listed_functions(), datetime.now(UTC), force=options.force)
+    _show(describe(plan, ours))
     if plan.is_empty or options.dry_run:
         return 0
     if not options.yes and not _is_confirmed(plan):
         sys.stderr.write("Nothing has changed.\n")
         return 1
-    plan.apply()
-    sys.stdout.write("\nDone.\n")
+    with _named_fault("changed"):
+        plan.apply()
+    _show("\nDone.\n")
     return 0
+
+
+@contextmanager
+def _named_fault(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotAdd(f"The app cannot be {verb}, and nothing has changed: {error}.") from None
+
+
+def _show(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough. At exit, Python would write what is left, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_confirmed(plan: Plan) -> bool:

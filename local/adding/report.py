@@ -14,7 +14,7 @@ Next, in the app's folder (docs/deploy.md has the values and the steps between):
   supabase migration up                     # the local database, if `supabase start` runs
   supabase db push --remote                 # the linked project's
   supabase secrets set GATEWAY_SIGNING_KEY=… FASTAPI_ORIGIN_URL=… ALLOWED_ORIGINS=…
-  supabase functions deploy auth-gateway
+  supabase functions deploy auth-gateway --use-api
 """
 
 

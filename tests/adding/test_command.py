@@ -57,6 +57,19 @@ def test_the_plan_names_every_file_and_all_that_the_migrations_change(app: App) 
     ], "a dry run writes nothing"
 
 
+def test_a_reader_of_the_plan_that_ends_early_is_no_error(app: App) -> None:
+    command = [sys.executable, "-B", "-m", "functions", "add-to", str(app.folder), "--yes"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 0
+    assert plan(app).is_empty
+
+
 def test_a_second_run_has_nothing_to_do_and_touches_no_file(app: App) -> None:
     assert run(app.folder, "--yes").stdout.endswith("\nDone.\n")
     before = contents(app.folder)
