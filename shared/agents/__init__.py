@@ -27,6 +27,7 @@ from shared.agents.tools import (
     Tools,
     shorten,
 )
+from shared.database import UserSession, WriteRejected
 
 if TYPE_CHECKING:
     from shared.agents.agent import Agent, Instructions
@@ -75,6 +76,8 @@ __all__ = [
     "ToolError",
     "ToolUser",
     "Tools",
+    "UserSession",
+    "WriteRejected",
     "contents_of",
     "execute_run",
     "failure_of",

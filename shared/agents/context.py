@@ -1,11 +1,13 @@
 """What instructions and tools know of the run they serve, and what a tool can raise."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.auth import role_of
 from shared.core import Json
+from shared.database import UserSession, naming_rejections
 
 
 class Progress(Protocol):
@@ -74,6 +76,21 @@ class ToolContext:
     question_state: Json | None = None
     capabilities: Collection[str] = ("form",)
     progress: Progress = _ignore_progress
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[UserSession]:
+        """A transaction on the app's own tables as the call's user: row-level security decides about each row.
+
+        It is committed when the block ends, and rolled back if the block raises. It holds one of the process's few
+        connections, and each statement ends after DATABASE_SECONDS.
+
+        Raises:
+            WriteRejected: a policy or a constraint rejected a statement.
+            Unavailable: Postgres cannot be reached, or a statement took too long.
+        """
+        with naming_rejections():
+            async with self.database.session(dict(self.user.claims)) as session:
+                yield session
 
 
 class ToolError(Exception):

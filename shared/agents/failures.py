@@ -4,7 +4,7 @@ from shared.agents.context import Denied, ToolError
 from shared.agents.function_tool import FunctionTool
 from shared.agents.tools import Result
 from shared.core import Unavailable, error_facts, logger
-from shared.database import Refused
+from shared.database import Refused, WriteRejected
 
 _SLOW = "The tool took too long and was stopped"
 
@@ -35,6 +35,8 @@ def failure_of(tool: FunctionTool, error: Exception) -> Result:
             return Result(f"{_SLOW}; it may or may not have had its effect.", "unknown")
         case Unavailable():
             return Result("The tool's database cannot be reached. Try again later.", "error")
+        case WriteRejected(reason=reason):
+            return Result(f"The tool's database rejected this: {reason}.", "error")
         case Refused():
             return Result("The tool's database refused this.", "error")
     logger.error("tool.crashed", extra={"tool": tool.name, **error_facts(error)})
