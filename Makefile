@@ -14,7 +14,7 @@ BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info
 COMMA := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap dev local-model demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune simulate image wheels manifests generate cluster-test check check-long format format-check lint types migrate clean
+.PHONY: help bootstrap dev local-model demo test test-fast chaos mcp-conformance browser-test bench bench-quick tune simulate image npm-package wheels manifests generate cluster-test check check-long format format-check lint types migrate clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -67,6 +67,11 @@ image: ## Build the image with docker, podman or buildah (IMAGE=, PYTHON_IMAGE=,
 		--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
 		$(if $(PIP_CONFIG),--secret id=pip$(COMMA)src=$(PIP_CONFIG)) .
+
+npm-package: ## Build the npm package of clients/js, with types: dist/agent-functions-client-<version>.tgz (needs npm)
+	@rm -rf dist && mkdir dist && cp -R clients/js dist/js && cp LICENSE dist/js
+	@cd dist/js && npm install --silent --no-package-lock --no-audit --no-fund && npm pack --silent --pack-destination ..
+	@rm -rf dist/js
 
 wheels: ## Download the image's packages into wheels/, for builds without a network (PYTHON_VERSION=3.12)
 	@echo "Downloading the image's packages into wheels/ ..."
