@@ -5,6 +5,7 @@ import re
 import sys
 from types import ModuleType
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 
@@ -26,7 +27,7 @@ def blocks(language: str) -> list[str]:
 def module(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     made = ModuleType(name)
     monkeypatch.setitem(sys.modules, name, made)
-    exec(compile(source, name, "exec"), made.__dict__)  # noqa: S102  # the page's own code
+    exec(compile(source, name, "exec"), made.__dict__)  # noqa: S102  # code of our own page
     return made
 
 
@@ -70,6 +71,26 @@ async def test_the_pages_own_test_passes(
     await page.test_users_see_and_cancel_only_their_own_orders(database, model, orders)
 
     assert {status for *_, status in await rows(database)} == {"open"}
+
+
+async def test_a_session_shows_no_other_users_row_and_changes_none(
+    database: TestDatabase, model: ModelServer, orders: None
+) -> None:
+    @tool
+    async def look(context: ToolContext) -> str:
+        """Read, and try to cancel, all orders."""
+        async with context.session() as session:
+            seen = await session.fetch_all("select * from public.orders")
+            cancel = "update public.orders set status = 'cancelled' returning number"
+            return f"{len(seen)} {await session.fetch_val(cancel)}"
+
+    other = str(uuid4())
+    await database.add_user(other)
+    async with database.owner() as owner:
+        await owner.execute("insert into public.orders (owner, item) values ($1, 'lamp')", other)
+
+    assert (await result_of(look, database, model))[0] == "0 None"
+    assert await rows(database) == [(other, "lamp", "open")]
 
 
 async def test_an_order_is_placed_once_for_each_call_and_belongs_to_its_user(
@@ -172,9 +193,8 @@ async def test_a_table_without_a_grant_is_a_crash_that_the_log_names(
 ) -> None:
     async with database.owner() as owner:
         await owner.execute("revoke all on public.orders from authenticated")
-    listing = sys.modules["functions.orders.app"].list_orders
 
-    result, _ = await result_of(listing, database, model)
+    result, _ = await result_of(sys.modules["functions.orders.app"].list_orders, database, model)
 
     assert result == "The tool failed."
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
