@@ -1,6 +1,7 @@
 """The page of the local stack in a real browser: Debian's Chromium, driven by Playwright."""
 
 import shutil
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -15,11 +16,19 @@ _QUICK = {"LEASE_SECONDS": "1", "LEASE_RENEW_SECONDS": "0.2", "TAKEOVER_GRACE_SE
 
 
 @pytest.fixture(scope="package")
-def page_stack() -> Iterator[Stack]:
+def app_socket() -> Iterator[socket.socket]:
+    """Where a test serves an app. The gateway accepts requests of its origin."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="package")
+def page_stack(app_socket: socket.socket) -> Iterator[Stack]:
     """A bundle of its own: these tests kill its processes."""
     with outside() as (model, _), stack_folder() as folder:
         settings = {
             **_QUICK,
+            "ALLOWED_ORIGINS": f"http://127.0.0.1:{app_socket.getsockname()[1]}",
             "MOCK_WEATHER_TOOL_API_KEY": "test",
             "MCP_SERVERS": '{"tools": {"approval": {"calculator": "edit"}}}',
         }
