@@ -103,11 +103,11 @@ async def _execute(url: str, statement: str) -> None:
 
 
 def test_dev_refuses_an_old_database_and_demo_replaces_it(home: Path) -> None:
-    applied = prepare(home, keeps_data=True)
+    applied = [line for line in prepare(home, keeps_data=True) if "applied" in line]
     assert len(applied) == len([*MIGRATIONS.glob("*.sql")])
     with pytest.raises(CannotStart, match="make clean"):
         prepare(home, keeps_data=True)
-    assert prepare(home, keeps_data=False) == applied
+    assert applied == [line for line in prepare(home, keeps_data=False) if "applied" in line]
 
 
 async def test_the_first_migration_refuses_an_existing_schema(database: TestDatabase) -> None:
