@@ -124,6 +124,11 @@ class Agent:
         """Wait before the next connection, or raise if there were too many failures."""
         requested = 0
         if isinstance(failure, Refused):
+            if failure.code == "not_found":
+                raise CannotStart(
+                    f"No agent {self.name} is served at {self._origin}."
+                    " If you have just made it, start `make dev` again."
+                )
             if not failure.is_transient or failures > _MAX_FAILURES:
                 raise failure
             requested = failure.retry_after or 0

@@ -53,6 +53,7 @@ def model_checks(settings: Settings) -> Iterator[Check]:
 
 
 async def _answers(settings: Settings) -> str:
+    settings.require("openai_api_key")
     request = _request("Reply with one word: ok")
     if not await _has_event(settings, request, TextDelta, ReasoningDelta):
         raise Failed("the model sent no text: choose another OPENAI_MODEL.")

@@ -187,6 +187,14 @@ async def test_a_model_that_refuses_is_explained(
     assert found["model's tools"] == "not tried, because of: model"
 
 
+async def test_a_missing_key_of_the_model_is_named(
+    database: TestDatabase, model: ModelServer
+) -> None:
+    _, found = await doctor(settings_for(database, model, openai_api_key=""))
+
+    assert found["model"] == "FAILED: Set OPENAI_API_KEY; docs/configuration.md says to what."
+
+
 async def test_a_dead_mcp_server_is_named(database: TestDatabase, model: ModelServer) -> None:
     model.will(says("ok"), CALLS_TOOL)
     servers = '{"dead": {"url": "http://127.0.0.1:1/mcp", "headers": {"authorization": "canary"}}}'

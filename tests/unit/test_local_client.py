@@ -48,6 +48,26 @@ def test_a_server_that_goes_after_it_answered_is_waited_for() -> None:
         list(agent.run({"threadId": "t", "runId": "r", "messages": []}))
 
 
+def test_an_agent_that_is_not_served_is_named() -> None:
+    body = b'{"code": "not_found", "detail": "There is nothing at this address."}'
+    head = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    def refuse(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(head + body)
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread = Thread(target=refuse, args=(server,))
+        thread.start()
+        agent = Agent(url, "support", lambda: "token")
+        with pytest.raises(CannotStart, match=f"No agent support is served at {url}. If you have"):
+            list(agent.run({"threadId": "t", "runId": "r", "messages": []}))
+        thread.join()
+
+
 def test_a_token_without_an_address_is_for_the_gateway_of_make_dev(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
