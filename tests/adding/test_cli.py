@@ -1,26 +1,21 @@
 """Apps with our migrations in their history, pushed by the real CLI to a real Postgres."""
 
 import json
-import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
 from local import CannotStart
 from local.adding.app import App, checkout
 from local.adding.plan import OUTSIDE
-from local.children import Children
 from local.migrate import migrate, outdated
-from local.postgres import Server, start
 from shared.core.json import Json
 from tests.adding.apps import add, contents, later_release
-from tests.adding.cli import Cli, program
-from tests.adding.databases import drop_project, make_project, snapshot
+from tests.adding.cli import Cli
+from tests.adding.databases import snapshot
 from tests.fixtures.database import TestDatabase
 from tests.postgres.holders import admit, begin, complete, connected
 
@@ -30,40 +25,6 @@ LISTED = json.loads((checkout().folder / OUTSIDE).read_text())
 OF_THE_SCHEDULE = {name for name in LISTED if name.startswith(("extension", "job"))}
 LATER = datetime.now(UTC) + timedelta(days=1)
 RUNS = "select client_thread_id, run.id, status from agent.thread join agent.run on thread.id = thread_id"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server of this module's own, because roles belong to a whole server."""
-    program()
-    folder = Path(mkdtemp(prefix="agent-functions-adding-"))
-    folder.chmod(0o711)
-    try:
-        with Children(folder / "logs") as children:
-            pg_bin = os.environ.get("TEST_PG_BIN", "")
-            yield start(children, folder / "postgres", pg_bin=pg_bin, is_safe=False)
-    finally:
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-async def project(server: Server) -> AsyncIterator[TestDatabase]:
-    yield await make_project(server, "project")
-    await drop_project(server, "project")
-
-
-@pytest.fixture
-def cli(project: TestDatabase, tmp_path: Path) -> Cli:
-    """The CLI in a new app."""
-    cli = Cli(tmp_path / "shop", project.owner_url)
-    cli.root.mkdir()
-    cli.run("init")
-    return cli
-
-
-@pytest.fixture
-def app(cli: Cli) -> App:
-    return App(cli.root / "supabase")
 
 
 @pytest.fixture
