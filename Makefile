@@ -70,6 +70,7 @@ image: ## Build the image with docker, podman or buildah (IMAGE=, PYTHON_IMAGE=,
 
 npm-package: ## Build the npm package of clients/js, with types: dist/agent-functions-client-<version>.tgz (needs npm)
 	@rm -rf dist && mkdir dist && cp -R clients/js dist/js && cp LICENSE dist/js
+	@echo "Installing TypeScript for the declarations, then packing ..."
 	@cd dist/js && npm install --silent --no-package-lock --no-audit --no-fund && npm pack --silent --pack-destination ..
 	@rm -rf dist/js
 

