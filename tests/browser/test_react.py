@@ -106,9 +106,12 @@ def test_a_call_waits_for_the_user(chat: Page, button: str, result: str) -> None
     expect(answer).to_have_count(0)
 
 
-def test_it_stops_a_run(chat: Page) -> None:
+@pytest.mark.parametrize("is_reloaded", [False, True])
+def test_it_stops_a_run(chat: Page, is_reloaded: bool) -> None:
     say(chat, "say: " + "|".join(f"word{n} " for n in range(200)))
     expect(chat.get_by_label("Agent")).to_contain_text("word0 word1")
+    if is_reloaded:
+        chat.reload()
 
     chat.get_by_role("button", name="Stop").click()
 
