@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
             case ["list"]:
                 sys.stdout.write(_table(listed_functions()))
                 return 0
-            case ["new", name]:
+            case ["new", name] if not name.startswith("-"):
                 return _make_agent(name)
             case ["add-to", *options]:
                 return int(_of_checkout("local.adding", "make dev").main(options))

@@ -18,17 +18,23 @@ def import_app(name: str) -> "Function":
     """The app of a function.
 
     Raises:
-        InvalidFunctions: its code cannot be imported; the message says where and why.
+        InvalidFunctions: its code cannot be imported, or names another agent; the message says where and why.
         InvalidSettings: it reads a setting that is wrong.
     """
     try:
         with loading():
             app: Function = importlib.import_module(f"functions.{folder_of(name)}.app").app
-            return app
     except InvalidSettings:
         raise
     except Exception as error:
         raise InvalidFunctions(_sentence(f"{name} cannot be imported", error)) from error
+    # The gateway signs requests for the name in the list, so this agent would refuse all of them.
+    if app.agent and app.title != name:
+        raise InvalidFunctions(
+            f"functions/{folder_of(name)}/app.py calls agent_app({app.title!r}, ...): it must be {name!r}, the folder's"
+            " name with - for _."
+        )
+    return app
 
 
 def why_not_started(name: str, error: Exception) -> str:

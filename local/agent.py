@@ -15,6 +15,8 @@ Event = dict[str, Any]
 _SILENCE_SECONDS: Final = 60.0
 #: Connections in a row without an event, after which the chat gives up.
 _MAX_FAILURES: Final = 10
+#: The same before the first event: some eight seconds, in which a function starts. A broken one never does.
+_MAX_FIRST_FAILURES: Final = 4
 _LONGEST_WAIT_SECONDS: Final = 10.0
 #: Statuses of the gateway for a function that starts, stops or is full. Other refusals are final.
 _TRANSIENT: Final = (408, 502, 503, 504)
@@ -123,16 +125,17 @@ class Agent:
     def _pause(self, failures: int, failure: Exception | None) -> None:
         """Wait before the next connection, or raise if there were too many failures."""
         requested = 0
+        limit = _MAX_FAILURES if self.cursor else _MAX_FIRST_FAILURES
         if isinstance(failure, Refused):
             if failure.code == "not_found":
                 raise CannotStart(
                     f"No agent {self.name} is served at {self._origin}."
                     " If you have just made it, start `make dev` again."
                 )
-            if not failure.is_transient or failures > _MAX_FAILURES:
+            if not failure.is_transient or failures > limit:
                 raise failure
             requested = failure.retry_after or 0
-        if failures > _MAX_FAILURES:
+        if failures > limit:
             raise CannotStart("The connection broke too often; the run may still be in progress.")
         if failures == 1:
             self._reconnecting()

@@ -17,17 +17,42 @@ _CASES = {
 }
 
 
-@pytest.mark.parametrize(("code", "why"), _CASES.items())
-def test_code_that_cannot_be_imported_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str
-) -> None:
-    name = f"broken-{abs(hash(code))}"
+_OTHER_NAME = """
+from shared.agents import Agent
+from shared.http import agent_app
+
+app = agent_app("suport", Agent(instructions="Help."))
+"""
+
+
+def write(name: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A function's folder beside those of the checkout."""
     folder = tmp_path / "functions" / name.replace("-", "_")
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
     (folder / "app.py").write_text(code)
     monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path / "functions")])
     monkeypatch.setattr("functions.importing._FOLDER", tmp_path / "functions")
+    return folder
+
+
+def test_an_agent_of_another_name_than_its_folder_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("misnamed-one", _OTHER_NAME, tmp_path, monkeypatch)
+
+    with pytest.raises(
+        InvalidFunctions, match=r"agent_app\('suport', ...\): it must be 'misnamed-"
+    ):
+        import_app("misnamed-one")
+
+
+@pytest.mark.parametrize(("code", "why"), _CASES.items())
+def test_code_that_cannot_be_imported_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+) -> None:
+    name = f"broken-{abs(hash(code))}"
+    folder = write(name, code, tmp_path, monkeypatch)
 
     with pytest.raises(InvalidFunctions) as raised:
         import_app(name)
