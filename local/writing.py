@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 
 
 def write_all(contents: Mapping[Path, bytes], removed: Collection[Path] = ()) -> None:
@@ -40,9 +41,8 @@ def _make_folder(folder: Path, undo: ExitStack) -> None:
 
 
 def _stage(path: Path, content: bytes, staged: ExitStack) -> Path:
-    """The new content in a file beside the old one, with its rights."""
-    file = path.with_name(f".{path.name}.new")
-    staged.callback(file.unlink, missing_ok=True)
+    """The new content in a file near the old one, with its rights."""
+    file = _place_near(path, staged)
     file.write_bytes(content)
     if path.exists():
         if not os.access(path, os.W_OK):
@@ -53,10 +53,16 @@ def _stage(path: Path, content: bytes, staged: ExitStack) -> Path:
 
 def _keep(path: Path, staged: ExitStack) -> Path:
     """A copy of a file that will be replaced or removed."""
-    file = path.with_name(f".{path.name}.old")
-    staged.callback(file.unlink, missing_ok=True)
+    file = _place_near(path, staged)
     shutil.copy2(path, file)
     return file
+
+
+def _place_near(path: Path, staged: ExitStack) -> Path:
+    """The same name in a new folder: no file there is lost, and no symbolic link leads elsewhere."""
+    folder = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    staged.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder / path.name
 
 
 def _put_back(kept: Path | None, path: Path) -> None:

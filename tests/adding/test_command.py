@@ -196,6 +196,17 @@ def test_new_folders_are_removed_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+@pytest.mark.parametrize("name", [".config.toml.new", ".config.toml.old"])
+def test_files_of_others_beside_a_changed_one_stay(app: App, tmp_path: Path, name: str) -> None:
+    linked = tmp_path / "linked"
+    linked.write_text("of the user")
+    (app.folder / name).symlink_to(linked)
+    add(app)
+    assert linked.read_text() == "of the user"
+    assert (app.folder / name).is_symlink()
+    assert not app.config.is_symlink()
+
+
 def test_rights_of_a_changed_file_stay(app: App) -> None:
     app.config.chmod(0o640)
     add(app)
