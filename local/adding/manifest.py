@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Final, Self
 
 from local.adding.app import GATEWAY, App, CannotAdd
@@ -29,7 +30,10 @@ class Manifest:
             return None
         try:
             content = json.loads(file.read_bytes())
-            return cls(dict(content["migrations"]), dict(content["gateway"]))
+            manifest = cls(dict(content["migrations"]), dict(content["gateway"]))
+            if not all(map(_stays_below, manifest.gateway)):
+                raise ValueError("a path leads out of the gateway's folder")
+            return manifest
         except (ValueError, KeyError, TypeError):
             raise CannotAdd(
                 f"{GATEWAY}/{NAME} was damaged; restore it from the app's repository."
@@ -38,3 +42,8 @@ class Manifest:
     def to_bytes(self) -> bytes:
         content = {"migrations": dict(self.migrations), "gateway": dict(self.gateway)}
         return json.dumps(content, indent=2).encode() + b"\n"
+
+
+def _stays_below(path: str) -> bool:
+    """Whether a path leads to no place outside its folder: an upgrade may remove the files of the manifest."""
+    return not PurePath(path).anchor and ".." not in PurePath(path).parts

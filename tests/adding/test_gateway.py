@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from functions.registry import listed_functions, read_list
-from local.adding.app import App, CannotAdd, checkout
+from local.adding.app import App, CannotAdd, checkout, fingerprint
 from local.adding.manifest import NAME
 from local.environment import ROOT
 from tests.adding.apps import add, contents, later_release, make_app, plan
@@ -108,3 +108,19 @@ def test_a_damaged_manifest_is_refused(app: App, text: str) -> None:
     add(app)
     (app.gateway / NAME).write_text(text)
     assert f"{NAME} was damaged" in refusal(app)
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+@pytest.mark.parametrize("path", ["../../../elsewhere.txt", "{folder}/elsewhere.txt"])
+def test_a_manifest_cannot_name_files_outside_the_gateway(
+    app: App, tmp_path: Path, path: str, is_forced: bool
+) -> None:
+    add(app)
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("of the user")
+    manifest = json.loads((app.gateway / NAME).read_bytes())
+    manifest["gateway"][path.format(folder=tmp_path)] = fingerprint(elsewhere.read_bytes())
+    (app.gateway / NAME).write_text(json.dumps(manifest))
+    with pytest.raises(CannotAdd, match="was damaged"):
+        add(app, force=is_forced)
+    assert elsewhere.exists()
