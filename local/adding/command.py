@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from functions.registry import InvalidFunctions, listed_functions
-from local.adding.app import CannotAdd, checkout, find_app
+from local.adding.app import App, CannotAdd, checkout, find_app
 from local.adding.plan import Plan, make_plan
 from local.adding.report import describe
 
@@ -46,18 +46,27 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     ours = checkout()
     app = find_app(options.path, ours)
-    with _named_fault("read"):
-        plan = make_plan(app, ours, listed_functions(), datetime.now(UTC), force=options.force)
+    now = datetime.now(UTC)
+    plan = _plan(app, ours, now, force=options.force)
     _show(describe(plan, ours))
     if plan.is_empty or options.dry_run:
         return 0
     if not options.yes and not _is_confirmed(plan):
         sys.stderr.write("Nothing has changed.\n")
         return 1
+    if _plan(app, ours, now, force=options.force) != plan:
+        raise CannotAdd(
+            "The app changed after the plan was shown, and nothing was written; run the command again."
+        )
     with _named_fault("changed"):
         plan.apply()
     _show("\nDone.\n")
     return 0
+
+
+def _plan(app: App, ours: App, now: datetime, *, force: bool) -> Plan:
+    with _named_fault("read"):
+        return make_plan(app, ours, listed_functions(), now, force=force)
 
 
 @contextmanager

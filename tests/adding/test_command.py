@@ -80,6 +80,27 @@ def test_a_second_run_has_nothing_to_do_and_touches_no_file(app: App) -> None:
     assert contents(app.folder) == before
 
 
+def test_an_app_that_changes_during_the_question_is_not_overwritten(app: App) -> None:
+    terminal, stdin = pty.openpty()
+    command = [sys.executable, "-B", "-m", "functions", "add-to", str(app.folder)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        shown = b""
+        while not shown.endswith(b"[y/N] "):
+            shown += running.stdout.read(1) or pytest.fail("the plan ended without a question")
+        app.config.write_bytes(CONFIG + b"# meanwhile\n")
+        before = contents(app.folder)
+        os.write(terminal, b"y\n")
+        assert b"changed after the plan was shown" in running.stderr.read()
+    os.close(terminal)
+    os.close(stdin)
+    assert running.returncode == 1
+    assert contents(app.folder) == before
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("YES", 0), ("n", 1), ("", 1)])
 def test_on_a_terminal_the_user_decides(app: App, answer: str, code: int) -> None:
     before = contents(app.folder)
