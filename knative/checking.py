@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 from knative.cluster import SECRET, Cluster
 from knative.errors import Refused
 from knative.rendering import KIND, containers, services
-from shared.core import Json
+from shared.core import Json, Settings
 from shared.doctor import wrong_settings
 
 _CONFIG_MAP = ("v1", "ConfigMap")
@@ -110,6 +110,8 @@ class Sources:
         try:
             thing = self._find(kind, name)
         except Refused:
+            names = {each.name.upper() for each in fields(Settings)} - environment.values.keys()
+            environment.unknown |= {each for each in names if each.startswith(prefix)}
             return
         for key, value in (_data(thing) if thing else {}).items():
             environment.put(prefix + key, value, self._files.get(key, f"{kind} {name}"))
@@ -166,10 +168,12 @@ def _data(thing: Json) -> dict[str, str]:
 def _settings_of(folder: Path) -> Iterator[tuple[str, str]]:
     """The variables of the files of settings that a kustomization reads, with their files; the overlay's come last."""
     kustomization: Mapping[str, Any] = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    for other in (*kustomization.get("resources", ()), *kustomization.get("components", ())):
+    # A list without entries is null.
+    lists = {name: entries or () for name, entries in kustomization.items()}
+    for other in (*lists.get("resources", ()), *lists.get("components", ())):
         if (folder / other / "kustomization.yaml").is_file():
             yield from _settings_of((folder / other).resolve())
-    for generator in kustomization.get("configMapGenerator", ()):
+    for generator in lists.get("configMapGenerator", ()):
         for name in generator.get("envs", ()):
             for line in (folder / name).read_text().splitlines():
                 yield line.partition("=")[0].strip(), _shown(folder / name)

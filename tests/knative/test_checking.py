@@ -156,6 +156,23 @@ def test_a_secret_that_may_not_be_read_is_no_fault(run: Run, cluster: FakeCluste
     assert run("deploy") == 0
 
 
+def test_neither_are_variables_that_may_come_from_such_a_secret(
+    run: Run, cluster: FakeCluster, overlay: Path
+) -> None:
+    cluster.forbidden.add(SECRETS)
+    put(overlay, "SUPABASE_URL", None)
+    file = overlay.parents[1] / "base/every-function.yaml"
+    reference = "            - secretRef:\n                name: backend-secrets\n"
+    file.write_text(file.read_text().replace("envFrom:\n", f"envFrom:\n{reference}"))
+    assert run("deploy", str(overlay)) == 0
+
+
+def test_an_overlay_may_have_no_component_in_its_list(run: Run, overlay: Path) -> None:
+    file = overlay / "kustomization.yaml"
+    file.write_text(file.read_text().replace("  - ../../components/network-policy\n", ""))
+    assert run("deploy", str(overlay)) == 0
+
+
 def test_the_examples_of_the_overlays_are_refused(
     run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
