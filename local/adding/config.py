@@ -46,7 +46,7 @@ def with_block(app: App, block: str) -> bytes:
     """
     content, config = app.config.read_bytes(), read_config(app)
     wanted = tomllib.loads(block)["functions"][_NAME]
-    present = _functions(config).get(_NAME, {})
+    present = _table(config, "functions").get(_NAME, {})
     if isinstance(present, dict) and wanted.items() <= present.items():
         return content
     place = _find_block(content)
@@ -58,11 +58,10 @@ def with_block(app: App, block: str) -> bytes:
 def warnings(app: App) -> list[str]:
     """What the plan says about settings that it leaves."""
     config = read_config(app)
-    branches = config.get("remotes", {}).values()
-    exposed = [each.get("api", {}).get("schemas", []) for each in (config, *branches)]
-    migrations = config.get("db", {}).get("migrations", {})
+    branches = _table(config, "remotes")
+    migrations = _table(config, "db", "migrations")
     found = []
-    if any("agent" in schemas for schemas in exposed):
+    if any(map(_exposes_agent, (config, *(_table(branches, name) for name in branches)))):
         found.append(
             f"{CONFIG} exposes schema agent in `[api] schemas`; remove it, because the schema holds leases and claims."
         )
@@ -76,9 +75,17 @@ def warnings(app: App) -> list[str]:
     return found
 
 
-def _functions(config: dict[str, Any]) -> dict[str, Any]:
-    functions = config.get("functions", {})
-    return functions if isinstance(functions, dict) else {}
+def _exposes_agent(config: dict[str, Any]) -> bool:
+    schemas = _table(config, "api").get("schemas")
+    return isinstance(schemas, list) and "agent" in schemas
+
+
+def _table(config: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The table at this place; empty if there is none."""
+    for name in names:
+        found = config.get(name)
+        config = found if isinstance(found, dict) else {}
+    return config
 
 
 def _find_block(content: bytes) -> tuple[int, int] | None:
@@ -119,7 +126,7 @@ def _literal(value: object) -> bytes:
 
 
 def _check_change(changed: bytes, before: dict[str, Any], wanted: dict[str, Any]) -> None:
-    functions = _functions(before)
+    functions = _table(before, "functions")
     present = functions.get(_NAME, {})
     merged = {**present, **wanted} if isinstance(present, dict) else wanted
     expected = {**before, "functions": {**functions, _NAME: merged}}

@@ -132,9 +132,15 @@ def next_versions(last: str, now: datetime, count: int) -> list[str]:
         CannotAdd: no time comes after the last one.
     """
     first = now.astimezone(UTC) - timedelta(seconds=max(count - 1, 0))
-    if last >= first.strftime(_VERSION):
-        first = _time_of(last) + timedelta(seconds=1)
-    return [(first + timedelta(seconds=n)).strftime(_VERSION) for n in range(count)]
+    try:
+        if last >= first.strftime(_VERSION):
+            first = _time_of(last) + timedelta(seconds=1)
+        return [(first + timedelta(seconds=n)).strftime(_VERSION) for n in range(count)]
+    except OverflowError:
+        raise CannotAdd(
+            f"The app's last migration has the version {last}, after which no time comes; rename it to a time in the"
+            " past."
+        ) from None
 
 
 def _time_of(version: str) -> datetime:

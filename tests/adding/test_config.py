@@ -123,6 +123,21 @@ def test_a_setting_that_matters_is_a_warning(tmp_path: Path, content: bytes, war
     assert plan(app).warnings == warnings(app)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"remotes = 1",
+        b"[remotes]\nmain = 1",
+        b"api = 1",
+        b"[api]\nschemas = 1",
+        b"db = 1",
+        b"[db]\nmigrations = 1",
+    ],
+)
+def test_a_setting_in_an_unknown_form_is_no_warning(tmp_path: Path, content: bytes) -> None:
+    assert warnings(make_app(tmp_path / "supabase", content)) == []
+
+
 def test_only_the_block_is_new_after_all_is_added(tmp_path: Path) -> None:
     app = make_app(tmp_path / "supabase")
     before = app.config.read_bytes()

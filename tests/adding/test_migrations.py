@@ -76,6 +76,11 @@ def test_a_last_version_that_is_no_time_is_refused(app: App, last: str) -> None:
     assert f"version {last}, which is no time" in refusal(app)
 
 
+def test_a_last_version_after_which_no_time_comes_is_refused(app: App) -> None:
+    (app.migrations / "99991231235959_odd.sql").write_text("select 1;")
+    assert "version 99991231235959, after which no time comes" in refusal(app)
+
+
 def test_an_upgrade_adds_only_what_is_new_after_the_apps_last_version(
     app: App, release: App
 ) -> None:
