@@ -60,7 +60,8 @@ def _of_type(schema: Json, root: Json) -> Any:
             names = schema.get("required", ())
             return {name: sample(properties.get(name, {}), root) for name in names}
         case "array":
-            return [sample(schema.get("items", {}), root)] * schema.get("minItems", 0)
+            # A type may contain lists of itself, so no item is made that is not needed.
+            return [sample(schema.get("items", {}), root) for _ in range(schema.get("minItems", 0))]
         case "string":
             return _string(schema)
         case "integer" | "number":
@@ -71,11 +72,16 @@ def _of_type(schema: Json, root: Json) -> Any:
 
 
 def _string(schema: Json) -> str:
-    pattern = schema.get("pattern", "")
-    text = _BY_FORMAT.get(schema.get("format", "")) or next(
-        (each for each in _STRINGS if re.search(pattern, each)), _STRINGS[0]
-    )
+    text = _BY_FORMAT.get(schema.get("format", "")) or _matching(schema.get("pattern", ""))
     return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
+
+
+def _matching(pattern: str) -> str:
+    try:
+        return next((each for each in _STRINGS if re.search(pattern, each)), _STRINGS[0])
+    except re.error:
+        # MCP servers in other languages have patterns that Python cannot read.
+        return _STRINGS[0]
 
 
 def _number(schema: Json) -> float:

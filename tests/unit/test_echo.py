@@ -74,10 +74,24 @@ def test_results_of_tools_are_repeated() -> None:
         {"type": ["string", "null"], "format": "uuid"},
         {"type": "integer", "maximum": -3},
         {"type": "number", "minimum": 2.5},
+        {
+            "$ref": "#/$defs/Folder",
+            "$defs": {
+                "Folder": {
+                    "type": "object",
+                    "properties": {"in": {"type": "array", "items": {"$ref": "#/$defs/Folder"}}},
+                    "required": ["in"],
+                }
+            },
+        },
     ],
 )
 def test_a_made_up_value_fits_its_schema(schema: dict[str, Any]) -> None:
     jsonschema_rs.validate(schema, sample(schema))
+
+
+def test_a_pattern_of_another_dialect_is_no_failure() -> None:
+    assert sample({"type": "string", "pattern": r"^\p{L}+$"}) == "echo"
 
 
 def test_a_structured_answer_fits_its_schema() -> None:
