@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.error import URLError
+from http.client import HTTPException
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
@@ -74,7 +74,7 @@ def _fetched(url: str) -> list[Json]:
         # Requests to this machine never go through a proxy.
         with build_opener(ProxyHandler({})).open(url + _JWKS_PATH, timeout=_SECONDS) as response:
             return _read_keys(response.read().decode())
-    except (URLError, OSError, ValueError, CannotStart):
+    except (OSError, HTTPException, ValueError, CannotStart):
         return []
 
 

@@ -1,6 +1,7 @@
 """Whose tokens the local stack accepts."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -71,6 +72,23 @@ def test_a_project_that_does_not_run_is_said(tmp_path: Path) -> None:
     _, theirs, said = read(tmp_path, SUPABASE_URL="http://127.0.0.1:1")
     assert theirs == []
     assert "start that project first" in said
+
+
+def test_a_port_that_speaks_no_http_has_no_keys(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with server.accept()[0] as client:
+                client.recv(65536)
+                client.sendall(b"SSH-2.0-server\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        _, theirs, said = read(tmp_path, SUPABASE_URL=url)
+        thread.join()
+    assert theirs == []
+    assert "has no keys" in said
 
 
 def test_a_project_of_another_machine_is_not_accepted(tmp_path: Path) -> None:
