@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
             case ["new", name] if not name.startswith("-"):
                 return _make_agent(name)
             case ["add-to", *options]:
-                return int(_of_checkout("local.adding", "make dev").main(options))
+                return int(_of_checkout("local.adding").main(options))
             case ["doctor"]:
                 return _examine()
             case [name] if name in names:
@@ -118,16 +118,18 @@ def _table(functions: FunctionList) -> str:
 
 
 def _make_agent(name: str) -> int:
-    sys.stdout.write(_of_checkout("local.scaffold", "make dev").make_agent(name))
+    sys.stdout.write(_of_checkout("local.scaffold").make_agent(name))
     return 0
 
 
-def _of_checkout(package: str, command: str) -> Any:
+def _of_checkout(package: str) -> Any:
     """A package that is not in the image, because it writes into a checkout or copies from it."""
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError:
-        raise InvalidFunctions(f"This command needs a checkout with `{command}`.") from None
+        raise InvalidFunctions(
+            "This command needs a checkout, and the packages that `make dev` installs there."
+        ) from None
 
 
 def _examine() -> int:

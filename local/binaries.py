@@ -32,7 +32,7 @@ def find_binaries(pg_bin: str = "") -> Path:
     if newest:
         return newest.parent
     raise CannotStart(
-        "Postgres is not installed: run `make bootstrap`, or set PG_BIN or SUPABASE_DATABASE_URL."
+        "Postgres is not installed: run `make dev`, or set PG_BIN or SUPABASE_DATABASE_URL."
     )
 
 

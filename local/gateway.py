@@ -33,7 +33,7 @@ def find_deno() -> str:
     deno = str(own) if own.exists() else shutil.which("deno")
     if deno:
         return deno
-    raise CannotStart("Deno is not installed: run `make bootstrap`.")
+    raise CannotStart("Deno is not installed: run `make dev`.")
 
 
 def command(entry: Path = _EDGE / "index.ts") -> list[str | Path]:

@@ -1,10 +1,12 @@
 """A function whose code cannot be imported: one sentence says where and why."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 import functions
+from functions.__main__ import main
 from functions.importing import import_app
 from functions.registry import InvalidFunctions
 
@@ -60,3 +62,20 @@ def test_code_that_cannot_be_imported_is_one_sentence(
     place = f"functions/{folder.name}/app.py, {why}"
     assert str(raised.value).startswith(f"{name} cannot be imported: {place}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [("local.adding", ["add-to", "."]), ("local.scaffold", ["new", "support"])],
+)
+def test_a_command_without_a_checkout_says_what_it_needs(
+    package: str,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == (
+        "This command needs a checkout, and the packages that `make dev` installs there.\n"
+    )
