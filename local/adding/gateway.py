@@ -1,7 +1,7 @@
 """The files of the Edge Function `auth-gateway`: which of them an app lacks, and which it may lose."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +16,9 @@ _ROUTES: Final = "functions.ts"
 class GatewayFiles:
     """The files to write, those to remove because we no longer ship them, and those that are as we ship them."""
 
-    written: dict[Path, bytes] = field(default_factory=dict)
-    removed: list[Path] = field(default_factory=list)
-    left: list[Path] = field(default_factory=list)
+    written: Mapping[Path, bytes]
+    removed: list[Path]
+    left: list[Path]
 
 
 def shipped_gateway(ours: App, functions: FunctionList) -> dict[str, bytes]:
@@ -41,31 +41,28 @@ def plan_gateway(
             f"{GATEWAY} is a function of the app's own; rename it, because clients reach the agents by this name."
         )
     known = shipped or {}
-    plan = GatewayFiles()
-    for name, content in files.items():
-        path = app.gateway / name
-        if path.exists() and fingerprint(path.read_bytes()) == fingerprint(content):
-            plan.left.append(path)
-        else:
-            if not force:
-                _check_unedited(path, known.get(name))
-            plan.written[path] = content
-    for name in sorted(known.keys() - files.keys()):
-        if (path := app.gateway / name).exists():
-            if not force:
-                _check_unedited(path, known[name])
-            plan.removed.append(path)
-    return plan
+    left = [name for name in files if _is_ours(app.gateway / name, files[name])]
+    written = [name for name in files if name not in left]
+    removed = [name for name in sorted(known.keys() - files) if (app.gateway / name).exists()]
+    if not force:
+        for name in (*written, *removed):
+            _check_unedited(app.gateway / name, known.get(name))
+    return GatewayFiles(
+        {app.gateway / name: files[name] for name in written},
+        [app.gateway / name for name in removed],
+        [app.gateway / name for name in left],
+    )
+
+
+def _is_ours(path: Path, content: bytes) -> bool:
+    return path.exists() and fingerprint(path.read_bytes()) == fingerprint(content)
 
 
 def _is_copy(app: App, files: Mapping[str, bytes]) -> bool:
     """Whether the folder has nothing but our files as they are: a copy made by hand, or none."""
     found = [file for file in app.gateway.rglob("*") if file.is_file()]
     names = {file.relative_to(app.gateway).as_posix(): file for file in found}
-    return all(
-        name in files and fingerprint(file.read_bytes()) == fingerprint(files[name])
-        for name, file in names.items()
-    )
+    return all(name in files and _is_ours(file, files[name]) for name, file in names.items())
 
 
 def _check_unedited(path: Path, shipped: str | None) -> None:

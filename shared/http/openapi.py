@@ -46,8 +46,8 @@ def problems(*codes: str) -> Responses:
         by_status[STATUS[code]].append(f"`{code}`: {_MEANINGS[code]}")
     content = {"application/problem+json": {"schema": {"$ref": ref(ProblemBody)}}}
     return {
-        status: {"description": "\n\n".join(meanings), "content": content}
-        for status, meanings in by_status.items()
+        status: {"description": "\n\n".join(texts), "content": content}
+        for status, texts in by_status.items()
     }
 
 
