@@ -1,7 +1,7 @@
 """The database of SUPABASE_DATABASE_URL: whether the stack can use it, and with which logins.
 
-Nothing of it is changed but one thing, and this only on loopback: `agent_api`, which migrations make without a
-password, gets one, so that the functions need not log in as the owner.
+A start changes one thing in it, and only on loopback: it gives a password to `agent_api`, which the migrations make
+without one, so that the functions need not log in as the owner.
 """
 
 import asyncio

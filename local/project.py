@@ -42,7 +42,7 @@ def read_project(environ: Mapping[str, str], keys: Keys, say: Callable[[str], No
     A project on another machine is never used: its users' tokens would be valid in an address with test users.
 
     Raises:
-        CannotStart: SUPABASE_JWKS is no JWKS.
+        CannotStart: SUPABASE_JWKS is not a JWKS.
     """
     ours = json.loads(keys.user.public_keys)["keys"]
     theirs = _keys_of_project(environ, say)

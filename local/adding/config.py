@@ -30,7 +30,7 @@ def read_config(app: App) -> dict[str, Any]:
     """The app's settings.
 
     Raises:
-        CannotAdd: the file is no TOML.
+        CannotAdd: the file is not valid TOML.
     """
     try:
         return tomllib.loads(app.config.read_bytes().decode("utf-8-sig"))
@@ -42,7 +42,8 @@ def with_block(app: App, block: str) -> bytes:
     """The file with the gateway's block added, or with the values of the block that it has.
 
     Raises:
-        CannotAdd: the file is no TOML, or has the gateway's settings in a form that cannot be changed line by line.
+        CannotAdd: the file is not valid TOML, or has the gateway's settings in a form that cannot be changed line by
+            line.
     """
     content, config = app.config.read_bytes(), read_config(app)
     wanted = tomllib.loads(block)["functions"][_NAME]

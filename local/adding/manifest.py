@@ -23,7 +23,7 @@ class Manifest:
         """The app's manifest; None if nothing was added yet.
 
         Raises:
-            CannotAdd: it is no manifest.
+            CannotAdd: it is not a manifest.
         """
         file = app.gateway / NAME
         if not file.exists():
