@@ -14,13 +14,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from socket import create_server
 from tempfile import mkdtemp
 from time import monotonic
 from typing import Final
 from urllib.request import ProxyHandler, Request, build_opener
 
 from bench.downloads import Downloads, counted_downloads
+from local.probe import free_port
 
 _ROOT: Final = Path(__file__).parent.parent
 #: Settings of the caller that would change what is installed or started.
@@ -45,7 +45,7 @@ class Walk:
         self.clone = folder / "clone"
         self.home = folder / "home"
         self.home.mkdir()
-        self._ports = {"GATEWAY_PORT": str(_free_port()), "POSTGRES_PORT": str(_free_port())}
+        self._ports = {"GATEWAY_PORT": str(free_port()), "POSTGRES_PORT": str(free_port())}
         self._downloads = downloads
         self._started_at = monotonic()
         self.figures: dict[str, float] = {}
@@ -56,14 +56,12 @@ class Walk:
         self._note("cloned")
         with self._dev():
             self._ask("assistant", "clone to first answer")
-            self.figures["downloaded for it, MB"] = self._downloads.received / 1e6
-            self._note_disk("for it")
+            self._note_sizes("for it")
         self._run(self._python, "-m", "functions", "new", "support")
         (self.clone / "functions/support/app.py").write_text(_AGENT)
         with self._dev():
             self._ask("support", "clone to first answer of an agent of one's own")
-        self.figures["downloaded in all, MB"] = self._downloads.received / 1e6
-        self._note_disk("in all")
+        self._note_sizes("in all")
 
     def clean(self) -> None:
         # The data may be outside the clone, where the user `nobody` can reach them.
@@ -144,7 +142,8 @@ class Walk:
         self.figures[f"{name}, s"] = monotonic() - self._started_at
         _show(f"--- {name}: {self.figures[f'{name}, s']:.0f} s")
 
-    def _note_disk(self, when: str) -> None:
+    def _note_sizes(self, when: str) -> None:
+        self.figures[f"downloaded {when}, MB"] = self._downloads.received / 1e6
         self.figures[f"packages and caches on disk {when}, MB"] = (
             disk_bytes(self.home)
             + sum(disk_bytes(self.clone / name) for name in (".venv", "node_modules"))
@@ -159,11 +158,6 @@ def disk_bytes(folder: Path) -> int:
             status = os.lstat(os.path.join(parent, name))
             sizes[status.st_ino] = status.st_blocks * 512
     return sum(sizes.values())
-
-
-def _free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _show(text: str) -> None:

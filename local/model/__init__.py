@@ -56,6 +56,7 @@ def _stand_in(name: str, port: int) -> Choice:
         title = "an echo, no language model: it repeats, and calls the tools that you name"
         return Choice(f"{title}; set OPENAI_API_KEY for a model", settings, name, port)
     smollm.weights()
+    settings["OPENAI_MODEL"] = smollm.NAME
     title = "SmolLM2-135M on this machine: a toy that cannot call tools"
     settings["MODEL_CONTEXT_TOKENS"] = str(smollm.CONTEXT_TOKENS * 3 // 4)
     return Choice(f"{title}; set OPENAI_API_KEY for a real one", settings, name, port)

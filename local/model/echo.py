@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from local.model.reply import Call, Json, reply
+from local.model.reply import Call, reply
+from local.model.sample import Json
 
 #: Between two words: slow enough to stop an answer, or to kill its process, in the middle.
 _SECONDS: Final = 0.05

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from local.model.sample import sample
-
-Json = Mapping[str, Any]
+from local.model.sample import Json, sample
 
 _LONGEST_RESULT: Final = 2000
 _WHO: Final = "I am an echo, not a language model: I repeat what you write. Set OPENAI_API_KEY in .env for a model."

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.core import Json, meanings
 from shared.http.problems import STATUS
 
-_REFS: Final = "#/components/schemas/{name}"
+_REFS: Final = "#/components/schemas/{model}"
 _SERVER: Final = "https://{project}.supabase.co/functions/v1/auth-gateway/"
 _ANYWHERE: Final = (
     "unauthorized",
@@ -68,7 +68,7 @@ def complete(schema: Json, function: str, *models: type[BaseModel]) -> Json:
     schemas = components.setdefault("schemas", {})
     described: tuple[type[BaseModel], ...] = (*models, ProblemBody)
     for model in described:
-        own = model.model_json_schema(by_alias=True, ref_template=_REFS.replace("name", "model"))
+        own = model.model_json_schema(by_alias=True, ref_template=_REFS)
         schemas |= own.pop("$defs", {})
         schemas[name_of(model)] = own
     scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -87,7 +87,7 @@ def name_of(model: type[BaseModel]) -> str:
 
 def ref(model: type[BaseModel]) -> str:
     """A reference to its schema."""
-    return _REFS.format(name=name_of(model))
+    return _REFS.format(model=name_of(model))
 
 
 def _present(schema: Json) -> Json:

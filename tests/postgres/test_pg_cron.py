@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
-import asyncpg
 import pytest
 
 from local.children import Children
 from local.migrate import MIGRATIONS, bootstrap, migrate
 from local.postgres import SUPERUSER, Server, start
 from tests.fixtures.database import TestDatabase
+from tests.fixtures.sql import execute
 from tests.postgres.holders import admit, begin, connected, expire
 
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -74,14 +74,6 @@ async def migrated(server: Server, *, may_install: bool) -> TestDatabase:
         await execute(urls[2], "alter role postgres superuser")
     await migrate(urls[1])
     return TestDatabase(*urls)
-
-
-async def execute(url: str, statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statements)
-    finally:
-        await connection.close()
 
 
 async def test_the_migrations_schedule_the_sweep_where_they_may(server: Server) -> None:

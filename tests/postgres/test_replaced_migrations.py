@@ -19,6 +19,7 @@ from local.database import start
 from local.environment import ROOT
 from local.migrate import MIGRATIONS, migrate, outdated
 from tests.fixtures.database import TestDatabase
+from tests.fixtures.sql import execute
 
 _RECORDED = "supabase_migrations.schema_migrations"
 _OLD = f"update {_RECORDED} set version = '20261124000001' where name = 'roles'"
@@ -90,16 +91,8 @@ def prepare(home: Path, *, keeps_data: bool) -> list[str]:
             keeps_data=keeps_data,
             say=lines.append,
         )
-        asyncio.run(_execute(logins.owner, _OLD))
+        asyncio.run(execute(logins.owner, _OLD))
     return lines
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 def test_dev_refuses_an_old_database_and_demo_replaces_it(home: Path) -> None:

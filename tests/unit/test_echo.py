@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 from functions.tools.app import find_tools
 from functions.trips.app import Trip, agent
 from local import CannotStart
-from local.model import choose
+from local.model import choose, smollm
 from local.model.echo import app
 from local.model.reply import Call, reply
 from local.model.sample import sample
@@ -130,7 +130,8 @@ def test_a_key_or_an_address_makes_a_stand_in_needless() -> None:
     assert (ours.stand_in, ours.title) == ("", "qwen at http://127.0.0.1:11434/v1")
     assert ours.settings == {"OPENAI_API_KEY": "none"}
     assert choose({}, 1).stand_in == "echo"
-    assert choose({"LOCAL_MODEL": "smollm2"}, 1).stand_in == "smollm2"
+    small = choose({"LOCAL_MODEL": "smollm2"}, 1)
+    assert (small.stand_in, small.settings["OPENAI_MODEL"]) == ("smollm2", smollm.NAME)
 
 
 def test_a_stand_in_that_is_unknown_or_not_installed_is_an_error(
