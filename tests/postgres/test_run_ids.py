@@ -25,12 +25,12 @@ select run_id, 1, 1, $1 from agent.lease
 async def test_run_ids_are_uuids_of_version_7_in_the_order_of_time(
     db: Database, user: Json
 ) -> None:
-    before = int(time() * 1000)
+    before = round(time() * 1000)  # as the cast in the id's default rounds
     ids = []
     for nth in range(30):
         leased = await begin(db, user, run_request(run=f"run-{nth}", thread=f"thread-{nth}"))
         ids.append(UUID(leased["run_id"]))
-    after = int(time() * 1000)
+    after = round(time() * 1000)
 
     assert {(run_id.version, run_id.variant) for run_id in ids} == {(7, "specified in RFC 4122")}
     times = [run_id.int >> 80 for run_id in ids]
