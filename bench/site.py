@@ -140,7 +140,7 @@ def site() -> Iterator[Site]:
 def _clear(logs: Path) -> None:
     # The rows of an earlier bench would change the figures.
     home = FOLDER / "postgres"
-    if postgres.running(home):
+    if postgres.is_running(home):
         raise SystemExit(f"A bench runs in this checkout already: Postgres serves {home}.")
     shutil.rmtree(home / "data", ignore_errors=True)
     shutil.rmtree(logs, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -10,19 +11,19 @@ from pathlib import Path
 from time import monotonic
 
 from functions.registry import InvalidFunctions, listed_functions
-from local import CannotStart, demo, postgres
+from local import CannotStart, demo
 from local.accounts import SignIn
 from local.agent import Agent
 from local.chat import Chat
-from local.database import local_logins, sign_in
+from local.database import sign_in
 from local.environment import environment, folder, port
-from local.gateway import announce, running_url
 from local.keys import Keys
 from local.migrate import migrate, outdated
 from local.options import add_chat_options, add_token_options
 from local.plan import Plan
 from local.probe import free_port
 from local.project import project_url
+from local.running import Running, announce, running_stack
 from local.screen import Screen
 from local.spinner import waiting
 from local.stack import RunningStack, start_stack
@@ -78,9 +79,9 @@ def _dev(_: argparse.Namespace) -> None:
     with start_stack(_plan(environ)) as running:
         is_given = bool(environ.get("SUPABASE_DATABASE_URL", "").strip())
         database = "that of SUPABASE_DATABASE_URL" if is_given else running.owner_url
-        _say(_summary(running, database, folder(environ), monotonic() - start_time))
         try:
-            with announce(folder(environ), running.gateway_url):
+            with announce(folder(environ), _announcement(running)):
+                _say(_summary(running, database, folder(environ), monotonic() - start_time))
                 running.watch()
         finally:
             _say("\nStopping.")
@@ -116,7 +117,7 @@ def _chat(options: argparse.Namespace) -> int:
     if url and not options.token:
         raise CannotStart("--url needs --token: test users exist on this machine only.")
     if options.token and not url:
-        url = _running_gateway()
+        url = running_stack(folder(environment())).gateway_url
     if not options.token:
         url, token = _local_gateway(SignIn(options.user))
         screen.note(f"You are {options.user}; the page starts with alice, as --user alice does.")
@@ -139,24 +140,21 @@ def _agent_name(name: str | None) -> str:
 
 
 def _local_gateway(login: SignIn) -> tuple[str, Callable[[], str]]:
-    environ = environment()
-    home = folder(environ)
-    sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
-    return _running_gateway(), lambda: login.token(_keys(home).user, project_url(environ))
-
-
-def _running_gateway() -> str:
-    """The gateway of `make dev` on this machine."""
-    environ = environment()
-    return running_url(folder(environ), port(environ, "GATEWAY_PORT", _GATEWAY_PORT))
+    home = folder(environment())
+    running = running_stack(home)
+    sign_in(login, running.owner_url)
+    return running.gateway_url, lambda: login.token(_keys(home).user, running.project_url)
 
 
 def _token(options: argparse.Namespace) -> None:
     environ = environment()
     home = folder(environ)
     login = SignIn(options.user, options.role, options.anonymous, options.expires)
+    project = project_url(environ)
     try:
-        sign_in(login, environ.get("SUPABASE_DATABASE_URL") or _local_owner_url(home))
+        running = running_stack(home)
+        project = running.project_url
+        sign_in(login, running.owner_url)
     except CannotStart as error:
         # The token is printed all the same: it can be read without a database.
         print(f"This user is in no database yet. {error}", file=sys.stderr)
@@ -164,14 +162,14 @@ def _token(options: argparse.Namespace) -> None:
     if options.audience == "tools":
         print(Minter("local", keys.internal.private_text).mint("tools", login.claims, None))
     else:
-        print(login.token(keys.user, project_url(environ)))
+        print(login.token(keys.user, project))
 
 
 def _migrate(options: argparse.Namespace) -> None:
     environ = environment()
     url = options.url or environ.get("SUPABASE_DATABASE_URL")
     if not url:
-        url = _local_owner_url(folder(environ))
+        url = running_stack(folder(environ)).owner_url
         if sentence := asyncio.run(outdated(url)):
             raise CannotStart(sentence)
     with waiting("applying migrations"):
@@ -196,11 +194,8 @@ def _keys(home: Path) -> Keys:
     return Keys.of(home / "keys.json")
 
 
-def _local_owner_url(home: Path) -> str:
-    server = postgres.running(home / "postgres")
-    if not server:
-        raise CannotStart("`make dev` is not running; start it, or set SUPABASE_DATABASE_URL.")
-    return local_logins(server).owner
+def _announcement(stack: RunningStack) -> Running:
+    return Running(os.getpid(), stack.gateway_url, stack.owner_url, stack.project_url)
 
 
 def _summary(running: RunningStack, database: str, home: Path, seconds: float) -> str:

@@ -2,8 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from functions.registry import variable_of
@@ -14,7 +13,6 @@ from local.keys import Keys
 
 #: The path of Edge Functions on a local Supabase, too.
 PATH = "/functions/v1/auth-gateway"
-_ADDRESS = "gateway-url"
 _EDGE = ROOT / "supabase" / "functions" / "auth-gateway"
 #: The same code with the page on the same port; PAGE_URL is the page's server.
 FRONT = ROOT / "local" / "front.ts"
@@ -73,21 +71,3 @@ def settings(
         "DENO_NO_UPDATE_CHECK": "1",
         "NO_COLOR": "1",
     }
-
-
-@contextmanager
-def announce(folder: Path, url: str) -> Iterator[None]:
-    """Let other terminals find the running gateway, whichever port it has."""
-    (folder / _ADDRESS).write_text(url)
-    try:
-        yield
-    finally:
-        (folder / _ADDRESS).unlink(missing_ok=True)
-
-
-def running_url(folder: Path, port: int) -> str:
-    """The address of the announced gateway; without one, that of this port."""
-    try:
-        return (folder / _ADDRESS).read_text()
-    except OSError:
-        return f"http://127.0.0.1:{port}{PATH}"

@@ -90,10 +90,9 @@ def start(
     return Server(port, secret)
 
 
-def running(home: Path) -> Server | None:
-    """The running server of `home`, for a second process that wants to connect; None if it does not run."""
-    port = _answering_port(home / "data")
-    return Server(port, (home / "password").read_text()) if port else None
+def is_running(home: Path) -> bool:
+    """Whether a server runs with the data in this folder."""
+    return _answers(home / "data")
 
 
 def _reachable_home(home: Path, user: struct_passwd | None) -> Path:
@@ -186,7 +185,7 @@ def _clear_stale_lock(data: Path) -> None:
     deadline = monotonic() + _STOP_SECONDS
     while _is_alive(data):
         if monotonic() > deadline:
-            if _answering_port(data):
+            if _answers(data):
                 raise CannotStart(
                     f"Postgres (process {_lock_file(data)[0]}) already serves {data}; stop it first."
                 )
@@ -202,14 +201,12 @@ def _is_alive(data: Path) -> bool:
     return False
 
 
-def _answering_port(data: Path) -> int:
-    if not _is_alive(data):
-        return 0
-    with suppress(OSError, IndexError, ValueError):
-        port = int(_lock_file(data)[3])
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return port
-    return 0
+def _answers(data: Path) -> bool:
+    if _is_alive(data):
+        with suppress(OSError, IndexError, ValueError):
+            socket.create_connection(("127.0.0.1", int(_lock_file(data)[3])), 1).close()
+            return True
+    return False
 
 
 def _lock_file(data: Path) -> list[str]:

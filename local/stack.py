@@ -52,6 +52,8 @@ class RunningStack:
     tools_url: str
     #: The database, as the migrations' login.
     owner_url: str
+    #: The project whose users, and the test users, may call the gateway.
+    project_url: str
     model: str
     reloader: Reloader
     #: Sends the runs that no process executes.
@@ -133,6 +135,7 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
         f"{origin}{gateway.PATH}",
         urls["TOOLS_URL"],
         logins.owner,
+        project.url,
         choice.title,
         Reloader({child.name: (child, ports[child.name]) for child in functions}, agents, plan.say),
         partial(answer, ports["runner"], "/sweep", method="POST"),

@@ -13,9 +13,9 @@ import asyncpg
 import httpx
 import pytest
 
-from local import postgres
 from local.children import Children
 from local.probe import answer
+from local.running import running_stack
 from tests.fixtures.place import SECONDS, Place
 from tests.fixtures.stack import outside
 
@@ -99,9 +99,7 @@ def statuses(place: Place) -> dict[str, int]:
     """How many runs there are of each status."""
 
     async def count() -> dict[str, int]:
-        server = postgres.running(place.folder / "postgres")
-        assert server
-        connection = await asyncpg.connect(server.url("postgres"))
+        connection = await asyncpg.connect(running_stack(place.folder).owner_url)
         try:
             rows = await connection.fetch("select status, count(*) from agent.run group by 1")
         finally:

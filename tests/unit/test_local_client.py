@@ -1,7 +1,9 @@
 """The terminal's client before it is connected: each mistake is one sentence, at once."""
 
+import os
 import socket
 from contextlib import closing
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -11,6 +13,7 @@ from local.__main__ import main
 from local.agent import Agent
 from local.gateway import PATH
 from local.probe import free_port
+from local.running import Running, announce
 
 
 @pytest.mark.parametrize(
@@ -69,10 +72,11 @@ def test_an_agent_that_is_not_served_is_named() -> None:
 
 
 def test_a_token_without_an_address_is_for_the_gateway_of_make_dev(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    port = free_port()
-    monkeypatch.setenv("GATEWAY_PORT", str(port))
-    monkeypatch.setenv("LOCAL_FOLDER", "/nowhere")
+    monkeypatch.setenv("LOCAL_FOLDER", str(tmp_path))
     assert main(["chat", "--token", "x", "hello"]) == 1
-    assert f"No server answers at http://127.0.0.1:{port}" in capsys.readouterr().err
+    assert "`make dev` is not running" in capsys.readouterr().err
+    with announce(tmp_path, Running(os.getpid(), f"http://127.0.0.1:{free_port()}", "", "")):
+        assert main(["chat", "--token", "x", "hello"]) == 1
+    assert "No server answers at http://127.0.0.1:" in capsys.readouterr().err
