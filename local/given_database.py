@@ -19,6 +19,7 @@ from local import CannotStart
 from local.connecting import Connection, connect
 from local.database import Logins
 from local.migrate import MIGRATIONS, statements
+from local.project_shape import check_is_project
 from shared.database import read_address
 
 _FACTS = Path(__file__).with_suffix(".sql")
@@ -46,8 +47,6 @@ class Facts:
     may_execute: bool
     may_add_users: bool
     has_password: bool | None
-    missing_roles: Collection[str]
-    missing_parts: Collection[str]
     functions: Collection[str]
     tables: Collection[str]
 
@@ -72,8 +71,8 @@ def given_logins(url: str, folder: Path, *, may_bypass: bool, say: Callable[[str
 async def _logins(url: str, folder: Path, may_bypass: bool, say: Callable[[str], None]) -> Logins:
     connection = await connect(url)
     try:
+        await check_is_project(connection)
         facts = Facts(**dict(await connection.fetchrow(_FACTS.read_text()) or {}))
-        _check_shape(facts)
         _check_schema(facts)
         if not facts.may_add_users:
             say(_without_test_users(facts.login))
@@ -83,16 +82,6 @@ async def _logins(url: str, folder: Path, may_bypass: bool, say: Callable[[str],
         return Logins(await _agent_api(connection, facts, url, folder, say), url)
     finally:
         await connection.close()
-
-
-def _check_shape(facts: Facts) -> None:
-    missing = [f"role {name}" for name in facts.missing_roles]
-    missing += [f"auth.{name}" for name in facts.missing_parts]
-    if missing:
-        raise CannotStart(
-            f"The database of SUPABASE_DATABASE_URL is not a Supabase project's ({', '.join(missing)} is missing): use"
-            " that of `supabase start`, or unset SUPABASE_DATABASE_URL, and `make dev` starts a Postgres of its own."
-        )
 
 
 def _check_schema(facts: Facts) -> None:

@@ -19,20 +19,6 @@ select
   ), false) as may_add_users,
   (select rolcanlogin from pg_roles where rolname = 'agent_api') as has_password,
   array(
-    select role from unnest(array['anon', 'authenticated']) as role
-    where not exists (select from pg_roles where rolname = role)
-  ) as missing_roles,
-  array(
-    select part from unnest(array['users', 'sessions', 'uid', 'jwt']) as part
-    where not exists (
-      select relname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-      where nspname = 'auth' and relname = part
-      union all
-      select proname from pg_proc join pg_namespace on pg_namespace.oid = pronamespace
-      where nspname = 'auth' and proname = part
-    )
-  ) as missing_parts,
-  array(
     select proname::text || '|' || prosrc
     from pg_proc join pg_namespace on pg_namespace.oid = pronamespace where nspname = 'agent'
   ) as functions,

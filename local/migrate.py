@@ -11,12 +11,17 @@ from local import CannotStart
 from local.connecting import Connection, connect
 from local.history import CREATES_SCHEMA, Record, records_of_app, why_app_is_outdated
 from local.postgres import SUPERUSER, Server
+from local.project_shape import check_is_project
 
 MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
 _FILE = re.compile(r"(\d+)_(\w+)\.sql")
 _LOGINS = ("postgres", "agent_api", "authenticator", "supabase_auth_admin")
 _FIND_RECORD = "select to_regclass('supabase_migrations.schema_migrations')"
+#: Concurrent migrations wait for each other.
+_LOCK = "lock table supabase_migrations.schema_migrations"
+_FIND_SCHEMA = "select to_regnamespace('agent')"
+_FORGET = "delete from supabase_migrations.schema_migrations where version = any ($1)"
 _RECORD = """
 create schema if not exists supabase_migrations;
 create table if not exists supabase_migrations.schema_migrations (
@@ -73,15 +78,19 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply the folder's migrations that the database lacks, in order; returns their files' names.
 
     Nothing is applied to a database that gets them from an app, because the app's history would lack their versions.
+    All are applied again if schema agent was dropped since.
 
     Raises:
         CannotStart: a migration failed and was rolled back (the message has file and line); the database's app lacks
-            one; migrations that no longer exist made this database; or it cannot be reached.
+            one; migrations that no longer exist made this database; it is no Supabase project's; or it cannot be
+            reached.
     """
     migrations = _read(folder)
     connection = await connect(url)
     try:
+        await check_is_project(connection)
         await connection.execute(_RECORD)
+        await _forget_dropped(connection, migrations)
         records = await _records(connection)
         if sentence := _why_replaced(migrations, records):
             raise CannotStart(sentence)
@@ -90,6 +99,20 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
         return [m.file.name for m in migrations if await _apply(connection, m)]
     finally:
         await connection.close()
+
+
+async def _forget_dropped(connection: Connection, migrations: Sequence[Migration]) -> None:
+    """Delete our records if schema agent was dropped since, so that all migrations are applied again."""
+    async with connection.transaction():
+        await connection.execute(_LOCK)
+        if await connection.fetchval(_FIND_SCHEMA):
+            return
+        if _of_app(migrations, await _records(connection)):
+            raise CannotStart(
+                "Schema agent was dropped outside the migrations of this database's app: drop it with a migration, as"
+                " docs/deploy.md describes under *Starting over*; the app then applies ours again."
+            )
+        await connection.execute(_FORGET, [m.version for m in migrations])
 
 
 async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
@@ -159,8 +182,7 @@ def _read(folder: Path) -> list[Migration]:
 
 async def _apply(connection: Connection, migration: Migration) -> bool:
     async with connection.transaction():
-        # Concurrent migrations wait for each other.
-        await connection.execute("lock table supabase_migrations.schema_migrations")
+        await connection.execute(_LOCK)
         if migration.version in {record.version for record in await _records(connection)}:
             return False
         for statement in migration.statements:

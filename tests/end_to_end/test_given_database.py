@@ -1,9 +1,11 @@
 """`make dev` with the database of SUPABASE_DATABASE_URL: what it uses, and one sentence for what it refuses."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 
 from local import CannotStart
@@ -11,10 +13,17 @@ from local.accounts import SignIn
 from local.database import Logins, sign_in
 from local.given_database import given_logins, is_on_loopback, with_login
 from local.keys import SigningKey
+from local.migrate import MIGRATIONS, migrate
+from local.probe import free_port
 from local.stack import start_stack
 from tests.fixtures.given_server import GivenServer
 from tests.fixtures.place import Place
 from tests.fixtures.stack import outside, plan_of, stack_folder
+
+AS_OF_AN_APP = """
+update supabase_migrations.schema_migrations
+   set version = '2030' || substr(version, 5), name = 'agent_' || name
+"""
 
 
 def logins(url: str, folder: Path, *, may_bypass: bool = False) -> tuple[Logins, str]:
@@ -47,6 +56,25 @@ def test_a_run_is_answered_as_a_user_of_the_stack_and_of_the_project(
                 assert "RUN_FINISHED" in answer(running.gateway_url, who.token(key))
             stranger = SigningKey.generate("stranger")
             assert "unauthorized" in answer(running.gateway_url, SignIn().token(stranger))
+
+
+def test_other_terminals_use_the_running_stacks_database_without_its_settings(
+    given_server: GivenServer, place: Place
+) -> None:
+    with outside() as (model, _):
+        place.environ["OPENAI_BASE_URL"] = model.url
+        here = {
+            "SUPABASE_DATABASE_URL": given_server.create(),
+            "SUPABASE_URL": f"http://127.0.0.1:{free_port()}",
+        }
+        with place.dev(**here):
+            said = place.run("chat", "say: hello")
+            token = place.run("token").stdout.strip()
+            migrated = place.run("migrate")
+    assert said.stdout.strip() == "hello", said.stderr
+    issuer = jwt.decode(token, options={"verify_signature": False})["iss"]
+    assert issuer == f"{here['SUPABASE_URL']}/auth/v1"
+    assert migrated.stdout == "Nothing to apply.\n", migrated.stderr
 
 
 def answer(gateway: str, token: str) -> str:
@@ -145,16 +173,35 @@ def test_other_recorded_versions_are_no_difference(
     given_server: GivenServer, tmp_path: Path
 ) -> None:
     url = given_server.create()
-    rename = "set version = '2030' || substr(version, 5), name = 'agent_' || name"
-    given_server.execute(f"update supabase_migrations.schema_migrations {rename}", url)
+    given_server.execute(AS_OF_AN_APP, url)
     logins(url, tmp_path)
 
 
 def test_a_plain_postgres_is_named(given_server: GivenServer, tmp_path: Path) -> None:
-    given_server.create()
     given_server.execute("create database plain")
-    sentence = refusal(given_server.server.url("postgres", "plain"), tmp_path)
+    url = given_server.server.url("postgres", "plain")
+    sentence = refusal(url, tmp_path)
     assert "is not a Supabase project's (auth.users, auth.sessions, auth.uid, auth.jwt" in sentence
+    with pytest.raises(CannotStart) as refused:
+        asyncio.run(migrate(url))
+    assert str(refused.value) == sentence
+
+
+def test_a_dropped_schema_is_made_again(given_server: GivenServer, tmp_path: Path) -> None:
+    url = given_server.create()
+    given_server.execute("drop schema agent cascade", url)
+    assert "has no schema agent: apply its migrations with `python" in refusal(url, tmp_path)
+    assert len(asyncio.run(migrate(url))) == len([*MIGRATIONS.glob("*.sql")])
+    assert asyncio.run(migrate(url)) == []
+    logins(url, tmp_path)
+
+
+def test_an_apps_dropped_schema_is_left_to_the_app(given_server: GivenServer) -> None:
+    url = given_server.create()
+    given_server.execute(AS_OF_AN_APP, url)
+    given_server.execute("drop schema agent cascade", url)
+    with pytest.raises(CannotStart, match="dropped outside the migrations of this database's app"):
+        asyncio.run(migrate(url))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +210,10 @@ def test_a_plain_postgres_is_named(given_server: GivenServer, tmp_path: Path) ->
         (("postgresql:", "mysql:"), "SUPABASE_DATABASE_URL must begin with postgresql://."),
         (("postgres:", "postgres:canary"), "SUPABASE_DATABASE_URL is refused: the password is"),
         (("/given", "/canary"), "SUPABASE_DATABASE_URL is refused: there is no database of this"),
-        ((r"$", "?sslmode=require"), "The server of SUPABASE_DATABASE_URL has no TLS"),
+        (
+            (r"$", "?sslmode=require"),
+            "The server at the host and port of SUPABASE_DATABASE_URL does",
+        ),
         ((r"127.0.0.1:\d+", "127.0.0.1:1"), "Nothing listens at the host and port of SUPABASE"),
         ((r"127.0.0.1", "canary.invalid"), "The host of SUPABASE_DATABASE_URL has no address"),
     ],

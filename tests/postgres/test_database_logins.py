@@ -1,14 +1,19 @@
 """Addresses and logins of Postgres: what connects, and what stops the start with one sentence."""
 
+import asyncio
 from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import pytest
 
+from local import CannotStart
+from local.connecting import connect
+from local.given_database import with_login
 from shared.core.environment import InvalidSettings
 from shared.core.errors import Unavailable
 from shared.core.settings import Settings
+from shared.database import refusal_of
 from shared.database.pool import Database, Refused
 from tests.fixtures.database import MigratedServer, TestDatabase
 from tests.postgres.holders import admit, begin, connected, superuser
@@ -76,6 +81,57 @@ async def test_a_refused_login_is_one_sentence(
     with pytest.raises(InvalidSettings, match=f"^SUPABASE_DATABASE_URL is refused: .*{reason}"):
         await db.connect()
     await db.close()
+
+
+async def test_a_role_without_login_is_named(database: TestDatabase) -> None:
+    role = f"closed_{uuid4().hex}"
+    async with superuser(database) as creator:
+        await creator.execute(f"create role {role} nologin password 'word'")
+        db = Database(Settings(supabase_database_url=with_login(database.url, role, "word")))
+        with pytest.raises(InvalidSettings, match="this user may not log in: `alter role"):
+            await db.connect()
+        await db.close()
+        await creator.execute(f"drop role {role}")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('role "canary" does not exist', "there is no such user."),
+        (
+            'no pg_hba.conf entry for host "::1", user "canary", database "x", no encryption',
+            "not log in from here without TLS: set sslmode=require.",
+        ),
+        ("rôle inconnu", "there is no such user, or it may not log in from here, or"),
+    ],
+)
+def test_a_login_that_may_not_enter_is_one_sentence(message: str, reason: str) -> None:
+    sentence = str(refusal_of("28000", message))
+    assert reason in sentence
+    assert "canary" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "does not offer TLS as Postgres does: check its port",
+        ),
+        (b"-ERR unknown command\r\n", "does not offer TLS as Postgres does: check its port"),
+        (b"", "closed the connection: it is starting or stopping, or is not Postgres"),
+    ],
+)
+async def test_a_port_of_something_else_is_named(reply: bytes, reason: str) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(reply)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(CannotStart, match=reason):
+            await connect(f"postgresql://a:b@127.0.0.1:{port}/postgres")
 
 
 @pytest.mark.parametrize(("port", "size"), [(6543, 0), (5432, 256)])
