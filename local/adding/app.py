@@ -7,7 +7,8 @@ from typing import Final
 
 from local.environment import ROOT
 
-CONFIG: Final = "config.toml"
+#: The settings' names in the order in which the Supabase CLI looks for them; it reads only one of them.
+_CONFIGS: Final = ("config.json", "config.jsonc", "config.toml")
 MIGRATIONS: Final = "migrations"
 GATEWAY: Final = "functions/auth-gateway"
 
@@ -24,7 +25,9 @@ class App:
 
     @property
     def config(self) -> Path:
-        return self.folder / CONFIG
+        """The settings that the CLI reads, which may not exist."""
+        found = (self.folder / name for name in _CONFIGS if (self.folder / name).is_file())
+        return next(found, self.folder / _CONFIGS[-1])
 
     @property
     def migrations(self) -> Path:
@@ -48,14 +51,16 @@ def find_app(path: Path, ours: App) -> App:
     """
     if not path.is_dir():
         raise CannotAdd(f"There is no folder {path}.")
-    folder = path / "supabase" if (path / "supabase" / CONFIG).is_file() else path
-    app = App(folder.resolve())
+    within = App((path / "supabase").resolve())
+    app = within if within.config.is_file() else App(path.resolve())
     if app.folder == ours.folder.resolve():
         raise CannotAdd(
             f"{path} is the folder of this checkout; name the folder `supabase` of your app."
         )
     if not app.config.is_file():
-        raise CannotAdd(f"{path} has no {CONFIG}; run `supabase init` in the app first.")
+        raise CannotAdd(
+            f"Neither {path} nor {path / 'supabase'} has a {app.config.name}; run `supabase init` in the app first."
+        )
     return app
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from functions.registry import InvalidFunctions, listed_functions
 from local.adding.app import App, CannotAdd, checkout, find_app
 from local.adding.plan import Plan, make_plan
-from local.adding.report import describe
+from local.adding.report import NEXT, describe
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,7 +49,10 @@ def _run(options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     plan = _plan(app, ours, now, force=options.force)
     _show(describe(plan, ours))
-    if plan.is_empty or options.dry_run:
+    if plan.is_empty:
+        return 0
+    if options.dry_run:
+        _show(NEXT)
         return 0
     if not options.yes and not _is_confirmed(plan):
         sys.stderr.write("Nothing has changed.\n")
@@ -60,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     with _named_fault("changed"):
         plan.apply()
-    _show("\nDone.\n")
+    _show("\nDone.\n" + NEXT)
     return 0
 
 

@@ -1,10 +1,14 @@
-"""The gateway's block of an app's config.toml. All other bytes of the file stay as they are."""
+"""The gateway's block of an app's config.toml. All other bytes of the file stay as they are.
 
+A config.json is read, and its developer changes it.
+"""
+
+import json
 import re
 import tomllib
 from typing import Any, Final
 
-from local.adding.app import CONFIG, App, CannotAdd
+from local.adding.app import App, CannotAdd
 
 _NAME: Final = "auth-gateway"
 _HEADER: Final = re.compile(
@@ -17,6 +21,12 @@ _LINE: Final = (
     rb"""(?:"[^"\r\n]*"|'[^'\r\n]*'|[^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?)(?=\r?$)"""
 )
 _NEXT_HEADER: Final = re.compile(rb"^[ \t]*\[", re.MULTILINE)
+_STRING: Final = r'("(?:[^"\\]|\\.)*")'
+#: What JSONC adds to JSON, comments and then last commas; or a string, which stays.
+_ADDED: Final = (
+    re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/", re.DOTALL),
+    re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL),
+)
 
 
 def gateway_block(ours: App) -> str:
@@ -30,30 +40,45 @@ def read_config(app: App) -> dict[str, Any]:
     """The app's settings.
 
     Raises:
-        CannotAdd: the file is not valid TOML.
+        CannotAdd: the file is not valid TOML or JSON.
     """
+    name = app.config.name
+    kind = "TOML" if name.endswith("toml") else "JSON"
     try:
-        return tomllib.loads(app.config.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CannotAdd(f"{CONFIG} is no TOML: {error}.") from None
+        text = app.config.read_bytes().decode("utf-8-sig")
+        config = tomllib.loads(text) if kind == "TOML" else _read_json(text)
+    except ValueError as error:
+        raise CannotAdd(f"{name} is no {kind}: {error}.") from None
+    return config if isinstance(config, dict) else {}
+
+
+def _read_json(text: str) -> Any:
+    for added in _ADDED:
+        text = added.sub(lambda found: found[1] or " ", text)
+    return json.loads(text)
 
 
 def with_block(app: App, block: str) -> bytes:
     """The file with the gateway's block added, or with the values of the block that it has.
 
     Raises:
-        CannotAdd: the file is not valid TOML, or has the gateway's settings in a form that cannot be changed line by
-            line.
+        CannotAdd: the file is not valid, or has the gateway's settings in a form that cannot be changed line by line.
     """
     content, config = app.config.read_bytes(), read_config(app)
     wanted = tomllib.loads(block)["functions"][_NAME]
     present = _table(config, "functions").get(_NAME, {})
     if isinstance(present, dict) and wanted.items() <= present.items():
         return content
+    if app.config.suffix != ".toml":
+        raise CannotAdd(f"{app.config.name} lacks {_as_json(wanted)}: add it, and run this again.")
     place = _find_block(content)
     changed = _update(content, place, wanted) if place else _append(content, block)
-    _check_change(changed, config, wanted)
+    _check_change(app, changed, config, wanted)
     return changed
+
+
+def _as_json(wanted: dict[str, Any]) -> str:
+    return json.dumps({"functions": {_NAME: wanted}})
 
 
 def warnings(app: App) -> list[str]:
@@ -64,14 +89,15 @@ def warnings(app: App) -> list[str]:
     found = []
     if any(map(_exposes_agent, (config, *(_table(branches, name) for name in branches)))):
         found.append(
-            f"{CONFIG} exposes schema agent in `[api] schemas`; remove it, because the schema holds leases and claims."
+            f"{app.config.name} exposes schema agent in `[api] schemas`; remove it, because the schema holds leases and"
+            " claims."
         )
     if migrations.get("enabled") is False:
-        found.append(f"{CONFIG} disables migrations, so `supabase db push` applies none.")
+        found.append(f"{app.config.name} disables migrations, so `supabase db push` applies none.")
     if migrations.get("schema_paths"):
         found.append(
-            f"{CONFIG} declares schemas in files; `supabase db diff` needs `--schema` with their names, because it"
-            " reports all others as removed."
+            f"{app.config.name} declares schemas in files; `supabase db diff` needs `--schema` with their names,"
+            " because it reports all others as removed."
         )
     return found
 
@@ -126,7 +152,7 @@ def _literal(value: object) -> bytes:
     return str(value).lower().encode() if isinstance(value, bool) else f'"{value}"'.encode()
 
 
-def _check_change(changed: bytes, before: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check_change(app: App, changed: bytes, before: dict[str, Any], wanted: dict[str, Any]) -> None:
     functions = _table(before, "functions")
     present = functions.get(_NAME, {})
     merged = {**present, **wanted} if isinstance(present, dict) else wanted
@@ -138,5 +164,6 @@ def _check_change(changed: bytes, before: dict[str, Any], wanted: dict[str, Any]
     if not is_right:
         values = ", ".join(f"{key} = {_literal(value).decode()}" for key, value in wanted.items())
         raise CannotAdd(
-            f"{CONFIG} has the functions in a form that this command cannot change; set {values} for {_NAME} yourself."
+            f"{app.config.name} has the functions in a form that this command cannot change; set {values} for {_NAME}"
+            " yourself."
         )

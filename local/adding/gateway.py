@@ -45,8 +45,7 @@ def plan_gateway(
     written = [name for name in files if name not in left]
     removed = [name for name in sorted(known.keys() - files) if (app.gateway / name).exists()]
     if not force:
-        for name in (*written, *removed):
-            _check_unedited(app.gateway / name, known.get(name))
+        _check_unedited({name: app.gateway / name for name in (*written, *removed)}, known)
     return GatewayFiles(
         {app.gateway / name: files[name] for name in written},
         [app.gateway / name for name in removed],
@@ -65,8 +64,14 @@ def _is_copy(app: App, files: Mapping[str, bytes]) -> bool:
     return all(name in files and _is_ours(file, files[name]) for name, file in names.items())
 
 
-def _check_unedited(path: Path, shipped: str | None) -> None:
-    if path.exists() and fingerprint(path.read_bytes()) != shipped:
+def _check_unedited(files: Mapping[str, Path], shipped: Mapping[str, str]) -> None:
+    edited = [
+        f"{GATEWAY}/{name}"
+        for name, path in files.items()
+        if path.exists() and fingerprint(path.read_bytes()) != shipped.get(name)
+    ]
+    if edited:
+        were, them = ("were", "the files") if len(edited) > 1 else ("was", "the file")
         raise CannotAdd(
-            f"{GATEWAY}/{path.name} was edited in the app; undo that, or replace the file with --force."
+            f"{', '.join(edited)} {were} edited in the app; undo that, or replace {them} with --force."
         )

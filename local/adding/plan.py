@@ -27,8 +27,6 @@ class Plan:
     written: Mapping[Path, bytes]
     removed: list[Path]
     left: list[Path]
-    #: The gateway's block of config.toml, whether it is there already or not.
-    block: str
     has_migrations: bool
     warnings: list[str]
 
@@ -53,7 +51,7 @@ def make_plan(app: App, ours: App, functions: FunctionList, now: datetime, *, fo
         OSError: a file cannot be read.
     """
     manifest = Manifest.read(app)
-    config = with_block(app, block := gateway_block(ours))
+    config = with_block(app, gateway_block(ours))
     copies = plan_copies(app, ours, manifest.migrations if manifest else {}, now)
     shipped = shipped_gateway(ours, functions)
     files = plan_gateway(app, shipped, manifest.gateway if manifest else None, force=force)
@@ -66,7 +64,7 @@ def make_plan(app: App, ours: App, functions: FunctionList, now: datetime, *, fo
     written = {path: content for path, content in proposed.items() if _differs(path, content)}
     _check_no_link(app, [*written, *files.removed])
     left = _left(app, copies, files, written)
-    return Plan(app, written, files.removed, left, block, bool(copies.new), warnings(app))
+    return Plan(app, written, files.removed, left, bool(copies.new), warnings(app))
 
 
 def _new_manifest(ours: App, gateway: Mapping[str, bytes]) -> Manifest:

@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from difflib import unified_diff
 from pathlib import Path
 from textwrap import indent
 
-from local.adding.app import CONFIG, App
+from local.adding.app import App
 from local.adding.plan import OUTSIDE, Plan
 
-_NEXT = """\
+#: What is left to do after the files are written.
+NEXT = """
 Next, in the app's folder (docs/deploy.md has the values and the steps between):
 
   supabase migration up                     # the local database, if `supabase start` runs
   supabase db push --remote                 # the linked project's
-  supabase secrets set GATEWAY_SIGNING_KEY=… FASTAPI_ORIGIN_URL=… ALLOWED_ORIGINS=…
+  supabase secrets set GATEWAY_SIGNING_KEY=… FASTAPI_ORIGIN_URL=… ALLOWED_ORIGINS=… SWEEP_SECRET=…
   supabase functions deploy auth-gateway --use-api
 """
 
@@ -25,14 +27,16 @@ def describe(plan: Plan, ours: App) -> str:
         *_describe_block(plan),
         *_describe_outside(plan, ours),
         *(f"Warning: {warning}\n" for warning in plan.warnings),
-        _NEXT if not plan.is_empty else "Nothing to do: the app has all of it.\n",
     ]
+    if plan.is_empty:
+        parts.append("Nothing to do: the app has all of it.\n")
     return "\n".join(parts)
 
 
 def _file_lines(plan: Plan) -> Iterator[str]:
     for path in plan.written:
-        yield _line("replace" if path.exists() else "create", path, plan.app)
+        replaces = "change" if path == plan.app.config else "replace"
+        yield _line(replaces if path.exists() else "create", path, plan.app)
     yield from _lines("remove", plan.removed, plan.app)
     yield from _lines("leave", plan.left, plan.app)
 
@@ -46,8 +50,16 @@ def _line(word: str, path: Path, app: App) -> str:
 
 
 def _describe_block(plan: Plan) -> Iterator[str]:
-    if plan.app.config in plan.written:
-        yield f"In {CONFIG}, only this block is new or changes:\n\n" + indent(plan.block, "  ")
+    config = plan.app.config
+    if config in plan.written:
+        before, after = (
+            text.decode("utf-8-sig").splitlines()
+            for text in (config.read_bytes(), plan.written[config])
+        )
+        # Without the lines of the two files' names.
+        changes = [*unified_diff(before, after, n=1, lineterm="")][2:]
+        shown = "".join(f"{line}\n" for line in changes if not line.startswith("@@"))
+        yield f"In {config.name}, only these lines change:\n\n" + indent(shown, "  ")
 
 
 def _describe_outside(plan: Plan, ours: App) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,14 +48,28 @@ def test_the_plan_names_every_file_and_all_that_the_migrations_change(app: App) 
     assert f"{app.folder}\n" in done.stdout
     assert "_agent_roles.sql\n" in done.stdout
     assert "  create   functions/auth-gateway/index.ts\n" in done.stdout
-    assert "  replace  config.toml\n" in done.stdout
-    assert "  verify_jwt = false\n" in done.stdout
+    assert "  change   config.toml\n" in done.stdout
+    assert "  +verify_jwt = false\n" in done.stdout
     assert "  role agent_api: " in done.stdout
     assert "supabase db push --remote" in done.stdout
     assert list(contents(app.folder)) == [
         "config.toml",
         "migrations/20250101000000_orders.sql",
     ], "a dry run writes nothing"
+
+
+def test_the_plan_shows_only_the_lines_of_an_existing_block_that_change(tmp_path: Path) -> None:
+    block = b"[functions.auth-gateway]\nverify_jwt = true # mine\nenabled = true\n"
+    app = make_app(tmp_path / "supabase", CONFIG + block)
+    done = run(app.folder, "--dry-run")
+    changed = re.findall(r"^  ([+-].*)", done.stdout, re.MULTILINE)
+    assert {"-verify_jwt = true # mine", "+verify_jwt = false # mine"} <= {*changed}
+    assert not [line for line in changed if "enabled" in line or "schemas" in line]
+
+
+def test_next_steps_come_after_the_question(app: App) -> None:
+    shown = run(app.folder, answer="n").stdout
+    assert "Next, in the app's folder" not in shown
 
 
 def test_a_reader_of_the_plan_that_ends_early_is_no_error(app: App) -> None:
@@ -71,7 +86,8 @@ def test_a_reader_of_the_plan_that_ends_early_is_no_error(app: App) -> None:
 
 
 def test_a_second_run_has_nothing_to_do_and_touches_no_file(app: App) -> None:
-    assert run(app.folder, "--yes").stdout.endswith("\nDone.\n")
+    written = run(app.folder, "--yes").stdout
+    assert written.index("\nDone.\n") < written.index("\nNext, in the app's folder")
     before = contents(app.folder)
     again = run(app.folder.parent, "--yes")
     assert (again.returncode, again.stderr) == (0, "")
@@ -123,7 +139,7 @@ def test_without_a_terminal_it_needs_yes(app: App) -> None:
     ("path", "sentence"),
     [
         ("nowhere", "There is no folder "),
-        (".", "run `supabase init`"),
+        (".", "supabase has a config.toml; run `supabase init`"),
         (str(ROOT), "is the folder of this checkout"),
         (str(ROOT / "supabase"), "is the folder of this checkout"),
     ],

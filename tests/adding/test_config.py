@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.adding.app import CannotAdd, checkout
-from local.adding.config import gateway_block, warnings, with_block
+from local.adding.config import gateway_block, read_config, warnings, with_block
 from tests.adding.apps import add, make_app, plan
 
 BLOCK = gateway_block(checkout())
@@ -144,3 +144,41 @@ def test_only_the_block_is_new_after_all_is_added(tmp_path: Path) -> None:
     add(app)
     assert app.config.read_bytes() == before + b"\n" + BLOCK.encode()
     assert not re.search(r"\bexposes\b", "".join(plan(app).warnings))
+
+
+@pytest.mark.parametrize("name", ["config.json", "config.jsonc"])
+def test_an_app_with_settings_in_json_gets_all_but_them(tmp_path: Path, name: str) -> None:
+    app = make_app(tmp_path / "supabase")
+    file = app.folder / name
+    file.write_bytes(b"{}")
+    with pytest.raises(
+        CannotAdd, match=f'^{name} lacks {{"functions": {{"auth-gateway": '
+    ) as lacks:
+        plan(app)
+    file.write_text(str(lacks.value).removeprefix(f"{name} lacks ").partition(": add it")[0])
+    add(app)
+    assert plan(app).is_empty
+    assert app.folder / "config.toml" not in plan(app).left, "the CLI reads only the other"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"a": "//x", /* no */ "b": [1, 2,], // no\n }', {"a": "//x", "b": [1, 2]}),
+        ('{"a": "\\"/*", "b": 1}', {"a": '"/*', "b": 1}),
+        ("[]", {}),
+    ],
+)
+def test_comments_and_last_commas_of_jsonc_are_skipped(
+    tmp_path: Path, text: str, found: object
+) -> None:
+    app = make_app(tmp_path / "supabase")
+    (app.folder / "config.jsonc").write_text(text)
+    assert read_config(app) == found
+
+
+def test_a_broken_json_is_named(tmp_path: Path) -> None:
+    app = make_app(tmp_path / "supabase")
+    (app.folder / "config.json").write_text("{")
+    with pytest.raises(CannotAdd, match=r"^config\.json is no JSON: "):
+        plan(app)

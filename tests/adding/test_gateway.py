@@ -69,6 +69,14 @@ def test_an_upgrade_replaces_and_removes_what_we_shipped(app: App, release: App)
     assert plan(app, release).is_empty
 
 
+def test_all_edited_files_are_named_at_once(app: App, release: App) -> None:
+    add(app)
+    for name in ("cache.ts", "more.ts"):
+        (app.gateway / name).write_text("// mine\n")
+    sentence = refusal(app, release)
+    assert "/cache.ts, functions/auth-gateway/more.ts were edited in the app" in sentence
+
+
 @pytest.mark.parametrize("name", ["cache.ts", "sweep.ts", "more.ts"])
 def test_an_edited_file_stops_an_upgrade_unless_forced(app: App, release: App, name: str) -> None:
     add(app)
