@@ -2,7 +2,9 @@
 
 import json
 import re
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 from uuid import uuid4
@@ -12,6 +14,7 @@ import pytest
 from local.environment import ROOT
 from shared.agents import Agent, ToolContext, ToolError, tool
 from tests.doubles import ModelServer, calls, says
+from tests.fixtures.checkout import copy_repository
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.functions import Person, run_input, serve
 from tests.fixtures.interrupts import tool_results
@@ -33,11 +36,10 @@ def module(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The page's two files as modules: its agent, and its test."""
-    app, test = blocks("python")
+    """The page's agent as a module."""
+    app, _ = blocks("python")
     monkeypatch.setitem(sys.modules, "functions.orders", ModuleType("functions.orders"))
-    module("functions.orders.app", app, monkeypatch)
-    return module("tests.functions.test_orders", test, monkeypatch)
+    return module("functions.orders.app", app, monkeypatch)
 
 
 @pytest.fixture
@@ -65,12 +67,27 @@ async def rows(database: TestDatabase) -> list[tuple[str, ...]]:
     return [tuple(row) for row in found]
 
 
-async def test_the_pages_own_test_passes(
-    page: Any, database: TestDatabase, model: ModelServer, orders: None
-) -> None:
-    await page.test_users_see_and_cancel_only_their_own_orders(database, model, orders)
+def test_the_page_is_followed_to_its_own_test(tmp_path: Path) -> None:
+    copy_repository(tmp_path)
+    run("functions", "new", "orders", folder=tmp_path)
+    app, test = blocks("python")
+    (tmp_path / "functions/orders/app.py").write_text(app)
+    (tmp_path / "tests/functions/test_orders.py").write_text(test)
+    (tmp_path / "tests/functions/orders.sql").write_text(*blocks("sql"))
 
-    assert {status for *_, status in await rows(database)} == {"open"}
+    passed = run(
+        "pytest", "tests/functions/test_orders.py", "-p", "no:cacheprovider", folder=tmp_path
+    )
+
+    assert "1 passed" in passed
+
+
+def run(*module: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", *module], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 async def test_a_session_shows_no_other_users_row_and_changes_none(
@@ -96,7 +113,7 @@ async def test_a_session_shows_no_other_users_row_and_changes_none(
 async def test_an_order_is_placed_once_for_each_call_and_belongs_to_its_user(
     page: Any, database: TestDatabase, model: ModelServer, orders: None
 ) -> None:
-    placing = sys.modules["functions.orders.app"].place_order
+    placing = page.place_order
 
     @tool
     async def place_twice(context: ToolContext) -> str:
@@ -114,7 +131,7 @@ async def test_an_order_is_placed_once_for_each_call_and_belongs_to_its_user(
 async def test_the_pages_tool_turns_a_rejection_into_its_own_sentence(
     page: Any, database: TestDatabase, model: ModelServer, orders: None
 ) -> None:
-    placing = sys.modules["functions.orders.app"].place_order
+    placing = page.place_order
 
     result, _ = await result_of(placing, database, model, item="")
 
@@ -194,7 +211,7 @@ async def test_a_table_without_a_grant_is_a_crash_that_the_log_names(
     async with database.owner() as owner:
         await owner.execute("revoke all on public.orders from authenticated")
 
-    result, _ = await result_of(sys.modules["functions.orders.app"].list_orders, database, model)
+    result, _ = await result_of(page.list_orders, database, model)
 
     assert result == "The tool failed."
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

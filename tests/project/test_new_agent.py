@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +12,9 @@ import yaml
 
 from functions.registry import InvalidFunctions, listed_functions
 from knative.budget import budget
-from local.environment import ROOT
 from local.scaffold.agents import make_agent
 from local.scaffold.generated import generated_texts
+from tests.fixtures.checkout import copy_repository
 from tests.knative.rendering import container, render, scaling, services
 from tests.knative.schemas import faults
 
@@ -30,17 +29,7 @@ MADE = {
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of every file of the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / name)
+    copy_repository(tmp_path)
     # Room for two agents, whatever this checkout has.
     change_list(tmp_path, lambda content: content.update(database_clients=used(tmp_path) + 80))
     return tmp_path
