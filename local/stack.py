@@ -100,9 +100,10 @@ def continue_open_runs(runner_port: int, say: Callable[[str], None]) -> None:
 
 
 def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
+    given = _given_logins(plan) if plan.database_url else None
     # The model loads while the database starts; the gateway starts while the functions do.
     choice, local_model = _model(plan, children)
-    logins = _logins(plan, children)
+    logins = given or _own_logins(plan, children)
     project = read_project(plan.environ, plan.keys, plan.say)
     ports = {name: free_port() for name in listed_functions().names}
     urls = {
@@ -150,11 +151,13 @@ def _model(plan: Plan, children: Children) -> tuple[model.Choice, Child | None]:
     return choice, children.start(choice.stand_in, choice.command, env=plan.environ)
 
 
-def _logins(plan: Plan, children: Children) -> Logins:
-    if plan.database_url:
-        plan.say("  checking   the database of SUPABASE_DATABASE_URL")
-        may_bypass = Settings.from_env(plan.environ).allow_bypassrls_login
-        return given_logins(plan.database_url, plan.folder, may_bypass=may_bypass, say=plan.say)
+def _given_logins(plan: Plan) -> Logins:
+    plan.say("  checking   the database of SUPABASE_DATABASE_URL")
+    may_bypass = Settings.from_env(plan.environ).allow_bypassrls_login
+    return given_logins(plan.database_url, plan.folder, may_bypass=may_bypass, say=plan.say)
+
+
+def _own_logins(plan: Plan, children: Children) -> Logins:
     plan.say("  starting   postgres")
     logins = database.start(
         children,

@@ -85,12 +85,18 @@ def _parts_of(url: str) -> dict[str, str]:
         url = url[1:-1]
     if _PLACEHOLDER.search(url):
         raise _invalid("still has a placeholder instead of the password.")
+    if "://" not in url:
+        raise _without_scheme()
     match = _URL.fullmatch(url)
     if match is None or "\0" in unquote(url):
         raise _not_a_url()
     if not _SCHEME.fullmatch(match["scheme"]):
-        raise _invalid("must begin with postgresql://.")
+        raise _without_scheme()
     return {name: value or "" for name, value in match.groupdict().items()}
+
+
+def _without_scheme() -> InvalidSettings:
+    return _invalid("must begin with postgresql://.")
 
 
 def _parameters(query: str) -> tuple[dict[str, str], list[str]]:

@@ -137,8 +137,9 @@ def test_a_password_may_have_any_character(password: str) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "is not a URL"),
-        ("host=h user=a password=canary", "is not a URL"),
+        ("", "must begin with postgresql://"),
+        ("host=h user=a password=canary", "must begin with postgresql://"),
+        ("canary:word@localhost:5432/x", "must begin with postgresql://"),
         ("https://canary.supabase.co", "must begin with postgresql://"),
         ("prisma+postgres://a:canary@h/x", "must begin with postgresql://"),
         ("mysql://a:canary@h/x", "must begin with postgresql://"),
