@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncpg
 
-from local.postgres import SUPERUSER, Server
+from local.database.postgres import SUPERUSER, Server
 
 _OWN: Final = "counting"
 #: Postgres assigns a transaction's number at its first write; a reading transaction has no commit to flush.

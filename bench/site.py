@@ -19,13 +19,13 @@ import jwt
 
 from bench import counting
 from bench.machine import OTHER_CORE, process
-from local import postgres
 from local.accounts import SUPABASE_URL, SignIn
 from local.children import Children
+from local.database import postgres
+from local.database.migrations import bootstrap, migrate
+from local.database.postgres import Server
 from local.environment import ROOT
 from local.keys import Keys
-from local.migrate import bootstrap, migrate
-from local.postgres import Server
 from local.probe import free_port
 
 FOLDER: Final = ROOT / ".local" / "bench"

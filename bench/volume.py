@@ -25,7 +25,7 @@ from bench.machine import cpu_ms
 from bench.rounds import progress
 from bench.rows.streaming import expect_whole, warm_up
 from bench.site import FOLDER, Site, site
-from local.postgres import SUPERUSER
+from local.database.postgres import SUPERUSER
 
 _TOKENS, _PAUSE_MS = 160, 50
 _REAL, _CHUNK = 100, 10_000

@@ -12,13 +12,12 @@ from time import monotonic
 
 from functions.registry import InvalidFunctions, listed_functions
 from local import CannotStart, demo
-from local.accounts import SignIn
+from local.accounts import SignIn, sign_in
 from local.agent import Agent
 from local.chat import Chat
-from local.database import sign_in
+from local.database import migrate, outdated
 from local.environment import environment, folder, port
 from local.keys import Keys
-from local.migrate import migrate, outdated
 from local.options import add_chat_options, add_token_options
 from local.plan import Plan
 from local.probe import free_port

@@ -1,13 +1,16 @@
 """Test users of the local stack, and their tokens in the form of Supabase Auth's."""
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from time import time
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
+import asyncpg
 import jwt
 
-from local.connecting import connect
+from local import CannotStart
+from local.database import connect
 from local.keys import SigningKey
 
 SUPABASE_URL = "http://127.0.0.1:54321"
@@ -83,3 +86,20 @@ class SignIn:
             )
         finally:
             await connection.close()
+
+
+def sign_in(login: SignIn, owner_url: str) -> None:
+    """Insert a test user.
+
+    Raises:
+        CannotStart: the URL's login lacks the privilege, or the database cannot be reached.
+    """
+    try:
+        asyncio.run(login.record(owner_url))
+    except asyncpg.InsufficientPrivilegeError:
+        raise CannotStart(
+            "The login of SUPABASE_DATABASE_URL may not write test users into auth.users: sign in as a user of your own"
+            " project, or use the login postgres of `supabase start`."
+        ) from None
+    except (OSError, asyncpg.PostgresError) as error:
+        raise CannotStart(f"The user cannot be written into auth.users: {error}.") from None

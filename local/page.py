@@ -18,9 +18,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local import CannotStart
-from local.accounts import SUPABASE_URL, SignIn
+from local.accounts import SUPABASE_URL, SignIn, sign_in
 from local.children import Child, Children
-from local.database import live_runs, sign_in
+from local.database import live_runs
 from local.environment import ROOT
 from local.keys import Keys
 from local.live_runs import LiveRuns

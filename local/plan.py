@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import CannotStart, gateway, model
-from local.binaries import find_binaries
+from local.database import find_binaries
 from local.keys import Keys
 from local.probe import require_free
 from shared.core import InvalidSettings, Settings

@@ -9,7 +9,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from local import CannotStart
 from local.accounts import SUPABASE_URL
-from local.given_database import is_loopback
+from local.database import is_loopback
 from local.keys import Keys
 from shared.core import Json
 

@@ -10,8 +10,7 @@ from time import monotonic, sleep
 from functions.registry import listed_functions
 from local import database, gateway, model, page
 from local.children import Child, Children
-from local.database import Logins
-from local.given_database import given_logins
+from local.database import Logins, given_logins
 from local.keys import Keys
 from local.plan import Plan, check, locked
 from local.probe import answer, free_port, wait_until_responding

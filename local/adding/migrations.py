@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from local.adding.app import MIGRATIONS, App, CannotAdd, fingerprint
-from local.history import CREATES_SCHEMA, DROPS_SCHEMA, PREFIX
+from local.database.history import CREATES_SCHEMA, DROPS_SCHEMA, PREFIX
 
 #: As the Supabase CLI reads them.
 _FILE: Final = re.compile(r"(\d+)_(.*)\.sql")

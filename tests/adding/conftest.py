@@ -10,7 +10,7 @@ import pytest
 
 from local.adding.app import App
 from local.children import Children
-from local.postgres import Server, start
+from local.database.postgres import Server, start
 from tests.adding.cli import Cli, program
 from tests.adding.databases import drop_project, make_project
 from tests.fixtures.database import TestDatabase

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import asyncpg
 
-from local.binaries import find_binaries
-from local.migrate import bootstrap
-from local.postgres import SUPERUSER, Server
+from local.database.binaries import find_binaries
+from local.database.migrations import bootstrap
+from local.database.postgres import SUPERUSER, Server
 from tests.fixtures.database import TestDatabase
 
 _KEYS = """

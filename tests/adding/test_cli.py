@@ -11,7 +11,7 @@ import pytest
 from local import CannotStart
 from local.adding.app import App, checkout
 from local.adding.plan import OUTSIDE
-from local.migrate import migrate, outdated
+from local.database.migrations import migrate, outdated
 from shared.core.json import Json
 from tests.adding.apps import add, contents, later_release
 from tests.adding.cli import Cli

@@ -18,10 +18,10 @@ from bench.machine import Process, process
 from bench.rounds import attempts
 from bench.rows import crowds
 from bench.rows.streaming import expect_whole
-from local import postgres
 from local.children import Children
+from local.database import postgres
+from local.database.postgres import SUPERUSER, Server
 from local.environment import ROOT
-from local.postgres import SUPERUSER, Server
 from local.probe import free_port
 
 _HERE = min(os.sched_getaffinity(0))

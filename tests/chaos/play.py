@@ -15,9 +15,9 @@ import orjson
 
 from local.accounts import SUPABASE_URL, SignIn
 from local.children import Children
+from local.database.migrations import bootstrap, migrate
+from local.database.postgres import SUPERUSER, Server, start
 from local.keys import Keys
-from local.migrate import bootstrap, migrate
-from local.postgres import SUPERUSER, Server, start
 from local.probe import free_port
 from tests.chaos.agents import AGENTS, Models, models
 from tests.chaos.cables import Cable, serving

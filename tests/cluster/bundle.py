@@ -52,7 +52,10 @@ class ClusterBundle:
         shutil.copytree(ROOT / "knative", self.folder / "knative")
         shutil.copytree(_HERE / "world", self.world)
         shutil.copytree(_HERE / "overlay", self.overlay)
-        sql = [ROOT / "local/bootstrap.sql", *sorted((ROOT / "supabase/migrations").glob("*.sql"))]
+        sql = [
+            ROOT / "local/database/bootstrap.sql",
+            *sorted((ROOT / "supabase/migrations").glob("*.sql")),
+        ]
         for each in sql:
             shutil.copy(each, self.world / each.name)
         write_world(self.world, self.choice, [each.name for each in sql])

@@ -9,11 +9,11 @@ import jwt
 import pytest
 
 from local import CannotStart
-from local.accounts import SignIn
-from local.database import Logins, sign_in
-from local.given_database import given_logins, is_on_loopback, with_login
+from local.accounts import SignIn, sign_in
+from local.database import Logins
+from local.database.given import given_logins, is_on_loopback, with_login
+from local.database.migrations import MIGRATIONS, migrate
 from local.keys import SigningKey
-from local.migrate import MIGRATIONS, migrate
 from local.probe import free_port
 from local.stack import start_stack
 from tests.fixtures.given_server import GivenServer

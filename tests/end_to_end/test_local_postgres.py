@@ -16,9 +16,9 @@ import pytest
 
 from local import CannotStart
 from local.children import Children
+from local.database.migrations import MIGRATIONS, bootstrap, migrate, outdated
+from local.database.postgres import SUPERUSER, Server, is_running, start
 from local.environment import ROOT
-from local.migrate import MIGRATIONS, bootstrap, migrate, outdated
-from local.postgres import SUPERUSER, Server, is_running, start
 from tests.fixtures.database import MigratedServer, TestDatabase
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres runs as nobody")
@@ -89,7 +89,7 @@ def test_binaries_that_the_user_nobody_cannot_reach_are_copied(private: Path) ->
 import sys
 from pathlib import Path
 from local.children import Children
-from local.postgres import start
+from local.database.postgres import start
 folder = Path(sys.argv[1])
 with Children(folder / "logs") as children:
     start(children, folder / "postgres")

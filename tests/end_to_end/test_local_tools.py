@@ -7,8 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from local.accounts import SignIn
-from local.database import sign_in
+from local.accounts import SignIn, sign_in
 from local.environment import ROOT
 from local.keys import Keys
 from shared.auth.callers import CallerVerifier, Minter

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from local import CannotStart
-from local.connecting import connect
-from local.given_database import with_login
+from local.database.connecting import connect
+from local.database.given import with_login
 from shared.core.environment import InvalidSettings
 from shared.core.errors import Unavailable
 from shared.core.settings import Settings

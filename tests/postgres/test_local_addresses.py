@@ -4,7 +4,7 @@ import pytest
 
 from local import CannotStart
 from local.accounts import SignIn
-from local.migrate import migrate, outdated
+from local.database.migrations import migrate, outdated
 from tests.fixtures.database import TestDatabase
 
 

@@ -10,8 +10,8 @@ from tempfile import mkdtemp
 import pytest
 
 from local.children import Children
-from local.migrate import MIGRATIONS, bootstrap, migrate
-from local.postgres import SUPERUSER, Server, start
+from local.database.migrations import MIGRATIONS, bootstrap, migrate
+from local.database.postgres import SUPERUSER, Server, start
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.sql import execute
 from tests.postgres.holders import admit, begin, connected, expire

@@ -16,8 +16,8 @@ import pytest
 from local import CannotStart
 from local.children import Children
 from local.database import start
+from local.database.migrations import MIGRATIONS, migrate, outdated
 from local.environment import ROOT
-from local.migrate import MIGRATIONS, migrate, outdated
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.sql import execute
 

@@ -11,10 +11,10 @@ import pytest
 from local import CannotStart, gateway
 from local.__main__ import main
 from local.accounts import ISSUER, SignIn
+from local.database.migrations import Statement, statements
 from local.demo import Transcript
 from local.environment import environment, port
 from local.keys import Keys, SigningKey
-from local.migrate import Statement, statements
 from local.probe import free_port
 from local.running import Running, announce, running_stack
 from local.stack import continue_open_runs

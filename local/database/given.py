@@ -16,10 +16,10 @@ from pathlib import Path
 import asyncpg
 
 from local import CannotStart
-from local.connecting import Connection, connect
-from local.database import Logins
-from local.migrate import MIGRATIONS, statements
-from local.project_shape import check_is_project
+from local.database.connecting import Connection, connect
+from local.database.migrations import MIGRATIONS, statements
+from local.database.own import Logins
+from local.database.project_shape import check_is_project
 from shared.database import read_address
 
 _FACTS = Path(__file__).with_suffix(".sql")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from local import CannotStart
-from local.connecting import Connection
+from local.database.connecting import Connection
 
 _MISSING = Path(__file__).with_suffix(".sql")
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import asyncpg
 
 from local import CannotStart
-from local.connecting import Connection, connect
-from local.history import CREATES_SCHEMA, Record, records_of_app, why_app_is_outdated
-from local.postgres import SUPERUSER, Server
-from local.project_shape import check_is_project
+from local.database.connecting import Connection, connect
+from local.database.history import CREATES_SCHEMA, Record, records_of_app, why_app_is_outdated
+from local.database.postgres import SUPERUSER, Server
+from local.database.project_shape import check_is_project
+from local.environment import ROOT
 
-MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
+MIGRATIONS = ROOT / "supabase" / "migrations"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
 _FILE = re.compile(r"(\d+)_(\w+)\.sql")
 _LOGINS = ("postgres", "agent_api", "authenticator", "supabase_auth_admin")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import asyncpg
 
-from local import CannotStart, postgres
-from local.accounts import SignIn
+from local import CannotStart
 from local.children import Children
-from local.connecting import connect
-from local.kept_data import refused_password
-from local.migrate import bootstrap, migrate, outdated
-from local.postgres import Server
+from local.database import postgres
+from local.database.connecting import connect
+from local.database.kept_data import refused_password
+from local.database.migrations import bootstrap, migrate, outdated
+from local.database.postgres import Server
 
 _LIVE_RUNS = """
 select status, count(*) as runs from agent.run where status in ('queued', 'in_progress') group by status
@@ -55,23 +55,6 @@ def start(
     except asyncpg.InvalidPasswordError:
         raise refused_password(home) from None
     return logins
-
-
-def sign_in(login: SignIn, owner_url: str) -> None:
-    """Insert a test user.
-
-    Raises:
-        CannotStart: the URL's login lacks the privilege, or the database cannot be reached.
-    """
-    try:
-        asyncio.run(login.record(owner_url))
-    except asyncpg.InsufficientPrivilegeError:
-        raise CannotStart(
-            "The login of SUPABASE_DATABASE_URL may not write test users into auth.users: sign in as a user of your own"
-            " project, or use the login postgres of `supabase start`."
-        ) from None
-    except (OSError, asyncpg.PostgresError) as error:
-        raise CannotStart(f"The user cannot be written into auth.users: {error}.") from None
 
 
 def live_runs(owner_url: str) -> dict[str, int]:

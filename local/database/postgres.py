@@ -24,9 +24,9 @@ from tempfile import mkdtemp
 from time import monotonic, sleep
 
 from local import CannotStart
-from local.binaries import find_binaries, may_enter, runnable
 from local.children import Child, Children, as_user
-from local.kept_data import check_kept_data
+from local.database.binaries import find_binaries, may_enter, runnable
+from local.database.kept_data import check_kept_data
 from local.probe import free_port
 
 SUPERUSER = "supabase_admin"
