@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +17,8 @@ import asyncpg
 
 from local import CannotStart
 from local.database.connecting import Connection, connect
-from local.database.migrations import MIGRATIONS, statements
+from local.database.expected import difference
+from local.database.files import MIGRATIONS, read_migrations
 from local.database.own import Logins
 from local.database.project_shape import check_is_project
 from shared.database import read_address
@@ -28,18 +29,12 @@ _APPLY = (
     'apply its migrations with `python -m local migrate --url "$SUPABASE_DATABASE_URL"`, or to a Supabase project with'
     " `python -m functions add-to <its folder>` and `supabase migration up` there"
 )
-#: A function of a migration, with its source, as pg_proc has it: none if its body is not a string.
-_FUNCTION = re.compile(
-    r"^create (?:or replace )?function agent\.(\w+)(?:.*?\bas \$\$(.*)\$\$)?",
-    re.DOTALL | re.MULTILINE,
-)
-_TABLE = re.compile(r"^create table agent\.(\w+)", re.MULTILINE)
 _AGENT_API = "the login agent_api (docs/deploy.md, step 2)"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What given_database.sql selects. `has_password` is None if there is no role agent_api."""
+    """What given.sql selects. `has_password` is None if there is no role agent_api."""
 
     login: str
     bypasses_rls: bool
@@ -47,8 +42,7 @@ class Facts:
     may_execute: bool
     may_add_users: bool
     has_password: bool | None
-    functions: Collection[str]
-    tables: Collection[str]
+    has_schema: bool
 
     @property
     def may_run(self) -> bool:
@@ -73,7 +67,7 @@ async def _logins(url: str, folder: Path, may_bypass: bool, say: Callable[[str],
     try:
         await check_is_project(connection)
         facts = Facts(**dict(await connection.fetchrow(_FACTS.read_text()) or {}))
-        _check_schema(facts)
+        await _check_schema(connection, facts)
         if not facts.may_add_users:
             say(_without_test_users(facts.login))
         if facts.may_run and (may_bypass or not facts.bypasses_rls):
@@ -84,29 +78,15 @@ async def _logins(url: str, folder: Path, may_bypass: bool, say: Callable[[str],
         await connection.close()
 
 
-def _check_schema(facts: Facts) -> None:
-    """Compare the schema with the files of this checkout, whichever versions a project records them under."""
-    if not facts.tables and not facts.functions:
+async def _check_schema(connection: Connection, facts: Facts) -> None:
+    if not facts.has_schema:
         raise CannotStart(f"The database of SUPABASE_DATABASE_URL has no schema agent: {_APPLY}.")
-    tables, functions = _expected()
-    if other := (tables - {*facts.tables}) or (functions - {*facts.functions}):
+    if other := await difference(connection, read_migrations(MIGRATIONS)):
         raise CannotStart(
             "Schema agent of SUPABASE_DATABASE_URL is not as this checkout expects it"
-            f" (agent.{min(other).partition('|')[0]} differs): {_APPLY}; if they are applied already, docs/deploy.md"
+            f" (agent.{other} differs): {_APPLY}; if they are applied already, docs/deploy.md"
             " says under *Starting over* how to reset it."
         )
-
-
-def _expected() -> tuple[set[str], set[str]]:
-    """The tables that the migrations make, and the functions, as `<name>|<source>`."""
-    tables: set[str] = set()
-    sources: dict[str, str] = {}
-    for file in sorted(MIGRATIONS.glob("*.sql")):
-        for each in statements(file.read_text()):
-            tables |= {*_TABLE.findall(each.text)}
-            # A later migration may replace a function.
-            sources |= dict(_FUNCTION.findall(each.text))
-    return tables, {f"{name}|{source}" for name, source in sources.items()}
 
 
 def _without_test_users(login: str) -> str:

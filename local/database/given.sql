@@ -18,12 +18,4 @@ select
     where nspname = 'auth' and relname in ('users', 'sessions')
   ), false) as may_add_users,
   (select rolcanlogin from pg_roles where rolname = 'agent_api') as has_password,
-  array(
-    select proname::text || '|' || prosrc
-    from pg_proc join pg_namespace on pg_namespace.oid = pronamespace where nspname = 'agent'
-  ) as functions,
-  array(
-    select relname::text
-    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-    where nspname = 'agent' and relkind in ('r', 'p')
-  ) as tables
+  to_regnamespace('agent') is not null as has_schema

@@ -1,22 +1,19 @@
 """Bootstraps a local database, and applies migrations; they are recorded as by the Supabase CLI."""
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
 
 from local import CannotStart
 from local.database.connecting import Connection, connect
+from local.database.expected import difference
+from local.database.files import MIGRATIONS, Migration, Statement, read_migrations
 from local.database.history import CREATES_SCHEMA, Record, records_of_app, why_app_is_outdated
 from local.database.postgres import SUPERUSER, Server
 from local.database.project_shape import check_is_project
-from local.environment import ROOT
 
-MIGRATIONS = ROOT / "supabase" / "migrations"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
-_FILE = re.compile(r"(\d+)_(\w+)\.sql")
 _LOGINS = ("postgres", "agent_api", "authenticator", "supabase_auth_admin")
 _FIND_RECORD = "select to_regclass('supabase_migrations.schema_migrations')"
 #: Concurrent migrations wait for each other.
@@ -33,34 +30,6 @@ _RESET = (
     "reset it with `make clean` if it is the local one, else as docs/deploy.md describes under *Starting over*;"
     " either deletes its threads and runs"
 )
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-#: Comments, strings and dollar quotes, which may contain semicolons; or a semicolon that ends a statement.
-_PIECE = re.compile(
-    r"""--[^\n]*|/\*.*?\*/|\be'(?:[^'\\]|\\.|'')*'|'[^']*'|"[^"]*"|\$(\w*)\$.*?\$\1\$|;""",
-    re.DOTALL | re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One statement of a file, and its first line."""
-
-    text: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Migration:
-    """A migration file; `version` defines the order."""
-
-    file: Path
-    version: str
-    name: str
-    statements: list[Statement]
-
-    @property
-    def texts(self) -> list[str]:
-        return [statement.text for statement in self.statements]
 
 
 async def bootstrap(server: Server, database: str = "postgres") -> None:
@@ -86,13 +55,15 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
             one; migrations that no longer exist made this database; it is no Supabase project's; or it cannot be
             reached.
     """
-    migrations = _read(folder)
+    migrations = read_migrations(folder)
     connection = await connect(url)
     try:
         await check_is_project(connection)
         await connection.execute(_RECORD)
         await _forget_dropped(connection, migrations)
         records = await _records(connection)
+        if await _is_squashed(connection, migrations, records):
+            return []
         if sentence := _why_replaced(migrations, records):
             raise CannotStart(sentence)
         if _of_app(migrations, records):
@@ -120,14 +91,16 @@ async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
     """A sentence with the remedy if other migrations than the folder's, or older ones of an app, made this database;
     else None.
     """
+    migrations = read_migrations(folder)
     connection = await connect(url)
     try:
         if not await connection.fetchval(_FIND_RECORD):
             return None
         records = await _records(connection)
+        if await _is_squashed(connection, migrations, records):
+            return None
     finally:
         await connection.close()
-    migrations = _read(folder)
     if sentence := _why_replaced(migrations, records):
         return sentence
     applied = {record.version: record.statements for record in records}
@@ -137,6 +110,16 @@ async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
     return None
 
 
+async def _is_squashed(
+    connection: Connection, migrations: Sequence[Migration], records: Sequence[Record]
+) -> bool:
+    """Whether an app has the schema as here, but squashed its history, so that no record is of a migration of ours."""
+    ours = {migration.version for migration in migrations}
+    if any(record.version in ours for record in records) or _of_app(migrations, records):
+        return False
+    return bool(records) and await difference(connection, migrations) is None
+
+
 def _why_replaced(migrations: Sequence[Migration], records: Sequence[Record]) -> str | None:
     if found := _of_app(migrations, records):
         return why_app_is_outdated(found, {m.name: ";".join(m.texts) for m in migrations})
@@ -144,7 +127,10 @@ def _why_replaced(migrations: Sequence[Migration], records: Sequence[Record]) ->
     for record in records:
         # An app's own migrations are recorded in the same table.
         if record.version not in versions and record.contains(CREATES_SCHEMA):
-            return f"This database was made by migrations that no longer exist ({record.version}): {_RESET}."
+            return (
+                f"This database was made by migrations that no longer exist ({record.version}): if it is an app's whose"
+                f" history was squashed, upgrade the app with `python -m functions add-to <its folder>`; else {_RESET}."
+            )
     return None
 
 
@@ -152,33 +138,6 @@ def _of_app(migrations: Sequence[Migration], records: Sequence[Record]) -> dict[
     return records_of_app(
         records, {m.name for m in migrations}, {migration.version for migration in migrations}
     )
-
-
-def statements(sql: str) -> Iterator[Statement]:
-    """Split SQL at the semicolons that end a statement. Comments stay with the statement after them."""
-    start = 0
-    for piece in _PIECE.finditer(sql):
-        if piece[0] == ";":
-            yield from _statement(sql, start, piece.start())
-            start = piece.end()
-    yield from _statement(sql, start, len(sql))
-
-
-def _statement(sql: str, start: int, end: int) -> Iterator[Statement]:
-    text = sql[start:end].strip()
-    if _COMMENT.sub("", text).strip():
-        yield Statement(text, sql.count("\n", 0, sql.index(text, start)) + 1)
-
-
-def _read(folder: Path) -> list[Migration]:
-    migrations = []
-    for file in sorted(folder.glob("*.sql")):
-        match = _FILE.fullmatch(file.name)
-        if not match:
-            raise CannotStart(f"{file} is not named as a migration: <version>_<name>.sql.")
-        texts = [*statements(file.read_text())]
-        migrations.append(Migration(file, match[1], match[2], texts))
-    return migrations
 
 
 async def _apply(connection: Connection, migration: Migration) -> bool:

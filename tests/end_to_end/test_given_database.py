@@ -11,8 +11,9 @@ import pytest
 from local import CannotStart
 from local.accounts import SignIn, sign_in
 from local.database import Logins
+from local.database.files import MIGRATIONS
 from local.database.given import given_logins, is_on_loopback, with_login
-from local.database.migrations import MIGRATIONS, migrate
+from local.database.migrations import migrate
 from local.keys import SigningKey
 from local.probe import free_port
 from local.stack import start_stack

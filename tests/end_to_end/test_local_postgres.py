@@ -16,7 +16,8 @@ import pytest
 
 from local import CannotStart
 from local.children import Children
-from local.database.migrations import MIGRATIONS, bootstrap, migrate, outdated
+from local.database.files import MIGRATIONS
+from local.database.migrations import bootstrap, migrate, outdated
 from local.database.postgres import SUPERUSER, Server, is_running, start
 from local.environment import ROOT
 from tests.fixtures.database import MigratedServer, TestDatabase

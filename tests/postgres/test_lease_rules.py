@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.database.migrations import MIGRATIONS
+from local.database.files import MIGRATIONS
 from tests.fixtures.database import TestDatabase
 
 _EXPIRED = "select run_id from agent.lease where agent.lease_is_expired(until)"

@@ -10,7 +10,8 @@ from tempfile import mkdtemp
 import pytest
 
 from local.children import Children
-from local.database.migrations import MIGRATIONS, bootstrap, migrate
+from local.database.files import MIGRATIONS
+from local.database.migrations import bootstrap, migrate
 from local.database.postgres import SUPERUSER, Server, start
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.sql import execute

@@ -16,7 +16,8 @@ import pytest
 from local import CannotStart
 from local.children import Children
 from local.database import start
-from local.database.migrations import MIGRATIONS, migrate, outdated
+from local.database.files import MIGRATIONS
+from local.database.migrations import migrate, outdated
 from local.environment import ROOT
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.sql import execute
@@ -116,3 +117,23 @@ async def test_an_apps_own_migrations_do_not_matter(database: TestDatabase) -> N
         await owner.execute(_OF_THE_APP)
     assert await outdated(database.owner_url) is None
     assert await migrate(database.owner_url) == []
+
+
+_SQUASHED = f"""
+delete from {_RECORDED};
+insert into {_RECORDED} (version, name, statements)
+values ('20270101000000', 'squashed', array['create schema if not exists "agent"'])
+"""
+
+
+async def test_a_squashed_history_of_an_app_is_judged_by_the_schema_that_it_made(
+    database: TestDatabase,
+) -> None:
+    async with database.owner() as owner:
+        await owner.execute(_SQUASHED)
+        assert await outdated(database.owner_url) is None
+        assert await migrate(database.owner_url) == []
+        await owner.execute("drop function agent.prune cascade")
+    assert "no longer exist" in str(await outdated(database.owner_url))
+    with pytest.raises(CannotStart, match="no longer exist"):
+        await migrate(database.owner_url)

@@ -11,7 +11,7 @@ import pytest
 from local import CannotStart, gateway
 from local.__main__ import main
 from local.accounts import ISSUER, SignIn
-from local.database.migrations import Statement, statements
+from local.database.files import Statement, statements
 from local.demo import Transcript
 from local.environment import environment, port
 from local.keys import Keys, SigningKey
