@@ -1,20 +1,17 @@
 """`python -m functions new`: it makes all files of an agent, or refuses and changes nothing."""
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from functions.registry import InvalidFunctions, listed_functions
-from knative.budget import budget
 from local.scaffold.agents import make_agent
 from local.scaffold.generated import generated_texts
-from tests.fixtures.checkout import copy_repository
+from tests.fixtures.scaffolding import change_list, contents, used
 from tests.knative.rendering import container, render, scaling, services
 from tests.knative.schemas import faults
 
@@ -24,37 +21,6 @@ MADE = {
     "tests/functions/test_my_agent.py",
     "knative/base/my-agent.yaml",
 }
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of every file of the repository."""
-    copy_repository(tmp_path)
-    # Room for two agents, whatever this checkout has.
-    change_list(tmp_path, lambda content: content.update(database_clients=used(tmp_path) + 80))
-    return tmp_path
-
-
-def change_list(checkout: Path, change: Callable[[dict[str, object]], object]) -> None:
-    file = checkout / "functions/functions.json"
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    listed_functions.cache_clear()
-
-
-def used(checkout: Path) -> int:
-    listed_functions.cache_clear()
-    functions = listed_functions(checkout / "functions/functions.json")
-    return budget(functions, checkout / "knative/base").used
-
-
-def contents(checkout: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(checkout).as_posix(): path.read_bytes()
-        for path in checkout.rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
-    }
 
 
 def test_an_agent_is_made_with_everything_that_follows_from_the_list(checkout: Path) -> None:
@@ -275,17 +241,3 @@ def test_the_commands_are_those_of_the_program(checkout: Path) -> None:
             [sys.executable, "-m", "ruff", *check, *made], cwd=checkout, capture_output=True
         )
         assert done.returncode == 0, done.stdout
-
-
-def test_the_generated_test_passes(checkout: Path) -> None:
-    make_agent("my-agent", checkout)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    folder = checkout / ".pytest"
-    done = subprocess.run(
-        [*command, f"--basetemp={folder}", "tests/functions/test_my_agent.py"],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
