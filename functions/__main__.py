@@ -1,9 +1,4 @@
-"""`python -m functions <name>`: serve one function on $PORT, until SIGTERM or Ctrl-C.
-
-`python -m functions list` prints the functions, `python -m functions new <name>` makes a new agent,
-`python -m functions add-to <path>` adds the schema and the gateway to a Supabase app, and `python -m functions doctor`
-tries what a function needs.
-"""
+"""`python -m functions <name>`: serve one function on $PORT, until SIGTERM or Ctrl-C. `--help` lists the commands."""
 
 import asyncio
 import importlib
@@ -18,13 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from functions.importing import import_app, why_not_started
-from functions.registry import (
-    FunctionList,
-    InvalidFunctions,
-    check_code,
-    listed_functions,
-    read_file,
-)
+from functions.registry import InvalidFunctions, check_code, read_file
 from shared.core import InvalidSettings, Settings, loading
 
 if TYPE_CHECKING:
@@ -85,69 +74,12 @@ def main(arguments: list[str]) -> int:
     try:
         names = read_file().names
         match arguments:
-            case ["list"]:
-                sys.stdout.write(_table(listed_functions()))
-                return 0
-            case ["new", name] if not name.startswith("-"):
-                return _make_agent(name)
-            case ["add-to", *options]:
-                return int(_of_checkout("local.adding").main(options))
-            case ["doctor"]:
-                return _examine()
             case [name] if name in names:
                 return _serve(name)
+        return int(importlib.import_module("functions.commands").run(arguments, names))
     except (InvalidFunctions, InvalidSettings) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    commands = " | ".join((*names, "list", "new NAME", "add-to PATH", "doctor"))
-    sys.stderr.write(f"usage: python -m functions {{{commands}}}\n")
-    return 1
-
-
-def _table(functions: FunctionList) -> str:
-    """A line for each function: its name, its kind, whether it is public, and its description."""
-    rows = [
-        ("name", "kind", "public", "description"),
-        *(
-            (each.name, each.kind, "yes" if each.is_public else "no", each.description)
-            for each in functions.functions
-        ),
-    ]
-    name, kind, public, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    return "".join(f"{a:<{name}}  {b:<{kind}}  {c:<{public}}  {d}\n" for a, b, c, d in rows)
-
-
-def _make_agent(name: str) -> int:
-    sys.stdout.write(_of_checkout("local.scaffold").make_agent(name))
-    return 0
-
-
-def _of_checkout(package: str) -> Any:
-    """A package that is not in the image, because it writes into a checkout or copies from it."""
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError:
-        raise InvalidFunctions(
-            "This command needs a checkout, and the packages that `make dev` installs there."
-        ) from None
-
-
-def _examine() -> int:
-    """Try what a function with this environment needs.
-
-    Raises:
-        InvalidSettings: a setting cannot be read.
-    """
-    settings = Settings.from_env()
-    # Each line says what log lines would say.
-    logging.disable(logging.CRITICAL)
-    examine = importlib.import_module("shared.doctor").examine
-    return 0 if asyncio.run(examine(settings, _show)) else 1
-
-
-def _show(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _serve(name: str) -> int:

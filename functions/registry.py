@@ -19,6 +19,7 @@ KINDS: Final = {AGENT: True, "runner": False, "threads": True, "tools": False}
 RESERVED: Final = (
     "list",
     "new",
+    "remove",
     "add-to",
     "doctor",
     "auth-gateway",
@@ -124,7 +125,8 @@ def check_code(name: str, file: Path = FILE) -> None:
     folder = folder_of(name)
     if not (file.parent / folder / "app.py").is_file():
         raise InvalidFunctions(
-            f"{file.name} lists {name}, but functions/{folder}/app.py does not exist."
+            f"{file.name} lists {name}, but functions/{folder}/app.py does not exist: restore it, or run"
+            f" `python -m functions remove {name}`."
         )
 
 

@@ -1,7 +1,6 @@
 """Makes the files of a new agent: all of them, or none."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
@@ -25,8 +24,6 @@ from local.writing import write_all
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _LIST: Final = "functions/functions.json"
-_KUSTOMIZATION: Final = "knative/base/kustomization.yaml"
-_RESOURCES: Final = re.compile(r"^resources:\n(?:  - .*\n)+", re.MULTILINE)
 _PODS: Final = 10
 
 
@@ -99,14 +96,8 @@ def _make_new_texts(name: str, pods: int) -> dict[str, str]:
 
 def _make_changed_texts(name: str, functions: FunctionList, root: Path) -> dict[str, str]:
     """The files that change, with their new texts."""
-    kustomization = (root / _KUSTOMIZATION).read_text()
-    resources = _RESOURCES.search(kustomization)
-    if not resources:
-        raise InvalidFunctions(f"{_KUSTOMIZATION} has no list `resources` of one file a line.")
-    end = resources.end()
     texts = {
         _LIST: json.dumps(_add_to_content(name, functions), indent=2, ensure_ascii=False) + "\n",
-        _KUSTOMIZATION: f"{kustomization[:end]}  - {name}.yaml\n{kustomization[end:]}",
         **generated_texts(root, _add_to_list(name, functions)),
     }
     return {path: text for path, text in texts.items() if (root / path).read_text() != text}

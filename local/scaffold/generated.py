@@ -6,6 +6,7 @@ from typing import Final
 
 from functions.registry import FunctionList
 from local.routes import make_routes
+from local.scaffold.resources import KUSTOMIZATION, make_kustomization
 
 ROUTES: Final = "supabase/functions/auth-gateway/functions.ts"
 README: Final = "README.md"
@@ -21,11 +22,17 @@ _TABLE: Final = re.compile(
 
 
 def generated_texts(root: Path, functions: FunctionList) -> dict[str, str]:
-    """Every generated file of a checkout, by its path, with its whole text."""
+    """Every generated file of a checkout, by its path, with its whole text.
+
+    Raises:
+        InvalidFunctions: the kustomization has no list of resources.
+        OSError: a file cannot be read.
+    """
     domain = _DOMAIN.findall((root / MAPPINGS).read_text())[0]
     return {
         ROUTES: make_routes(functions),
         README: _TABLE.sub(lambda _: _make_table(functions), (root / README).read_text()),
+        KUSTOMIZATION: make_kustomization(root, functions),
         MAPPINGS: _make_mappings(functions, domain),
         CLAIMS: _make_claims(functions, domain),
     }
