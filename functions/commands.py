@@ -115,6 +115,7 @@ def _examine(_: argparse.Namespace) -> int:
     settings = Settings.from_env()
     # Each line says what log lines would say.
     logging.disable(logging.CRITICAL)
+    _show("Tries the variables of this environment. `make dev` has others; --help says more.\n\n")
     examine = importlib.import_module("shared.doctor").examine
     return 0 if asyncio.run(examine(settings, _show)) else 1
 

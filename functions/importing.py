@@ -3,7 +3,7 @@
 import importlib
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions.registry import InvalidFunctions, folder_of
 from shared.core import InvalidSettings, loading
@@ -23,18 +23,25 @@ def import_app(name: str) -> "Function":
     """
     try:
         with loading():
-            app: Function = importlib.import_module(f"functions.{folder_of(name)}.app").app
+            module = importlib.import_module(f"functions.{folder_of(name)}.app")
     except InvalidSettings:
         raise
     except Exception as error:
         raise InvalidFunctions(_sentence(f"{name} cannot be imported", error)) from error
+    app: Any = getattr(module, "app", None)
+    # It may also be another app, such as FastAPI().
+    if not hasattr(app, "requires"):
+        raise InvalidFunctions(
+            f"functions/{folder_of(name)}/app.py must have: app = agent_app({name!r}, ...)."
+        )
     # The gateway signs requests for the name in the list, so this agent would refuse all of them.
     if app.agent and app.title != name:
         raise InvalidFunctions(
             f"functions/{folder_of(name)}/app.py calls agent_app({app.title!r}, ...): it must be {name!r}, the folder's"
             " name with - for _."
         )
-    return app
+    function: Function = app
+    return function
 
 
 def why_not_started(name: str, error: Exception) -> str:

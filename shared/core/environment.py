@@ -34,6 +34,8 @@ Hours = Annotated[float, Range(0.01, 10 * _YEAR_HOURS)]
 Count = Annotated[int, Range(1, 100_000)]
 Address = Annotated[str, HttpAddress()]
 
+#: What a value must be, by its type.
+_KINDS = {int: "a whole number", float: "a number"}
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -91,7 +93,8 @@ def _read(name: str, kind: Any, text: str) -> object:
     try:
         value: object = _WORDS[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
-        raise InvalidSettings(f"{name} must be of type {kind.__name__}.") from None
+        wanted = _KINDS.get(kind, f"one of {', '.join(_WORDS)}")
+        raise InvalidSettings(f"{name} must be {wanted}.") from None
     if isinstance(allowed, HttpAddress) and not is_http_address(text):
         raise InvalidSettings(
             f"{name} must be an http(s) address in ASCII, without spaces and a user name."

@@ -1,10 +1,15 @@
 """A check of one thing that a function needs, and how checks run: one after the other, one line each."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from shared.core import InvalidSettings
+
+#: The first word of a sentence that is no name, as SUPABASE_URL and OpenAI are.
+_WORD: Final = re.compile(r"\A[A-Z][a-z]*(?= )")
 
 
 class Failed(Exception):
@@ -41,10 +46,16 @@ async def _outcome(check: Check) -> tuple[str, bool]:
         async with asyncio.timeout(check.seconds):
             note = await check.run()
     except (Failed, InvalidSettings) as error:
-        return f"FAILED: {' '.join(str(error).split())}", False
+        return f"FAILED: {_continued(str(error))}", False
     except TimeoutError:
         return f"FAILED: no answer within {check.seconds:g} s.", False
     except Exception as error:
         # Without its text, which may have parts of an address or a key.
         return f"FAILED: {type(error).__name__}, of which this check knows no remedy.", False
     return f"ok, {note}" if note else "ok", True
+
+
+def _continued(sentence: str) -> str:
+    """A sentence in one line, after a colon: in lower case, unless it begins with a name."""
+    text = " ".join(sentence.split())
+    return _WORD.sub(lambda word: word[0].lower(), text)

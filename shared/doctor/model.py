@@ -53,7 +53,9 @@ def model_checks(settings: Settings) -> Iterator[Check]:
 
 
 async def _answers(settings: Settings) -> str:
-    settings.require("openai_api_key")
+    if not settings.openai_base_url:
+        # Other servers than OpenAI's may need no key.
+        settings.require("openai_api_key")
     request = _request("Reply with one word: ok")
     if not await _has_event(settings, request, TextDelta, ReasoningDelta):
         raise Failed("the model sent no text: choose another OPENAI_MODEL.")

@@ -41,7 +41,9 @@ async def doctor(settings: Settings, **more: str) -> tuple[int, dict[str, str]]:
     assert errors == b"", errors.decode()
     for secret in ("canary", settings.internal_signing_key[-20:], _password_of(settings)):
         assert not secret or secret not in text, text
-    lines = [re.split(r" {2,}|(?<=.{20}) ", line, maxsplit=1) for line in text.splitlines()]
+    heading, _, checks = text.partition("\n\n")
+    assert heading.startswith("Tries the variables of this environment. `make dev` has others")
+    lines = [re.split(r" {2,}|(?<=.{20}) ", line, maxsplit=1) for line in checks.splitlines()]
     assert process.returncode is not None
     return process.returncode, {name.strip(): outcome.strip() for name, outcome in lines}
 
@@ -190,9 +192,17 @@ async def test_a_model_that_refuses_is_explained(
 async def test_a_missing_key_of_the_model_is_named(
     database: TestDatabase, model: ModelServer
 ) -> None:
-    _, found = await doctor(settings_for(database, model, openai_api_key=""))
+    settings = settings_for(database, model, openai_api_key="", openai_base_url="")
+    _, found = await doctor(settings)
 
-    assert found["model"] == "FAILED: Set OPENAI_API_KEY; docs/configuration.md says to what."
+    assert found["model"] == "FAILED: set OPENAI_API_KEY; docs/configuration.md says to what."
+
+
+async def test_a_server_of_its_own_needs_no_key(database: TestDatabase, model: ModelServer) -> None:
+    model.will(says("ok"), CALLS_TOOL)
+    code, found = await doctor(settings_for(database, model, openai_api_key=""))
+
+    assert (code, found["model"]) == (0, "ok, fake-1 streams")
 
 
 async def test_a_dead_mcp_server_is_named(database: TestDatabase, model: ModelServer) -> None:
@@ -243,7 +253,7 @@ async def test_a_setting_that_cannot_be_read_is_one_sentence() -> None:
     _, errors = await process.communicate()
 
     assert process.returncode == 1
-    assert errors.decode() == "PORT must be of type int.\n"
+    assert errors.decode() == "PORT must be a whole number.\n"
 
 
 def test_the_checks_know_every_function_that_the_code_calls() -> None:

@@ -147,7 +147,7 @@ def test_a_value_in_a_service_is_named_by_its_place(
     file.write_text(file.read_text().replace('value: "255"', 'value: "a while"'))
     assert run("deploy", str(overlay)) == 1
     assert capsys.readouterr().err == (
-        "threads: STOP_GRACE_SECONDS must be of type float (its value in `env` of the Service).\n"
+        "threads: STOP_GRACE_SECONDS must be a number (its value in `env` of the Service).\n"
     )
 
 
@@ -192,7 +192,7 @@ def test_diff_ends_with_what_deploy_would_refuse(
     assert run("diff", str(overlay)) == 1
     output = capsys.readouterr()
     assert "Service runner\n" in output.out
-    assert "TICK_SECONDS must be of type float" in output.err
+    assert "TICK_SECONDS must be a number" in output.err
 
 
 def test_settings_in_a_secret_of_the_overlay_are_read(

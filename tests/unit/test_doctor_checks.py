@@ -29,7 +29,11 @@ async def fail() -> str:
 
 
 async def refuse() -> str:
-    raise InvalidSettings("PORT must be of type int.")
+    raise InvalidSettings("PORT must be a whole number.")
+
+
+async def miss() -> str:
+    raise InvalidSettings("Set PORT; docs/configuration.md says to what.")
 
 
 async def hang() -> str:
@@ -42,7 +46,8 @@ async def hang() -> str:
         (fine, "ok, all is well"),
         (quiet, "ok"),
         (fail, "FAILED: it is wrong: mend it."),
-        (refuse, "FAILED: PORT must be of type int."),
+        (refuse, "FAILED: PORT must be a whole number."),
+        (miss, "FAILED: set PORT; docs/configuration.md says to what."),
         (crash, "FAILED: RuntimeError, of which this check knows no remedy."),
         (hang, "FAILED: no answer within 0.01 s."),
     ],

@@ -49,6 +49,23 @@ def test_an_agent_of_another_name_than_its_folder_does_not_start(
         import_app("misnamed-one")
 
 
+@pytest.mark.parametrize(
+    "code", ["agent = 1", "from fastapi import FastAPI\n\napp = FastAPI()"], ids=["none", "other"]
+)
+def test_a_file_without_the_app_of_a_function_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    name = f"appless-{abs(hash(code))}"
+    folder = write(name, code, tmp_path, monkeypatch)
+
+    with pytest.raises(InvalidFunctions) as raised:
+        import_app(name)
+
+    assert str(raised.value) == (
+        f"functions/{folder.name}/app.py must have: app = agent_app({name!r}, ...)."
+    )
+
+
 @pytest.mark.parametrize(("code", "why"), _CASES.items())
 def test_code_that_cannot_be_imported_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str

@@ -50,6 +50,21 @@ def test_a_number_outside_its_range_is_refused_in_one_sentence(name: str, text: 
         Settings.from_env({name: text})
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("PORT", "a whole number"),
+        ("LEASE_SECONDS", "a number"),
+        ("ALLOW_BYPASSRLS_LOGIN", "one of 1, true, yes, 0, false, no"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_in_plain_words(name: str, wanted: str) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.from_env({name: "many"})
+
+    assert str(refused.value) == f"{name} must be {wanted}."
+
+
 def test_an_unknown_choice_is_refused_in_one_sentence() -> None:
     known = r"OPENAI_API must be one of chat_completions, responses\.\Z"
     with pytest.raises(InvalidSettings, match=known):
