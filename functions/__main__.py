@@ -10,11 +10,14 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
+from functions.packages import needed_packages
 
-from functions.importing import import_app, why_not_started
-from functions.registry import InvalidFunctions, check_code, read_file
-from shared.core import InvalidSettings, Settings, loading
+with needed_packages("functions", "make dev", "make bootstrap"):
+    import uvicorn
+
+    from functions.importing import import_app, why_not_started
+    from functions.registry import InvalidFunctions, check_code, read_file
+    from shared.core import InvalidSettings, Settings, loading
 
 if TYPE_CHECKING:
     from shared.http import Function

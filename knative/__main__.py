@@ -6,13 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from knative import changes, deploying, status
-from knative.checking import check_settings
-from knative.cluster import Cluster
-from knative.errors import Refused
-from knative.inspecting import invoke, logs
-from knative.rendering import overlay, services
-from shared.core import Json
+from functions.packages import needed_packages
+
+with needed_packages("knative", "make bootstrap"):
+    from knative import changes, deploying, status
+    from knative.checking import check_settings
+    from knative.cluster import Cluster
+    from knative.errors import Refused
+    from knative.inspecting import invoke, logs
+    from knative.rendering import overlay, services
+    from shared.core import Json
 
 _NAMESPACE = "agent-backend"
 

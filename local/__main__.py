@@ -10,23 +10,26 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from functions.registry import InvalidFunctions, listed_functions
-from local import CannotStart, demo
-from local.accounts import SignIn, sign_in
-from local.agent import Agent
-from local.chat import Chat
-from local.database import migrate, outdated
-from local.environment import environment, folder, port
-from local.keys import Keys
-from local.options import add_chat_options, add_token_options
-from local.plan import Plan
-from local.probe import free_port
-from local.project import project_url
-from local.running import Running, announce, running_stack
-from local.screen import Screen
-from local.spinner import waiting
-from local.stack import RunningStack, start_stack
-from shared.auth import Minter
+from functions.packages import needed_packages
+
+with needed_packages("local", "make dev", "make bootstrap"):
+    from functions.registry import InvalidFunctions, listed_functions
+    from local import CannotStart, demo
+    from local.accounts import SignIn, sign_in
+    from local.agent import Agent
+    from local.chat import Chat
+    from local.database import migrate, outdated
+    from local.environment import environment, folder, port
+    from local.keys import Keys
+    from local.options import add_chat_options, add_token_options
+    from local.plan import Plan
+    from local.probe import free_port
+    from local.project import project_url
+    from local.running import Running, announce, running_stack
+    from local.screen import Screen
+    from local.spinner import waiting
+    from local.stack import RunningStack, start_stack
+    from shared.auth import Minter
 
 _GATEWAY_PORT = 54321
 _POSTGRES_PORT = 54322

@@ -45,7 +45,7 @@ def put_secret(cluster: FakeCluster, name: str, value: str) -> None:
         ("GATEWAY_PUBLIC_KEYS", "canary", "assistant, threads, trips", "is not a JWKS"),
         ("INTERNAL_PUBLIC_KEYS", '{"keys": []}', "tools", "holds no ES256 public key"),
         ("SUPABASE_JWKS", "canary", "assistant, threads, trips", "SUPABASE_JWKS is not a JWKS"),
-        ("TICK_SECONDS", "soon", "assistant, runner, threads, tools, trips", "of type float"),
+        ("TICK_SECONDS", "soon", "assistant, runner, threads, tools, trips", "a number"),
         ("LOG_LEVEL", "canary", "assistant, runner, threads, tools, trips", "must be one of"),
         ("LEASE_SECONDS", "5", "assistant, runner, threads, tools, trips", "must be below LEASE"),
         ("SUPABASE_URL", "canary", "assistant, runner, threads, tools, trips", "http(s) address"),
