@@ -35,8 +35,8 @@ migrate: .venv/runs ## Apply supabase/migrations to the running local database
 test: .venv/installed ## Run the short suite: all tests except the long ones and the bench's
 	@$(BIN)/python -m pytest
 
-test-fast: .venv/installed ## Run the tests that need no service, in seconds
-	@$(BIN)/python -m pytest tests/unit $(wildcard tests/project)
+test-fast: .venv/installed ## Run the tests of single modules and of the repository's files, without properties (a minute)
+	@$(BIN)/python -m pytest -m "not long and not hypothesis" tests/unit tests/project
 
 chaos: .venv/installed ## Kill processes at random, then check what every client received (KILLS=40 SEED=1)
 	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),40) --seed $(or $(SEED),1)

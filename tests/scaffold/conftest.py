@@ -1,4 +1,4 @@
-"""A copy of the repository for each test that changes one."""
+"""A copy of the repository for each test."""
 
 from pathlib import Path
 
