@@ -10,7 +10,7 @@ from functions.packages import needed_packages
 
 with needed_packages("knative", "make bootstrap"):
     from knative import changes, deploying, status
-    from knative.checking import check_settings
+    from knative.checking import NoCluster, check_settings
     from knative.cluster import Cluster
     from knative.errors import Refused
     from knative.inspecting import invoke, logs
@@ -61,7 +61,19 @@ def _overlay(options: argparse.Namespace) -> tuple[Cluster, list[Json]]:
     # Before the cluster is needed, so that errors in files show without one.
     objects = deploying.render_overlay(overlay(options.overlay), options.image)
     [namespace] = {each["metadata"]["namespace"] for each in services(objects).values()}
-    return Cluster.of(options.kubeconfig, options.context, namespace), objects
+    try:
+        return Cluster.of(options.kubeconfig, options.context, namespace), objects
+    except Refused as why:
+        raise Refused(_without_cluster(options, objects, NoCluster(namespace, why))) from None
+
+
+def _without_cluster(options: argparse.Namespace, objects: list[Json], nothing: NoCluster) -> str:
+    """Why there is no cluster, after all that is wrong with the overlay's own settings."""
+    try:
+        check_settings(nothing, objects, overlay(options.overlay))
+    except Refused as faults:
+        return f"{faults}\n{nothing.why}"
+    return f"{nothing.why} The overlay's own settings can be used; its Secrets were not checked."
 
 
 def _promote(options: argparse.Namespace) -> None:

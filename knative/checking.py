@@ -4,17 +4,37 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
-from knative.cluster import SECRET, Cluster
+from knative.cluster import SECRET
 from knative.errors import Refused
 from knative.rendering import KIND, containers, services
 from shared.core import Json, Settings
 from shared.doctor import wrong_settings
 
 _CONFIG_MAP = ("v1", "ConfigMap")
+
+
+class Reader(Protocol):
+    """What finds objects of a namespace: a cluster, or nothing if there is none."""
+
+    namespace: str
+
+    def find(self, kind: tuple[str, str], name: str, namespace: str | None) -> Json | None:
+        """An object, or None if there is none. Raises Refused if it may not be read."""
+
+
+class NoCluster:
+    """Every object may exist, and none can be read."""
+
+    def __init__(self, namespace: str, why: Refused) -> None:
+        self.namespace = namespace
+        self.why = why
+
+    def find(self, kind: tuple[str, str], name: str, namespace: str | None) -> Json | None:
+        raise self.why
 
 
 @dataclass
@@ -34,7 +54,7 @@ class Environment:
         self.unknown.discard(name)
 
 
-def check_settings(cluster: Cluster, objects: Sequence[Json], folder: Path) -> None:
+def check_settings(cluster: Reader, objects: Sequence[Json], folder: Path) -> None:
     """Check what each function of the overlay in `folder` will get, without a network but the cluster's API.
 
     Raises:
@@ -67,7 +87,7 @@ def _wrong(service: Json, sources: "Sources") -> Iterator[str]:
 class Sources:
     """Where containers get their variables from: the overlay's own objects, and those of the cluster."""
 
-    def __init__(self, cluster: Cluster, objects: Sequence[Json], folder: Path) -> None:
+    def __init__(self, cluster: Reader, objects: Sequence[Json], folder: Path) -> None:
         self._cluster = cluster
         self._objects = objects
         self._own = {(each["kind"], each["metadata"]["name"]): each for each in objects}

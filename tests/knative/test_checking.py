@@ -9,6 +9,7 @@ import yaml
 
 from functions.importing import import_app
 from functions.registry import listed_functions
+from knative.__main__ import main
 from shared.doctor.offline import REQUIRED
 from tests.fixtures.kubernetes import SECRETS, FakeCluster, Run
 from tests.knative.rendering import FOLDER, copied
@@ -219,3 +220,24 @@ def test_the_check_requires_what_each_function_requires() -> None:
     for function in listed_functions().functions:
         required = {name.upper() for name in import_app(function.name).requires}
         assert required == {*REQUIRED[function.kind]}, function.name
+
+
+@pytest.mark.parametrize("command", ["deploy", "diff"])
+def test_without_a_cluster_the_settings_of_the_overlay_are_still_checked(
+    overlay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    nowhere = tmp_path / "none"
+    put(overlay, "TICK_SECONDS", "soon")
+    assert main(["--kubeconfig", str(nowhere), command, str(overlay)]) == 1
+    wrong, reason = capsys.readouterr().err.splitlines()
+    assert "TICK_SECONDS must be a number" in wrong
+    assert reason == f"There is no kubeconfig at {nowhere}. Set KUBECONFIG, or pass --kubeconfig."
+
+
+def test_without_a_cluster_no_secret_counts_as_missing(
+    overlay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--kubeconfig", str(tmp_path / "none"), "deploy", str(overlay)]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("There is no kubeconfig at ")
+    assert line.endswith("The overlay's own settings can be used; its Secrets were not checked.")
