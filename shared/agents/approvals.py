@@ -12,13 +12,14 @@ from uuid import uuid4
 import orjson
 
 from shared.agents.bound import BoundAgent
-from shared.agents.calls import StartedCall, result_event
+from shared.agents.calls import StartedCall, fault_of, result_event
 from shared.agents.tools import Question, Result, Tool
 from shared.agents.turn import Call
 from shared.core import Answer, Draft, Item, Json
 
 _REFUSED = "The user did not allow this call. It was not made."
 _EXPIRED = "The user did not allow this call in time. It was not made."
+_CHANGED = "The user changed the arguments, and the call was not made."
 _DECLINED = "The user did not answer the tool's question. The call was not finished."
 
 
@@ -63,7 +64,7 @@ class AnswerEffects:
 def take_answers(
     answers: Iterable[Answer], waiting: Mapping[str, Item], tools: Mapping[str, Tool]
 ) -> AnswerEffects:
-    """Start the calls that the user allowed, and give the others a result.
+    """Start the calls that the user allowed and that can be made, and give the others a result.
 
     `waiting`: the calls without a result, by id. Answers to other calls have no effect: an earlier attempt has applied
     them.
@@ -77,10 +78,10 @@ def take_answers(
             continue
         each = resume_call(item, str(uuid4()), answer, tools)
         resolutions.append(_resolution(answer, each))
-        if answer.allows:
-            started.append(each)
+        if why_not := _why_not(answer, each, tools):
+            results.append(each.finish(why_not))
         else:
-            results.append(each.finish(Result(_why_not(answer), "refused")))
+            started.append(each)
     drafts = [*resolutions, *map(result_event, results), *(each.start() for each in started)]
     return AnswerEffects(drafts, started, results)
 
@@ -102,7 +103,8 @@ def _edited_arguments(answer: Answer, tool: Tool | None) -> str | None:
     if tool is None or tool.approval != "edit" or answer.reason != "tool_call":
         return None
     arguments = answer.payload.get("arguments")
-    return orjson.dumps(arguments).decode() if isinstance(arguments, dict) else None
+    # What is no object is kept, so that it fails: the user did not allow the model's own arguments.
+    return None if arguments is None else orjson.dumps(arguments).decode()
 
 
 def _resolution(answer: Answer, started: StartedCall) -> Draft:
@@ -116,7 +118,17 @@ def _resolution(answer: Answer, started: StartedCall) -> Draft:
     return Draft("interrupt.resolved", None, data)
 
 
-def _why_not(answer: Answer) -> str:
+def _why_not(answer: Answer, started: StartedCall, tools: Mapping[str, Tool]) -> Result | None:
+    """Why the call is not made, as its result; None: it is made."""
+    if not answer.allows:
+        return Result(_refusal(answer), "refused")
+    wrong = fault_of(started.call, tools.get(started.call.name))
+    if wrong and started.edited:
+        return Result(f"{_CHANGED} {wrong.content}", "error")
+    return wrong
+
+
+def _refusal(answer: Answer) -> str:
     payload = answer.payload if isinstance(answer.payload, dict) else {}
     if payload.get("expired") is True:
         return _EXPIRED

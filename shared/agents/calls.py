@@ -9,7 +9,7 @@ from uuid import uuid4
 import orjson
 
 from shared.agents.calling import is_being_cancelled
-from shared.agents.context import Progress
+from shared.agents.context import Progress, ToolError
 from shared.agents.progress import ProgressReporter, Report
 from shared.agents.schemas import fault
 from shared.agents.tools import CallRequest, Question, Result, Tool, Toolbox
@@ -157,5 +157,20 @@ def fault_of(call: Call, tool: Tool | None) -> Result | None:
         return Result(f"There is no tool named {call.name!r}.", "error")
     if unreadable := fault_of_arguments(call):
         return unreadable
-    wrong = fault(tool.parameters, orjson.loads("".join(call.arguments)))
-    return Result(f"The arguments do not fit the tool: {wrong}.", "error") if wrong else None
+    arguments = orjson.loads("".join(call.arguments))
+    if wrong := fault(tool.parameters, arguments):
+        return Result(f"The arguments do not fit the tool: {wrong}.", "error")
+    return _fault_of_reading(call, tool, arguments)
+
+
+def _fault_of_reading(call: Call, tool: Tool, arguments: Json) -> Result | None:
+    """What a schema cannot say: the tool's own types and validators."""
+    try:
+        if tool.read:
+            tool.read(arguments)
+    except ToolError as error:
+        return Result(str(error), "error")
+    except Exception as error:
+        # A validator is the developer's code.
+        return _crashed(call, error)
+    return None

@@ -85,4 +85,5 @@ def _tool(function: FunctionTool) -> Tool:
         parameters=function.input_schema,
         is_repeatable=function.is_repeatable,
         approval=function.approval or ("ask" if function.destructive else "never"),
+        read=function.read,
     )

@@ -1,14 +1,32 @@
 """Checks arguments against a tool's JSON Schema. The only user of `jsonschema_rs`, which the first call imports."""
 
-from functools import lru_cache
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from functools import cache, lru_cache, partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from shared.core import Json
 
 _FAULTS = 5
+#: Formats that pydantic has a type for. It reads more than the standards allow, such as a UUID without hyphens.
+_TYPES: Final = {
+    "uuid": UUID,
+    "date": date,
+    "date-time": datetime,
+    "time": time,
+    "duration": timedelta,
+}
+#: Formats that servers read each in their own way, so only the tool can say what fits.
+_UNCHECKED: Final = (
+    *("email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6", "regex"),
+    *("uri", "uri-reference", "uri-template", "iri", "iri-reference"),
+    *("json-pointer", "relative-json-pointer"),
+)
 
 
 def fault(schema: Json, value: Any) -> str | None:
@@ -39,6 +57,22 @@ def _validator(schema: bytes) -> Any:
 
     try:
         # What a foreign server wrote must not make this process fetch anything.
-        return jsonschema_rs.validator_for(orjson.loads(schema), offline=True)
+        return jsonschema_rs.validator_for(
+            orjson.loads(schema), offline=True, validate_formats=True, formats=_formats()
+        )
     except (ValueError, jsonschema_rs.ReferencingError):
         return None
+
+
+@cache
+def _formats() -> dict[str, Callable[[str], bool]]:
+    read = {name: partial(_is_read, TypeAdapter(kind)) for name, kind in _TYPES.items()}
+    return {**dict.fromkeys(_UNCHECKED, lambda _: True), **read}
+
+
+def _is_read(kind: TypeAdapter[Any], text: str) -> bool:
+    try:
+        kind.validate_python(text)
+    except ValidationError:
+        return False
+    return True

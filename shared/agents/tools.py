@@ -1,6 +1,6 @@
 """Tools as a run uses them: what the model sees of one, the rules for its calls, and what a call returns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,7 +17,8 @@ class Tool:
 
     `is_repeatable`: a call of unknown outcome may run again, because it only reads or its id makes it idempotent.
     `priority`: if the model takes fewer tools, it gets those with the lowest. 0: the developer or the operator chose
-    the tool by name; 1, 2, …: its place in its server's list.
+    the tool by name; 1, 2, …: its place in its server's list. `read`: converts the arguments as the call does, and
+    raises ToolError if they do not fit; None if only the server can say more than the schema.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Tool:
     is_repeatable: bool = False
     approval: Approval = "never"
     priority: int = 0
+    read: Callable[[Json], object] | None = None
 
 
 class Result(NamedTuple):

@@ -1,10 +1,16 @@
 """Calls that need approval: raised as interrupts, answered by a later run, made at most once."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
 
 import pytest
+from pydantic import AfterValidator
 
+from shared.agents.agent import Agent
+from shared.agents.function_tool import tool
 from shared.agents.tools import Question
 from shared.core.json import Json
 from tests.doubles import CountingTools, ModelServer, calls, says
@@ -15,7 +21,7 @@ from tests.fixtures.interrupts import interrupted, resumes, tool_results
 
 PAY: Json = {
     "type": "object",
-    "properties": {"euros": {"type": "integer"}},
+    "properties": {"euros": {"type": "integer"}, "to": {"type": "string", "format": "uuid"}},
     "required": ["euros"],
 }
 
@@ -116,6 +122,94 @@ async def test_arguments_are_changed_only_where_the_policy_allows_it(
             " and data ? 'arguments'"
         )
     assert kept == '"{\\"euros\\":9}"'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"euros": "nine"}, 'The arguments do not fit the tool: euros: "nine" is not of type'),
+        ("all", 'The arguments are not a JSON object: "all"'),
+        ([], "The arguments are not a JSON object: []"),
+    ],
+)
+async def test_changed_arguments_that_do_not_fit_are_not_replaced_by_the_models(
+    agent: Served, model: ModelServer, tools: CountingTools, arguments: Any, fault: str
+) -> None:
+    person = await agent.person()
+    (interrupt,) = await interrupted(person, model, ("b", "move", '{"euros": 5}'))
+    model.will(says("I see"))
+
+    seen = await person.run(resumes(interrupt, {"approved": True, "arguments": arguments}))
+
+    assert text(seen) == "I see"
+    (result,) = tool_results(model)
+    assert result.startswith(f"The user changed the arguments, and the call was not made. {fault}")
+    assert tools.calls == []
+
+
+async def test_of_several_calls_only_those_that_can_be_made_raise_an_interrupt(
+    agent: Served, model: ModelServer, tools: CountingTools
+) -> None:
+    person = await agent.person()
+    (interrupt,) = await interrupted(
+        person,
+        model,
+        ("a", "pay", '{"euros": 5}'),
+        ("b", "pay", '{"euros": 5, "to": "my landlord"}'),
+        ("c", "move", '{"euros": [5]}'),
+        ("d", "give", '{"euros": 5}'),
+    )
+    shown = (await person.request("GET", "/runs/run-1")).json()
+    assert shown["interrupts"] == [interrupt]
+    model.will(says("done"))
+    await person.run(resumes(interrupt, {"approved": True}))
+
+    assert tools.calls == [("pay", {"euros": 5})]
+    assert sorted(tool_results(model)) == [
+        'The arguments do not fit the tool: euros: [5] is not of type "integer".',
+        'The arguments do not fit the tool: to: "my landlord" is not a "uuid".',
+        "There is no tool named 'give'.",
+        "paid",
+    ]
+
+
+def in_stock(product: str) -> str:
+    """A rule that no schema has; for one product, it fails itself."""
+    if product == "broken":
+        raise KeyError(product)
+    if product != "tea":
+        raise ValueError("the shop has tea only")
+    return product
+
+
+@tool(destructive=True)
+def order(product: Annotated[str, AfterValidator(in_stock)], when: datetime) -> str:
+    """Order a product."""
+    return f"{product} ordered for {when:%A}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "result"),
+    [
+        ({"product": "milk", "when": "2026-11-29 12:00"}, "product: Value error, the shop has"),
+        ({"product": "tea", "when": "on Monday"}, 'when: "on Monday" is not a "date-time"'),
+        ({"product": "broken", "when": "2026-11-29 12:00"}, "The tool failed."),
+        ({"product": "tea"}, '"when" is a required property'),
+    ],
+)
+async def test_what_the_tools_own_types_reject_raises_no_interrupt(
+    database: TestDatabase, model: ModelServer, arguments: Json, result: str
+) -> None:
+    good = {"product": "tea", "when": "2026-11-29 12:00"}
+    async with serve(database, model, agent=Agent(instructions="sell", tools=[order])) as served:
+        person = await served.person()
+        model.will(calls(("a", "order", json.dumps(arguments))))
+        (interrupt,) = await interrupted(person, model, ("b", "order", json.dumps(good)))
+        assert result in tool_results(model)[0]
+        model.will(says("done"))
+        await person.run(resumes(interrupt, {"approved": True}))
+
+    assert tool_results(model)[1] == "tea ordered for Sunday"
 
 
 async def test_a_call_that_cannot_be_made_raises_no_interrupt(

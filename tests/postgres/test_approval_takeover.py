@@ -67,7 +67,9 @@ async def hands(database: TestDatabase) -> AsyncIterator[Hands]:
     await db.connect()
     journal = LogWriter(db, settings)
     working = asyncio.ensure_future(journal.run())
-    tools = CountingTools({"look": "seen", "pay": "paid"}, pay={"approval": "ask"})
+    euros = {"type": "object", "properties": {"euros": {"type": "integer"}}}
+    pay = {"approval": "ask", "parameters": euros}
+    tools = CountingTools({"look": "seen", "pay": "paid"}, pay=pay)
     try:
         yield Hands(RunStore(db, settings), journal, tools, await admit(database))
     finally:
@@ -147,6 +149,37 @@ async def test_the_next_process_raises_an_interrupt_that_a_dead_process_did_not_
 
     assert [name for name, _ in ours.tools.calls] == ["look"]
     assert len(interrupts) == 1
+
+
+@pytest.mark.parametrize("steps", [0, 1], ids=["before the turn is closed", "after it is closed"])
+async def test_the_next_process_asks_for_the_same_calls_and_not_for_those_that_do_not_fit(
+    database: TestDatabase, steps: int
+) -> None:
+    turn = [
+        ToolCallDelta(0, "a", "pay", "{}"),
+        ToolCallDelta(1, "b", "pay", '{"euros": "five"}'),
+        CALLS,
+    ]
+    async with hands(database) as ours:
+        first = await ours.runs.start(ours.user, run_request())
+        assert isinstance(first, Leased)
+        await ours.answer(first, turn, steps=steps, whole=steps > 0)
+        again = await claimed(ours.runs, database, first)
+        await ours.answer(again, *([] if steps else [turn]))
+        interrupts = await questions(ours.runs, ours.user)
+
+    assert ours.tools.calls == []
+    async with database.owner() as owner:
+        rows = await owner.fetch(
+            "select kind, key::text, data from agent.item"
+            " where superseded_at is null and kind in ('tool_call', 'tool_result') order by position"
+        )
+    (valid, invalid), (result,) = (
+        [row for row in rows if row["kind"] == kind] for kind in ("tool_call", "tool_result")
+    )
+    assert [each["call_id"] for each in interrupts] == [valid["key"]]
+    assert invalid["key"] in result["data"]
+    assert "is not of type" in result["data"]
 
 
 async def test_tokens_of_earlier_holders_are_counted(database: TestDatabase) -> None:
