@@ -22,6 +22,7 @@ with needed_packages("local", "make dev", "make bootstrap"):
     from local.environment import environment, folder, port
     from local.keys import Keys
     from local.options import add_chat_options, add_token_options
+    from local.output import run_while_read
     from local.plan import Plan
     from local.probe import free_port
     from local.project import project_url
@@ -37,6 +38,10 @@ _POSTGRES_PORT = 54322
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. An expected failure prints one sentence."""
+    return run_while_read(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
@@ -44,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int | None = options.run(options)
     except KeyboardInterrupt:
         return 0 if options.run is _dev else 130
+    except BrokenPipeError:
+        raise
     except (CannotStart, InvalidFunctions, OSError) as error:
         print(error, file=sys.stderr)
         return 1
