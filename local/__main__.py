@@ -129,7 +129,7 @@ def _chat(options: argparse.Namespace) -> int:
         url = running_stack(folder(environment())).gateway_url
     if not options.token:
         url, token = _local_gateway(SignIn(options.user))
-        screen.note(f"You are {options.user}; the page starts with alice, as --user alice does.")
+        screen.note(f"You are {options.user}. --user NAME is another test user.")
     agent = Agent(url, name, token, lambda: screen.note("Reconnecting."))
     chat = Chat(agent, screen, options.thread)
     message = options.message or (
@@ -156,22 +156,23 @@ def _local_gateway(login: SignIn) -> tuple[str, Callable[[], str]]:
 
 
 def _token(options: argparse.Namespace) -> None:
-    environ = environment()
-    home = folder(environ)
     login = SignIn(options.user, options.role, options.anonymous, options.expires)
-    project = project_url(environ)
+    print(_tools_token(login) if options.audience == "tools" else _user_token(login))
+
+
+def _user_token(login: SignIn) -> str:
+    _, token = _local_gateway(login)
+    return token()
+
+
+def _tools_token(login: SignIn) -> str:
+    home = folder(environment())
     try:
-        running = running_stack(home)
-        project = running.project_url
-        sign_in(login, running.owner_url)
+        sign_in(login, running_stack(home).owner_url)
     except CannotStart as error:
-        # The token is printed all the same: it can be read without a database.
+        # Most tools work without the database.
         print(f"This user is in no database yet. {error}", file=sys.stderr)
-    keys = _keys(home)
-    if options.audience == "tools":
-        print(Minter("local", keys.internal.private_text).mint("tools", login.claims, None))
-    else:
-        print(login.token(keys.user, project))
+    return Minter("local", _keys(home).internal.private_text).mint("tools", login.claims, None)
 
 
 def _migrate(options: argparse.Namespace) -> None:

@@ -15,6 +15,8 @@ from local.keys import SigningKey
 
 SUPABASE_URL = "http://127.0.0.1:54321"
 ISSUER = f"{SUPABASE_URL}/auth/v1"
+#: The user of the commands, and the one that the page starts with: both show the same threads.
+DEFAULT_USER = "alice"
 _INSERT_USER = """
 insert into auth.users (id, aud, role, email, raw_app_meta_data, is_anonymous)
 values ($1, 'authenticated', 'authenticated', $2, cast($3 as jsonb), $4)
@@ -26,7 +28,7 @@ on conflict (id) do update set raw_app_meta_data = excluded.raw_app_meta_data
 class SignIn:
     """A signed-in user. The same name is the same user; each sign-in is a new session."""
 
-    user: str = "demo"
+    user: str = DEFAULT_USER
     role: str = ""
     is_anonymous: bool = False
     seconds: int = 3600

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local import CannotStart
-from local.accounts import SUPABASE_URL, SignIn, sign_in
+from local.accounts import DEFAULT_USER, SUPABASE_URL, SignIn, sign_in
 from local.children import Child, Children
 from local.database import live_runs
 from local.environment import ROOT
@@ -28,7 +28,7 @@ from local.model import STAND_INS
 from local.probe import answer, free_port
 
 #: The users of the page, with their roles.
-USERS: Final = {"alice": "", "bob": "", "admin": "admin"}
+USERS: Final = {DEFAULT_USER: "", "bob": "", "admin": "admin"}
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

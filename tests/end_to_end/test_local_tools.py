@@ -45,7 +45,7 @@ def test_the_command_prints_a_token_that_tools_accepts(tmp_path: Path) -> None:
     )
     assert caller.function == "local"
     assert caller.run_id is None
-    assert str(caller.user.sub) == str(SignIn("demo").sub)
+    assert str(caller.user.sub) == str(SignIn("alice").sub)
     metadata = caller.claims["app_metadata"]
     assert isinstance(metadata, dict)
     assert metadata["role"] == "admin"

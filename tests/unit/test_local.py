@@ -9,11 +9,11 @@ import jwt
 import pytest
 
 from local import CannotStart, gateway
-from local.__main__ import main
-from local.accounts import ISSUER, SignIn
+from local.__main__ import _parser, main
+from local.accounts import DEFAULT_USER, ISSUER, SignIn
 from local.database.files import Statement, statements
 from local.demo import Transcript
-from local.environment import environment, port
+from local.environment import ROOT, environment, port
 from local.keys import Keys, SigningKey
 from local.probe import free_port
 from local.running import Running, announce, running_stack
@@ -151,27 +151,8 @@ def test_a_chat_with_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[s
     assert "There is no agent nobody; choose one of assistant" in capsys.readouterr().err
 
 
-def test_another_terminal_finds_the_running_stack(tmp_path: Path) -> None:
-    ours = Running(os.getpid(), "http://gateway", "postgresql://owner", "http://project")
-    with announce(tmp_path, ours):
-        assert running_stack(tmp_path) == ours
-        assert (tmp_path / "running.json").stat().st_mode & 0o777 == 0o600, "it has a password"
-    with pytest.raises(CannotStart, match="`make dev` is not running"):
-        running_stack(tmp_path)
-
-
-def test_a_stack_that_was_killed_does_not_run(tmp_path: Path) -> None:
-    killed = subprocess.Popen(["true"])
-    killed.wait()
-    with (
-        announce(tmp_path, Running(killed.pid, "http://gateway", "", "")),
-        pytest.raises(CannotStart, match="`make dev` is not running"),
-    ):
-        running_stack(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[1]"])
-def test_an_announcement_that_cannot_be_read_is_of_no_stack(tmp_path: Path, text: str) -> None:
-    (tmp_path / "running.json").write_text(text)
-    with pytest.raises(CannotStart, match="`make dev` is not running"):
-        running_stack(tmp_path)
+from local.__main__ import _parser, main
+from local.accounts import DEFAULT_USER, ISSUER, SignIn
+from local.database.files import Statement, statements
+from local.demo import Transcript
+from local.environment import ROOT, environment, port
