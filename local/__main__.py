@@ -130,7 +130,7 @@ def _chat(options: argparse.Namespace) -> int:
     if not options.token:
         url, token = _local_gateway(SignIn(options.user))
         screen.note(f"You are {options.user}. --user NAME is another test user.")
-    agent = Agent(url, name, token, lambda: screen.note("Reconnecting."))
+    agent = Agent(url, name, token, screen.reconnecting)
     chat = Chat(agent, screen, options.thread)
     message = options.message or (
         "" if screen.is_terminal or sys.stdin.isatty() else sys.stdin.read()

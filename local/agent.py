@@ -4,11 +4,13 @@ import http.client
 import json
 import socket
 from collections.abc import Callable, Iterator
-from time import sleep
+from contextlib import suppress
+from time import monotonic, sleep
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from local import CannotStart
+from local.gateway import PATH
 
 Event = dict[str, Any]
 #: The functions send a comment each 15 s.
@@ -22,6 +24,10 @@ _LONGEST_WAIT_SECONDS: Final = 10.0
 _TRANSIENT: Final = (408, 502, 503, 504)
 #: What it reads. A client that does not name it gets what clients before AG-UI 1.0 can read.
 _VERSION: Final = {"protocolVersion": "1.0"}
+#: Statuses that stand for a code, so no gateway gave them: its refusals are problems.
+_FOREIGN: Final = ("404", "405")
+_FORM: Final = f"it begins with https:// or http:// and ends with {PATH}"
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 ENDINGS: Final = ("RUN_FINISHED", "RUN_ERROR")
 
 
@@ -29,15 +35,14 @@ class Refused(CannotStart):
     """The gateway or the function refused a request. `code` is the problem's; `retry_after` is in seconds, if given."""
 
     def __init__(self, status: int, body: bytes, retry_after: str | None = None) -> None:
-        try:
-            problem = json.loads(body)
-        except ValueError:
-            problem = {}
+        problem = _problem(body)
         self.status = status
         self.code = str(problem.get("code") or status)
         has_seconds = retry_after is not None and retry_after.isdecimal()
         self.retry_after = int(retry_after or 0) if has_seconds else None
-        super().__init__(f"{problem.get('detail') or 'The request was refused.'} ({self.code})")
+        # Supabase's own refusals have a message instead.
+        detail = problem.get("detail") or problem.get("message") or "The request was refused."
+        super().__init__(f"{detail} ({self.code})")
 
     @property
     def is_transient(self) -> bool:
@@ -45,6 +50,10 @@ class Refused(CannotStart):
         if self.retry_after is None:
             return self.status in _TRANSIENT
         return self.retry_after <= _LONGEST_WAIT_SECONDS
+
+
+class Lost(CannotStart):
+    """The connection to a run could not be made again. The run may continue."""
 
 
 class NoServer(CannotStart):
@@ -62,14 +71,16 @@ class Agent:
         gateway_url: str,
         name: str,
         token: Callable[[], str],
-        reconnecting: Callable[[], None] = lambda: None,
+        reconnecting: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """`reconnecting` is called before each wait, with the seconds since the connection broke."""
         self.cursor = ""
         self.name = name
         self._address = _address(gateway_url)
         self._has_connected = False
         self._token = token
         self._reconnecting = reconnecting
+        self._broken_at = 0.0
 
     def run(self, body: Event, agent: str = "") -> Iterator[Event]:
         """Start a run, or attach to it if its runId exists, and yield its events until it ends.
@@ -78,7 +89,8 @@ class Agent:
 
         Raises:
             Refused: the run was not started, and a retry would not help.
-            CannotStart: no server answers at the address, or the connection broke ten times in a row.
+            Lost: the connection broke ten times in a row.
+            CannotStart: no gateway answers at the address.
         """
         self.cursor = ""
         path = f"/{agent}/runs" if agent else self._runs
@@ -124,22 +136,41 @@ class Agent:
 
     def _pause(self, failures: int, failure: Exception | None) -> None:
         """Wait before the next connection, or raise if there were too many failures."""
-        requested = 0
-        limit = _MAX_FAILURES if self.cursor else _MAX_FIRST_FAILURES
-        if isinstance(failure, Refused):
-            if failure.code == "not_found":
-                raise CannotStart(
-                    f"No agent {self.name} is served at {self._origin}."
-                    " If you have just made it, start `make dev` again."
-                )
-            if not failure.is_transient or failures > limit:
-                raise failure
-            requested = failure.retry_after or 0
-        if failures > limit:
-            raise CannotStart("The connection broke too often; the run may still be in progress.")
+        now = monotonic()
         if failures == 1:
-            self._reconnecting()
+            self._broken_at = now
+        if isinstance(failure, Refused):
+            self._raise_if_final(failure)
+        seconds = now - self._broken_at
+        if failures > (_MAX_FAILURES if self.cursor else _MAX_FIRST_FAILURES):
+            raise self._giving_up(failure, seconds)
+        self._reconnecting(seconds)
+        requested = (failure.retry_after or 0) if isinstance(failure, Refused) else 0
         sleep(max(requested, min(0.25 * 2**failures, _LONGEST_WAIT_SECONDS)))
+
+    def _raise_if_final(self, failure: Refused) -> None:
+        if failure.code == "not_found":
+            raise CannotStart(
+                f"No agent {self.name} is served at {self._origin}."
+                " If you have just made it, start `make dev` again."
+            )
+        if not failure.is_transient:
+            raise failure
+
+    def _giving_up(self, failure: Exception | None, seconds: float) -> CannotStart:
+        is_local = self._address.hostname in _LOOPBACK
+        is_refused = isinstance(failure, Refused)
+        hint = (
+            f" If {self.name} cannot start, the output of `make dev` says why."
+            if is_local and is_refused
+            else ""
+        )
+        if is_refused and not self.cursor:
+            return CannotStart(f"{failure}{hint}")
+        return Lost(
+            f"There was no connection for {seconds:.0f} s, so this chat does not try again. The run may"
+            f" still be in progress.{hint}"
+        )
 
     def _stream(self, run_id: str, body: Event | None, path: str) -> Iterator[tuple[str, Event]]:
         if body is not None and not self.cursor:
@@ -181,12 +212,24 @@ class Agent:
         response = connection.getresponse()
         if response.status >= 400:
             retry_after = response.headers.get("retry-after")
-            raise Refused(response.status, response.read(10_000), retry_after)
+            refused = Refused(response.status, response.read(10_000), retry_after)
+            if refused.code in _FOREIGN:
+                raise CannotStart(f"There is no gateway at {self._address.geturl()}: {_FORM}.")
+            raise refused
         return response
 
 
 def _address(url: str) -> SplitResult:
     address = urlsplit(url.rstrip("/"))
     if address.scheme not in ("http", "https") or not address.hostname:
-        raise CannotStart(f"{url!r} is no gateway's address: it begins with https:// or http://.")
-    return address
+        raise CannotStart(f"{url!r} is no gateway's address: {_FORM}.")
+    # The address of a project, or of `make dev`, as people copy it.
+    is_start = f"{PATH}/".startswith(f"{address.path}/")
+    return address._replace(path=PATH) if is_start else address
+
+
+def _problem(body: bytes) -> Event:
+    with suppress(ValueError):
+        problem = json.loads(body)
+        return problem if isinstance(problem, dict) else {}
+    return {}

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import uuid4
 
-from local.agent import Agent, Event, Refused
+from local.agent import Agent, Event, Lost, Refused
 from local.screen import Screen
 
 _LONGEST: Final = 300
+_NOT_STOPPED: Final = "There is no connection, so the run was not stopped."
 
 
 class Answer:
@@ -49,10 +50,14 @@ class Answer:
         try:
             self._agent.cancel(self._run_id)
         except Refused as refused:
-            if refused.status != 404:
+            if refused.status == 404:
+                # The run was never started.
+                raise KeyboardInterrupt from None
+            if not refused.is_transient:
                 raise
-            # The run was never started.
-            raise KeyboardInterrupt from None
+            raise Lost(_NOT_STOPPED) from None
+        except OSError:
+            raise Lost(_NOT_STOPPED) from None
 
     def _write(self, events: Iterator[Event]) -> Event:
         self._screen.start_waiting()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from local import CannotStart
-from local.agent import Agent, Event, Refused
+from local.agent import Agent, Event, Lost, Refused
 from local.answer import Answer
 from local.questions import LeftOpen, decide
 from local.screen import Screen
@@ -31,6 +31,7 @@ class Chat:
         self._listed_threads: list[Event] = []
         self._thread_id = thread_id or str(uuid4())
         self._is_new = not thread_id
+        self._has_title = bool(thread_id)
 
     def talk(self) -> int:
         """Read and execute lines until the user quits. Returns an exit code."""
@@ -63,19 +64,40 @@ class Chat:
                 raise CannotStart(f"There is no {command}; /help lists the commands.")
             commands[command](rest)
         except (CannotStart, OSError) as error:
-            self._screen.report(str(error))
+            self._report(error)
         except KeyboardInterrupt:
             self._screen.note("Left the answer. A started run continues; /resume shows it.")
 
     def say(self, text: str) -> int:
         """Send a message and show its answer, with approvals in place. Returns an exit code."""
+        try:
+            return self._say(text)
+        except Lost as lost:
+            self._report(lost)
+            return FAILED
+        except Refused as refused:
+            if refused.code != "interrupt_open":
+                raise
+            return self._show_question()
+
+    def _say(self, text: str) -> int:
         message = {"id": str(uuid4()), "role": "user", "content": text}
         answer = Answer(self._agent, self._screen, self._thread_id)
-        ending = answer.run([message])
-        if self._is_new and self._screen.is_terminal:
-            self._name(text)
+        # From now on there may be a run, whether or not its events arrive.
         self._is_new = False
+        ending = answer.run([message])
+        if not self._has_title and self._screen.is_terminal:
+            self._name(text)
+        self._has_title = True
         return self._settle(answer, ending)
+
+    def _show_question(self) -> int:
+        """Show the question that a message does not answer."""
+        self._screen.report("This thread has an open question, so your message was not sent.")
+        if not self._screen.is_terminal:
+            self._screen.report(self._way_back("the question"))
+            return WAITS
+        return self._visit()
 
     def _settle(self, answer: Answer, ending: Event) -> int:
         """Ask the user the interrupts of a run, until a run ends without any. Returns an exit code."""
@@ -100,11 +122,17 @@ class Chat:
         return CANCELLED
 
     def _leave_open(self) -> int:
-        self._screen.report(
-            "The question stays open. /resume shows it again, and so does "
-            f"`python -m local chat --agent {self._agent.name} --thread {self._thread_id}`."
-        )
+        self._screen.report(f"The question stays open. {self._way_back('it again')}")
         return WAITS
+
+    def _way_back(self, what: str) -> str:
+        """How the user gets back to this thread."""
+        command = f"`python -m local chat --agent {self._agent.name} --thread {self._thread_id}`"
+        return f"/resume shows {what}, and so does {command}."
+
+    def _report(self, error: Exception) -> None:
+        way = f" {self._way_back('the answer')}" if isinstance(error, Lost) else ""
+        self._screen.report(f"{error}{way}")
 
     def _name(self, text: str) -> None:
         # The title is the first message. If this fails, the list shows the id.
@@ -132,10 +160,13 @@ class Chat:
                 raise CannotStart("/resume takes a number of the list that /threads shows.")
             thread = self._listed_threads[int(number) - 1]
             self._thread_id = thread["threadId"]
-            self._is_new = False
+            self._is_new, self._has_title = False, True
             self._screen.note(f"Continuing: {_name(thread)}")
         if self._is_new:
             raise CannotStart("This thread is new; /threads lists the others.")
+        self._visit()
+
+    def _visit(self) -> int:
         answer = Answer(self._agent, self._screen, self._thread_id)
         try:
             ending = answer.visit()
@@ -143,12 +174,12 @@ class Chat:
             if refused.code != "run_not_found":
                 raise
             self._screen.note("This thread has no messages yet.")
-        else:
-            self._settle(answer, ending)
+            return 0
+        return self._settle(answer, ending)
 
     def _start_thread(self, _: str) -> None:
         self._thread_id = str(uuid4())
-        self._is_new = True
+        self._is_new, self._has_title = True, False
         self._screen.note("A new thread.")
 
 

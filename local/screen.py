@@ -4,10 +4,13 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass, field
+from typing import Final
 
 from local.agent import Event
 from local.markdown import MarkdownWriter
 from local.spinner import Spinner
+
+_PATIENCE_SECONDS: Final = 5.0
 
 
 @dataclass
@@ -47,6 +50,17 @@ class Screen:
 
     def stop_waiting(self) -> None:
         self._spinner.stop()
+
+    def reconnecting(self, seconds: float) -> None:
+        """Show that there has been no connection for so long: on a terminal until something is written, else a line."""
+        if not self._spinner.is_shown:
+            # Not `report`: the answer continues on its line. A short break needs no word.
+            if seconds >= _PATIENCE_SECONDS:
+                print(f"Reconnecting for {seconds:.0f} s.", file=sys.stderr)
+            return
+        if not seconds:
+            self.note("The connection broke.")
+        self._spinner.start("reconnecting")
 
     def _write(self, text: str) -> None:
         if text:

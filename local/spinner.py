@@ -13,15 +13,18 @@ _PATIENCE_SECONDS = 1.0
 class Spinner:
     """Shows how long the person has waited, and for what, until it is stopped. Without a terminal it shows nothing."""
 
-    def __init__(self, is_shown: bool, what: str = "") -> None:
-        self._is_shown = is_shown
-        self._what = f"{what}, " if what else ""
+    def __init__(self, is_shown: bool) -> None:
+        self.is_shown = is_shown
+        self._what = ""
         self._stopped: Event | None = None
         self._thread: Thread | None = None
 
-    def start(self) -> None:
-        """Start to count, if it does not count yet."""
-        if self._is_shown and not self._thread:
+    def start(self, what: str = "") -> None:
+        """Start to count, if it does not count yet for the same."""
+        if self._thread and what != self._what:
+            self.stop()
+        if self.is_shown and not self._thread:
+            self._what = what
             self._stopped = Event()
             self._thread = Thread(target=self._show, args=(self._stopped,), daemon=True)
             self._thread.start()
@@ -35,8 +38,9 @@ class Spinner:
 
     def _show(self, stopped: Event) -> None:
         started_at, is_visible = monotonic(), False
+        what = f"{self._what}, " if self._what else ""
         while not stopped.wait(_PATIENCE_SECONDS):
-            sys.stderr.write(f"\r\033[2m… {self._what}{monotonic() - started_at:.0f} s\033[0m")
+            sys.stderr.write(f"\r\033[2m… {what}{monotonic() - started_at:.0f} s\033[0m")
             sys.stderr.flush()
             is_visible = True
         if is_visible:
@@ -47,8 +51,8 @@ class Spinner:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show what the person waits for on the terminal, if there is one, until the block ends."""
-    spinner = Spinner(sys.stderr.isatty(), what)
-    spinner.start()
+    spinner = Spinner(sys.stderr.isatty())
+    spinner.start(what)
     try:
         yield
     finally:

@@ -26,8 +26,8 @@ def test_an_address_without_a_scheme_or_host_is_refused(url: str) -> None:
 
 def test_no_server_is_reported_without_a_second_try() -> None:
     url = f"http://127.0.0.1:{free_port()}{PATH}"
-    retries: list[None] = []
-    agent = Agent(url, "assistant", lambda: "token", lambda: retries.append(None))
+    retries: list[float] = []
+    agent = Agent(url, "assistant", lambda: "token", retries.append)
     body = {"threadId": "t", "runId": "r", "messages": []}
     with pytest.raises(CannotStart, match=f"No server answers at {url.removesuffix(PATH)}: "):
         list(agent.run(body))
@@ -35,7 +35,7 @@ def test_no_server_is_reported_without_a_second_try() -> None:
 
 
 def test_a_server_that_goes_after_it_answered_is_waited_for() -> None:
-    def note_retry() -> None:
+    def note_retry(_: float) -> None:
         raise KeyboardInterrupt
 
     with closing(socket.create_server(("127.0.0.1", 0))) as server:

@@ -54,8 +54,9 @@ def test_a_part_that_is_late_is_said_once(tmp_path: Path) -> None:
 
 
 def test_a_spinner_says_what_it_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
-    spinner, shown = Spinner(True, "applying migrations"), ""
-    spinner.start()
+    spinner, shown = Spinner(True), ""
+    spinner.start("starting")
+    spinner.start("applying migrations")
     while "applying migrations, " not in shown:
         sleep(0.01)
         shown += capsys.readouterr().err
