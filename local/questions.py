@@ -5,6 +5,7 @@ from typing import Any
 
 from local.agent import Event
 from local.screen import Screen
+from shared.agents.schemas import fault as fault_in
 
 
 class LeftOpen(Exception):
@@ -32,12 +33,14 @@ def decide(question: Event, screen: Screen) -> Event:
         if not is_input and text.lower() in ("y", "yes", "n", "no", ""):
             return {**answer, "payload": {"approved": text.lower() in ("y", "yes")}}
         value = _read_object(text) if may_edit else None
-        if value is not None:
-            payload = value if is_input else {"approved": True, "arguments": value}
+        payload = value if is_input else {"approved": True, "arguments": value}
+        if value is None:
+            wrong = "That is not a JSON object" if may_edit else "y or n; Ctrl-D leaves it open"
+        elif fault := fault_in(schema, payload):
+            wrong = f"That does not fit: {fault}"
+        else:
             return {**answer, "payload": payload}
-        screen.report(
-            "That is not a JSON object." if may_edit else "y or n; Ctrl-D leaves the question open."
-        )
+        screen.report(f"{wrong}.")
 
 
 def _choice(is_input: bool, may_edit: bool) -> str:

@@ -26,7 +26,8 @@ def reply(request: Json) -> str | Call:
 
     A message that begins with the name of a tool, or has it between backticks, is a call of this tool:
     `find_order A-17`, `add_note title=Milk body="Two litres"`, `find_order {"number": "A-17"}`. Missing arguments are
-    made up from the schema, and so is a structured answer.
+    made up from the schema, and so is a structured answer. The bare name of a tool that needs arguments gets what they
+    are, because a made-up formula is of no use.
     """
     messages = request["messages"]
     tools = {
@@ -35,9 +36,11 @@ def reply(request: Json) -> str | Call:
     }
     results = _last_results(messages)
     text = "" if results else _text(messages[-1])
+    schema = request.get("response_format", {}).get("json_schema", {}).get("schema")
+    if not schema and (usage := _usage(text.strip(), tools)):
+        return usage
     if call := _call(text, tools):
         return call
-    schema = request.get("response_format", {}).get("json_schema", {}).get("schema")
     if schema:
         return json.dumps(sample(schema), ensure_ascii=False)
     if results:
@@ -58,6 +61,29 @@ def _text(message: Json) -> str:
     content = message.get("content") or ""
     parts = [{"text": content}] if isinstance(content, str) else content
     return " ".join(part["text"] for part in parts if "text" in part)
+
+
+def _usage(name: str, tools: Mapping[str, Json]) -> str:
+    """How to call the tool with this name; "" if it is no tool's name, or the tool needs no arguments."""
+    schema = tools.get(name, {})
+    if not (required := schema.get("required")):
+        return ""
+    parameters = schema.get("properties", {}).items()
+    lines = (_parameter(key, about, is_optional=key not in required) for key, about in parameters)
+    example = json.dumps(sample(schema), ensure_ascii=False)
+    return "\n".join(
+        [
+            f"`{name}` needs arguments:\n",
+            *lines,
+            f"\nWrite `{name} {required[0].upper()}`, or all of them as JSON: `{name} {example}`.",
+        ]
+    )
+
+
+def _parameter(name: str, schema: Json, *, is_optional: bool) -> str:
+    about = schema.get("description") or schema.get("type")
+    optional = " (optional)" if is_optional else ""
+    return f"- `{name}`{optional}: {about}" if about else f"- `{name}`{optional}"
 
 
 def _call(text: str, tools: Mapping[str, Json]) -> Call | None:

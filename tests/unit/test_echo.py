@@ -18,7 +18,10 @@ from shared.agents.function_tool import FunctionTool
 
 FIND = {
     "type": "object",
-    "properties": {"number": {"type": "string"}, "years": {"type": "integer"}},
+    "properties": {
+        "number": {"type": "string", "description": "as printed"},
+        "years": {"type": "integer"},
+    },
     "required": ["number"],
 }
 TOOLS = [{"type": "function", "function": {"name": "find_order", "parameters": FIND}}]
@@ -37,13 +40,31 @@ def answer(text: Any, **more: Any) -> Any:
         ('find_order number="A 17"', {"number": "A 17"}),
         ('find_order {"number": "A-17"}', {"number": "A-17"}),
         ("find_order it's late", {"number": "it's late"}),
-        ("find_order", {"number": "echo"}),
         ("Please call `find_order` now", {"number": "echo"}),
         ([{"type": "text", "text": "find_order A-17"}], {"number": "A-17"}),
     ],
 )
 def test_a_message_that_names_a_tool_is_a_call(text: Any, arguments: dict[str, Any]) -> None:
     assert answer(text) == Call("find_order", arguments)
+
+
+def test_the_bare_name_of_a_tool_says_what_it_needs() -> None:
+    said = answer(" find_order\n")
+    assert said == (
+        "`find_order` needs arguments:\n\n- `number`: as printed\n- `years` (optional): integer\n\n"
+        'Write `find_order NUMBER`, or all of them as JSON: `find_order {"number": "echo"}`.'
+    )
+
+
+def test_an_agent_with_structured_answers_gets_a_call_instead() -> None:
+    schema = {"name": "trip", "schema": Trip.model_json_schema()}
+    called = answer("find_order", response_format={"type": "json_schema", "json_schema": schema})
+    assert called == Call("find_order", {"number": "echo"})
+
+
+def test_the_bare_name_of_a_tool_without_required_arguments_is_a_call() -> None:
+    tools = [{"type": "function", "function": {"name": "list_orders"}}]
+    assert answer("list_orders", tools=tools) == Call("list_orders", {})
 
 
 @pytest.mark.parametrize("text", ["Hello", "find_orders A-17", "", "Is find_order good?"])

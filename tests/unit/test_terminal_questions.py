@@ -59,6 +59,20 @@ def test_the_fields_of_a_tools_question_are_listed_and_answered_as_json(
     assert decided(monkeypatch, "\n", **INPUT_REQUIRED) == ("cancelled", None)
 
 
+def test_an_answer_that_does_not_fit_gets_the_reason_and_the_question_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    euros = {"type": "object", "properties": {"euros": {"type": "integer"}}}
+    schema = {"responseSchema": {"properties": {"approved": {}, "arguments": euros}}}
+    given = decided(monkeypatch, '{"euros": "five"}\n{"euros": 5}\n', **schema)
+    assert given == ("resolved", {"approved": True, "arguments": {"euros": 5}})
+    given = decided(monkeypatch, '{"city": 7}\n{"city": "Bonn"}\n', **INPUT_REQUIRED)
+    assert given == ("resolved", {"city": "Bonn"})
+    shown = capsys.readouterr().err
+    assert 'That does not fit: arguments.euros: "five" is not of type "integer".' in shown
+    assert 'That does not fit: city: 7 is not of type "string".' in shown
+
+
 def test_the_end_of_input_leaves_the_interrupt_open(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LeftOpen):
         decided(monkeypatch, "{\n", **MAY_EDIT)
