@@ -151,8 +151,41 @@ def test_a_chat_with_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[s
     assert "There is no agent nobody; choose one of assistant" in capsys.readouterr().err
 
 
-from local.__main__ import _parser, main
-from local.accounts import DEFAULT_USER, ISSUER, SignIn
-from local.database.files import Statement, statements
-from local.demo import Transcript
-from local.environment import ROOT, environment, port
+def test_another_terminal_finds_the_running_stack(tmp_path: Path) -> None:
+    ours = Running(os.getpid(), "http://gateway", "postgresql://owner", "http://project")
+    with announce(tmp_path, ours):
+        assert running_stack(tmp_path) == ours
+        assert (tmp_path / "running.json").stat().st_mode & 0o777 == 0o600, "it has a password"
+    with pytest.raises(CannotStart, match="`make dev` is not running"):
+        running_stack(tmp_path)
+
+
+def test_a_stack_that_was_killed_does_not_run(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    with (
+        announce(tmp_path, Running(killed.pid, "http://gateway", "", "")),
+        pytest.raises(CannotStart, match="`make dev` is not running"),
+    ):
+        running_stack(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]"])
+def test_an_announcement_that_cannot_be_read_is_of_no_stack(tmp_path: Path, text: str) -> None:
+    (tmp_path / "running.json").write_text(text)
+    with pytest.raises(CannotStart, match="`make dev` is not running"):
+        running_stack(tmp_path)
+
+
+def test_the_commands_and_the_page_start_with_the_same_user() -> None:
+    page = ROOT / "local" / "page"
+    (stored,) = re.findall(r'getItem\(USER_KEY\) \?\? "(\w+)"', (page / "session.js").read_text())
+    first, *_ = re.findall(r"<option>(\w+)", (page / "index.html").read_text())
+    chat, token = (_parser().parse_args([name]).user for name in ("chat", "token"))
+    assert {stored, first, chat, token, SignIn().user} == {DEFAULT_USER}
+
+
+def test_the_help_of_chat_describes_piped_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["chat", "--help"])
+    assert "piped input, which is one message" in " ".join(capsys.readouterr().out.split())
