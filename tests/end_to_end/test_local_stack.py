@@ -26,6 +26,13 @@ def family(parent: int) -> set[int]:
     return {pid for pid, ppid in pairs if ppid == parent}
 
 
+def process_of(program: str, pids: set[int]) -> int:
+    listed = subprocess.run(["ps", "-eo", "pid=,comm="], capture_output=True, text=True, check=True)
+    names = dict(line.split(maxsplit=1) for line in listed.stdout.splitlines())
+    (found,) = (pid for pid in pids if names.get(str(pid)) == program)
+    return found
+
+
 def living(pids: set[int]) -> set[int]:
     listed = subprocess.run(["ps", "-eo", "pid=,stat="], capture_output=True, text=True, check=True)
     states = dict(line.split() for line in listed.stdout.splitlines())
@@ -119,9 +126,11 @@ def test_a_stack_that_is_killed_leaves_no_process(place: Place) -> None:
 def test_a_part_that_ends_ends_the_stack_with_its_last_words(place: Place) -> None:
     with place.dev() as process:
         children = family(process.pid)
-        os.kill(max(children), signal.SIGKILL)
+        os.kill(process_of("deno", children), signal.SIGKILL)
         assert process.stdout
-        assert re.search(r"\w+ ended with exit code -9; \S+\.log ends with:", process.stdout.read())
+        assert re.search(
+            r"gateway ended with exit code -9; \S+\.log ends with:", process.stdout.read()
+        )
         assert process.wait(SECONDS) == 1
         assert living(children) == set()
 
