@@ -5,7 +5,7 @@ from typing import Any
 
 from local.agent import Event
 from local.screen import Screen
-from shared.agents.schemas import fault as fault_in
+from shared.agents import fault as fault_in
 
 
 class LeftOpen(Exception):

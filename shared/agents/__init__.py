@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shared.agents.engine import execute_run
     from shared.agents.function_toolbox import FunctionTools
     from shared.agents.model import Model
-    from shared.agents.schemas import load_validation
+    from shared.agents.schemas import fault, load_validation
     from shared.agents.toolboxes import CombinedTools
 
 #: What only agents need, imported on use: the function `tools` has tools and no agent.
@@ -48,6 +48,7 @@ _OF_AGENTS = {
     "Model": "model",
     "ModelChoice": "bound",
     "execute_run": "engine",
+    "fault": "schemas",
     "load_validation": "schemas",
 }
 
@@ -81,6 +82,7 @@ __all__ = [
     "contents_of",
     "execute_run",
     "failure_of",
+    "fault",
     "load_validation",
     "mcp",
     "question_of",
