@@ -10,7 +10,7 @@ from uuid import uuid4
 from local import CannotStart
 from local.agent import Agent, Event, Lost, Refused
 from local.answer import Answer
-from local.questions import LeftOpen, decide
+from local.questions import LeftOpen, decide, message_of
 from local.screen import Screen
 
 _HELP: Final = (
@@ -103,6 +103,8 @@ class Chat:
         """Ask the user the interrupts of a run, until a run ends without any. Returns an exit code."""
         while questions := (ending.get("outcome") or {}).get("interrupts"):
             if not self._screen.is_terminal:
+                for question in questions:
+                    self._screen.report(message_of(question))
                 return self._leave_open()
             try:
                 resume = [decide(question, self._screen) for question in questions]

@@ -21,7 +21,7 @@ def decide(question: Event, screen: Screen) -> Event:
     schema = question.get("responseSchema") or {}
     is_input = question["reason"] == "input_required"
     may_edit = is_input or "arguments" in schema.get("properties", {})
-    prompt = f"{question.get('message') or question['reason']} {_choice(is_input, may_edit)} "
+    prompt = f"{message_of(question)} {_choice(is_input, may_edit)} "
     for name, field in schema.get("properties", {}).items() if is_input else ():
         kind = " or ".join(map(str, field.get("enum") or [field.get("type", "any")]))
         screen.note(f"{name}: {kind}{_describe(field)}")
@@ -41,6 +41,11 @@ def decide(question: Event, screen: Screen) -> Event:
         else:
             return {**answer, "payload": payload}
         screen.report(f"{wrong}.")
+
+
+def message_of(question: Event) -> str:
+    """What the user is asked."""
+    return str(question.get("message") or question["reason"])
 
 
 def _choice(is_input: bool, may_edit: bool) -> str:

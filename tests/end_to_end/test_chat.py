@@ -114,6 +114,7 @@ def test_scripts_get_an_exit_code_for_each_kind_of_ending(stack: Stack) -> None:
     )
 
     assert waits.returncode == 3
+    assert waits.stderr.startswith("May delete_note be called?\nThe question stays open.")
     assert (refused.returncode, "(unauthorized)" in refused.stderr) == (1, True)
     assert (nowhere.returncode, "needs --token" in nowhere.stderr) == (1, True)
 
