@@ -16,20 +16,16 @@ with needed_packages("local", "make dev", "make bootstrap"):
     from functions.registry import InvalidFunctions, listed_functions
     from local import CannotStart, demo
     from local.accounts import SignIn, sign_in
-    from local.agent import Agent
-    from local.chat import Chat
     from local.database import migrate, outdated
     from local.environment import environment, folder, port
     from local.keys import Keys
     from local.options import add_chat_options, add_token_options
-    from local.output import run_while_read
     from local.plan import Plan
     from local.probe import free_port
     from local.project import project_url
     from local.running import Running, announce, running_stack
-    from local.screen import Screen
-    from local.spinner import waiting
     from local.stack import RunningStack, start_stack
+    from local.terminal import Agent, Chat, Screen, run_while_read, waiting
     from shared.auth import Minter
 
 _GATEWAY_PORT = 54321

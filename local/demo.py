@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from local import CannotStart
-from local.agent import Agent
+from local.terminal import Agent
 
 MESSAGE = "What can you do? Answer in two sentences."
 

@@ -16,9 +16,9 @@ from uuid import uuid4
 
 import pytest
 
-from local.agent import Refused
 from local.environment import ROOT
 from local.stack import start_stack
+from local.terminal.agent import Refused
 from shared.core.errors import BudgetExceeded
 from tests.fixtures.stack import Stack, plan_of, stack_folder
 

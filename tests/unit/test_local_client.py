@@ -10,10 +10,10 @@ import pytest
 
 from local import CannotStart
 from local.__main__ import main
-from local.agent import Agent
 from local.gateway import PATH
 from local.probe import free_port
 from local.running import Running, announce
+from local.terminal.agent import Agent
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from local.markdown import MarkdownWriter
+from local.terminal.markdown import MarkdownWriter
 
 _STYLE = re.compile(r"\033\[\d*m")
 _TEXT = """# A heading of words

@@ -11,7 +11,7 @@ import pytest
 
 from local.children import Children
 from local.probe import wait_until_responding
-from local.spinner import Spinner
+from local.terminal.spinner import Spinner
 
 
 @contextmanager

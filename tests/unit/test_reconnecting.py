@@ -9,10 +9,10 @@ from threading import Thread
 import pytest
 
 from local import CannotStart
-from local.agent import Agent, Event, Lost
-from local.chat import FAILED, WAITS, Chat
 from local.gateway import PATH
-from local.screen import Screen
+from local.terminal.agent import Agent, Event, Lost
+from local.terminal.chat import FAILED, WAITS, Chat
+from local.terminal.screen import Screen
 
 BODY: Event = {"threadId": "t", "runId": "r", "messages": []}
 STARTED: Event = {"type": "RUN_STARTED", "runId": "r"}
@@ -64,7 +64,7 @@ def served(*responses: bytes) -> Iterator[tuple[str, list[str]]]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits between connections, which take no time."""
     waits: list[float] = []
-    monkeypatch.setattr("local.agent.sleep", waits.append)
+    monkeypatch.setattr("local.terminal.agent.sleep", waits.append)
     return waits
 
 
@@ -129,7 +129,7 @@ def test_a_script_gets_a_line_for_a_long_break_only(
 def test_a_terminal_counts_until_the_answer_continues(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("local.spinner._PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("local.terminal.spinner._PATIENCE_SECONDS", 0.01)
     screen, shown = Screen(is_terminal=True), ""
     screen.start_waiting()
     screen.reconnecting(0)
@@ -189,7 +189,7 @@ def test_a_run_that_cannot_be_stopped_without_a_connection_is_not_lost(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("local.agent.sleep", interrupt)
+    monkeypatch.setattr("local.terminal.agent.sleep", interrupt)
     with served(response(200, frame(STARTED))) as (origin, _):
         assert chat_at(origin).say("hello") == FAILED
     shown = capsys.readouterr().err

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.questions import LeftOpen, decide
-from local.screen import Screen
+from local.terminal.questions import LeftOpen, decide
+from local.terminal.screen import Screen
 
 MAY_EDIT: dict[str, Any] = {"responseSchema": {"properties": {"approved": {}, "arguments": {}}}}
 INPUT_REQUIRED: dict[str, Any] = {

@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from local.environment import ROOT
-from local.output import UNREAD
+from local.terminal.output import UNREAD
 
 #: A command that writes a line, which Python writes at once or at exit.
 COMMAND = """
 import sys
-from local.output import run_while_read
+from local.terminal.output import run_while_read
 
 def command():
     print("x" * 10, flush={flush}, file=sys.{stream})

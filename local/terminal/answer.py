@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import uuid4
 
-from local.agent import Agent, Event, Lost, Refused
-from local.screen import Screen
+from local.terminal.agent import Agent, Event, Lost, Refused
+from local.terminal.screen import Screen
 
 _LONGEST: Final = 300
 _NOT_STOPPED: Final = "There is no connection, so the run was not stopped."

@@ -8,10 +8,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from local import CannotStart
-from local.agent import Agent, Event, Lost, Refused
-from local.answer import Answer
-from local.questions import LeftOpen, decide, message_of
-from local.screen import Screen
+from local.terminal.agent import Agent, Event, Lost, Refused
+from local.terminal.answer import Answer
+from local.terminal.questions import LeftOpen, decide, message_of
+from local.terminal.screen import Screen
 
 _HELP: Final = (
     "/threads lists, /resume N continues one, /new starts one, /quit exits. Ctrl-C stops an answer.\n"

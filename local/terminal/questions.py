@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from local.agent import Event
-from local.screen import Screen
+from local.terminal.agent import Event
+from local.terminal.screen import Screen
 from shared.agents import fault as fault_in
 
 
@@ -44,7 +44,7 @@ def decide(question: Event, screen: Screen) -> Event:
 
 
 def message_of(question: Event) -> str:
-    """What the user is asked."""
+    """The question in words."""
     return str(question.get("message") or question["reason"])
 
 

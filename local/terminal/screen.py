@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass, field
 from typing import Final
 
-from local.agent import Event
-from local.markdown import MarkdownWriter
-from local.spinner import Spinner
+from local.terminal.agent import Event
+from local.terminal.markdown import MarkdownWriter
+from local.terminal.spinner import Spinner
 
 _PATIENCE_SECONDS: Final = 5.0
 
