@@ -21,20 +21,23 @@ class Spinner:
 
     def start(self, what: str = "") -> None:
         """Start to count, if it does not count yet for the same."""
-        if self._thread and what != self._what:
+        if self._stopped and what != self._what:
             self.stop()
-        if self.is_shown and not self._thread:
+        if self.is_shown and not self._stopped:
             self._what = what
             self._stopped = Event()
-            self._thread = Thread(target=self._show, args=(self._stopped,), daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._show, args=(self._stopped,), daemon=True)
+            # Ctrl-C may interrupt the start. Then the thread ends unjoined, before it has written anything.
+            thread.start()
+            self._thread = thread
 
     def stop(self) -> None:
         """Clear the line. After that, nothing more is written."""
-        if self._thread and self._stopped:
+        if self._stopped:
             self._stopped.set()
+        if self._thread:
             self._thread.join()
-            self._thread = None
+        self._stopped = self._thread = None
 
     def _show(self, stopped: Event) -> None:
         started_at, is_visible = monotonic(), False

@@ -53,7 +53,10 @@ class Terminal:
         while not (found := re.search(pattern, self._seen)):
             ready, _, _ = select.select([self._file], [], [], deadline - monotonic())
             assert ready, f"{pattern!r} is not in {self._seen!r}"
-            self._seen += os.read(self._file, 65536).decode(errors="replace")
+            try:
+                self._seen += os.read(self._file, 65536).decode(errors="replace")
+            except OSError:
+                pytest.fail(f"the program ended before {pattern!r}: {self._seen!r}")
         self._seen = self._seen[found.end() :]
         return found
 

@@ -53,6 +53,22 @@ def test_a_part_that_is_late_is_said_once(tmp_path: Path) -> None:
     assert said == ["late"], "a part that responds at once is not late"
 
 
+def test_ctrl_c_while_a_spinner_starts_leaves_one_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    spinner = Spinner(True)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            spinner.start()
+    spinner.stop()
+    spinner.start()
+    spinner.stop()
+
+
 def test_a_spinner_says_what_it_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
     spinner, shown = Spinner(True), ""
     spinner.start("starting")
