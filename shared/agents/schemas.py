@@ -1,7 +1,7 @@
 """Checks arguments against a tool's JSON Schema. The only user of `jsonschema_rs`, which the first call imports."""
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from functools import cache, lru_cache, partial
 from itertools import islice
 from typing import Any, Final
@@ -13,17 +13,16 @@ from pydantic import TypeAdapter, ValidationError
 from shared.core import Json
 
 _FAULTS = 5
-#: Formats that pydantic has a type for. It reads more than the standards allow, such as a UUID without hyphens.
+#: Formats that servers read alike. Pydantic reads more than the standards allow, such as a UUID without hyphens.
 _TYPES: Final = {
     "uuid": UUID,
     "date": date,
     "date-time": datetime,
     "time": time,
-    "duration": timedelta,
 }
 #: Formats that servers read each in their own way, so only the tool can say what fits.
 _UNCHECKED: Final = (
-    *("email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6", "regex"),
+    *("duration", "email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6", "regex"),
     *("uri", "uri-reference", "uri-template", "iri", "iri-reference"),
     *("json-pointer", "relative-json-pointer"),
 )
