@@ -67,3 +67,8 @@ def find_app(path: Path, ours: App) -> App:
 def fingerprint(content: bytes) -> str:
     """The SHA-256 of a text file. Line ends do not count, because Git changes them on Windows."""
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def has_content(path: Path, content: bytes) -> bool:
+    """Whether the file exists with this text."""
+    return path.exists() and fingerprint(path.read_bytes()) == fingerprint(content)

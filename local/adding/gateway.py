@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from functions.registry import FunctionList
-from local.adding.app import GATEWAY, App, CannotAdd, fingerprint
+from local.adding.app import GATEWAY, App, CannotAdd, fingerprint, has_content
 from local.routes import make_routes
 
 _ROUTES: Final = "functions.ts"
@@ -41,7 +41,7 @@ def plan_gateway(
             f"{GATEWAY} is a function of the app's own; rename it, because clients reach the agents by this name."
         )
     known = shipped or {}
-    left = [name for name in files if _is_ours(app.gateway / name, files[name])]
+    left = [name for name in files if has_content(app.gateway / name, files[name])]
     written = [name for name in files if name not in left]
     removed = [name for name in sorted(known.keys() - files) if (app.gateway / name).exists()]
     if not force:
@@ -53,15 +53,11 @@ def plan_gateway(
     )
 
 
-def _is_ours(path: Path, content: bytes) -> bool:
-    return path.exists() and fingerprint(path.read_bytes()) == fingerprint(content)
-
-
 def _is_copy(app: App, files: Mapping[str, bytes]) -> bool:
     """Whether the folder has nothing but our files as they are: a copy made by hand, or none."""
     found = [file for file in app.gateway.rglob("*") if file.is_file()]
     names = {file.relative_to(app.gateway).as_posix(): file for file in found}
-    return all(name in files and _is_ours(file, files[name]) for name, file in names.items())
+    return all(name in files and has_content(file, files[name]) for name, file in names.items())
 
 
 def _check_unedited(files: Mapping[str, Path], shipped: Mapping[str, str]) -> None:

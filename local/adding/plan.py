@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from functions.registry import FunctionList
-from local.adding.app import App, CannotAdd, fingerprint
+from local.adding.app import App, CannotAdd, fingerprint, has_content
 from local.adding.config import gateway_block, warnings, with_block
 from local.adding.gateway import GatewayFiles, plan_gateway, shipped_gateway
 from local.adding.manifest import NAME, Manifest
@@ -61,7 +61,9 @@ def make_plan(app: App, ours: App, functions: FunctionList, now: datetime, *, fo
         app.gateway / NAME: _new_manifest(ours, shipped).to_bytes(),
         app.config: config,
     }
-    written = {path: content for path, content in proposed.items() if _differs(path, content)}
+    written = {
+        path: content for path, content in proposed.items() if not has_content(path, content)
+    }
     _check_no_link(app, [*written, *files.removed])
     left = _left(app, copies, files, written)
     return Plan(app, written, files.removed, left, bool(copies.new), warnings(app))
@@ -72,10 +74,6 @@ def _new_manifest(ours: App, gateway: Mapping[str, bytes]) -> Manifest:
         {m.name: fingerprint(m.content) for m in read_migrations(ours)},
         {name: fingerprint(content) for name, content in gateway.items()},
     )
-
-
-def _differs(path: Path, content: bytes) -> bool:
-    return not path.exists() or fingerprint(path.read_bytes()) != fingerprint(content)
 
 
 def _left(

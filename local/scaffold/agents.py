@@ -1,6 +1,5 @@
 """Makes the files of a new agent: all of them, or none."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
@@ -19,11 +18,10 @@ from functions.registry import (
 from knative.budget import Budget, budget
 from knative.errors import Refused
 from local.environment import ROOT
-from local.scaffold.generated import generated_texts
+from local.scaffold.generated import LIST, changed_texts
 from local.writing import write_all
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-_LIST: Final = "functions/functions.json"
 _PODS: Final = 10
 
 
@@ -44,7 +42,7 @@ def make_agent(name: str, root: Path = ROOT) -> str:
 
 
 def _make_agent(name: str, root: Path) -> str:
-    functions = listed_functions(root / _LIST)
+    functions = listed_functions(root / LIST)
     for path in _needed_paths(name):
         if name in functions.names or (root / path).exists():
             raise InvalidFunctions(f"The name {name} is taken: {path} exists.")
@@ -53,15 +51,15 @@ def _make_agent(name: str, root: Path) -> str:
     if not pods:
         raise InvalidFunctions(
             f"No pod is left for {name}, because {current}; lower a max-scale in knative/base or DATABASE_CONNECTIONS "
-            f"in knative/base/settings.env, or raise database_clients in {_LIST}."
+            f"in knative/base/settings.env, or raise database_clients in {LIST}."
         )
     new_texts = _make_new_texts(name, pods)
-    changed_texts = _make_changed_texts(name, functions, root)
-    texts = {**new_texts, **changed_texts}
+    extended = _add_to_list(name, functions)
+    changed = changed_texts(root, extended)
+    texts = {**new_texts, **changed}
     write_all({root / path: text.encode() for path, text in texts.items()})
     listed_functions.cache_clear()
-    after = _read_budget(_add_to_list(name, functions), root)
-    return _report(name, new_texts, changed_texts, after)
+    return _report(name, new_texts, changed, _read_budget(extended, root))
 
 
 def _needed_paths(name: str) -> list[str]:
@@ -94,26 +92,13 @@ def _make_new_texts(name: str, pods: int) -> dict[str, str]:
     }
 
 
-def _make_changed_texts(name: str, functions: FunctionList, root: Path) -> dict[str, str]:
-    """The files that change, with their new texts."""
-    texts = {
-        _LIST: json.dumps(_add_to_content(name, functions), indent=2, ensure_ascii=False) + "\n",
-        **generated_texts(root, _add_to_list(name, functions)),
-    }
-    return {path: text for path, text in texts.items() if (root / path).read_text() != text}
-
-
 def _add_to_list(name: str, functions: FunctionList) -> FunctionList:
-    return read_list(_add_to_content(name, functions))
-
-
-def _add_to_content(name: str, functions: FunctionList) -> dict[str, object]:
-    """The list's JSON, with the agent after the other agents."""
+    """The list with the agent after the other agents."""
     entries = [function.entry() for function in functions.functions]
     description = "An agent with an example tool."
     at = max((n for n, each in enumerate(entries, 1) if each["kind"] == AGENT), default=0)
     entries.insert(at, {"name": name, "kind": AGENT, "description": description})
-    return {"database_clients": functions.database_clients, "functions": entries}
+    return read_list({"database_clients": functions.database_clients, "functions": entries})
 
 
 def _report(

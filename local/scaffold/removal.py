@@ -1,6 +1,5 @@
 """Removes what `python -m functions new` made for an agent: all of it, or nothing."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from functions.registry import (
     read_list,
 )
 from local.environment import ROOT
-from local.scaffold.generated import generated_texts
+from local.scaffold.generated import LIST, changed_texts
 from local.writing import write_all
 
-_LIST: Final = "functions/functions.json"
 #: The agents of the bundle: its tests, its examples and `make dev` use them.
 _SHIPPED: Final = ("assistant", "trips")
 
@@ -57,12 +55,10 @@ def plan_removal(name: str, root: Path = ROOT) -> Removal:
     Raises:
         InvalidFunctions: there is no such agent, it is part of the bundle, or a file cannot be read.
     """
-    functions = read_file(root / _LIST)
+    functions = read_file(root / LIST)
     _check_removable(name, functions)
-    others = _without(name, functions)
     try:
-        texts = {_LIST: _text_of(others), **generated_texts(root, others)}
-        changed = {path: text for path, text in texts.items() if (root / path).read_text() != text}
+        changed = changed_texts(root, _without(name, functions))
     except OSError as error:
         raise InvalidFunctions(
             f"The agent {name} cannot be removed, and nothing has changed: {error}."
@@ -82,12 +78,6 @@ def _check_removable(name: str, functions: FunctionList) -> None:
 def _without(name: str, functions: FunctionList) -> FunctionList:
     entries = [each.entry() for each in functions.functions if each.name != name]
     return read_list({"database_clients": functions.database_clients, "functions": entries})
-
-
-def _text_of(functions: FunctionList) -> str:
-    entries = [each.entry() for each in functions.functions]
-    content = {"database_clients": functions.database_clients, "functions": entries}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _folder(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from local import CannotStart
+from local.database import is_loopback
 from local.gateway import PATH
 
 Event = dict[str, Any]
@@ -27,7 +28,6 @@ _VERSION: Final = {"protocolVersion": "1.0"}
 #: Statuses that stand for a code, so no gateway gave them: its refusals are problems.
 _FOREIGN: Final = ("404", "405")
 _FORM: Final = f"it begins with https:// or http:// and ends with {PATH}"
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 ENDINGS: Final = ("RUN_FINISHED", "RUN_ERROR")
 
 
@@ -158,7 +158,7 @@ class Agent:
             raise failure
 
     def _giving_up(self, failure: Exception | None, seconds: float) -> CannotStart:
-        is_local = self._address.hostname in _LOOPBACK
+        is_local = is_loopback(self._address.hostname or "")
         is_refused = isinstance(failure, Refused)
         hint = (
             f" If {self.name} cannot start, the output of `make dev` says why."
