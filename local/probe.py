@@ -1,9 +1,11 @@
 """Ports and readiness on loopback."""
 
 import http.client
+import random
 import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import cycle
 from time import monotonic, sleep
 
 from local import CannotStart
@@ -12,13 +14,22 @@ from local.children import Child
 _LOOPBACK = "127.0.0.1"
 _RELEASE_SECONDS = 1.0
 _PATIENCE_SECONDS = 2.0
+#: Below the ephemeral ports of Linux (from 32768) and macOS (from 49152): any outgoing connection may take one of those
+#: before the server that is to listen there has started.
+_PORTS = range(20_000, 32_000)
+_candidates = cycle(random.sample(_PORTS, len(_PORTS)))
 
 
 def free_port() -> int:
-    """A free loopback port; another program may still take it."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A free loopback port for a server that starts soon. No port is returned twice while others are free.
+
+    Raises:
+        CannotStart: no port is free.
+    """
+    for _ in _PORTS:
+        if _is_free(port := next(_candidates)):
+            return port
+    raise CannotStart(f"No port from {_PORTS.start} to {_PORTS.stop - 1} is free.")
 
 
 def require_free(port: int, remedy: str) -> None:

@@ -34,6 +34,8 @@ grant anon, authenticated, service_role to postgres with admin option;
 -- The functions' login. Migrations grant its privileges.
 alter role agent_api login noinherit;
 grant authenticated to agent_api;
+-- In a project, the first migration makes this role as `postgres`, which may therefore change it.
+grant agent_api to postgres with admin option;
 
 do $$
 begin

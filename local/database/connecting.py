@@ -1,5 +1,7 @@
 """Connects to a database by its address, as people copy it from Supabase and from other tools."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import asyncpg
@@ -30,6 +32,26 @@ async def connect(url: str) -> Connection:
         raise CannotStart(str(error)) from None
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise CannotStart(_reason(error)) from None
+
+
+@asynccontextmanager
+async def connected_as_owner(url: str) -> AsyncIterator[Connection]:
+    """A connection for work that only the owner of the schemas may do; closed at the end.
+
+    Raises:
+        CannotStart: as of `connect`; or the login may not do this work.
+    """
+    connection = await connect(url)
+    try:
+        yield connection
+    except asyncpg.InsufficientPrivilegeError as error:
+        login = await connection.fetchval("select session_user")
+        raise CannotStart(
+            f"The login {login} may not do this ({error}): use the login that owns the schemas, which is `postgres` in"
+            " a Supabase project."
+        ) from None
+    finally:
+        await connection.close()
 
 
 def _reason(error: Exception) -> str:

@@ -122,8 +122,9 @@ async def _agent_api(
         await (await connect(own)).close()
     except CannotStart:
         raise CannotStart(
-            "The login agent_api has another password than the one in this checkout: use its address as"
-            " SUPABASE_DATABASE_URL, or execute `alter role agent_api nologin`, and `make dev` sets a password again."
+            f"The login agent_api has another password than {folder / _PASSWORD}: if you know it, use this login in"
+            f" SUPABASE_DATABASE_URL; else run `alter role agent_api nologin` as {facts.login}, and the next `make dev`"
+            " sets a new one (another checkout on this database sets its own again)."
         ) from None
     return own
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 
 from local import CannotStart
-from local.database.connecting import Connection, connect
+from local.database.connecting import Connection, connected_as_owner
 from local.database.expected import difference
 from local.database.files import MIGRATIONS, Migration, Statement, read_migrations
 from local.database.history import CREATES_SCHEMA, Record, records_of_app, why_app_is_outdated
@@ -52,12 +52,11 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
 
     Raises:
         CannotStart: a migration failed and was rolled back (the message has file and line); the database's app lacks
-            one; migrations that no longer exist made this database; it is no Supabase project's; or it cannot be
-            reached.
+            one; migrations that no longer exist made this database; it is no Supabase project's; the login may not
+            migrate it; or it cannot be reached.
     """
     migrations = read_migrations(folder)
-    connection = await connect(url)
-    try:
+    async with connected_as_owner(url) as connection:
         await check_is_project(connection)
         await connection.execute(_RECORD)
         await _forget_dropped(connection, migrations)
@@ -69,8 +68,6 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
         if _of_app(migrations, records):
             return []
         return [m.file.name for m in migrations if await _apply(connection, m)]
-    finally:
-        await connection.close()
 
 
 async def _forget_dropped(connection: Connection, migrations: Sequence[Migration]) -> None:
@@ -92,15 +89,12 @@ async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:
     else None.
     """
     migrations = read_migrations(folder)
-    connection = await connect(url)
-    try:
+    async with connected_as_owner(url) as connection:
         if not await connection.fetchval(_FIND_RECORD):
             return None
         records = await _records(connection)
         if await _is_squashed(connection, migrations, records):
             return None
-    finally:
-        await connection.close()
     if sentence := _why_replaced(migrations, records):
         return sentence
     applied = {record.version: record.statements for record in records}

@@ -18,7 +18,7 @@ class Range(NamedTuple):
 
 
 class HttpAddress:
-    """Marks a text as an http(s) address: without a user, spaces, or characters that are not ASCII.
+    """Marks a text as an http(s) address: without a user, spaces, `<`, `>`, or characters that are not ASCII.
 
     A user would be ignored, and the rest would be sent as it is, in the first line of each request.
     """
@@ -97,7 +97,7 @@ def _read(name: str, kind: Any, text: str) -> object:
         raise InvalidSettings(f"{name} must be {wanted}.") from None
     if isinstance(allowed, HttpAddress) and not is_http_address(text):
         raise InvalidSettings(
-            f"{name} must be an http(s) address in ASCII, without spaces and a user name."
+            f"{name} must be an http(s) address in ASCII, without spaces, `<`, `>` and a user name."
         )
     if isinstance(allowed, Range) and isinstance(value, int | float):
         _check_range(name, value, allowed)
@@ -112,7 +112,8 @@ def _check_range(name: str, value: float, allowed: Range) -> None:
 
 def is_http_address(text: str) -> bool:
     """Whether a text is an address as `HttpAddress` describes it."""
-    if not text.isascii() or not text.isprintable() or " " in text:
+    # Brackets are of an example's placeholder (`<ref>`); RFC 3986 allows them nowhere in an address.
+    if not text.isascii() or not text.isprintable() or set(text) & set(" <>"):
         return False
     try:
         parts = urlsplit(text)

@@ -39,7 +39,7 @@ def provider_of(
             raise InvalidSettings(f"Set {prefix}_BASE_URL: a model of an agent is there.")
     if base_url and not (is_http_address(base_url) and _has_valid_host(base_url)):
         raise InvalidSettings(
-            f"{prefix}_BASE_URL is not an http(s) address in ASCII, without spaces and a user name."
+            f"{prefix}_BASE_URL is not an http(s) address in ASCII, without spaces, `<`, `>` and a user name."
         )
     if not _is_printed_ascii(key):
         # Often the line break at the end of a file.

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -10,21 +11,35 @@ import pytest
 
 from local import CannotStart
 from local.accounts import SignIn, sign_in
-from local.database import Logins
+from local.children import Children
+from local.database import Logins, postgres
 from local.database.files import MIGRATIONS
 from local.database.given import given_logins, is_on_loopback, with_login
-from local.database.migrations import migrate
+from local.database.migrations import bootstrap, migrate, outdated
+from local.database.own import local_logins
+from local.database.postgres import Server
 from local.keys import SigningKey
 from local.probe import free_port
 from local.stack import start_stack
 from tests.fixtures.given_server import GivenServer
 from tests.fixtures.place import Place
+from tests.fixtures.sql import execute
 from tests.fixtures.stack import outside, plan_of, stack_folder
 
 AS_OF_AN_APP = """
 update supabase_migrations.schema_migrations
    set version = '2030' || substr(version, 5), name = 'agent_' || name
 """
+
+
+@pytest.fixture
+def local_server() -> Iterator[Server]:
+    """A Postgres as another checkout's `make dev` leaves it, with schema agent."""
+    with stack_folder() as folder, Children(folder / "logs") as children:
+        server = postgres.start(children, folder / "postgres", is_safe=False)
+        asyncio.run(bootstrap(server))
+        asyncio.run(migrate(local_logins(server).owner))
+        yield server
 
 
 def logins(url: str, folder: Path, *, may_bypass: bool = False) -> tuple[Logins, str]:
@@ -108,13 +123,34 @@ def test_a_password_that_agent_api_has_is_never_changed(
 ) -> None:
     url = given_server.create()
     given_server.execute("alter role agent_api login password 'its own'")
-    assert "another password" in refusal(url, tmp_path)
+    sentence = refusal(url, tmp_path)
+    assert f"another password than {tmp_path / 'agent_api-password'}" in sentence
     own = with_login(url, "agent_api", "its%20own")
     found, said = logins(own, tmp_path)
     assert found == Logins(own, own)
     assert "agent_api may not write auth.users" in said
     with pytest.raises(CannotStart, match="may not write test users into auth"):
         sign_in(SignIn(), own)
+
+
+def test_the_remedy_for_another_password_works_on_a_database_of_make_dev(
+    local_server: Server, tmp_path: Path
+) -> None:
+    url = local_logins(local_server).owner
+    (remedy,) = re.findall("`(alter role .*?)`", refusal(url, tmp_path))
+    asyncio.run(execute(url, remedy))
+    found, said = logins(url, tmp_path)
+    assert found.functions.startswith("postgresql://agent_api:")
+    assert "agent_api got a password" in said
+
+
+def test_a_login_that_may_not_migrate_is_named(given_server: GivenServer) -> None:
+    url = given_server.create()
+    given_server.execute("alter role agent_api login password 'its own'")
+    of_functions = with_login(url, "agent_api", "its%20own")
+    for command in (migrate, outdated):
+        with pytest.raises(CannotStart, match="agent_api may not do this"):
+            asyncio.run(command(of_functions))
 
 
 def test_a_login_that_may_bypass_is_used_as_it_is(

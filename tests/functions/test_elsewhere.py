@@ -64,17 +64,43 @@ def test_each_function_is_a_service_and_only_the_public_ones_are_routed() -> Non
     assert set(COMPOSE["services"]["proxy"]["depends_on"]) == public
 
 
+def env_files() -> dict[str, str]:
+    """The files of settings as the page shows them, by name."""
+    blocks = re.findall(r"^`([a-z]*\.env)` .*?```sh\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in blocks] == ["settings.env", "secrets.env", ".env"]
+    return dict(blocks)
+
+
+def names_in(file: str) -> set[str]:
+    return set(re.findall(r"^([A-Z_]+)=", env_files()[file], re.MULTILINE))
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_each_service_gets_what_its_function_requires(name: str) -> None:
-    given = FUNCTIONS[name]["environment"]
-    assert {each.upper() for each in import_app(name).requires} <= given.keys()
+    service = FUNCTIONS[name]
+    from_files = set().union(*map(names_in, service["env_file"]))
+    required = {each.upper() for each in import_app(name).requires}
+    assert required <= service["environment"].keys() | from_files
+    # What Compose sets itself wins over the files, so it must be nothing that a user sets there.
+    assert not service["environment"].keys() & from_files
 
 
 def test_the_page_shows_every_variable_that_compose_requires() -> None:
     text = (ROOT / "docs/compose/compose.yaml").read_text()
     required = {name for name, kind, _ in _VARIABLE.findall(text) if kind == "?"}
-    shown = set(re.findall(r"^([A-Z_]+)=", PAGE, re.MULTILINE))
-    assert required <= shown
+    assert required <= names_in(".env")
+
+
+def test_only_agents_runner_and_tools_get_credentials() -> None:
+    given = {name for name, each in FUNCTIONS.items() if "secrets.env" in each["env_file"]}
+    assert given == {*listed_functions().agents, "runner", "tools"}
+
+
+def test_the_page_continues_with_the_gateway_and_the_schedule() -> None:
+    _, compose_part, lambda_part = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    for part in (compose_part, lambda_part):
+        assert "deploy.md#6-the-gateway" in part
+    assert "deploy.md#7-a-schedule" in compose_part
 
 
 def test_a_container_is_killed_after_its_grace() -> None:
@@ -117,10 +143,13 @@ async def compose(
         "IMAGE": "image",
         "ASSISTANT_SIGNING_KEY": settings["INTERNAL_SIGNING_KEY"],
     }
-    given = {
-        name: interpolated(text, dotenv)
-        for name, text in FUNCTIONS["assistant"]["environment"].items()
+    service = FUNCTIONS["assistant"]
+    files = set().union(*map(names_in, service["env_file"]))
+    given = {name: text for name, text in settings.items() if name in files} | {
+        name: interpolated(text, dotenv) for name, text in service["environment"].items()
     }
+    # Any other setting arrives as well; the fake model's address is one.
+    given["OPENAI_BASE_URL"] = settings["OPENAI_BASE_URL"]
     # No container resolves the names of the others here, and the project's keys are fetched from nowhere.
     nowhere = {"TOOLS_URL": "", "RUNNER_URL": "", "SUPABASE_JWKS": settings["SUPABASE_JWKS"]}
     ports = {"HOST": "127.0.0.1", "PORT": str(free_port())}

@@ -28,11 +28,12 @@ def components() -> list[str]:
 
 @contextmanager
 def copied() -> Iterator[Path]:
-    """A copy of `knative/` that a test may change, with public keys in each overlay instead of the examples."""
+    """A copy of `knative/` that a test may change, with a project and keys in each overlay instead of the examples."""
     with TemporaryDirectory() as parent:
         folder = shutil.copytree(FOLDER, Path(parent) / "knative")
         for file in folder.glob("overlays/*/settings.env"):
-            file.write_text(file.read_text().replace('{"keys": []}', PUBLIC_KEYS))
+            text = file.read_text().replace('{"keys": []}', PUBLIC_KEYS)
+            file.write_text(text.replace("<ref>", "project"))
         yield folder
 
 

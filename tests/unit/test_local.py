@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -129,6 +130,20 @@ def test_a_transcript_ends_with_its_figures() -> None:
     assert re.fullmatch(
         r"RUN_FINISHED in \d+ ms, 2 text events, first token \d+ ms", transcript.summary()
     )
+
+
+def test_no_outgoing_connection_takes_a_free_port() -> None:
+    ports = [free_port() for _ in range(50)]
+    assert len({*ports}) == 50
+    # IANA's dynamic ports begin at 49152 (RFC 6335), Linux's own at 32768.
+    assert max(ports) < 32_768
+
+
+def test_a_port_in_use_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        taken, free = used.getsockname()[1], free_port()
+        monkeypatch.setattr("local.probe._candidates", iter([taken, free]))
+        assert free_port() == free
 
 
 def test_a_sweep_that_fails_at_the_start_is_reported() -> None:

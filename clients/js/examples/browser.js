@@ -3,6 +3,7 @@
 import { connect } from "../agent.js";
 import { Conversation } from "../messages.js";
 
+// Here both are values that you store in the browser's console: docs/client.md, *A page*.
 const { url, token } = JSON.parse(localStorage.getItem("backend") ?? "{}");
 const agent = connect({ url, token: () => token });
 const threadId = (sessionStorage.threadId ??= crypto.randomUUID());
