@@ -30,6 +30,14 @@ with needed_packages("local", "make dev", "make bootstrap"):
 
 _GATEWAY_PORT = 54321
 _POSTGRES_PORT = 54322
+#: How to use the running stack, with test users and without.
+_TEST_USERS = """\
+  chat       .venv/bin/python -m local chat
+  token      .venv/bin/python -m local token
+"""
+_OWN_USERS = """\
+  users      those of your own project: `python -m local chat --token`, with a token of one of them
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,6 +213,7 @@ def _announcement(stack: RunningStack) -> Running:
 
 
 def _summary(running: RunningStack, database: str, home: Path, seconds: float) -> str:
+    users = _TEST_USERS if running.has_test_users else _OWN_USERS
     return f"""
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 
@@ -215,9 +224,7 @@ Ready in {seconds:.1f} s. Ctrl-C stops everything.
   database   {database}
   model      {running.model}
   logs       {home}/logs
-  chat       .venv/bin/python -m local chat
-  token      .venv/bin/python -m local token
-"""
+{users}"""
 
 
 def _interrupt(*_: object) -> None:

@@ -69,7 +69,10 @@ class Reloader:
         child, port = self._functions[name]
         if child.has_ended:
             self._say(f"  stopped    {name}: {child.last_sentence()}")
-            self._say("             It starts again when a file changes.")
+            remedy = "It starts again when a file changes."
+            if not self._files[name]:
+                remedy = "Its files are gone; start `make dev` again, which then runs without it."
+            self._say(f"             {remedy}")
         elif answer(port, "/readiness") != 200:
             return
         else:

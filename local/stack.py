@@ -53,6 +53,8 @@ class RunningStack:
     owner_url: str
     #: The project whose users, and the test users, may call the gateway.
     project_url: str
+    #: Whether `chat` and `token` can sign in as users of their own.
+    has_test_users: bool
     model: str
     reloader: Reloader
     #: Sends the runs that no process executes.
@@ -136,6 +138,7 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
         urls["TOOLS_URL"],
         logins.owner,
         project.url,
+        logins.has_test_users,
         choice.title,
         Reloader({child.name: (child, ports[child.name]) for child in functions}, agents, plan.say),
         partial(answer, ports["runner"], "/sweep", method="POST"),

@@ -71,9 +71,10 @@ async def _logins(url: str, folder: Path, may_bypass: bool, say: Callable[[str],
         if not facts.may_add_users:
             say(_without_test_users(facts.login))
         if facts.may_run and (may_bypass or not facts.bypasses_rls):
-            return Logins(url, url)
+            return Logins(url, url, facts.may_add_users)
         _check_is_local(url, facts)
-        return Logins(await _agent_api(connection, facts, url, folder, say), url)
+        own = await _agent_api(connection, facts, url, folder, say)
+        return Logins(own, url, facts.may_add_users)
     finally:
         await connection.close()
 

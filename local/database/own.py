@@ -26,6 +26,8 @@ class Logins:
 
     functions: str
     owner: str
+    #: Whether the owner may write the test users, as whom `chat` and `token` sign in.
+    has_test_users: bool = True
 
 
 def local_logins(server: Server) -> Logins:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from itertools import dropwhile, islice
 from pathlib import Path
 
 import httpx
@@ -127,7 +128,7 @@ def test_a_password_that_agent_api_has_is_never_changed(
     assert f"another password than {tmp_path / 'agent_api-password'}" in sentence
     own = with_login(url, "agent_api", "its%20own")
     found, said = logins(own, tmp_path)
-    assert found == Logins(own, own)
+    assert found == Logins(own, own, has_test_users=False)
     assert "agent_api may not write auth.users" in said
     with pytest.raises(CannotStart, match="may not write test users into auth"):
         sign_in(SignIn(), own)
@@ -151,6 +152,17 @@ def test_a_login_that_may_not_migrate_is_named(given_server: GivenServer) -> Non
     for command in (migrate, outdated):
         with pytest.raises(CannotStart, match="agent_api may not do this"):
             asyncio.run(command(of_functions))
+
+
+def test_a_stack_without_test_users_offers_no_command_that_needs_one(
+    given_server: GivenServer, place: Place
+) -> None:
+    url = given_server.create()
+    given_server.execute("alter role agent_api login password 'its own'")
+    with place.dev(SUPABASE_DATABASE_URL=with_login(url, "agent_api", "its%20own")) as process:
+        assert process.stdout
+        after_logs = dropwhile(lambda line: not line.startswith("  logs"), process.stdout)
+        assert "those of your own project" in list(islice(after_logs, 2))[1]
 
 
 def test_a_login_that_may_bypass_is_used_as_it_is(

@@ -106,6 +106,12 @@ def test_a_new_and_a_deleted_file_are_changes(dev: Dev) -> None:
     assert dev.starts()["red-fox"] == 1
 
 
+def test_a_function_whose_files_are_gone_is_not_promised_to_start_again(dev: Dev) -> None:
+    dev.file("hare").unlink()
+    dev.watch_until("stopped    hare")
+    assert any("Its files are gone; start `make dev` again" in line for line in dev.said)
+
+
 def test_a_changed_list_of_functions_is_reported_once(dev: Dev) -> None:
     (dev.folder / "functions.json").write_text('{"functions": []}')
     dev.watch_until("functions.json: to serve its functions, start `make dev` again")
