@@ -86,12 +86,28 @@ class Child:
             self._process.wait()
             self._start_again()
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended the process: `kill -9`, or a machine without free memory."""
+        with self._changing:
+            return self._was_killed()
+
+    def restart_if_killed(self) -> bool:
+        """Start the process again if SIGKILL ended it; returns whether it did."""
+        with self._changing:
+            if was_killed := self._was_killed():
+                self._start_again()
+            return was_killed
+
     def restart(self) -> None:
         """Stop the process, and start it again with an empty log. A `check` at the same time does not see it gone."""
         with self._changing:
             self.stop()
             self.log.unlink(missing_ok=True)
             self._start_again()
+
+    def _was_killed(self) -> bool:
+        return self._process.poll() == -signal.SIGKILL
 
     def _start_again(self) -> None:
         self._process = self._spawn()

@@ -1,4 +1,4 @@
-"""Restarts the functions whose files change, while `make dev` runs."""
+"""Restarts the functions whose files change, and those that are killed, while `make dev` runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,8 @@ Files = Mapping[Path, int]
 class Reloader:
     """Restarts a function when a file of its folder changes, and `runner` when one of any agent's folder does.
 
-    A function that cannot start after a change is reported, and starts again with the next change.
+    A killed function starts again, as a platform restarts a container. A function that cannot start after a change is
+    reported, and starts again with the next change.
     """
 
     def __init__(
@@ -37,12 +38,17 @@ class Reloader:
         self._list = root / "functions.json"
         self._listed = self._list.read_text() if self._list.exists() else ""
         self._starting: set[str] = set()
-        #: The processes that were restarted once. Their end does not end the stack.
-        self.restarted: set[Child] = set()
+        self._restarted: set[Child] = set()
         self._next_look = 0.0
 
+    def may_end(self, child: Child) -> bool:
+        """Whether a process may end without ending the stack: a function that was killed, or was restarted once."""
+        is_function = any(child is each for each, _ in self._functions.values())
+        return child in self._restarted or (is_function and child.was_killed)
+
     def check(self) -> None:
-        """Restart what has changed since the last look, and report what has started or ended since."""
+        """Restart what has changed or was killed since the last look, and report what has started or ended since."""
+        self._restart_killed()
         if monotonic() < self._next_look:
             return
         self._next_look = monotonic() + _PAUSE_SECONDS
@@ -51,11 +57,18 @@ class Reloader:
             if (files := self._read(name)) != self._files[name]:
                 self._say(f"  changed    {_changed(self._files[name], files)}: restarting {name}")
                 self._files[name] = files
-                self.restarted.add(child)
+                self._restarted.add(child)
                 self._starting.add(name)
                 child.restart()
         for name in sorted(self._starting):
             self._report(name)
+
+    def _restart_killed(self) -> None:
+        for name, (child, _) in self._functions.items():
+            if child.restart_if_killed():
+                self._say(f"  killed     {name}: restarting it")
+                self._restarted.add(child)
+                self._starting.add(name)
 
     def _look_at_list(self) -> None:
         # The gateway's routes and the ports follow from the list at the start.

@@ -61,7 +61,7 @@ class RunningStack:
     sweep: Callable[[], object]
 
     def watch(self) -> None:
-        """Until a part ends or a signal comes: restart functions whose files change, and send waiting runs.
+        """Until a part ends or a signal comes: restart functions that change or are killed, and send waiting runs.
 
         Raises:
             CannotStart: a part ended; the message has the end of its log.
@@ -70,7 +70,7 @@ class RunningStack:
         while True:
             self.reloader.check()
             for child in self.children.all:
-                if child not in self.reloader.restarted:
+                if not self.reloader.may_end(child):
                     child.check()
             if monotonic() >= next_sweep:
                 next_sweep = monotonic() + _SWEEP_SECONDS

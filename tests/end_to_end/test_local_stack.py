@@ -33,6 +33,13 @@ def process_of(program: str, pids: set[int]) -> int:
     return found
 
 
+def function_process(name: str, pids: set[int]) -> int:
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
+    commands = dict(line.split(maxsplit=1) for line in listed.stdout.splitlines())
+    (found,) = (pid for pid in pids if commands.get(str(pid), "").endswith(f"functions {name}"))
+    return found
+
+
 def living(pids: set[int]) -> set[int]:
     listed = subprocess.run(["ps", "-eo", "pid=,stat="], capture_output=True, text=True, check=True)
     states = dict(line.split() for line in listed.stdout.splitlines())
@@ -133,6 +140,18 @@ def test_a_part_that_ends_ends_the_stack_with_its_last_words(place: Place) -> No
         )
         assert process.wait(SECONDS) == 1
         assert living(children) == set()
+
+
+def test_a_killed_function_starts_again_and_the_stack_stays(place: Place) -> None:
+    with place.dev() as process:
+        assert process.stdout
+        os.kill(function_process("runner", family(process.pid)), signal.SIGKILL)
+        lines = iter(process.stdout.readline, "")
+        assert "  killed     runner: restarting it\n" in lines
+        assert any(line.startswith("  ready      runner") for line in lines)
+        assert process.poll() is None
+        children = family(process.pid)
+    assert_gone(children)
 
 
 def test_a_port_in_use_is_one_sentence(place: Place) -> None:

@@ -1,5 +1,7 @@
 """Functions restart when their files change: real processes, in a folder of the test's own."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,7 +91,7 @@ def test_a_function_that_cannot_start_says_why_and_starts_after_the_next_change(
     dev.write("hare", "broken")
     dev.watch_until("  stopped    hare: app.py, line 1: SyntaxError: invalid syntax.")
     child, port = dev.functions["hare"]
-    assert child in dev.reloader.restarted
+    assert dev.reloader.may_end(child)
 
     dev.write("hare", "mended")
     dev.watch_until("ready      hare")
@@ -110,6 +112,26 @@ def test_a_function_whose_files_are_gone_is_not_promised_to_start_again(dev: Dev
     dev.file("hare").unlink()
     dev.watch_until("stopped    hare")
     assert any("Its files are gone; start `make dev` again" in line for line in dev.said)
+
+
+def test_a_killed_function_starts_again(dev: Dev) -> None:
+    child, port = dev.functions["hare"]
+    assert not dev.reloader.may_end(child)
+    os.kill(child.pid, signal.SIGKILL)
+    wait_until(lambda: child.was_killed)
+    assert dev.reloader.may_end(child)
+    dev.watch_until("ready      hare")
+    assert "  killed     hare: restarting it" in dev.said
+    assert dev.starts() == {"red-fox": 1, "hare": 2, "runner": 1}
+    assert answer(port, "/readiness") == 200
+
+
+def test_a_function_that_ends_by_itself_ends_the_stack(dev: Dev) -> None:
+    child, _ = dev.functions["hare"]
+    os.kill(child.pid, signal.SIGTERM)
+    wait_until(lambda: child.has_ended)
+    dev.reloader.check()
+    assert not dev.reloader.may_end(child)
 
 
 def test_a_changed_list_of_functions_is_reported_once(dev: Dev) -> None:
