@@ -12,6 +12,7 @@ from functions.registry import InvalidFunctions, listed_functions
 from local.adding.app import App, CannotAdd, checkout, find_app
 from local.adding.plan import Plan, make_plan
 from local.adding.report import NEXT, describe
+from local.confirming import is_confirmed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,8 +55,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         _show(NEXT)
         return 0
-    if not options.yes and not _is_confirmed(plan):
-        sys.stderr.write("Nothing has changed.\n")
+    count = len(plan.written) + len(plan.removed)
+    if not options.yes and not is_confirmed(f"Change these {count} files?"):
         return 1
     if _plan(app, ours, now, force=options.force) != plan:
         raise CannotAdd(
@@ -87,12 +88,3 @@ def _show(text: str) -> None:
     except BrokenPipeError:
         # The reader has seen enough. At exit, Python would write what is left, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _is_confirmed(plan: Plan) -> bool:
-    if not sys.stdin.isatty():
-        raise CannotAdd(
-            "There is no terminal to confirm the plan; pass --yes. Nothing has changed."
-        )
-    count = len(plan.written) + len(plan.removed)
-    return input(f"\nChange these {count} files? [y/N] ").strip().lower() in ("y", "yes")

@@ -8,6 +8,7 @@ from string import Template
 from typing import Final
 
 from functions.registry import InvalidFunctions, variable_of
+from local.confirming import is_confirmed
 from local.environment import ROOT
 from local.scaffold.removal import Removal, plan_removal
 
@@ -24,9 +25,12 @@ def remove(arguments: Sequence[str], root: Path = ROOT) -> int:
     removal = plan_removal(options.name, root)
     sys.stdout.write(_describe(removal))
     sys.stdout.flush()
-    if not options.yes and not _is_confirmed(removal):
-        sys.stderr.write("Nothing has changed.\n")
+    if not options.yes and not is_confirmed(f"Remove {options.name}? What is not in Git is lost."):
         return 1
+    if plan_removal(options.name, root) != removal:
+        raise InvalidFunctions(
+            "Files changed after the plan was shown, and nothing was removed; run the command again."
+        )
     removal.apply()
     names = {"name": removal.name, "variable": variable_of(removal.name)}
     sys.stdout.write(Template(_REPORT.read_text()).substitute(names))
@@ -50,16 +54,3 @@ def _describe(removal: Removal) -> str:
 
 def _indent(paths: Iterable[str]) -> str:
     return "".join(f"  {path}\n" for path in paths)
-
-
-def _is_confirmed(removal: Removal) -> bool:
-    if not sys.stdin.isatty():
-        raise InvalidFunctions(
-            "There is no terminal to confirm it; pass --yes. Nothing has changed."
-        )
-    try:
-        answer = input(f"\nRemove {removal.name}? What is not in Git is lost. [y/N] ")
-    except (KeyboardInterrupt, EOFError):
-        sys.stderr.write("\n")
-        return False
-    return answer.strip().lower() in ("y", "yes")

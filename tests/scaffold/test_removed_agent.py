@@ -9,6 +9,7 @@ import pytest
 
 from functions.registry import InvalidFunctions, listed_functions
 from local.scaffold.agents import make_agent
+from local.scaffold.command import remove
 from local.scaffold.generated import generated_texts
 from local.scaffold.removal import plan_removal
 from local.scaffold.resources import KUSTOMIZATION
@@ -52,6 +53,23 @@ def test_without_a_terminal_nothing_is_removed(checkout: Path) -> None:
     assert "functions/my_agent/app.py" in done.stdout
     assert done.stderr == ("There is no terminal to confirm it; pass --yes. Nothing has changed.\n")
     assert contents(checkout) == before
+
+
+def test_a_file_that_came_after_the_plan_is_not_removed(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_agent("my-agent", checkout)
+    late = checkout / "functions/my_agent/late.py"
+
+    def write_and_confirm(question: str) -> bool:
+        assert question.startswith("Remove my-agent?")
+        late.write_text("work = 1\n")
+        return True
+
+    monkeypatch.setattr("local.scaffold.command.is_confirmed", write_and_confirm)
+    with pytest.raises(InvalidFunctions, match="changed after the plan was shown"):
+        remove(["my-agent"], checkout)
+    assert late.exists()
 
 
 @pytest.mark.parametrize(
