@@ -57,7 +57,9 @@ class Cluster:
             config = KubeConfig.from_file(path).get(context)
             return cls(Client(config, namespace, httpx2.Timeout(30)), namespace)
         except _KUBECONFIG_ERRORS as error:
-            raise Refused(f"{path} cannot be used as a kubeconfig: {error}") from error
+            raise Refused(
+                f"{path} cannot be used as a kubeconfig: {str(error).rstrip('.')}."
+            ) from error
 
     def apply(self, thing: Json, *, dry_run: bool = False) -> Json:
         """The object as it is after server-side apply, or as it would be."""

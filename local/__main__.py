@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -32,11 +33,11 @@ _GATEWAY_PORT = 54321
 _POSTGRES_PORT = 54322
 #: How to use the running stack, with test users and without.
 _TEST_USERS = """\
-  chat       .venv/bin/python -m local chat
-  token      .venv/bin/python -m local token
+  chat       {at}.venv/bin/python -m local chat
+  token      {at}.venv/bin/python -m local token
 """
 _OWN_USERS = """\
-  users      those of your own project: `python -m local chat --token`, with a token of one of them
+  users      those of your own project: `{at}.venv/bin/python -m local chat --token`, with a token of one of them
 """
 
 
@@ -214,6 +215,8 @@ def _announcement(stack: RunningStack) -> Running:
 
 def _summary(running: RunningStack, database: str, home: Path, seconds: float) -> str:
     users = _TEST_USERS if running.has_test_users else _OWN_USERS
+    # Commands of another terminal find the stack by its folder.
+    at = f"LOCAL_FOLDER={shlex.quote(str(home))} " if home != folder({}) else ""
     return f"""
 Ready in {seconds:.1f} s. Ctrl-C stops everything.
 
@@ -224,7 +227,7 @@ Ready in {seconds:.1f} s. Ctrl-C stops everything.
   database   {database}
   model      {running.model}
   logs       {home}/logs
-{users}"""
+{users.format(at=at)}"""
 
 
 def _interrupt(*_: object) -> None:

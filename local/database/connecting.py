@@ -47,8 +47,8 @@ async def connected_as_owner(url: str) -> AsyncIterator[Connection]:
     except asyncpg.InsufficientPrivilegeError as error:
         login = await connection.fetchval("select session_user")
         raise CannotStart(
-            f"The login {login} may not do this ({error}): use the login that owns the schemas, which is `postgres` in"
-            " a Supabase project."
+            f"The login {login} may not do this ({error}): use the login that owns the schemas, in a Supabase"
+            " project usually `postgres`."
         ) from None
     finally:
         await connection.close()

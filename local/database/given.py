@@ -26,8 +26,8 @@ from shared.database import read_address
 _FACTS = Path(__file__).with_suffix(".sql")
 _PASSWORD = "agent_api-password"  # noqa: S105  # the file's name
 _APPLY = (
-    'apply its migrations with `python -m local migrate --url "$SUPABASE_DATABASE_URL"`, or to a Supabase project with'
-    " `python -m functions add-to <its folder>` and `supabase migration up` there"
+    "apply its migrations with `python -m functions add-to <your app's folder>` and `supabase migration up` there, or,"
+    ' if no app migrates this database, with `python -m local migrate --url "$SUPABASE_DATABASE_URL"`'
 )
 _AGENT_API = "the login agent_api (docs/deploy.md, step 2)"
 
@@ -123,7 +123,7 @@ async def _agent_api(
         await (await connect(own)).close()
     except CannotStart:
         raise CannotStart(
-            f"The login agent_api has another password than {folder / _PASSWORD}: if you know it, use this login in"
+            "The login agent_api has a password that this checkout does not know: if you know it, use this login in"
             f" SUPABASE_DATABASE_URL; else run `alter role agent_api nologin` as {facts.login}, and the next `make dev`"
             " sets a new one (another checkout on this database sets its own again)."
         ) from None

@@ -47,7 +47,7 @@ async def bootstrap(server: Server, database: str = "postgres") -> None:
 async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply the folder's migrations that the database lacks, in order; returns their files' names.
 
-    Nothing is applied to a database that gets them from an app, because the app's history would lack their versions.
+    Nothing is applied to a database that an app migrates, because the app's history would lack their versions.
     All are applied again if schema agent was dropped since.
 
     Raises:
@@ -67,7 +67,19 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
             raise CannotStart(sentence)
         if _of_app(migrations, records):
             return []
+        _check_migrated_by_no_app(migrations, records)
         return [m.file.name for m in migrations if await _apply(connection, m)]
+
+
+def _check_migrated_by_no_app(migrations: Sequence[Migration], records: Sequence[Record]) -> None:
+    """Check that no app migrates a database that lacks all our migrations: its CLI rejects a history with others."""
+    ours = {migration.version for migration in migrations}
+    versions = {record.version for record in records}
+    if versions and not versions & ours:
+        raise CannotStart(
+            f"An app migrates this database (it applied {min(versions)}), so it must apply these migrations, too:"
+            " `python -m functions add-to <its folder>`, then `supabase migration up` there."
+        )
 
 
 async def _forget_dropped(connection: Connection, migrations: Sequence[Migration]) -> None:

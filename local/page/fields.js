@@ -1,12 +1,13 @@
 // @ts-check
-/** Form fields for the flat JSON Schema of a tool's question. */
+/** Form fields for the JSON Schema of a tool's question. */
 import { el } from "./dom.js";
 
 /** @typedef {{ type?: string, title?: string, description?: string, enum?: string[], default?: unknown }} Property */
 /** @typedef {HTMLInputElement | HTMLSelectElement} Field */
+/** @typedef {{ element: HTMLElement, read: () => unknown }} Part */
 
 /**
- * The fields, and a function that reads their values.
+ * The fields, and a function that reads their values. An object in an object is a group of fields.
  * @param {unknown} schema
  */
 export const fields = (schema) => {
@@ -15,24 +16,32 @@ export const fields = (schema) => {
   const required = new Set(Object(schema).required ?? []);
   const all = properties.map(([name, property]) => ({
     name,
-    property,
-    field: field(property, required.has(name)),
+    ...part(property, property.title ?? name, required.has(name)),
   }));
+  /** @returns {Record<string, unknown>} */
   const read = () =>
-    Object.fromEntries(all.flatMap(({ name, property, field }) => {
-      const value = valueOf(property, field);
-      return value === undefined ? [] : [[name, value]];
-    }));
-  const elements = all.map(({ name, property, field }) =>
-    el(
-      "label",
-      { class: "field" },
-      el("span", {}, property.title ?? name),
-      field,
-      property.description ? el("small", {}, property.description) : null,
-    )
-  );
-  return { elements, read };
+    Object.fromEntries(
+      all.map(({ name, read }) => [name, read()]).filter(([, value]) => value !== undefined),
+    );
+  return { elements: all.map(({ element }) => element), read };
+};
+
+/**
+ * @param {Property} property
+ * @param {string} title
+ * @param {boolean} isRequired
+ * @returns {Part}
+ */
+const part = (property, title, isRequired) => {
+  if (property.type === "object") {
+    const group = fields(property);
+    const element = el("fieldset", {}, el("legend", {}, title), ...group.elements);
+    return { element, read: group.read };
+  }
+  const one = field(property, isRequired);
+  const about = property.description ? el("small", {}, property.description) : null;
+  const element = el("label", { class: "field" }, el("span", {}, title), one, about);
+  return { element, read: () => valueOf(property, one) };
 };
 
 /**

@@ -1,6 +1,7 @@
 """Asks the user about a run's interrupts in a terminal: approvals of calls, and questions of tools."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from local.terminal.agent import Event
@@ -22,9 +23,8 @@ def decide(question: Event, screen: Screen) -> Event:
     is_input = question["reason"] == "input_required"
     may_edit = is_input or "arguments" in schema.get("properties", {})
     prompt = f"{message_of(question)} {_choice(is_input, may_edit)} "
-    for name, field in schema.get("properties", {}).items() if is_input else ():
-        kind = " or ".join(map(str, field.get("enum") or [field.get("type", "any")]))
-        screen.note(f"{name}: {kind}{_describe(field)}")
+    for line in _fields(schema) if is_input else ():
+        screen.note(line)
     answer = {"interruptId": question["id"], "status": "resolved"}
     while True:
         text = _ask(screen, prompt)
@@ -52,6 +52,16 @@ def _choice(is_input: bool, may_edit: bool) -> str:
     if is_input:
         return "(JSON, empty: no)"
     return "[y/N/arguments as JSON]" if may_edit else "[y/N]"
+
+
+def _fields(schema: Event, path: str = "") -> Iterator[str]:
+    """A line for each value of the answer. Several questions are an object each."""
+    for name, field in schema.get("properties", {}).items():
+        if field.get("properties"):
+            yield from _fields(field, f"{path}{name}.")
+        else:
+            kind = " or ".join(map(str, field.get("enum") or [field.get("type", "any")]))
+            yield f"{path}{name}: {kind}{_describe(field)}"
 
 
 def _describe(field: Event) -> str:

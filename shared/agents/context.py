@@ -107,6 +107,9 @@ class InputRequired(Exception):
 
     The tool then runs again from its start, with the answers and the state in its context. Meanwhile the client stores
     the state, which it can read and cannot change. The call ends if the user declines.
+
+    Raises:
+        TypeError: a schema is not that of an object, so no client could show a form for it.
     """
 
     def __init__(
@@ -114,12 +117,16 @@ class InputRequired(Exception):
     ) -> None:
         super().__init__("the tool has questions")
         self.questions: dict[str, Json] = {
-            key: question if isinstance(question, dict) else _form(*question)
+            key: question if isinstance(question, dict) else _form(key, *question)
             for key, question in questions.items()
         }
         self.state = state
 
 
-def _form(message: str, schema: Json) -> Json:
+def _form(key: str, message: str, schema: Json) -> Json:
+    if schema.get("type", "object") != "object":
+        raise TypeError(
+            f"The question {key!r} needs the JSON Schema of an object, with a property for each value."
+        )
     params = {"mode": "form", "message": message, "requestedSchema": schema}
     return {"method": "elicitation/create", "params": params}

@@ -1,11 +1,14 @@
 """The React example, bundled and opened in a browser, against the whole bundle."""
 
+import asyncio
 import json
 import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +20,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from local.environment import ROOT
 from tests.browser.visitor import ALL_WORDS, LONG, Visitor
 from tests.conformance.installing import by_npm, installed
+from tests.fixtures.sql import execute
 from tests.fixtures.stack import Stack
 
 CLIENT = ROOT / "clients/js"
@@ -128,3 +132,25 @@ def test_an_error_is_shown(chat: Page, page_stack: Stack) -> None:
     )
     chat.reload()
     expect(chat.get_by_role("alert")).to_have_text("unauthorized")
+
+
+def test_an_expired_question_is_dismissed_and_the_thread_continues(
+    chat: Page, page_stack: Stack
+) -> None:
+    say(chat, f'call: delete_note {{"id": "{uuid4()}"}}')
+    expect(chat.get_by_role("button", name="Approve")).to_be_visible()
+    expect(chat.get_by_role("button", name="Send")).to_be_disabled()
+    expire = "update agent.interrupt set expires_at = now() - interval '1 s' where status = 'open'"
+    # Playwright's own loop runs in this thread.
+    with ThreadPoolExecutor() as pool:
+        pool.submit(asyncio.run, execute(page_stack.running.owner_url, expire)).result()
+
+    # The browser reads the expiry in the interrupt that the run ended with, a week from now.
+    chat.clock.set_fixed_time(datetime.now(UTC) + timedelta(hours=169))
+    chat.reload()
+    chat.get_by_role("button", name="Dismiss").click()
+
+    expect(chat.get_by_label("Result")).to_contain_text("did not allow this call in time")
+    say(chat, "say: hello again")
+    expect(chat.get_by_label("Agent").last).to_have_text("hello again")
+    expect(chat.get_by_role("alert")).to_have_count(0)

@@ -31,6 +31,13 @@ AS_OF_AN_APP = """
 update supabase_migrations.schema_migrations
    set version = '2030' || substr(version, 5), name = 'agent_' || name
 """
+OF_AN_APP = """
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.schema_migrations (
+  version text primary key, statements text[], name text
+);
+insert into supabase_migrations.schema_migrations values ('20200101000000', '{select 1}', 'orders')
+"""
 
 
 @pytest.fixture
@@ -124,8 +131,7 @@ def test_a_password_that_agent_api_has_is_never_changed(
 ) -> None:
     url = given_server.create()
     given_server.execute("alter role agent_api login password 'its own'")
-    sentence = refusal(url, tmp_path)
-    assert f"another password than {tmp_path / 'agent_api-password'}" in sentence
+    assert "has a password that this checkout does not know" in refusal(url, tmp_path)
     own = with_login(url, "agent_api", "its%20own")
     found, said = logins(own, tmp_path)
     assert found == Logins(own, own, has_test_users=False)
@@ -195,8 +201,17 @@ def test_a_login_without_rights_is_named(given_server: GivenServer, tmp_path: Pa
 
 def test_an_unmigrated_database_gets_the_command(given_server: GivenServer, tmp_path: Path) -> None:
     sentence = refusal(given_server.create(migrated=False), tmp_path)
-    assert "has no schema agent: apply its migrations with `python -m local migrate" in sentence
-    assert "python -m functions add-to" in sentence
+    assert "has no schema agent: apply its migrations with `python -m functions add-to" in sentence
+    assert "if no app migrates this database, with `python -m local migrate" in sentence
+
+
+def test_a_database_that_an_app_migrates_is_left_to_the_app(given_server: GivenServer) -> None:
+    url = given_server.create(migrated=False)
+    given_server.execute(OF_AN_APP, url)
+    with pytest.raises(CannotStart) as refused:
+        asyncio.run(migrate(url))
+    assert "applied 20200101000000), so it must apply these" in str(refused.value)
+    assert "`python -m functions add-to <its folder>`" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,30 @@ async def test_an_expired_interrupt_cannot_be_answered_and_does_not_block_the_th
     assert tools.calls == []
 
 
+async def test_an_expired_interrupt_can_be_dismissed_beside_another_answer(
+    agent: Served, model: ModelServer, tools: CountingTools, database: TestDatabase
+) -> None:
+    person = await agent.person()
+    calls = (("a", "pay", '{"euros": 5}'), ("b", "pay", '{"euros": 6}'))
+    expired, valid = await interrupted(person, model, *calls)
+    async with database.owner() as owner:
+        await owner.execute(
+            "update agent.interrupt set expires_at = now() - interval '1 s' where id = $1",
+            expired["id"],
+        )
+    body = resumes(valid, {"approved": True})
+    body["resume"].append({"interruptId": expired["id"], "status": "cancelled"})
+    model.will(says("as you wish"))
+
+    assert text(await person.run(body)) == "as you wish"
+    assert tools.calls == [("pay", {"euros": 6})]
+    async with database.owner() as owner:
+        outcomes = await owner.fetch(
+            "select outcome from agent.audit_event where action = 'interrupt.answer' order by 1"
+        )
+    assert [row["outcome"] for row in outcomes][-2:] == ["expired", "resolved"]
+
+
 async def test_only_one_of_many_answers_to_an_interrupt_counts(
     agent: Served, model: ModelServer, tools: CountingTools
 ) -> None:

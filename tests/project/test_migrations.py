@@ -21,6 +21,7 @@ APPLIED = {
     "20261128120013_retention.sql": "87aadd326566cac2",
     "20261128120014_schedule.sql": "eccfcf396cb9454b",
     "20261128120015_grants.sql": "db232c9a0d673483",
+    "20261129120016_expired_interrupts.sql": "2c0e09f67784ced4",
 }
 
 

@@ -183,6 +183,11 @@ async def test_a_tool_asks_the_user_and_runs_again_with_the_answer() -> None:
     assert await call(book, {}, answer) == Result("row 4")
 
 
+def test_a_question_without_an_object_is_an_error() -> None:
+    with pytest.raises(TypeError, match="The question 'seat' needs the JSON Schema of an object"):
+        InputRequired({"seat": ("Which row?", {"type": "integer"})})
+
+
 @pytest.mark.parametrize(
     ("options", "approval", "repeatable"),
     [

@@ -59,6 +59,19 @@ def test_the_fields_of_a_tools_question_are_listed_and_answered_as_json(
     assert decided(monkeypatch, "\n", **INPUT_REQUIRED) == ("cancelled", None)
 
 
+def test_the_fields_of_several_questions_are_named_by_their_paths(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = {"type": "object", "properties": {"count": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"nights": of, "sure": {"type": "boolean"}}}
+    question = {"reason": "input_required", "responseSchema": schema}
+    given = decided(monkeypatch, '{"nights": {"count": 2}}\n', **question)
+    assert given == ("resolved", {"nights": {"count": 2}})
+    shown = capsys.readouterr().err
+    assert "nights.count: integer" in shown
+    assert "sure: boolean" in shown
+
+
 def test_an_answer_that_does_not_fit_gets_the_reason_and_the_question_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

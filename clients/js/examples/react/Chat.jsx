@@ -1,5 +1,5 @@
 // A chat with an agent: streamed text, tool calls, approvals, stop, and a run that continues after a reload.
-import { approve, refuse } from "agent-functions-client";
+import { approve, dismiss, refuse } from "agent-functions-client";
 import { ResumableHttpAgent } from "agent-functions-client/resumable";
 import { useEffect, useReducer, useRef, useState } from "react";
 
@@ -53,7 +53,9 @@ export const Chat = (options) => {
         : <Approvals interrupts={agent.pendingInterrupts} onAnswers={(resume) => run({ resume })} />}
       <form onSubmit={send}>
         <input name="message" aria-label="Message" autoComplete="off" required />
-        <button type="submit" disabled={agent.isRunning}>Send</button>
+        <button type="submit" disabled={agent.isRunning || agent.pendingInterrupts.length > 0}>
+          Send
+        </button>
       </form>
     </>
   );
@@ -70,6 +72,8 @@ const Message = ({ role, content, toolCalls = [] }) => (
   </article>
 );
 
+const isExpired = ({ expiresAt }) => Boolean(expiresAt) && Date.parse(expiresAt) < Date.now();
+
 /** A run ends with its interrupts, and the next one must answer all of them at once. */
 const Approvals = ({ interrupts, onAnswers }) => {
   const [answers, setAnswers] = useState([]);
@@ -80,6 +84,13 @@ const Approvals = ({ interrupts, onAnswers }) => {
     setAnswers(all.length < interrupts.length ? all : []);
     if (all.length === interrupts.length) onAnswers(all);
   };
+  if (isExpired(next)) {
+    return (
+      <p>
+        {next.message} (expired) <button type="button" onClick={() => add(dismiss(next))}>Dismiss</button>
+      </p>
+    );
+  }
   return (
     <p>
       {next.message} <button type="button" onClick={() => add(approve(next))}>Approve</button>{" "}
