@@ -86,6 +86,8 @@ def start_stack(plan: Plan) -> Iterator[RunningStack]:
         CannotStart: the stack cannot start; no process is left.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
+    # It may be anywhere in the checkout, and has private keys.
+    (plan.folder / ".gitignore").write_text("*\n")
     with locked(plan.folder):
         check(plan)
         with ExitStack() as parts:

@@ -128,6 +128,8 @@ def test_a_stack_that_is_killed_leaves_no_process(place: Place) -> None:
         children = family(process.pid)
         process.kill()
     assert_gone(children)
+    # It may be in a checkout, and has private keys.
+    assert (place.folder / ".gitignore").read_text() == "*\n"
 
 
 def test_a_part_that_ends_ends_the_stack_with_its_last_words(place: Place) -> None:

@@ -18,11 +18,14 @@ const show = async (events) => {
   }
 };
 
+const report = ({ code, message }) => code === "run_not_found" || alert(code ?? message);
+
 document.querySelector("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const content = new FormData(event.target).get("question");
-  show(agent.run({ threadId, messages: [{ id: crypto.randomUUID(), role: "user", content }] }));
+  show(agent.run({ threadId, messages: [{ id: crypto.randomUUID(), role: "user", content }] }))
+    .catch(report);
 });
 
 // After a reload a run may still be in progress; a new thread has none.
-show(agent.connectThread(threadId)).catch(({ code }) => code === "run_not_found" || alert(code));
+show(agent.connectThread(threadId)).catch(report);
