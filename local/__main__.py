@@ -37,7 +37,7 @@ _TEST_USERS = """\
   token      {at}.venv/bin/python -m local token
 """
 _OWN_USERS = """\
-  users      those of your own project: `{at}.venv/bin/python -m local chat --token`, with a token of one of them
+  users      those of the project in SUPABASE_URL: `{at}.venv/bin/python -m local chat --token`, with such a token
 """
 
 

@@ -19,6 +19,7 @@ from local import CannotStart
 from local.database.connecting import Connection, connect
 from local.database.expected import difference
 from local.database.files import MIGRATIONS, read_migrations
+from local.database.migrations import why_dropped
 from local.database.own import Logins
 from local.database.project_shape import check_is_project
 from shared.database import read_address
@@ -81,7 +82,10 @@ async def _logins(url: str, folder: Path, may_bypass: bool, say: Callable[[str],
 
 async def _check_schema(connection: Connection, facts: Facts) -> None:
     if not facts.has_schema:
-        raise CannotStart(f"The database of SUPABASE_DATABASE_URL has no schema agent: {_APPLY}.")
+        dropped = await why_dropped(connection)
+        raise CannotStart(
+            dropped or f"The database of SUPABASE_DATABASE_URL has no schema agent: {_APPLY}."
+        )
     if other := await difference(connection, read_migrations(MIGRATIONS)):
         raise CannotStart(
             "Schema agent of SUPABASE_DATABASE_URL is not as this checkout expects it"
@@ -92,7 +96,8 @@ async def _check_schema(connection: Connection, facts: Facts) -> None:
 
 def _without_test_users(login: str) -> str:
     return (
-        f"  users      none for tests: {login} may not write auth.users, so sign in as users of your own project,"
+        f"  users      none for tests: {login} may not write auth.users, so sign in as users of your project,"
+        " which SUPABASE_URL names,"
         " or use the login postgres of `supabase start`"
     )
 

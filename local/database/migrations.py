@@ -30,6 +30,10 @@ _RESET = (
     "reset it with `make clean` if it is the local one, else as docs/deploy.md describes under *Starting over*;"
     " either deletes its threads and runs"
 )
+_DROPPED = (
+    "Schema agent was dropped outside the migrations of this database's app: drop it with a migration, as"
+    " docs/deploy.md describes under *Starting over*; the app then applies ours again."
+)
 
 
 async def bootstrap(server: Server, database: str = "postgres") -> None:
@@ -89,11 +93,19 @@ async def _forget_dropped(connection: Connection, migrations: Sequence[Migration
         if await connection.fetchval(_FIND_SCHEMA):
             return
         if _of_app(migrations, await _records(connection)):
-            raise CannotStart(
-                "Schema agent was dropped outside the migrations of this database's app: drop it with a migration, as"
-                " docs/deploy.md describes under *Starting over*; the app then applies ours again."
-            )
+            raise CannotStart(_DROPPED)
         await connection.execute(_FORGET, [m.version for m in migrations])
+
+
+async def why_dropped(connection: Connection) -> str | None:
+    """A sentence with the remedy if a database without schema agent got it from an app once; else None."""
+    migrations = read_migrations(MIGRATIONS)
+    try:
+        has_record = await connection.fetchval(_FIND_RECORD)
+        records = await _records(connection) if has_record else []
+    except asyncpg.InsufficientPrivilegeError:
+        return None
+    return _DROPPED if _of_app(migrations, records) else None
 
 
 async def outdated(url: str, folder: Path = MIGRATIONS) -> str | None:

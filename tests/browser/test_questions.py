@@ -7,7 +7,9 @@ _NAME = {"type": "object", "properties": {"name": {"type": "string", "title": "W
 
 
 def test_several_questions_are_groups_of_fields(visitor: Visitor) -> None:
-    visitor.open("/")
+    # A document without scripts and without an icon.
+    visitor.open("/fields.js")
+    visitor.forgive("favicon.ico")
     visitor.page.evaluate(
         """async (schema) => {
           const { fields } = await import("/fields.js");

@@ -168,7 +168,7 @@ def test_a_stack_without_test_users_offers_no_command_that_needs_one(
     with place.dev(SUPABASE_DATABASE_URL=with_login(url, "agent_api", "its%20own")) as process:
         assert process.stdout
         after_logs = dropwhile(lambda line: not line.startswith("  logs"), process.stdout)
-        assert "those of your own project" in list(islice(after_logs, 2))[1]
+        assert "those of the project in SUPABASE_URL" in list(islice(after_logs, 2))[1]
 
 
 def test_a_login_that_may_bypass_is_used_as_it_is(
@@ -260,12 +260,15 @@ def test_a_dropped_schema_is_made_again(given_server: GivenServer, tmp_path: Pat
     logins(url, tmp_path)
 
 
-def test_an_apps_dropped_schema_is_left_to_the_app(given_server: GivenServer) -> None:
+def test_an_apps_dropped_schema_is_left_to_the_app(
+    given_server: GivenServer, tmp_path: Path
+) -> None:
     url = given_server.create()
     given_server.execute(AS_OF_AN_APP, url)
     given_server.execute("drop schema agent cascade", url)
     with pytest.raises(CannotStart, match="dropped outside the migrations of this database's app"):
         asyncio.run(migrate(url))
+    assert "Schema agent was dropped outside the migrations" in refusal(url, tmp_path)
 
 
 @pytest.mark.parametrize(

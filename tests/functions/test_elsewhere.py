@@ -85,6 +85,12 @@ def test_each_service_gets_what_its_function_requires(name: str) -> None:
     assert not service["environment"].keys() & from_files
 
 
+def test_tools_accepts_the_host_under_which_the_others_call_it() -> None:
+    allowed = FUNCTIONS["tools"]["environment"]["MCP_ALLOWED_HOSTS"].split(",")
+    for service in FUNCTIONS.values():
+        assert httpx.URL(service["environment"]["TOOLS_URL"]).host in allowed
+
+
 def test_the_page_shows_every_variable_that_compose_requires() -> None:
     text = (ROOT / "docs/compose/compose.yaml").read_text()
     required = {name for name, kind, _ in _VARIABLE.findall(text) if kind == "?"}
