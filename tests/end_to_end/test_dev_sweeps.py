@@ -25,11 +25,13 @@ class NoReloader:
     """Reloads nothing, and ends `watch` on request."""
 
     over: Event = field(default_factory=Event)
-    restarted: frozenset[Any] = frozenset()
 
     def check(self) -> None:
         if self.over.is_set():
             raise Stopped
+
+    def may_end(self, _: Any) -> bool:
+        return False
 
 
 def watch(running: RunningStack) -> None:
