@@ -57,8 +57,7 @@ class Reloader:
             if (files := self._read(name)) != self._files[name]:
                 self._say(f"  changed    {_changed(self._files[name], files)}: restarting {name}")
                 self._files[name] = files
-                self._restarted.add(child)
-                self._starting.add(name)
+                self._expect_start(name)
                 child.restart()
         for name in sorted(self._starting):
             self._report(name)
@@ -67,8 +66,12 @@ class Reloader:
         for name, (child, _) in self._functions.items():
             if child.restart_if_killed():
                 self._say(f"  killed     {name}: restarting it")
-                self._restarted.add(child)
-                self._starting.add(name)
+                self._expect_start(name)
+
+    def _expect_start(self, name: str) -> None:
+        """Report when the function is ready or has ended, which does not end the stack from now on."""
+        self._restarted.add(self._functions[name][0])
+        self._starting.add(name)
 
     def _look_at_list(self) -> None:
         # The gateway's routes and the ports follow from the list at the start.

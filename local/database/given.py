@@ -97,8 +97,7 @@ async def _check_schema(connection: Connection, facts: Facts) -> None:
 def _without_test_users(login: str) -> str:
     return (
         f"  users      none for tests: {login} may not write auth.users, so sign in as users of your project,"
-        " which SUPABASE_URL names,"
-        " or use the login postgres of `supabase start`"
+        " which SUPABASE_URL names, or use the login postgres of `supabase start`"
     )
 
 

@@ -77,8 +77,8 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
 
 def _check_migrated_by_no_app(migrations: Sequence[Migration], records: Sequence[Record]) -> None:
     """Check that no app migrates a database that lacks all our migrations: its CLI rejects a history with others."""
-    ours = {migration.version for migration in migrations}
-    versions = {record.version for record in records}
+    ours = _versions(migrations)
+    versions = _versions(records)
     if versions and not versions & ours:
         raise CannotStart(
             f"An app migrates this database (it applied {min(versions)}), so it must apply these migrations, too:"
@@ -132,7 +132,7 @@ async def _is_squashed(
     connection: Connection, migrations: Sequence[Migration], records: Sequence[Record]
 ) -> bool:
     """Whether an app has the schema as here, but squashed its history, so that no record is of a migration of ours."""
-    ours = {migration.version for migration in migrations}
+    ours = _versions(migrations)
     if any(record.version in ours for record in records) or _of_app(migrations, records):
         return False
     return bool(records) and await difference(connection, migrations) is None
@@ -141,7 +141,7 @@ async def _is_squashed(
 def _why_replaced(migrations: Sequence[Migration], records: Sequence[Record]) -> str | None:
     if found := _of_app(migrations, records):
         return why_app_is_outdated(found, {m.name: ";".join(m.texts) for m in migrations})
-    versions = {migration.version for migration in migrations}
+    versions = _versions(migrations)
     for record in records:
         # An app's own migrations are recorded in the same table.
         if record.version not in versions and record.contains(CREATES_SCHEMA):
@@ -153,15 +153,17 @@ def _why_replaced(migrations: Sequence[Migration], records: Sequence[Record]) ->
 
 
 def _of_app(migrations: Sequence[Migration], records: Sequence[Record]) -> dict[str, Record]:
-    return records_of_app(
-        records, {m.name for m in migrations}, {migration.version for migration in migrations}
-    )
+    return records_of_app(records, {m.name for m in migrations}, _versions(migrations))
+
+
+def _versions(entries: Sequence[Migration] | Sequence[Record]) -> set[str]:
+    return {entry.version for entry in entries}
 
 
 async def _apply(connection: Connection, migration: Migration) -> bool:
     async with connection.transaction():
         await connection.execute(_LOCK)
-        if migration.version in {record.version for record in await _records(connection)}:
+        if migration.version in _versions(await _records(connection)):
             return False
         for statement in migration.statements:
             await _execute(connection, migration.file, statement)
