@@ -30,12 +30,14 @@ _WHY_LATE = {
 }
 _ANY_STATUS = range(100, 600)
 #: Defaults that differ from a deployment's. After a kill, another process claims the runs within seconds instead of
-#: half a minute. Ctrl-C does not wait for runs, which continue at the next start.
+#: half a minute. Ctrl-C does not wait for runs, which continue at the next start. A tool that was just written can be
+#: used by the next run.
 _LOCAL_DEFAULTS = {
     "LEASE_SECONDS": "6",
     "LEASE_RENEW_SECONDS": "2",
     "STOP_GRACE_SECONDS": "0.5",
     "STOP_HANDOVER_SECONDS": "0.5",
+    "TOOL_LIST_FRESH_SECONDS": "0",
 }
 
 

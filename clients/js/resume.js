@@ -49,6 +49,13 @@ export const answer = ({ id }, payload) => ({ interruptId: id, status: "resolved
 export const dismiss = ({ id }) => ({ interruptId: id, status: "cancelled" });
 
 /**
+ * Whether an interrupt can no longer be answered: only `dismiss` is accepted.
+ * @param {Interrupt} interrupt
+ */
+export const isExpired = ({ expiresAt }) =>
+  Boolean(expiresAt) && Date.parse(String(expiresAt)) <= Date.now();
+
+/**
  * The agent that raised the interrupts of a run. Only it takes the answers.
  * @param {Interrupt[]} interrupts
  */

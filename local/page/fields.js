@@ -1,77 +1,47 @@
 // @ts-check
-/** Form fields for the JSON Schema of a tool's question. */
+/** The inputs of a tool's question, as elements. */
 import { el } from "./dom.js";
 
-/** @typedef {{ type?: string, title?: string, description?: string, enum?: string[], default?: unknown }} Property */
-/** @typedef {HTMLInputElement | HTMLSelectElement} Field */
-/** @typedef {{ element: HTMLElement, read: () => unknown }} Part */
+/** @typedef {import("/client/form.js").Input} Input */
 
 /**
- * The fields, and a function that reads their values. An object in an object is a group of fields.
- * @param {unknown} schema
+ * An element for each input; a group has its inputs inside.
+ * @param {Input[]} inputs
+ * @returns {HTMLElement[]}
  */
-export const fields = (schema) => {
-  /** @type {[string, Property][]} */
-  const properties = Object.entries(Object(Object(schema).properties));
-  const required = new Set(Object(schema).required ?? []);
-  const all = properties.map(([name, property]) => ({
-    name,
-    ...part(property, property.title ?? name, required.has(name)),
-  }));
-  /** @returns {Record<string, unknown>} */
-  const read = () =>
-    Object.fromEntries(
-      all.map(({ name, read }) => [name, read()]).filter(([, value]) => value !== undefined),
-    );
-  return { elements: all.map(({ element }) => element), read };
-};
+export const fields = (inputs) =>
+  inputs.map((input) => {
+    const { title, description } = input;
+    if (input.kind === "group") {
+      return el("fieldset", {}, el("legend", {}, title), ...fields(input.inputs));
+    }
+    const about = description ? el("small", {}, description) : null;
+    return el("label", { class: "field" }, el("span", {}, title), control(input), about);
+  });
 
-/**
- * @param {Property} property
- * @param {string} title
- * @param {boolean} isRequired
- * @returns {Part}
- */
-const part = (property, title, isRequired) => {
-  if (property.type === "object") {
-    const group = fields(property);
-    const element = el("fieldset", {}, el("legend", {}, title), ...group.elements);
-    return { element, read: group.read };
+/** @param {Input} input */
+const control = ({ kind, attributes, choices, initial }) => {
+  switch (kind) {
+    case "choice":
+      return el(
+        "select",
+        attributes,
+        ...choices.map(({ text, title }) =>
+          el("option", { value: text, selected: isInitial(text, initial) }, title)
+        ),
+      );
+    case "flag":
+      return el("input", { ...attributes, checked: initial === true });
+    case "lines":
+      return el("textarea", attributes, String(initial ?? ""));
+    default:
+      return el("input", { ...attributes, value: initial === undefined ? "" : String(initial) });
   }
-  const one = field(property, isRequired);
-  const about = property.description ? el("small", {}, property.description) : null;
-  const element = el("label", { class: "field" }, el("span", {}, title), one, about);
-  return { element, read: () => valueOf(property, one) };
 };
 
 /**
- * @param {Property} property
- * @param {boolean} isRequired
- * @returns {Field}
+ * @param {string} text
+ * @param {Input["initial"]} initial
  */
-const field = (property, isRequired) => {
-  if (property.enum) {
-    return el(
-      "select",
-      { required: isRequired },
-      ...property.enum.map((one) => el("option", {}, one)),
-    );
-  }
-  if (property.type === "boolean") {
-    return el("input", { type: "checkbox", checked: property.default === true });
-  }
-  const isNumber = ["number", "integer"].includes(property.type ?? "");
-  const step = property.type === "number" ? "any" : undefined;
-  const value = property.default === undefined ? undefined : String(property.default);
-  return el("input", { type: isNumber ? "number" : "text", step, value, required: isRequired });
-};
-
-/**
- * @param {Property} property
- * @param {Field} field
- */
-const valueOf = ({ type }, field) => {
-  if (field instanceof HTMLInputElement && type === "boolean") return field.checked;
-  if (field.value === "") return undefined;
-  return ["number", "integer"].includes(type ?? "") ? Number(field.value) : field.value;
-};
+const isInitial = (text, initial) =>
+  Array.isArray(initial) ? initial.includes(text) : text === initial;

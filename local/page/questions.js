@@ -1,6 +1,7 @@
 // @ts-check
 /** Cards for open interrupts: approvals of calls, and questions of tools. */
-import { answer, approve, dismiss, mayChange, refuse } from "/client/agent.js";
+import { answer, approve, dismiss, isExpired, mayChange, refuse } from "/client/agent.js";
+import { inputsOf, payloadOf } from "/client/form.js";
 import { el } from "./dom.js";
 import { fields } from "./fields.js";
 import { pretty } from "./tools.js";
@@ -58,9 +59,9 @@ export class Questions {
    */
   #card(interrupt, conversation) {
     const isCall = interrupt.reason === "tool_call";
-    const body = isCall ? this.#approval(interrupt, conversation) : this.#input(interrupt);
+    const isOver = isExpired(interrupt);
     const expires = interrupt.expiresAt &&
-      `Until ${new Date(interrupt.expiresAt).toLocaleString()}`;
+      `${isOver ? "Expired" : "Until"} ${new Date(interrupt.expiresAt).toLocaleString()}`;
     return el(
       "section",
       {
@@ -69,9 +70,24 @@ export class Questions {
         "data-interrupt": interrupt.id,
       },
       el("p", {}, el("strong", {}, interrupt.message ?? "May this continue?")),
-      body,
+      isOver ? this.#dismissal(interrupt) : this.#form(interrupt, conversation),
       expires ? el("p", { class: "note" }, expires) : null,
     );
+  }
+
+  /** @param {Interrupt} interrupt */
+  #dismissal(interrupt) {
+    const skip = () => this.#take(dismiss(interrupt));
+    return el("div", { class: "answers" }, el("button", { onclick: skip }, "Dismiss"));
+  }
+
+  /**
+   * @param {Interrupt} interrupt
+   * @param {Conversation} conversation
+   */
+  #form(interrupt, conversation) {
+    const isCall = interrupt.reason === "tool_call";
+    return isCall ? this.#approval(interrupt, conversation) : this.#input(interrupt);
   }
 
   /**
@@ -116,11 +132,11 @@ export class Questions {
 
   /** @param {Interrupt} interrupt */
   #input(interrupt) {
-    const form = fields(interrupt.responseSchema);
-    /** @param {Event} event */
+    const inputs = inputsOf(interrupt.responseSchema);
+    /** @param {SubmitEvent & { currentTarget: HTMLFormElement }} event */
     const submit = (event) => {
       event.preventDefault();
-      this.#take(answer(interrupt, form.read()));
+      this.#take(answer(interrupt, payloadOf(inputs, new FormData(event.currentTarget))));
     };
     const skip = () => this.#take(dismiss(interrupt));
     const buttons = el(
@@ -129,6 +145,6 @@ export class Questions {
       el("button", {}, "Answer"),
       el("button", { type: "button", class: "danger", onclick: skip }, "Do not answer"),
     );
-    return el("form", { onsubmit: submit }, ...form.elements, buttons);
+    return el("form", { onsubmit: submit }, ...fields(inputs), buttons);
   }
 }

@@ -115,6 +115,9 @@ class ToolSettings:
     #: The limits of one call, and of listing a server's tools, seconds.
     tool_seconds: Seconds = 30.0
     tool_list_seconds: Seconds = 10.0
+    #: The age at which a list of tools is requested again, while the run that needs it uses the old one. 0: each run
+    #: requests the lists anew, and waits for them.
+    tool_list_fresh_seconds: SecondsOrZero = 30.0
     #: A result's limit, characters; a longer one is cut, and says so.
     tool_result_characters: Annotated[int, Range(100, 100_000_000)] = 50_000
     #: Concurrent calls of one user, in all processes together; more wait.

@@ -34,8 +34,7 @@ from shared.mcp.servers import Server, servers_of
 from shared.mcp.slots import Slots
 from shared.mcp.toolbox import MakeHeaders, McpToolbox
 
-#: The age at which a list is refreshed, and how long no list is requested from a server that failed.
-_FRESH_SECONDS = 30.0
+#: How long no list is requested from a server that failed.
 _FAILED_SECONDS = 5.0
 #: When a list that a run already uses is refreshed: while its model thinks. An HTTP client is imported for it, which
 #: would otherwise delay the first token of a process by 160 ms.
@@ -137,10 +136,14 @@ class McpTools:
             refreshing = self._refreshing.get(key) or self._refresh_soon(
                 key, self._refresh(server, key, make_headers)
             )
-            if tool_list is None:
+            if tool_list is None or not self._may_use_old_lists:
                 # If one waiting run is cancelled, the others still need the list.
                 await asyncio.shield(refreshing)
         return self._lists[key].tools
+
+    @property
+    def _may_use_old_lists(self) -> bool:
+        return self._settings.tool_list_fresh_seconds > 0
 
     def _refresh_soon(
         self, key: tuple[str, str], work: Coroutine[Any, Any, None]
@@ -152,7 +155,8 @@ class McpTools:
     async def _refresh(
         self, server: Server, key: tuple[str, str], make_headers: MakeHeaders
     ) -> None:
-        if previous := self._lists.get(key):
+        previous = self._lists.get(key)
+        if previous and self._may_use_old_lists:
             # The run that needs it has a list, and sends its request to the model first.
             await asyncio.sleep(_REFRESH_AFTER_SECONDS)
         await asyncio.to_thread(importlib.import_module, "aiohttp")
@@ -167,7 +171,7 @@ class McpTools:
             return
         # Postgres cannot store what a foreign server may write.
         tools = clean_json(listed)
-        self._lists[key] = _ToolList(tools, monotonic(), _FRESH_SECONDS)
+        self._lists[key] = _ToolList(tools, monotonic(), self._settings.tool_list_fresh_seconds)
         if previous is None or list(previous.tools) != tools:
             with suppress(Unavailable):
                 await self._database.call("store_tool_list", server.url, key[1], tools)

@@ -1,14 +1,19 @@
 """The page of the local stack in a real browser: Debian's Chromium, driven by Playwright."""
 
+import asyncio
+import json
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from local.stack import start_stack
 from tests.browser.visitor import Visitor
+from tests.fixtures.sql import execute
 from tests.fixtures.stack import Stack, outside, plan_of, stack_folder
 from tests.gateway.door import unavailable
 
@@ -25,12 +30,16 @@ def app_socket() -> Iterator[socket.socket]:
 @pytest.fixture(scope="package")
 def page_stack(app_socket: socket.socket) -> Iterator[Stack]:
     """A bundle of its own: these tests kill its processes."""
-    with outside() as (model, _), stack_folder() as folder:
+    with outside() as (model, odd), stack_folder() as folder:
+        servers = {
+            "tools": {"approval": {"calculator": "edit"}},
+            "odd": {"url": odd, "approval": "never"},
+        }
         settings = {
             **_QUICK,
             "ALLOWED_ORIGINS": f"http://127.0.0.1:{app_socket.getsockname()[1]}",
             "MOCK_WEATHER_TOOL_API_KEY": "test",
-            "MCP_SERVERS": '{"tools": {"approval": {"calculator": "edit"}}}',
+            "MCP_SERVERS": json.dumps(servers),
         }
         plan = plan_of(folder, model, settings)
         with start_stack(plan) as running:
@@ -67,3 +76,20 @@ def visitor(context: BrowserContext, page_stack: Stack) -> Iterator[Visitor]:
     visitor.open()
     yield visitor
     assert visitor.complaints == []
+
+
+@pytest.fixture
+def expire(page_stack: Stack) -> Callable[[Page], None]:
+    """Expires all open interrupts, and sets the browser's clock after the times that they name, and loads the page."""
+
+    def expire(page: Page) -> None:
+        change = (
+            "update agent.interrupt set expires_at = now() - interval '1 s' where status = 'open'"
+        )
+        # Playwright's own loop runs in this thread.
+        with ThreadPoolExecutor() as pool:
+            pool.submit(asyncio.run, execute(page_stack.running.owner_url, change)).result()
+        page.clock.set_fixed_time(datetime.now(UTC) + timedelta(hours=169))
+        page.reload()
+
+    return expire

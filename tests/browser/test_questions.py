@@ -1,25 +1,49 @@
-"""Questions of tools, as forms of the page."""
+"""Questions of tools, and expired approvals, on the page."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+from playwright.sync_api import Page, expect
 
 from tests.browser.visitor import Visitor
-
-_COUNT = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
-_NAME = {"type": "object", "properties": {"name": {"type": "string", "title": "Whose name"}}}
+from tests.fixtures.stack import ANSWERED_QUESTIONS
 
 
-def test_several_questions_are_groups_of_fields(visitor: Visitor) -> None:
-    # A document without scripts and without an icon.
-    visitor.open("/fields.js")
-    visitor.forgive("favicon.ico")
-    visitor.page.evaluate(
-        """async (schema) => {
-          const { fields } = await import("/fields.js");
-          const form = fields(schema);
-          window.readForm = form.read;
-          document.body.replaceChildren(...form.elements);
-        }""",
-        {"type": "object", "properties": {"nights": _COUNT, "guest": _NAME}},
+def test_the_questions_of_a_tool_are_a_form(visitor: Visitor) -> None:
+    visitor.say('call: look_up {"how": "ask"}')
+    form = visitor.page.get_by_role("region", name="Question")
+    seat = form.get_by_role("group", name="seat")
+    seat.get_by_label("row").fill("12")
+    seat.get_by_label("class").select_option("First")
+    seat.get_by_label("aisle").check()
+    form.get_by_role("group", name="guest").get_by_label("Whose name").fill("Bo")
+
+    form.get_by_role("button", name="Answer", exact=True).click()
+
+    visitor.wait_until_answered(f"it is {ANSWERED_QUESTIONS}")
+    expect(form).to_have_count(0)
+
+
+def test_a_question_can_be_left_unanswered(visitor: Visitor) -> None:
+    visitor.say('call: look_up {"how": "ask"}')
+    visitor.page.get_by_role("button", name="Do not answer").click()
+    visitor.wait_until_answered(
+        "it is The user did not answer the tool's question. The call was not finished."
     )
-    visitor.page.get_by_role("group", name="nights").get_by_label("count").fill("2")
-    assert visitor.page.evaluate("readForm()") == {"nights": {"count": 2}, "guest": {}}
-    visitor.page.get_by_role("group", name="guest").get_by_label("Whose name").fill("Bo")
-    assert visitor.page.evaluate("readForm()")["guest"] == {"name": "Bo"}
+
+
+def test_an_expired_approval_can_only_be_dismissed(
+    visitor: Visitor, expire: Callable[[Page], None]
+) -> None:
+    visitor.say(f'call: delete_note {{"id": "{uuid4()}"}}')
+    approval = visitor.page.get_by_role("region", name="Approval")
+    expect(approval.get_by_role("button", name="Approve")).to_be_visible()
+
+    expire(visitor.page)
+    expect(approval).to_contain_text("Expired")
+    expect(approval.get_by_role("button", name="Approve")).to_have_count(0)
+    approval.get_by_role("button", name="Dismiss").click()
+
+    expect(approval).to_have_count(0)
+    visitor.say("say: hello again")
+    visitor.wait_until_answered("hello again")

@@ -1,14 +1,11 @@
 """The React example, bundled and opened in a browser, against the whole bundle."""
 
-import asyncio
 import json
 import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,8 +17,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from local.environment import ROOT
 from tests.browser.visitor import ALL_WORDS, LONG, Visitor
 from tests.conformance.installing import by_npm, installed
-from tests.fixtures.sql import execute
-from tests.fixtures.stack import Stack
+from tests.fixtures.stack import ANSWERED_QUESTIONS, Stack
 
 CLIENT = ROOT / "clients/js"
 EXAMPLE = Path("examples/react")
@@ -135,22 +131,40 @@ def test_an_error_is_shown(chat: Page, page_stack: Stack) -> None:
 
 
 def test_an_expired_question_is_dismissed_and_the_thread_continues(
-    chat: Page, page_stack: Stack
+    chat: Page, expire: Callable[[Page], None]
 ) -> None:
     say(chat, f'call: delete_note {{"id": "{uuid4()}"}}')
     expect(chat.get_by_role("button", name="Approve")).to_be_visible()
     expect(chat.get_by_role("button", name="Send")).to_be_disabled()
-    expire = "update agent.interrupt set expires_at = now() - interval '1 s' where status = 'open'"
-    # Playwright's own loop runs in this thread.
-    with ThreadPoolExecutor() as pool:
-        pool.submit(asyncio.run, execute(page_stack.running.owner_url, expire)).result()
 
-    # The browser reads the expiry in the interrupt that the run ended with, a week from now.
-    chat.clock.set_fixed_time(datetime.now(UTC) + timedelta(hours=169))
-    chat.reload()
+    expire(chat)
     chat.get_by_role("button", name="Dismiss").click()
 
     expect(chat.get_by_label("Result")).to_contain_text("did not allow this call in time")
     say(chat, "say: hello again")
     expect(chat.get_by_label("Agent").last).to_have_text("hello again")
     expect(chat.get_by_role("alert")).to_have_count(0)
+
+
+def test_the_questions_of_a_tool_are_a_form(chat: Page) -> None:
+    say(chat, 'call: look_up {"how": "ask"}')
+    form = chat.get_by_role("form", name="Question")
+    expect(form).to_contain_text("Which seat?")
+    form.get_by_label("row").fill("0")
+    form.get_by_label("class").select_option("First")
+    form.get_by_label("aisle").check()
+    form.get_by_label("Whose name").fill("Bo")
+
+    form.get_by_role("button", name="Answer", exact=True).click()
+    expect(form).to_be_visible()  # The row is at least 1.
+    form.get_by_label("row").fill("12")
+    form.get_by_role("button", name="Answer", exact=True).click()
+
+    expect(chat.get_by_label("Result")).to_have_text(ANSWERED_QUESTIONS)
+    expect(form).to_have_count(0)
+
+
+def test_a_question_can_be_left_unanswered(chat: Page) -> None:
+    say(chat, 'call: look_up {"how": "ask"}')
+    chat.get_by_role("button", name="Do not answer").click()
+    expect(chat.get_by_label("Result")).to_contain_text("The user did not answer")

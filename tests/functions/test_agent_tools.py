@@ -268,3 +268,21 @@ async def test_the_log_tells_apart_what_is_wrong_with_a_server(
     assert [called[name] for name in ("server", "tool", "fault", "status")] == [
         *("other", "look.up", "unauthorized", 401)
     ]
+
+
+@pytest.mark.parametrize(("seconds", "used"), [(0, "new"), (30, "old")])
+async def test_a_list_of_tools_is_as_old_as_the_setting_allows(
+    database: TestDatabase, model: ModelServer, seconds: float, used: str
+) -> None:
+    definition = {"name": "old", "inputSchema": {"type": "object"}}
+    async with (
+        foreign(found, definition) as (url, _),
+        serve(database, model, mcp_servers=servers(url), tool_list_fresh_seconds=seconds) as agent,
+    ):
+        person = await agent.person()
+        model.will(says("hello"), says("hello"))
+        await person.run(run_input("go", run="run-1"))
+        definition["name"] = "new"
+        await person.run(run_input("go", run="run-2"))
+
+    assert [tool["function"]["name"] for tool in model.requests[-1]["tools"]] == [used]

@@ -50,13 +50,35 @@ def test_arguments_cannot_be_changed_where_the_policy_forbids_it(
     assert decided(monkeypatch, '{"a": 2}\nn\n') == ("resolved", {"approved": False})
 
 
-def test_the_fields_of_a_tools_question_are_listed_and_answered_as_json(
+def test_a_question_of_one_value_is_answered_with_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = decided(monkeypatch, 'Berlin\n{"city": "Berlin"}\n', **INPUT_REQUIRED)
-    assert given == ("resolved", {"city": "Berlin"})
-    assert "city: string (Which one)" in capsys.readouterr().err
+    for typed in ("Berlin\n", '{"city": "Berlin"}\n'):
+        given = decided(monkeypatch, typed, **INPUT_REQUIRED)
+        assert given == ("resolved", {"city": "Berlin"})
+    shown = capsys.readouterr()
+    assert "city: string (Which one)" in shown.err
+    assert "(the value; empty: no answer)" in shown.out + shown.err
     assert decided(monkeypatch, "\n", **INPUT_REQUIRED) == ("cancelled", None)
+
+
+def test_one_value_in_a_group_has_the_type_of_its_field(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"type": "object", "properties": {"row": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"seat": row}}
+    question = {"reason": "input_required", "responseSchema": schema}
+    given = decided(monkeypatch, "twelve\n12\n", **question)
+    assert given == ("resolved", {"seat": {"row": 12}})
+    assert 'seat.row: "twelve" is not of type "integer"' in capsys.readouterr().err
+
+
+def test_an_expired_interrupt_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
+    past, later = "2026-01-01T00:00:00Z", "2999-01-01T00:00:00+00:00"
+    assert decided(monkeypatch, "y\n", expiresAt=past) == ("cancelled", None)
+    assert decided(monkeypatch, "y\n", expiresAt=later) == ("resolved", {"approved": True})
+    with pytest.raises(LeftOpen):
+        decided(monkeypatch, "", expiresAt=past)
 
 
 def test_the_fields_of_several_questions_are_named_by_their_paths(
@@ -67,7 +89,9 @@ def test_the_fields_of_several_questions_are_named_by_their_paths(
     question = {"reason": "input_required", "responseSchema": schema}
     given = decided(monkeypatch, '{"nights": {"count": 2}}\n', **question)
     assert given == ("resolved", {"nights": {"count": 2}})
-    shown = capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert 'such as {"nights": {"count": "…"}, "sure": "…"}' in captured.out + captured.err
+    shown = captured.err
     assert "nights.count: integer" in shown
     assert "sure: boolean" in shown
 

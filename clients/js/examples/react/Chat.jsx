@@ -1,11 +1,11 @@
-// A chat with an agent: streamed text, tool calls, approvals, stop, and a run that continues after a reload.
-import { approve, dismiss, refuse } from "agent-functions-client";
+// A chat with an agent: streamed text, tool calls, approvals, questions, stop, and a run that continues after a reload.
 import { ResumableHttpAgent } from "agent-functions-client/resumable";
 import { useEffect, useReducer, useRef, useState } from "react";
+import { Questions } from "./Questions.jsx";
 
 /** The agent of a thread. The component that uses it renders again whenever the thread changes. */
-const useAgent = ({ gateway, token, threadId }) => {
-  const [agent] = useState(() => new ResumableHttpAgent({ gateway, token, threadId }));
+const useAgent = (options) => {
+  const [agent] = useState(() => new ResumableHttpAgent(options));
   const [, render] = useReducer((count) => count + 1, 0);
   const [error, setError] = useState(null);
   const runId = useRef(null);
@@ -33,6 +33,7 @@ const useAgent = ({ gateway, token, threadId }) => {
   return { agent, error, run, stop: () => agent.cancelRun(runId.current) };
 };
 
+/** `agent`: the name of the agent; by default `assistant`. The other options are those of `ResumableHttpAgent`. */
 export const Chat = (options) => {
   const { agent, error, run, stop } = useAgent(options);
   const send = (event) => {
@@ -50,7 +51,7 @@ export const Chat = (options) => {
       {error && <p role="alert">{error}</p>}
       {agent.isRunning
         ? <button type="button" onClick={stop}>Stop</button>
-        : <Approvals interrupts={agent.pendingInterrupts} onAnswers={(resume) => run({ resume })} />}
+        : <Questions interrupts={agent.pendingInterrupts} onAnswers={(resume) => run({ resume })} />}
       <form onSubmit={send}>
         <input name="message" aria-label="Message" autoComplete="off" required />
         <button type="submit" disabled={agent.isRunning || agent.pendingInterrupts.length > 0}>
@@ -71,30 +72,3 @@ const Message = ({ role, content, toolCalls = [] }) => (
     ))}
   </article>
 );
-
-const isExpired = ({ expiresAt }) => Boolean(expiresAt) && Date.parse(expiresAt) < Date.now();
-
-/** A run ends with its interrupts, and the next one must answer all of them at once. */
-const Approvals = ({ interrupts, onAnswers }) => {
-  const [answers, setAnswers] = useState([]);
-  const [next] = interrupts.slice(answers.length);
-  if (!next) return null;
-  const add = (answer) => {
-    const all = [...answers, answer];
-    setAnswers(all.length < interrupts.length ? all : []);
-    if (all.length === interrupts.length) onAnswers(all);
-  };
-  if (isExpired(next)) {
-    return (
-      <p>
-        {next.message} (expired) <button type="button" onClick={() => add(dismiss(next))}>Dismiss</button>
-      </p>
-    );
-  }
-  return (
-    <p>
-      {next.message} <button type="button" onClick={() => add(approve(next))}>Approve</button>{" "}
-      <button type="button" onClick={() => add(refuse(next))}>Reject</button>
-    </p>
-  );
-};
