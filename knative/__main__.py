@@ -10,9 +10,9 @@ from functions.packages import needed_packages
 
 with needed_packages("knative", "make bootstrap"):
     from knative import changes, deploying, status
-    from knative.checking import NoCluster, check_settings
+    from knative.checking import NoCluster, check_settings, remarks
     from knative.cluster import Cluster
-    from knative.errors import Refused
+    from knative.errors import Refused, Unreachable
     from knative.inspecting import invoke, logs
     from knative.rendering import overlay, services
     from shared.core import Json
@@ -46,20 +46,32 @@ def _deploy(options: argparse.Namespace) -> None:
 
 def _diff(options: argparse.Namespace) -> int:
     cluster, objects = _overlay(options)
-    deploying.prepare(cluster, objects, options.canary)
-    has_difference = False
-    for each in changes.differences(cluster, objects):
-        has_difference = True
-        print(each)
-    sys.stdout.flush()
+    try:
+        has_difference = _print_differences(cluster, objects, options.canary)
+    except Unreachable as why:
+        nothing = NoCluster(cluster.namespace, why)
+        raise Refused(_without_cluster(options, objects, nothing)) from None
     # At the end: what `deploy` would refuse does not hide what it would change.
     check_settings(cluster, objects, overlay(options.overlay))
     return int(has_difference and options.exit_code)
 
 
+def _print_differences(cluster: Cluster, objects: list[Json], canary: int | None) -> bool:
+    """Print what would change; returns whether anything would."""
+    deploying.prepare(cluster, objects, canary)
+    has_difference = False
+    for each in changes.differences(cluster, objects):
+        has_difference = True
+        print(each)
+    sys.stdout.flush()
+    return has_difference
+
+
 def _overlay(options: argparse.Namespace) -> tuple[Cluster, list[Json]]:
     # Before the cluster is needed, so that errors in files show without one.
     objects = deploying.render_overlay(overlay(options.overlay), options.image)
+    for remark in remarks(overlay(options.overlay)):
+        print(remark, file=sys.stderr)
     [namespace] = {each["metadata"]["namespace"] for each in services(objects).values()}
     try:
         return Cluster.of(options.kubeconfig, options.context, namespace), objects

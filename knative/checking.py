@@ -12,7 +12,7 @@ from knative.cluster import SECRET
 from knative.errors import Refused
 from knative.rendering import KIND, containers, services
 from shared.core import Json, Settings
-from shared.doctor import wrong_settings
+from shared.doctor import misspelled, wrong_settings
 
 _CONFIG_MAP = ("v1", "ConfigMap")
 
@@ -72,6 +72,12 @@ def check_settings(cluster: Reader, objects: Sequence[Json], folder: Path) -> No
         sentences.insert(0, f"{', '.join(missing)}: {where}")
     if sentences:
         raise Refused("\n".join(sentences))
+
+
+def remarks(folder: Path) -> list[str]:
+    """A sentence for each variable in the overlay's files of settings that is no setting but like one."""
+    files = dict(_settings_of(folder))
+    return [f"{sentence} ({files[name]})" for name, sentence in misspelled(files).items()]
 
 
 def _wrong(service: Json, sources: "Sources") -> Iterator[str]:

@@ -16,7 +16,7 @@ from lightkube.generic_resource import GenericGlobalResource, GenericNamespacedR
 from lightkube.types import PatchType
 from yaml import YAMLError
 
-from knative.errors import Refused
+from knative.errors import Refused, Unreachable
 from shared.core import Json
 
 #: Our field manager: server-side apply records which manager set which field.
@@ -144,7 +144,16 @@ def _explain_errors(subject: str) -> Iterator[None]:
         raise kind(f"{subject}: the cluster answers {code}. Is Knative installed?") from error
     except httpx2.HTTPError as error:
         reason = str(error) or type(error).__name__
-        raise Refused(f"The cluster cannot be reached: {reason}") from error
+        raise Unreachable(f"The cluster cannot be reached{_place(error)}: {reason}.") from error
+
+
+def _place(error: httpx2.HTTPError) -> str:
+    """Where a request that failed was sent to."""
+    try:
+        url = error.request.url
+    except RuntimeError:
+        return ""
+    return f" at {url.scheme}://{url.netloc.decode()}"
 
 
 @cache

@@ -18,7 +18,7 @@ with needed_packages("local", "make dev", "make bootstrap"):
     from local import CannotStart, demo
     from local.accounts import SignIn, sign_in
     from local.database import migrate, outdated
-    from local.environment import environment, folder, port
+    from local.environment import OWN_SETTINGS, environment, folder, port, settings_of
     from local.keys import Keys
     from local.options import add_chat_options, add_token_options
     from local.plan import Plan
@@ -28,6 +28,7 @@ with needed_packages("local", "make dev", "make bootstrap"):
     from local.stack import RunningStack, start_stack
     from local.terminal import Agent, Chat, Screen, run_while_read, waiting
     from shared.auth import Minter
+    from shared.doctor import misspelled
 
 _GATEWAY_PORT = 54321
 _POSTGRES_PORT = 54322
@@ -89,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _dev(_: argparse.Namespace) -> None:
     environ = environment()
+    for sentence in misspelled(settings_of(), OWN_SETTINGS).values():
+        _say(f"  .env       {sentence}")
     start_time = monotonic()
     with start_stack(_plan(environ)) as running:
         is_given = bool(environ.get("SUPABASE_DATABASE_URL", "").strip())

@@ -12,21 +12,33 @@ _LINE = re.compile(
     r"""(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s#]*))\s*(?:#.*)?"""
 )
 _LOOPBACK = "127.0.0.1,localhost"
+FILE = ROOT / ".env"
+#: The settings of `make dev` itself, and of the gateway.
+OWN_SETTINGS = (
+    *("GATEWAY_PORT", "POSTGRES_PORT", "LOCAL_FOLDER", "LOCAL_MODEL"),
+    *("FASTAPI_ORIGIN_URL", "GATEWAY_SIGNING_KEY", "SWEEP_SECRET", "ALLOWED_ORIGINS"),
+    *("ALLOWED_HEADERS", "MAX_BODY_BYTES", "HEADER_TIMEOUT_SECONDS"),
+)
 
 
-def environment(file: Path = ROOT / ".env") -> dict[str, str]:
+def environment(file: Path = FILE) -> dict[str, str]:
     """All variables; those of the environment override those of the file.
 
     Raises:
         CannotStart: a line of the file is no `NAME=value`.
     """
-    set_by_file = dict(_read(file)) if file.exists() else {}
+    set_by_file = settings_of(file)
     proxied = {**set_by_file, **os.environ}
     exceptions = ",".join(
         filter(None, [proxied.get("NO_PROXY") or proxied.get("no_proxy"), _LOOPBACK])
     )
     # Requests to this machine never go through a proxy.
     return {**proxied, "NO_PROXY": exceptions, "no_proxy": exceptions}
+
+
+def settings_of(file: Path = FILE) -> dict[str, str]:
+    """What a file sets; nothing if there is none. Raises as `environment` does."""
+    return dict(_read(file)) if file.exists() else {}
 
 
 def folder(environ: dict[str, str]) -> Path:

@@ -27,6 +27,9 @@ def add_token_options(command: argparse.ArgumentParser) -> None:
 
 def add_chat_options(command: argparse.ArgumentParser) -> None:
     """Which agent to talk to, and as whom."""
+    command.epilog = (
+        "Exit codes: 0 answered, 1 failed, 3 a question is open, 130 stopped; 2 wrong options."
+    )
     command.add_argument(
         "message",
         nargs="?",

@@ -129,7 +129,7 @@ async def _agent_api(
         raise CannotStart(
             "The login agent_api has a password that this checkout does not know: if you know it, use this login in"
             f" SUPABASE_DATABASE_URL; else run `alter role agent_api nologin` as {facts.login}, and the next `make dev`"
-            " sets a new one (another checkout on this database sets its own again)."
+            " sets a new one. Another checkout with this SUPABASE_DATABASE_URL then needs the same."
         ) from None
     return own
 

@@ -37,13 +37,17 @@ def records_of_app(
     `records` are in the order of their versions. `names` and `versions` are those of this checkout.
     """
     found: dict[str, Record] = {}
-    for record in records:
+    for record in since_drop(records):
         name = (record.name or "").removeprefix(PREFIX)
         if name != record.name and name in names and record.version not in versions:
             found[name] = record
-        elif record.contains(DROPS_SCHEMA):
-            found = {}
     return found if any(record.contains(CREATES_SCHEMA) for record in found.values()) else {}
+
+
+def since_drop(records: Sequence[Record]) -> Sequence[Record]:
+    """The migrations after the last one that drops schema agent; all if none does."""
+    drops = [place for place, record in enumerate(records) if record.contains(DROPS_SCHEMA)]
+    return records[drops[-1] + 1 :] if drops else records
 
 
 def why_app_is_outdated(found: Mapping[str, Record], texts: Mapping[str, str]) -> str | None:

@@ -9,7 +9,13 @@ from local import CannotStart
 from local.database.connecting import Connection, connected_as_owner
 from local.database.expected import difference
 from local.database.files import MIGRATIONS, Migration, Statement, read_migrations
-from local.database.history import CREATES_SCHEMA, Record, records_of_app, why_app_is_outdated
+from local.database.history import (
+    CREATES_SCHEMA,
+    Record,
+    records_of_app,
+    since_drop,
+    why_app_is_outdated,
+)
 from local.database.postgres import SUPERUSER, Server
 from local.database.project_shape import check_is_project
 
@@ -142,7 +148,7 @@ def _why_replaced(migrations: Sequence[Migration], records: Sequence[Record]) ->
     if found := _of_app(migrations, records):
         return why_app_is_outdated(found, {m.name: ";".join(m.texts) for m in migrations})
     versions = _versions(migrations)
-    for record in records:
+    for record in since_drop(records):
         # An app's own migrations are recorded in the same table.
         if record.version not in versions and record.contains(CREATES_SCHEMA):
             return (

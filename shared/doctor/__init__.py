@@ -2,10 +2,12 @@
 
 from shared.doctor.examination import examine
 from shared.doctor.offline import REQUIRED, WrongSetting, wrong_settings
+from shared.doctor.spelling import misspelled
 
 __all__ = [
     "REQUIRED",
     "WrongSetting",
     "examine",
+    "misspelled",
     "wrong_settings",
 ]

@@ -234,6 +234,19 @@ def test_without_a_cluster_the_settings_of_the_overlay_are_still_checked(
     assert reason == f"There is no kubeconfig at {nowhere}. Set KUBECONFIG, or pass --kubeconfig."
 
 
+@pytest.mark.parametrize("command", ["deploy", "diff"])
+def test_a_name_that_is_like_a_settings_gets_a_remark(
+    run: Run, overlay: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    put(overlay, "OPENAI_MODLE", "gpt-5-mini")
+    put(overlay, "COLOR_OF_THE_DAY", "blue")
+    assert run(command, str(overlay)) == 0
+    said = capsys.readouterr().err
+    assert "OPENAI_MODLE is no setting; did you mean OPENAI_MODEL" in said
+    assert "settings.env)" in said
+    assert "COLOR" not in said
+
+
 def test_without_a_cluster_no_secret_counts_as_missing(
     overlay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -273,7 +273,17 @@ def test_an_unreachable_cluster_is_reported(
     with fake_cluster(tmp_path) as gone:
         pass
     assert main(["--kubeconfig", str(gone.kubeconfig), "status"]) == 1
-    assert "The cluster cannot be reached" in capsys.readouterr().err
+    assert "The cluster cannot be reached at http" in capsys.readouterr().err
+
+
+def test_an_unreachable_cluster_hides_no_fault_of_the_overlay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_cluster(tmp_path) as gone:
+        pass
+    assert main(["--kubeconfig", str(gone.kubeconfig), "diff", "production"]) == 1
+    said = capsys.readouterr().err
+    assert said.index("SUPABASE_URL must be") < said.index("The cluster cannot be reached")
 
 
 class _Terminal(StringIO):

@@ -137,3 +137,22 @@ async def test_a_squashed_history_of_an_app_is_judged_by_the_schema_that_it_made
     assert "no longer exist" in str(await outdated(database.owner_url))
     with pytest.raises(CannotStart, match="no longer exist"):
         await migrate(database.owner_url)
+
+
+_DROPPED_BY_APP = f"""
+delete from {_RECORDED};
+insert into {_RECORDED} (version, name, statements) values
+  ('20270101000000', 'agent_schema', array['create schema agent']),
+  ('20270102000000', 'drop_agent', array['drop schema agent cascade']);
+drop schema agent cascade
+"""
+
+
+async def test_after_an_app_dropped_the_schema_the_way_back_is_named(
+    database: TestDatabase,
+) -> None:
+    async with database.owner() as owner:
+        await owner.execute(_DROPPED_BY_APP)
+    assert await outdated(database.owner_url) is None
+    with pytest.raises(CannotStart, match="add-to"):
+        await migrate(database.owner_url)

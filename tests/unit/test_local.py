@@ -14,11 +14,12 @@ from local.__main__ import _parser, main
 from local.accounts import DEFAULT_USER, ISSUER, SignIn
 from local.database.files import Statement, statements
 from local.demo import Transcript
-from local.environment import ROOT, environment, port
+from local.environment import OWN_SETTINGS, ROOT, environment, port
 from local.keys import Keys, SigningKey
 from local.probe import free_port
 from local.running import Running, announce, running_stack
 from local.stack import continue_open_runs
+from shared.doctor import misspelled
 
 FILE = """\
 -- a comment; with a semicolon
@@ -115,6 +116,18 @@ def test_a_line_that_sets_nothing_is_refused_by_its_number(tmp_path: Path) -> No
     file.write_text("A=1\nnonsense\n")
     with pytest.raises(CannotStart, match=r"\.env:2 is no NAME=value"):
         environment(file)
+
+
+def test_a_setting_with_a_slip_in_its_name_is_named() -> None:
+    given = ("OPENAI_APIKEY", "openai_api_key", "OPENAI_KEY", "SUPABASE_DB_URL", "GATEWAY_PROT")
+    said = misspelled(given, OWN_SETTINGS)
+    assert "OPENAI_APIKEY is no setting; did you mean OPENAI_API_KEY" in said["OPENAI_APIKEY"]
+    assert "SUPABASE_DATABASE_URL" in said["SUPABASE_DB_URL"]
+    assert {*given} == said.keys()
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", (ROOT / "docs/configuration.md").read_text(), re.M)
+    documented = [name for row in rows for name in re.findall(r"`([A-Z_<>]+)`", row)]
+    assert "OPENAI_API_KEY" in documented
+    assert misspelled([*documented, "STRIPE_KEY"], OWN_SETTINGS) == {}
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "x"])

@@ -51,6 +51,25 @@ def test_a_server_that_goes_after_it_answered_is_waited_for() -> None:
         list(agent.run({"threadId": "t", "runId": "r", "messages": []}))
 
 
+def test_https_where_a_server_speaks_http_is_one_sentence_at_once() -> None:
+    def refuse(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    retries: list[float] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        thread = Thread(target=refuse, args=(server,))
+        thread.start()
+        agent = Agent(url, "assistant", lambda: "token", retries.append)
+        with pytest.raises(CannotStart, match="does not speak it, so write http://"):
+            list(agent.run({"threadId": "t", "runId": "r", "messages": []}))
+        thread.join()
+    assert not retries
+
+
 def test_an_agent_that_is_not_served_is_named() -> None:
     body = b'{"code": "not_found", "detail": "There is nothing at this address."}'
     head = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body)
