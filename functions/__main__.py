@@ -79,7 +79,9 @@ def main(arguments: list[str]) -> int:
         match arguments:
             case [name] if name in names:
                 return _serve(name)
-        return int(importlib.import_module("functions.commands").run(arguments, names))
+        run_while_read = importlib.import_module("functions.output").run_while_read
+        commands = importlib.import_module("functions.commands")
+        return int(run_while_read(lambda: commands.run(arguments, names)))
     except (InvalidFunctions, InvalidSettings) as error:
         sys.stderr.write(f"{error}\n")
         return 1

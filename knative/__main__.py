@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 
+from functions.output import run_while_read
 from functions.packages import needed_packages
 
 with needed_packages("knative", "make bootstrap"):
@@ -22,20 +22,18 @@ _NAMESPACE = "agent-backend"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. If it fails, print the reason and return exit code 1."""
+    return run_while_read(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        exit_code = int(options.run(options) or 0)
-        sys.stdout.flush()
-        return exit_code
+        return int(options.run(options) or 0)
     except Refused as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would report the pipe again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _deploy(options: argparse.Namespace) -> None:

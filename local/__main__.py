@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from functions.output import run_while_read
 from functions.packages import needed_packages
 
 with needed_packages("local", "make dev", "make bootstrap"):
@@ -26,7 +27,7 @@ with needed_packages("local", "make dev", "make bootstrap"):
     from local.project import project_url
     from local.running import Running, announce, running_stack
     from local.stack import RunningStack, start_stack
-    from local.terminal import Agent, Chat, Screen, run_while_read, waiting
+    from local.terminal import Agent, Chat, Screen, waiting
     from shared.auth import Minter
     from shared.doctor import misspelled
 

@@ -67,6 +67,6 @@ def _describe_outside(plan: Plan, ours: App) -> Iterator[str]:
         outside = json.loads((ours.folder / OUTSIDE).read_text())
         lines = (f"  {name}: {change}\n" for name, change in outside.items())
         yield (
-            "The migrations make schema agent. Outside it, they make or change only:\n\n"
+            "All migrations together make schema agent. Outside it, they make or change only:\n\n"
             + "".join(lines)
         )

@@ -2,8 +2,7 @@
 
 from local.terminal.agent import Agent
 from local.terminal.chat import Chat
-from local.terminal.output import run_while_read
 from local.terminal.screen import Screen
 from local.terminal.spinner import waiting
 
-__all__ = ["Agent", "Chat", "Screen", "run_while_read", "waiting"]
+__all__ = ["Agent", "Chat", "Screen", "waiting"]

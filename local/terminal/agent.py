@@ -28,13 +28,6 @@ _TRANSIENT: Final = (408, 502, 503, 504)
 _VERSION: Final = {"protocolVersion": "1.0"}
 #: Statuses that stand for a code, so no gateway gave them: its refusals are problems.
 _FOREIGN: Final = ("404", "405")
-#: What OpenSSL says of bytes that are HTTP.
-_NO_TLS: Final = (
-    "WRONG_VERSION_NUMBER",
-    "RECORD_LAYER_FAILURE",
-    "HTTP_REQUEST",
-    "PACKET_LENGTH_TOO_LONG",
-)
 _FORM: Final = f"it begins with https:// or http:// and ends with {PATH}"
 ENDINGS: Final = ("RUN_FINISHED", "RUN_ERROR")
 
@@ -216,7 +209,7 @@ class Agent:
             # A server that was never there will not come back, as one that restarts does.
             raise NoServer(f"No server answers at {self._origin}: {error.strerror}.") from None
         except ssl.SSLError as error:
-            raise NoServer(f"{self._origin} cannot be used over TLS: {_why_tls(error)}.") from None
+            raise NoServer(f"{self._origin} cannot be used: {_why_tls(error)}.") from None
         self._has_connected = True
         connection.request(method, self._address.path + path, payload, headers)
         response = connection.getresponse()
@@ -239,9 +232,9 @@ def _address(url: str) -> SplitResult:
 
 
 def _why_tls(error: ssl.SSLError) -> str:
-    if error.reason in _NO_TLS:
-        return "the server does not speak it, so write http://"
-    return str(getattr(error, "verify_message", "") or error.reason or error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid ({error.verify_message})"
+    return "it does not speak TLS, so write http://"
 
 
 def _problem(body: bytes) -> Event:

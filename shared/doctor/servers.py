@@ -29,6 +29,8 @@ _FAULTS: Final[Mapping[Fault, str]] = {
     "too_large": "its list of tools is too large",
     "not_mcp": "it does not answer as MCP says",
 }
+#: The response of `tools` to a request for a host that it does not serve.
+_FORBIDDEN: Final = 403
 #: The faults that a wrong key may have.
 _OF_KEYS: Final = frozenset({"unauthorized", "http_error", "refused"})
 
@@ -63,10 +65,15 @@ async def _list_tools(server: Server, settings: Settings) -> str:
 def remedy(error: ServerFailed, *, is_ours: bool) -> str:
     """What is wrong with a server, and what to check, in one sentence. `is_ours`: it is our function `tools`."""
     place, keys = (
-        ("TOOLS_URL", "INTERNAL_SIGNING_KEY")
+        (
+            "TOOLS_URL",
+            "that INTERNAL_PUBLIC_KEYS of `tools` has the public half of INTERNAL_SIGNING_KEY",
+        )
         if is_ours
         else ("its url in MCP_SERVERS", "its headers")
     )
+    if is_ours and error.status == _FORBIDDEN:
+        keys = "that MCP_ALLOWED_HOSTS of `tools` has its host name"
     number = error.status if error.code is None else error.code
     what = _FAULTS[error.fault] + (f" ({number})" if number is not None else "")
     return f"{what}: check {place}{f', and {keys}' if error.fault in _OF_KEYS else ''}."

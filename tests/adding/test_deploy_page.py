@@ -14,10 +14,12 @@ import pytest
 
 from local.adding.app import App, checkout
 from local.environment import ROOT
+from shared.auth import Minter
 from tests.adding.apps import add
 from tests.adding.cli import Cli, program
 from tests.adding.databases import snapshot
 from tests.fixtures.database import TestDatabase
+from tests.gateway.door import current_deno, running
 
 PAGE = (ROOT / "docs/deploy.md").read_text()
 STAND_INS = Path(__file__).with_name("stand_ins")
@@ -74,7 +76,7 @@ async def test_its_commands_are_complete_in_their_order(
     cli.root.rename(tmp_path / "my-app")
     make_programs(tmp_path / "bin")
     output = execute_page(copy, tmp_path, project.owner_url)
-    check_keys(copy, output)
+    await check_keys(copy, output)
     check_secrets([json.loads(line) for line in (tmp_path / "record").read_text().splitlines()])
     async with project.owner() as owner:
         assert await owner.fetchval("select to_regclass('agent.run')")
@@ -100,13 +102,17 @@ def execute_page(copy: Path, folder: Path, url: str) -> str:
     return done.stdout
 
 
-def check_keys(copy: Path, output: str) -> None:
-    """The printed settings hold public keys only, and the private ones are their owner's."""
+async def check_keys(copy: Path, output: str) -> None:
+    """The printed settings hold public keys only, the private ones are their owner's, and the gateway starts."""
     printed = dict(re.findall(r"^(\w+_PUBLIC_KEYS)=(.*)$", output, re.MULTILINE))
     counts = {name: len(json.loads(text)["keys"]) for name, text in printed.items()}
     assert counts == {"GATEWAY_PUBLIC_KEYS": 1, "INTERNAL_PUBLIC_KEYS": 3}
     assert not [name for name, text in printed.items() if '"d"' in text]
     assert (copy / "keys").stat().st_mode & 0o777 == 0o700
+    signing_key = (copy / "keys/gateway.jwk").read_text()
+    Minter("assistant", (copy / "keys/assistant.jwk").read_text())
+    async with running(current_deno(), GATEWAY_SIGNING_KEY=signing_key) as port:
+        assert port
 
 
 def check_secrets(record: list[list[Any]]) -> None:

@@ -251,3 +251,11 @@ async def test_the_handler_of_the_page_answers_a_function_url(
     assert finished.returncode == 0, finished.stderr
     answer = json.loads(finished.stdout.splitlines()[-1])
     assert (answer["statusCode"], json.loads(answer["body"])["threadId"]) == (201, "t")
+
+
+def test_the_image_of_the_page_gets_what_it_copies() -> None:
+    (text,) = re.findall(r"`Dockerfile.lambda`.*?```dockerfile\n(.*?)```", PAGE, re.DOTALL)
+    copied = {name for line in re.findall(r"^COPY (.*)", text, re.M) for name in line.split()[:-1]}
+    sent = re.findall(r"^!(.*)", (ROOT / ".dockerignore").read_text(), re.M)
+    assert "lambda_function.py" in copied
+    assert copied <= {*sent}

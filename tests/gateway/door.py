@@ -24,6 +24,8 @@ FUNCTIONS = ROOT / "supabase" / "functions"
 GATEWAY = FUNCTIONS / "auth-gateway"
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "tokens.json").read_text())
 KEYRING = Keyring(GOLDEN["private_keys"])
+#: What `supabase gen signing-key` writes into a key beside what JWS needs.
+_OF_THE_CLI = {"use": "sig", "key_ops": ["sign", "verify"], "ext": True}
 # The version of Supabase's edge, and the current version for local use.
 EDGE_DENO = "2.1.4"
 BASE = "/functions/v1/auth-gateway/assistant"
@@ -73,7 +75,7 @@ def environment(**changes: str) -> dict[str, str]:
         "FASTAPI_ORIGIN_URL": "http://{function}.invalid",
         "SUPABASE_URL": GOLDEN["issuer"].removesuffix("/auth/v1"),
         "SUPABASE_JWKS": json.dumps(GOLDEN["jwks"]),
-        "GATEWAY_SIGNING_KEY": json.dumps(GOLDEN["gateway_signing_key"]),
+        "GATEWAY_SIGNING_KEY": json.dumps({**GOLDEN["gateway_signing_key"], **_OF_THE_CLI}),
         "PORT": "0",
         "HOST": "127.0.0.1",
         **changes,

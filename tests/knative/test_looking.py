@@ -12,6 +12,7 @@ from threading import Timer
 import pytest
 import yaml
 
+from functions.output import UNREAD
 from functions.registry import listed_functions
 from knative.__main__ import main
 from knative.rollout import Progress, State
@@ -116,7 +117,7 @@ def test_a_reader_of_diff_that_ends_early_is_no_error(cluster: FakeCluster) -> N
         process.stdout.close()
         assert process.stderr
         assert process.stderr.read() == b""
-    assert process.returncode == 0
+    assert process.returncode == UNREAD
 
 
 def test_diff_of_an_empty_cluster_is_everything(

@@ -94,8 +94,11 @@ def test_each_fault_of_a_server_has_a_remedy_without_the_servers_words(fault: Fa
 def test_a_key_is_named_where_it_may_be_wrong() -> None:
     refused = ServerFailed("", "unauthorized", status=401)
     away = ServerFailed("", "unreachable")
+    elsewhere = ServerFailed("", "unauthorized", status=403)
 
     assert remedy(refused, is_ours=True).endswith(
-        "(401): check TOOLS_URL, and INTERNAL_SIGNING_KEY."
+        "(401): check TOOLS_URL, and that INTERNAL_PUBLIC_KEYS of `tools` has the public half of INTERNAL_SIGNING_KEY."
     )
+    assert "MCP_ALLOWED_HOSTS" in remedy(elsewhere, is_ours=True)
+    assert "MCP_ALLOWED_HOSTS" not in remedy(elsewhere, is_ours=False)
     assert remedy(away, is_ours=False) == "it cannot be reached: check its url in MCP_SERVERS."

@@ -64,7 +64,7 @@ def test_https_where_a_server_speaks_http_is_one_sentence_at_once() -> None:
         thread = Thread(target=refuse, args=(server,))
         thread.start()
         agent = Agent(url, "assistant", lambda: "token", retries.append)
-        with pytest.raises(CannotStart, match="does not speak it, so write http://"):
+        with pytest.raises(CannotStart, match="does not speak TLS, so write http://"):
             list(agent.run({"threadId": "t", "runId": "r", "messages": []}))
         thread.join()
     assert not retries

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
+from functions.output import UNREAD
 from local.environment import ROOT
-from local.terminal.output import UNREAD
 
 #: A command that writes a line, which Python writes at once or at exit.
 COMMAND = """
 import sys
-from local.terminal.output import run_while_read
+from functions.output import run_while_read
 
 def command():
     print("x" * 10, flush={flush}, file=sys.{stream})
@@ -41,9 +41,19 @@ def test_a_command_without_a_reader_ends_without_a_word(flush: bool, stream: str
     assert unread("-c", command, stream=stream) == (UNREAD, b"")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["chat", "--help"]])
-def test_so_does_the_help(arguments: list[str]) -> None:
-    _, errors = unread("-m", "local", *arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["local", "--help"],
+        ["local", "chat", "--help"],
+        ["functions", "--help"],
+        ["functions", "list"],
+        ["functions", "doctor"],
+        ["knative", "deploy", "--help"],
+    ],
+)
+def test_so_do_all_commands(arguments: list[str]) -> None:
+    _, errors = unread("-m", *arguments)
     assert errors == b""
 
 

@@ -1,5 +1,6 @@
-import { importJWK, type JWK, SignJWT } from "jose";
+import { type JWK, SignJWT } from "jose";
 import { cache } from "./cache.ts";
+import { importKey } from "./keys.ts";
 
 export type Statement = {
   function: string;
@@ -29,7 +30,7 @@ const MAX_ASSERTIONS = 2000;
 export const minter = async (signer: Signer): Promise<Mint> => {
   const { key, headerTimeoutSeconds, now } = signer;
   const reuse = Math.min(REUSE_SECONDS, MAX_LIFETIME - headerTimeoutSeconds);
-  const privateKey = await importJWK(key, "ES256");
+  const privateKey = await importKey(key, "ES256", "sign");
   const known = cache<string>(MAX_ASSERTIONS, now);
   return async (statement) => {
     const name = [statement.function, statement.method, statement.path, statement.tokenHash];

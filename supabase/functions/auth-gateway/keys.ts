@@ -21,11 +21,21 @@ export const parseKeys = async (text: string): Promise<KeySet> => {
   return byName;
 };
 
+/**
+ * Import a key for one operation. WebCrypto imports no key with the `key_ops` of both halves of a pair, which
+ * `supabase gen signing-key` writes.
+ */
+export const importKey = (jwk: JWK, alg: string, operation: "sign" | "verify") => {
+  const { key_ops = [operation] } = jwk;
+  if (!key_ops.includes(operation)) throw new TypeError(`this key is not to ${operation}`);
+  return importJWK({ ...jwk, key_ops: [operation] }, alg);
+};
+
 const addKey = async (byName: Map<string, Key>, jwk: JWK): Promise<void> => {
   const alg = algorithm(jwk);
   if (alg === undefined || byName.has(`${alg} ${jwk.kid}`)) return;
   try {
-    byName.set(`${alg} ${jwk.kid}`, await importJWK(jwk, alg));
+    byName.set(`${alg} ${jwk.kid}`, await importKey(jwk, alg, "verify"));
   } catch {
     // A broken key must not make the others unusable.
   }

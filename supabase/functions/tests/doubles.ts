@@ -16,7 +16,7 @@ export type Golden = {
   legacy_secret: string;
   jwks: { keys: { kid: string }[] };
   gateway_jwks: { keys: { kid: string }[] };
-  gateway_signing_key: { kid: string };
+  gateway_signing_key: { kid: string; d: string };
   tokens: TokenCase[];
 };
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseKeys, remoteKeys } from "../auth-gateway/keys.ts";
+import { importKey, parseKeys, remoteKeys } from "../auth-gateway/keys.ts";
 import { golden, soon, upstream } from "./doubles.ts";
 
 const ALL = JSON.stringify(golden.jwks);
@@ -107,4 +107,30 @@ Deno.test("a fetch of keys has a time-out and follows no redirect", async () => 
 Deno.test("private, symmetric and encryption keys are left out, and a broken one does not affect the others", async () => {
   const names = [...(await parseKeys(ALL)).keys()].filter((name) => name !== "ES256 broken");
   assert.deepEqual(names.sort(), ["ES256 user-ec", "ES256 user-ec-next", "RS256 user-rsa"]);
+});
+
+Deno.test("a key that names both operations, as the CLI writes it, is used for one", async () => {
+  const both = {
+    ...golden.gateway_signing_key,
+    key_ops: ["sign", "verify"],
+    use: "sig",
+    ext: true,
+  };
+  const { d: _, ...open } = both;
+  const data = new TextEncoder().encode("text");
+  const ecdsa = { name: "ECDSA", hash: "SHA-256" };
+  const [privateKey, publicKey] = await Promise.all([
+    importKey(both, "ES256", "sign"),
+    importKey(open, "ES256", "verify"),
+  ]) as [CryptoKey, CryptoKey];
+  const signature = await crypto.subtle.sign(ecdsa, privateKey, data);
+  assert.ok(await crypto.subtle.verify(ecdsa, publicKey, signature, data));
+});
+
+Deno.test("a key for another operation is ignored", async () => {
+  const { d: _, ...open } = golden.gateway_signing_key;
+  const names = (operation: string) =>
+    parseKeys(JSON.stringify({ keys: [{ ...open, key_ops: [operation] }] }));
+  assert.equal((await names("verify")).size, 1);
+  assert.equal((await names("sign")).size, 0);
 });
