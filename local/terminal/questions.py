@@ -4,13 +4,22 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 from local.terminal.agent import Event
 from local.terminal.screen import Screen
 from shared.agents import fault as fault_in
 
-Path = tuple[str, ...]
+#: Values in the example of an answer, by their type.
+_EXAMPLES: Mapping[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "array": []}
+
+
+class Field(NamedTuple):
+    """One value of an answer: the keys that lead to it, and its JSON Schema."""
+
+    path: tuple[str, ...]
+    schema: Event
+    is_required: bool
 
 
 class LeftOpen(Exception):
@@ -32,8 +41,8 @@ def decide(question: Event, screen: Screen) -> Event:
     is_input = question["reason"] == "input_required"
     read = _read_answer if is_input else _read_decision
     prompt = f"{message_of(question)} {_choice(schema, is_input=is_input)} "
-    for path, field in _fields(schema) if is_input else ():
-        screen.note(f"{'.'.join(path)}: {_describe(field)}")
+    for field in _fields(schema) if is_input else ():
+        screen.note(f"{'.'.join(field.path)}: {_describe(field)}")
     while True:
         text = _ask(screen, prompt)
         if is_input and not text:
@@ -61,31 +70,47 @@ def _is_expired(question: Event) -> bool:
 def _choice(schema: Event, *, is_input: bool) -> str:
     if not is_input:
         return "[y/N/arguments as JSON]" if _may_edit(schema) else "[y/N]"
-    paths = [path for path, _ in _fields(schema)]
-    how = "the value" if len(paths) == 1 else f"JSON, such as {_example(paths)}"
+    fields = [*_fields(schema)]
+    how = "the value" if len(fields) == 1 else f"JSON, such as {_example(fields)}"
     return f"({how}; empty: no answer)"
 
 
-def _example(paths: list[Path]) -> str:
+def _example(fields: list[Field]) -> str:
+    """An answer with all that is required, or with everything if nothing is."""
     example: dict[str, Any] = {}
-    for *groups, key in paths:
-        reduce(lambda inside, group: inside.setdefault(group, {}), groups, example)[key] = "…"
+    for (*groups, key), schema, _ in [each for each in fields if each.is_required] or fields:
+        inside = reduce(lambda group, name: group.setdefault(name, {}), groups, example)
+        inside[key] = next(iter(_options(schema)), _EXAMPLES.get(schema.get("type", ""), "…"))
     return json.dumps(example, ensure_ascii=False)
 
 
-def _fields(schema: Event, path: Path = ()) -> Iterator[tuple[Path, Event]]:
-    """The values of an answer, and where they are in it. Several questions are an object each."""
-    for name, field in schema.get("properties", {}).items():
-        if field.get("properties"):
-            yield from _fields(field, (*path, name))
+def _fields(schema: Event, path: tuple[str, ...] = ()) -> Iterator[Field]:
+    """The values of an answer. Several questions are an object each."""
+    for name, inner in schema.get("properties", {}).items():
+        if inner.get("properties"):
+            yield from _fields(inner, (*path, name))
         else:
-            yield (*path, name), field
+            yield Field((*path, name), inner, name in schema.get("required", ()))
 
 
-def _describe(field: Event) -> str:
-    kind = " or ".join(map(str, field.get("enum") or [field.get("type", "any")]))
-    about = field.get("description") or field.get("title")
-    return f"{kind} ({about})" if about else kind
+def _describe(field: Field) -> str:
+    schema = field.schema
+    about = schema.get("description") or schema.get("title")
+    details = [about] if about else []
+    if not field.is_required:
+        default = schema.get("default")
+        details.append("optional" if default is None else f"default {json.dumps(default)}")
+    return f"{_kind(schema)} ({'; '.join(details)})" if details else _kind(schema)
+
+
+def _kind(schema: Event) -> str:
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items') or {})}"
+    return " or ".join(map(str, _options(schema))) or str(schema.get("type", "any"))
+
+
+def _options(schema: Event) -> list[Any]:
+    return schema.get("enum") or [one.get("const") for one in schema.get("oneOf", ())]
 
 
 def _ask(screen: Screen, prompt: str) -> str:
@@ -123,12 +148,13 @@ def _read_answer(text: str, schema: Event) -> Event:
     except ValueError:
         if len(fields := [*_fields(schema)]) != 1:
             raise
-    ((path, field),) = fields
-    return reduce(lambda value, key: {key: value}, reversed(path), _read_value(text, field))
+    (field,) = fields
+    value = _read_value(text, field.schema)
+    return reduce(lambda inner, key: {key: inner}, reversed(field.path), value)
 
 
-def _read_value(text: str, field: Mapping[str, Any]) -> Any:
-    if field.get("type") == "string":
+def _read_value(text: str, schema: Event) -> Any:
+    if schema.get("type") == "string":
         return text
     try:
         return json.loads(text)

@@ -57,7 +57,7 @@ def test_a_question_of_one_value_is_answered_with_it(
         given = decided(monkeypatch, typed, **INPUT_REQUIRED)
         assert given == ("resolved", {"city": "Berlin"})
     shown = capsys.readouterr()
-    assert "city: string (Which one)" in shown.err
+    assert "city: string (Which one; optional)" in shown.err
     assert "(the value; empty: no answer)" in shown.out + shown.err
     assert decided(monkeypatch, "\n", **INPUT_REQUIRED) == ("cancelled", None)
 
@@ -71,6 +71,24 @@ def test_one_value_in_a_group_has_the_type_of_its_field(
     given = decided(monkeypatch, "twelve\n12\n", **question)
     assert given == ("resolved", {"seat": {"row": 12}})
     assert 'seat.row: "twelve" is not of type "integer"' in capsys.readouterr().err
+
+
+def test_each_field_says_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    titled = [{"const": "a", "title": "Aisle"}, {"const": "w", "title": "Window"}]
+    properties = {
+        "row": {"type": "integer"},
+        "side": {"oneOf": titled},
+        "meals": {"type": "array", "items": {"enum": ["lunch", "dinner"]}, "default": ["lunch"]},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["row", "side"]}
+    decided(monkeypatch, "\n", reason="input_required", responseSchema=schema)
+    shown = "".join(capsys.readouterr())
+    assert "row: integer\x1b" in shown
+    assert "side: a or w\x1b" in shown
+    assert 'meals: list of lunch or dinner (default ["lunch"])' in shown
+    assert 'such as {"row": 1, "side": "a"}' in shown
 
 
 def test_an_expired_interrupt_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +108,7 @@ def test_the_fields_of_several_questions_are_named_by_their_paths(
     given = decided(monkeypatch, '{"nights": {"count": 2}}\n', **question)
     assert given == ("resolved", {"nights": {"count": 2}})
     captured = capsys.readouterr()
-    assert 'such as {"nights": {"count": "…"}, "sure": "…"}' in captured.out + captured.err
+    assert 'such as {"nights": {"count": 1}, "sure": true}' in captured.out + captured.err
     shown = captured.err
     assert "nights.count: integer" in shown
     assert "sure: boolean" in shown
