@@ -32,11 +32,14 @@ class Chat:
         self._thread_id = thread_id or str(uuid4())
         self._is_new = not thread_id
         self._has_title = bool(thread_id)
+        #: Whether the user types commands here.
+        self._is_session = False
 
     def talk(self) -> int:
         """Read and execute lines until the user quits. Returns an exit code."""
         with suppress(ImportError):
             import readline  # noqa: F401  # gives `input` arrow keys and a history
+        self._is_session = True
         self._screen.note(_HELP)
         if not self._is_new:
             self._do("/resume", "")
@@ -86,7 +89,7 @@ class Chat:
         # From now on there may be a run, whether or not its events arrive.
         self._is_new = False
         ending = answer.run([message])
-        if not self._has_title and self._screen.is_terminal:
+        if not self._has_title:
             self._name(text)
         self._has_title = True
         return self._settle(answer, ending)
@@ -130,7 +133,11 @@ class Chat:
     def _way_back(self, what: str) -> str:
         """How the user gets back to this thread."""
         command = f"`python -m local chat --agent {self._agent.name} --thread {self._thread_id}`"
-        return f"/resume shows {what}, and so does {command}."
+        return (
+            f"/resume shows {what}, and so does {command}."
+            if self._is_session
+            else f"{command} shows {what}."
+        )
 
     def _report(self, error: Exception) -> None:
         way = f" {self._way_back('the answer')}" if isinstance(error, Lost) else ""

@@ -89,7 +89,7 @@ def test_each_wait_is_reported_and_the_end_says_how_to_come_back(
     with served(response(200, frame(STARTED))) as (origin, _):
         assert chat_at(origin).say("hello") == FAILED
     shown = capsys.readouterr().err
-    assert "/resume shows the answer" in shown
+    assert "chat --agent assistant --thread t` shows the answer" in shown
     assert "`python -m local chat --agent assistant --thread t`" in shown
 
 
@@ -180,7 +180,7 @@ def test_a_script_whose_thread_has_an_open_question_learns_how_to_answer(
         assert chat_at(origin).say("hello") == WAITS
     shown = capsys.readouterr().err
     assert shown.startswith("This thread has an open question, so your message was not sent.\n")
-    assert "/resume shows the question, and so does `python -m local chat" in shown
+    assert "chat --agent assistant --thread t` shows the question." in shown
 
 
 def test_a_run_that_cannot_be_stopped_without_a_connection_is_not_lost(
@@ -193,4 +193,4 @@ def test_a_run_that_cannot_be_stopped_without_a_connection_is_not_lost(
     with served(response(200, frame(STARTED))) as (origin, _):
         assert chat_at(origin).say("hello") == FAILED
     shown = capsys.readouterr().err
-    assert "There is no connection, so the run was not stopped. /resume shows" in shown
+    assert "There is no connection, so the run was not stopped. `python -m local chat" in shown
