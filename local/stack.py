@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from functions.registry import listed_functions
 from local import database, gateway, model, page
 from local.children import Child, Children
+from local.crashes import Crashes
 from local.database import Logins, given_logins
 from local.keys import Keys
 from local.plan import Plan, check, locked
@@ -59,11 +60,13 @@ class RunningStack:
     has_test_users: bool
     model: str
     reloader: Reloader
+    crashes: Crashes
     #: Sends the runs that no process executes.
     sweep: Callable[[], object]
 
     def watch(self) -> None:
-        """Until a part ends or a signal comes: restart functions that change or are killed, and send waiting runs.
+        """Restart functions that change or are killed, show their errors, and send waiting runs, until a part ends or
+        a signal comes.
 
         Raises:
             CannotStart: a part ended; the message has the end of its log.
@@ -71,6 +74,7 @@ class RunningStack:
         next_sweep = monotonic() + _SWEEP_SECONDS
         while True:
             self.reloader.check()
+            self.crashes.check()
             for child in self.children.all:
                 if not self.reloader.may_end(child):
                     child.check()
@@ -145,6 +149,7 @@ def _start(plan: Plan, children: Children, parts: ExitStack) -> RunningStack:
         logins.has_test_users,
         choice.title,
         Reloader({child.name: (child, ports[child.name]) for child in functions}, agents, plan.say),
+        Crashes(functions, plan.say),
         partial(answer, ports["runner"], "/sweep", method="POST"),
     )
 

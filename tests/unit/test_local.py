@@ -1,10 +1,12 @@
 """Parts of `local` that need no process."""
 
+import json
 import os
 import re
 import socket
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import jwt
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from local import CannotStart, gateway
 from local.__main__ import _parser, main
 from local.accounts import DEFAULT_USER, ISSUER, SignIn
+from local.children import Child
+from local.crashes import Crashes
 from local.database.files import Statement, statements
 from local.demo import Transcript
 from local.environment import OWN_SETTINGS, ROOT, environment, port
@@ -217,3 +221,29 @@ def test_the_help_of_chat_describes_piped_input(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["chat", "--help"])
     assert "piped input, which is one message" in " ".join(capsys.readouterr().out.split())
+
+
+def test_errors_in_the_logs_of_functions_are_shown_once(tmp_path: Path) -> None:
+    log, said = tmp_path / "orders.log", list[str]()
+    child = Mock(spec=Child, log=log)
+    child.name = "orders"
+    old = '{"level": "ERROR", "event": "old"}\n'
+    log.write_text(old)
+    crashes = Crashes([child], said.append)
+    crashed = {"level": "ERROR", "event": "tool.crashed", "tool": "list_orders"}
+    facts = {"error": "KeyError", "at": f"{ROOT}/functions/orders/app.py:24"}
+    whole = json.dumps({**crashed, **facts})
+    log.write_text(f'{old}{{"level": "INFO"}}\nTraceback\n[1]\n{whole}\n{whole[:9]}')
+    for _ in range(2):
+        crashes.check()
+    sentence = "tool.crashed of list_orders by KeyError at functions/orders/app.py:24"
+    assert said == [f"  error      orders: {sentence} (orders.log has more)"]
+    # The rest of the line, then the new log of a restarted process.
+    with log.open("a") as rest:
+        rest.write(f"{whole[9:]}\n")
+    crashes.check()
+    log.write_text('{"level": "ERROR", "event": "new"}\n')
+    crashes.check()
+    log.unlink()
+    crashes.check()
+    assert said[1:] == [said[0], "  error      orders: new (orders.log has more)"]
