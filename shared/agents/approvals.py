@@ -15,7 +15,7 @@ from shared.agents.bound import BoundAgent
 from shared.agents.calls import StartedCall, fault_of, result_event
 from shared.agents.tools import Question, Result, Tool
 from shared.agents.turn import Call
-from shared.core import Answer, Draft, Item, Json
+from shared.core import Answer, Draft, Item, Json, property_order
 
 _REFUSED = "The user did not allow this call. It was not made."
 _EXPIRED = "The user did not allow this call in time. It was not made."
@@ -48,6 +48,7 @@ def _interrupt(call: Call, reason: str, message: str, schema: Json, agent: Bound
         "reason": reason,
         "message": message,
         "response_schema": schema,
+        "property_order": property_order(schema),
         "expires_at": expires_at.isoformat(timespec="milliseconds"),
     }
 

@@ -49,7 +49,7 @@ from shared.core.genai import (
 from shared.core.grace import Grace
 from shared.core.ids import APPROVAL, CALL_ID, CLIENT_ID_PATTERN, OUTCOME
 from shared.core.items import Answer, Item, Kind, Usage, public_data
-from shared.core.json import Json, canonical, clean, clean_json
+from shared.core.json import Json, canonical, clean, clean_json, in_order, property_order
 from shared.core.lines import LineReader, LineTooLong
 from shared.core.log import bound, configure_logging, logger
 from shared.core.places import error_facts, place_of_thread
@@ -128,6 +128,7 @@ __all__ = [
     "error_facts",
     "exporting",
     "failed",
+    "in_order",
     "is_http_address",
     "loading",
     "logger",
@@ -137,6 +138,7 @@ __all__ = [
     "model_call",
     "place_of_thread",
     "problem_of",
+    "property_order",
     "public_data",
     "run_origin",
     "run_span",

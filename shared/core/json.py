@@ -35,3 +35,26 @@ def clean_json(value: Any) -> Any:
         case dict():
             return {clean(key): clean_json(entry) for key, entry in value.items()}
     return value
+
+
+def property_order(schema: Any) -> list[list[Any]]:
+    """The names of a JSON Schema's properties in their order, each with those inside it: [[name, [[name, []]]]].
+
+    For jsonb, which keeps the order of lists and not that of keys.
+    """
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    named = properties.items() if isinstance(properties, dict) else ()
+    return [[name, property_order(inner)] for name, inner in named]
+
+
+def in_order(schema: Json, order: list[list[Any]]) -> Json:
+    """The same schema with its properties in that order, in which a form shows them."""
+    properties = schema.get("properties")
+    if not (order and isinstance(properties, dict)):
+        return schema
+    ordered = {
+        name: in_order(properties[name], inside) if inside else properties[name]
+        for name, inside in order
+        if name in properties
+    }
+    return {**schema, "properties": ordered}

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, assert_never
 
-from shared.core import Json
+from shared.core import Json, in_order
 
 #: The endings that AG-UI shows as `RUN_FINISHED`.
 FinishedType = Literal["run.completed", "run.interrupted", "run.incomplete", "run.cancelled"]
@@ -63,6 +63,8 @@ def _interrupt(stored: Json) -> Json:
         "expires_at": "expiresAt",
     }
     shown = {member: stored[name] for name, member in names.items() if stored.get(name) is not None}
+    if schema := shown.get("responseSchema"):
+        shown["responseSchema"] = in_order(schema, stored.get("property_order") or [])
     agent = stored.get("agent")
     return {**shown, "metadata": {"agent": agent}} if agent else shown
 
