@@ -21,6 +21,7 @@ _REFUSED = "The user did not allow this call. It was not made."
 _EXPIRED = "The user did not allow this call in time. It was not made."
 _CHANGED = "The user changed the arguments, and the call was not made."
 _DECLINED = "The user did not answer the tool's question. The call was not finished."
+_LATE = "The user did not answer the tool's question in time. The call was not finished."
 
 
 def ask_approval(call: Call, tool: Tool, agent: BoundAgent) -> Json:
@@ -131,10 +132,11 @@ def _why_not(answer: Answer, started: StartedCall, tools: Mapping[str, Tool]) ->
 
 def _refusal(answer: Answer) -> str:
     payload = answer.payload if isinstance(answer.payload, dict) else {}
-    if payload.get("expired") is True:
-        return _EXPIRED
+    is_expired = payload.get("expired") is True
     if answer.reason == "input_required":
-        return _DECLINED
+        return _LATE if is_expired else _DECLINED
+    if is_expired:
+        return _EXPIRED
     reason = payload.get("reason")
     has_reason = isinstance(reason, str) and reason
     return f"{_REFUSED} Their reason: {reason}" if has_reason else _REFUSED

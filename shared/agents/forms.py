@@ -26,15 +26,21 @@ def question_of(requests: Mapping[str, Json], state: Json) -> Question | Result:
     }
     if not forms:
         return Result(_NOT_SHOWN, "error")
-    message = "\n".join(str(form.get("message") or "") for form in forms.values())
-    schemas = {
-        key: form.get("requestedSchema") or {"type": "object"} for key, form in forms.items()
-    }
+    messages = {key: str(form.get("message") or "") for key, form in forms.items()}
+    message = "\n".join(messages.values())
+    schemas = {key: _schema_of(form) for key, form in forms.items()}
     state = {**state, "keys": [*forms]}
     if len(schemas) == 1:
         return Question(message, next(iter(schemas.values())), state)
+    # A form with several questions shows each one above its own fields.
+    schemas = {key: {**schemas[key], "title": messages[key] or key} for key in schemas}
     combined_schema = {"type": "object", "properties": schemas, "required": [*schemas]}
     return Question(message, combined_schema, state)
+
+
+def _schema_of(form: Json) -> Json:
+    schema = form.get("requestedSchema")
+    return schema if isinstance(schema, dict) else {"type": "object"}
 
 
 def contents_of(payload: Any, keys: Collection[str]) -> dict[str, Json]:

@@ -149,7 +149,7 @@ class InterruptResolved(Problem):
 
 
 class InterruptExpired(Problem):
-    """That interrupt has expired: cancel it or send a new message, to continue without it."""
+    """That interrupt has expired: dismiss it (`status: cancelled`), or send a new message, to continue without it."""
 
     code = "interrupt_expired"
 

@@ -12,13 +12,13 @@ from tests.fixtures.stack import ANSWERED_QUESTIONS
 def test_the_questions_of_a_tool_are_a_form(visitor: Visitor) -> None:
     visitor.say('call: look_up {"how": "ask"}')
     form = visitor.page.get_by_role("region", name="Question")
-    seat = form.get_by_role("group", name="seat")
+    seat = form.get_by_role("group", name="Which seat?")
     # The order of the tool's schema, which Postgres does not keep.
     expect(seat.locator("label span")).to_have_text(["row", "class", "aisle"])
     seat.get_by_label("row").fill("12")
     seat.get_by_label("class").select_option("First")
     seat.get_by_label("aisle").check()
-    form.get_by_role("group", name="guest").get_by_label("Whose name").fill("Bo")
+    form.get_by_role("group", name="For whom?").get_by_label("Whose name").fill("Bo")
 
     form.get_by_role("button", name="Answer", exact=True).click()
 

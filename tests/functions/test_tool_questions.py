@@ -84,6 +84,26 @@ async def test_a_run_interrupts_for_a_tools_question_and_continues_with_its_stat
     assert tool_results(model) == ["paid 5"]
 
 
+async def test_an_expired_question_of_a_run_is_not_called_a_refusal(
+    odd: Process, database: TestDatabase, model: ModelServer
+) -> None:
+    async with serve(database, model, tools_url=f"{odd.base}/mcp") as agent:
+        person = await agent.person()
+        model.will(calls(("a", "pay", '{"euros": 5}')))
+        (approval,) = (await person.run(run_input("pay", run="run-0")))[-1]["outcome"]["interrupts"]
+        seen = await person.run(resumes(approval, {"approved": True}, run="run-1"))
+        (question,) = seen[-1]["outcome"]["interrupts"]
+        async with database.owner() as owner:
+            await owner.execute("update agent.interrupt set expires_at = now() - interval '1 s'")
+        model.will(says("never mind"))
+        dismissed = resumes(question, None, run="run-2")
+        dismissed["resume"][0]["status"] = "cancelled"
+        await person.run(dismissed)
+
+    (result,) = tool_results(model)
+    assert result.startswith("The user did not answer the tool's question in time.")
+
+
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 async def test_a_declined_question_ends_the_call(
     person: Person, database: TestDatabase, action: str
