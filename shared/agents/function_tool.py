@@ -150,8 +150,9 @@ def tool(function: Function | None = None, /, **options: Any) -> Any:
     dictionaries, lists. Raise `ToolError` with a sentence for the model, and `InputRequired` to ask the user.
 
     Raises:
-        TypeError: a parameter has no type, is positional-only, `*args` or `**kwargs`, or has a type with a context that
-            it cannot get; two parameters are the context; an annotation cannot be evaluated; there is no such option.
+        TypeError: the function has no docstring; a parameter has no type, is positional-only, `*args` or `**kwargs`, or
+            has a type with a context that it cannot get; two parameters are the context; an annotation cannot be
+            evaluated; there is no such option.
     """
 
     def make(function: Function) -> FunctionTool:
@@ -164,6 +165,8 @@ def tool(function: Function | None = None, /, **options: Any) -> Any:
         new_tool = FunctionTool(**{**defaults, "function": function, **options})
         # Now, when the module is loaded, and not with the first call.
         _ = new_tool.signature
+        if not new_tool.description.strip():
+            raise TypeError(f"Tool {name} needs a docstring, which tells the model what it does.")
         return new_tool
 
     return make if function is None else make(function)

@@ -166,7 +166,7 @@ def _translate_errors() -> Iterator[None]:
     except Rejected as error:
         raise failure("model_rejected", str(error), error.fault) from error
     except OSError as error:
-        message = "The model's API broke off."
+        message = "The model's API cannot be reached, or broke off."
         raise ModelFailed("model_unreachable", message, retryable=True) from error
 
 

@@ -233,6 +233,7 @@ async def test_a_blocking_tool_does_not_stop_other_runs(
 
     @tool
     def wait() -> str:
+        """Wait."""
         while not released.is_set():
             time.sleep(0.01)
         return "waited"

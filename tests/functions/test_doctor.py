@@ -226,7 +226,7 @@ async def test_our_own_tools_are_listed_with_a_signed_request(
 
     assert re.fullmatch(r"ok, \d+ tools", found["MCP tools"])
     assert refused["MCP tools"].startswith("FAILED: ")
-    assert "check TOOLS_URL, and INTERNAL_SIGNING_KEY" in refused["MCP tools"]
+    assert "INTERNAL_PUBLIC_KEYS of `tools`" in refused["MCP tools"]
 
 
 async def test_keys_that_cannot_be_used_are_named(

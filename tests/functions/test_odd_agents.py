@@ -67,7 +67,7 @@ async def test_what_a_tool_raises_is_the_result_of_its_call(
     database: TestDatabase, model: ModelServer, function: Callable[..., Any]
 ) -> None:
     model.will(calls(("a", "odd", "{}")), says("done"))
-    agent = Agent(instructions="", tools=[tool(name="odd")(function)])
+    agent = Agent(instructions="", tools=[tool(name="odd", description="Acts.")(function)])
     async with serve(database, model, agent=agent) as served, asyncio.timeout(20):
         seen = await (await served.person()).run(run_input("go"))
 
@@ -78,6 +78,7 @@ async def test_what_a_tool_raises_is_the_result_of_its_call(
 async def test_progress_takes_any_number(database: TestDatabase, model: ModelServer) -> None:
     @tool
     def count(context: ToolContext) -> str:
+        """Count."""
         context.progress(Decimal("0.5"), 2**70)  # type: ignore[arg-type]
         return "counted"
 
@@ -199,6 +200,7 @@ async def test_the_model_reads_the_result_of_a_call_that_was_approved_after_a_la
 ) -> None:
     @tool(destructive=True)
     async def pay() -> str:
+        """Pay."""
         return "paid"
 
     gate = asyncio.Event()

@@ -68,6 +68,7 @@ def test_the_schema_comes_from_the_parameters() -> None:
 async def test_a_tool_without_options_or_parameters() -> None:
     @tool
     def today() -> str:
+        """Today."""
         return "Monday"
 
     assert today.input_schema["properties"] == {}
@@ -79,6 +80,7 @@ async def test_arguments_are_converted_and_the_context_is_handed_over() -> None:
 
     @tool(required_settings=("crm_key",))
     async def order(item: Order, count: int, context: ToolContext) -> dict[str, int]:
+        """Order."""
         seen.append((item, count, context))
         return {"euros": item.euros * count}
 
@@ -105,6 +107,7 @@ async def test_arguments_that_do_not_fit_are_refused_without_their_values(
 ) -> None:
     @tool
     async def find(number: str) -> str:
+        """Find."""
         return number
 
     outcome = await call(find, arguments)
@@ -117,10 +120,12 @@ async def test_arguments_that_do_not_fit_are_refused_without_their_values(
 async def test_a_plain_function_runs_in_a_thread_and_an_async_one_on_the_loop() -> None:
     @tool
     def plain() -> str:
+        """Plain."""
         return threading.current_thread().name
 
     @tool
     async def coroutine() -> str:
+        """Coroutine."""
         return threading.current_thread().name
 
     assert (await call(plain, {})).content == "call of plain"
@@ -138,6 +143,7 @@ async def test_a_plain_function_runs_in_a_thread_and_an_async_one_on_the_loop() 
 async def test_a_failure_is_a_result(error: Exception, expected: Result) -> None:
     @tool
     async def fails() -> str:
+        """Fails."""
         raise error
 
     assert await call(fails, {}) == expected
@@ -149,6 +155,7 @@ async def test_a_slow_call_ends_and_says_whether_it_may_have_had_its_effect(
 ) -> None:
     @tool(read_only=is_read_only)
     async def slow() -> str:
+        """Slow."""
         await asyncio.sleep(30)
         return "never"
 
@@ -158,6 +165,7 @@ async def test_a_slow_call_ends_and_says_whether_it_may_have_had_its_effect(
 async def test_a_tool_for_a_role_is_not_shown_to_others() -> None:
     @tool(required_role="admin")
     async def refund() -> str:
+        """Refund."""
         return "done"
 
     settings = Settings()
@@ -169,6 +177,7 @@ async def test_a_tool_for_a_role_is_not_shown_to_others() -> None:
 async def test_a_tool_asks_the_user_and_runs_again_with_the_answer() -> None:
     @tool
     async def book(context: ToolContext) -> str:
+        """Book."""
         if "seat" not in context.answers:
             schema: Json = {"type": "object", "properties": {"row": {"type": "integer"}}}
             raise InputRequired({"seat": ("Which row?", schema)}, {"held": 2})
@@ -204,6 +213,7 @@ async def test_declared_effects_become_the_rules_of_calls(
 ) -> None:
     @tool(**options)
     async def act() -> str:
+        """Act."""
         return ""
 
     settings = Settings()

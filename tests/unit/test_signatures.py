@@ -72,7 +72,7 @@ async def text(number: "int", context: "ToolContext | None") -> "str":
     ],
 )
 async def test_the_context_is_handed_over_and_is_no_argument(function: Callable[..., Any]) -> None:
-    made = tool(function)
+    made = tool(description="Acts.")(function)
 
     context = ToolContext(user=ToolUser({"sub": "alice"}), key="call-1")
     assert [*made.input_schema["properties"]] == ["number"]
@@ -83,7 +83,9 @@ async def test_the_type_of_the_result_is_no_parameter() -> None:
     async def make() -> ToolContext:
         return ToolContext(user=ToolUser({}), key="made")
 
-    result = await tool(make).run({}, ToolContext(user=ToolUser({"sub": "alice"}), key="call-1"))
+    result = await tool(description="Acts.")(make).run(
+        {}, ToolContext(user=ToolUser({"sub": "alice"}), key="call-1")
+    )
 
     assert result.key == "made"
 
@@ -131,3 +133,12 @@ def test_what_cannot_be_called_is_rejected_in_one_sentence_where_it_is_declared(
 
     assert str(error.value).count("\n") == 0
     assert str(error.value).endswith(".")
+
+
+def test_a_tool_without_a_docstring_is_refused_and_a_description_is_one() -> None:
+    def act() -> str:
+        return ""
+
+    with pytest.raises(TypeError, match="Tool act needs a docstring"):
+        tool(act)
+    assert tool(description="Acts.")(act).description == "Acts."

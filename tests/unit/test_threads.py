@@ -33,7 +33,7 @@ class Blocking:
             self.proceed.wait()
             return "done"
 
-        return tool(name=name)(block)
+        return tool(name=name, description="Waits.")(block)
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ async def block(blocked: Blocking, name: str, *users: str) -> None:
 
 @tool
 def quick() -> str:
+    """Quick."""
     return "quick"
 
 
