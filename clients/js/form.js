@@ -17,6 +17,9 @@
  */
 /** @typedef {Record<string, any>} Schema */
 
+/** Groups in groups are shown to this depth. Several questions need one, and a reference to itself has no end. */
+const DEPTH = 3;
+
 /**
  * The inputs of a form: one for each property of the interrupt's `responseSchema`.
  * @param {unknown} schema
@@ -25,10 +28,11 @@
  * @returns {Input[]}
  */
 export const inputsOf = (schema, path = [], definitions = {}) => {
-  const { properties = {}, required = [], $defs = definitions } =
-    /** @type {Schema} */ (Object(schema));
-  return Object.entries(properties).map(([key, property]) =>
-    inputOf([...path, key], required.includes(key), resolve(property, $defs), $defs)
+  const own = record(schema);
+  const known = own.$defs ? record(own.$defs) : definitions;
+  const required = list(own.required);
+  return Object.entries(record(own.properties)).map(([key, property]) =>
+    inputOf([...path, key], required.includes(key), resolve(property, known), known)
   );
 };
 
@@ -55,12 +59,12 @@ export const payloadOf = (inputs, data) =>
 const inputOf = (path, isRequired, property, definitions) => {
   const { description, default: initial } = property;
   const key = path[path.length - 1];
-  const kind = kindOf(property);
+  const kind = kindOf(property, path.length);
   const choices = kind === "choice" ? choicesOf(property, initial === undefined) : [];
   return {
     key,
-    title: property.title ?? key,
-    description,
+    title: String(property.title ?? key),
+    description: description && String(description),
     kind,
     isNumber: isNumber(property),
     inputs: kind === "group" ? inputsOf(property, path, definitions) : [],
@@ -79,15 +83,22 @@ const inputOf = (path, isRequired, property, definitions) => {
 
 /**
  * What a reference, or a type that may also be null, stands for.
- * @param {Schema} property
+ * @param {unknown} property
  * @param {Schema} definitions
+ * @param {number} [steps] how many references are followed
  * @returns {Schema}
  */
-const resolve = (property, definitions) => {
-  const { $ref, anyOf, ...own } = Object(property);
-  if ($ref) return resolve({ ...definitions[$ref.replace("#/$defs/", "")], ...own }, definitions);
-  const [only, ...more] = anyOf?.filter((/** @type {Schema} */ { type }) => type !== "null") ?? [];
-  return only && !more.length ? resolve({ ...only, ...own }, definitions) : Object(property);
+const resolve = (property, definitions, steps = 9) => {
+  const { $ref, ...own } = record(property);
+  if (steps && typeof $ref === "string") {
+    const found = record(definitions[$ref.replace("#/$defs/", "")]);
+    return resolve({ ...found, ...own }, definitions, steps - 1);
+  }
+  const [type = own.type] = list(own.type).filter((one) => one !== "null");
+  const others = list(own.anyOf).filter((one) => record(one).type !== "null");
+  if (!steps || others.length !== 1) return { ...own, type };
+  const { anyOf: _, ...rest } = own;
+  return resolve({ ...record(others[0]), ...rest }, definitions, steps - 1);
 };
 
 /** @param {Schema} property */
@@ -95,21 +106,26 @@ const isNumber = ({ type }) => type === "number" || type === "integer";
 
 /**
  * @param {Schema} property
+ * @param {number} depth
  * @returns {Input["kind"]}
  */
-const kindOf = (property) => {
-  if (optionsOf(property)) return "choice";
-  if (property.type === "object") return "group";
+const kindOf = (property, depth) => {
+  if (optionsOf(property).length) return "choice";
+  if (property.properties && depth < DEPTH) return "group";
   if (property.type === "array") return "lines";
   return property.type === "boolean" ? "flag" : "value";
 };
 
 /**
+ * The values to choose from; none if the user may enter any.
  * @param {Schema} property
- * @returns {unknown[] | undefined}
+ * @returns {unknown[]}
  */
-const optionsOf = ({ type, items, enum: values, oneOf, anyOf }) =>
-  type === "array" ? optionsOf(Object(items)) : values ?? oneOf ?? anyOf;
+const optionsOf = ({ type, items, enum: values, oneOf, anyOf }) => {
+  if (type === "array") return optionsOf({ ...record(items), type: undefined });
+  const titled = list(oneOf ?? anyOf).filter((one) => "const" in record(one));
+  return values ? list(values) : titled;
+};
 
 /**
  * @param {Schema} property
@@ -117,8 +133,8 @@ const optionsOf = ({ type, items, enum: values, oneOf, anyOf }) =>
  * @returns {Choice[]}
  */
 const choicesOf = (property, mayBeEmpty) => {
-  const choices = (optionsOf(property) ?? []).map((option) => {
-    const { const: value = option, title } = Object(option);
+  const choices = optionsOf(property).map((option) => {
+    const { const: value = option, title } = record(option);
     return { text: String(value), title: title ?? String(value), value };
   });
   const isOne = property.type !== "array";
@@ -174,3 +190,16 @@ const valueOf = ({ kind, isNumber, inputs, choices, attributes: { name, multiple
       return text === "" ? undefined : isNumber ? Number(text) : text;
   }
 };
+
+/**
+ * @param {unknown} value
+ * @returns {Schema} the value, or an empty object if it is none
+ */
+const record = (value) =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+
+/**
+ * @param {unknown} value
+ * @returns {unknown[]} the value, or an empty list if it is none
+ */
+const list = (value) => Array.isArray(value) ? value : [];

@@ -1,25 +1,14 @@
 """Asks the user about a run's interrupts in a terminal: approvals of calls, and questions of tools."""
 
 import json
-from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 from local.terminal.agent import Event
+from local.terminal.fields import Field, example_of, fields_of
 from local.terminal.screen import Screen
 from shared.agents import fault as fault_in
-
-#: Values in the example of an answer, by their type.
-_EXAMPLES: Mapping[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "array": []}
-
-
-class Field(NamedTuple):
-    """One value of an answer: the keys that lead to it, and its JSON Schema."""
-
-    path: tuple[str, ...]
-    schema: Event
-    is_required: bool
 
 
 class LeftOpen(Exception):
@@ -41,8 +30,8 @@ def decide(question: Event, screen: Screen) -> Event:
     is_input = question["reason"] == "input_required"
     read = _read_answer if is_input else _read_decision
     prompt = f"{message_of(question)} {_choice(schema, is_input=is_input)} "
-    for field in _fields(schema) if is_input else ():
-        screen.note(f"{'.'.join(field.path)}: {_describe(field)}")
+    for field in fields_of(schema) if is_input else ():
+        screen.note(str(field))
     while True:
         text = _ask(screen, prompt)
         if is_input and not text:
@@ -70,47 +59,9 @@ def _is_expired(question: Event) -> bool:
 def _choice(schema: Event, *, is_input: bool) -> str:
     if not is_input:
         return "[y/N/arguments as JSON]" if _may_edit(schema) else "[y/N]"
-    fields = [*_fields(schema)]
-    how = "the value" if len(fields) == 1 else f"JSON, such as {_example(fields)}"
+    fields = fields_of(schema)
+    how = "the value" if len(fields) == 1 else f"JSON, such as {example_of(fields)}"
     return f"({how}; empty: no answer)"
-
-
-def _example(fields: list[Field]) -> str:
-    """An answer with all that is required, or with everything if nothing is."""
-    example: dict[str, Any] = {}
-    for (*groups, key), schema, _ in [each for each in fields if each.is_required] or fields:
-        inside = reduce(lambda group, name: group.setdefault(name, {}), groups, example)
-        inside[key] = next(iter(_options(schema)), _EXAMPLES.get(schema.get("type", ""), "…"))
-    return json.dumps(example, ensure_ascii=False)
-
-
-def _fields(schema: Event, path: tuple[str, ...] = ()) -> Iterator[Field]:
-    """The values of an answer. Several questions are an object each."""
-    for name, inner in schema.get("properties", {}).items():
-        if inner.get("properties"):
-            yield from _fields(inner, (*path, name))
-        else:
-            yield Field((*path, name), inner, name in schema.get("required", ()))
-
-
-def _describe(field: Field) -> str:
-    schema = field.schema
-    about = schema.get("description") or schema.get("title")
-    details = [about] if about else []
-    if not field.is_required:
-        default = schema.get("default")
-        details.append("optional" if default is None else f"default {json.dumps(default)}")
-    return f"{_kind(schema)} ({'; '.join(details)})" if details else _kind(schema)
-
-
-def _kind(schema: Event) -> str:
-    if schema.get("type") == "array":
-        return f"list of {_kind(schema.get('items') or {})}"
-    return " or ".join(map(str, _options(schema))) or str(schema.get("type", "any"))
-
-
-def _options(schema: Event) -> list[Any]:
-    return schema.get("enum") or [one.get("const") for one in schema.get("oneOf", ())]
 
 
 def _ask(screen: Screen, prompt: str) -> str:
@@ -121,7 +72,7 @@ def _ask(screen: Screen, prompt: str) -> str:
 
 
 def _may_edit(schema: Event) -> bool:
-    return "arguments" in schema.get("properties", {})
+    return "arguments" in (schema.get("properties") or {})
 
 
 def _read_decision(text: str, schema: Event) -> Event:
@@ -146,15 +97,15 @@ def _read_answer(text: str, schema: Event) -> Event:
     try:
         return _read_object(text)
     except ValueError:
-        if len(fields := [*_fields(schema)]) != 1:
+        if len(fields := fields_of(schema)) != 1:
             raise
     (field,) = fields
-    value = _read_value(text, field.schema)
+    value = _read_value(text, field)
     return reduce(lambda inner, key: {key: inner}, reversed(field.path), value)
 
 
-def _read_value(text: str, schema: Event) -> Any:
-    if schema.get("type") == "string":
+def _read_value(text: str, field: Field) -> Any:
+    if field.kind == "string":
         return text
     try:
         return json.loads(text)

@@ -89,3 +89,30 @@ Deno.test("an interrupt expires at its time, and one without a time never", () =
   assert.equal(isExpired({ ...interrupt, expiresAt: at(60_000) }), false);
   assert.equal(isExpired({ ...interrupt, expiresAt: at(-1_000) }), true);
 });
+
+Deno.test("no schema breaks the form, whatever a server wrote", () => {
+  const cyclic = object({ a: { $ref: "#/$defs/A" } }, {
+    $defs: { A: { $ref: "#/$defs/B" }, B: { $ref: "#/$defs/A" }, C: {} },
+  });
+  const endless = object({ a: { $ref: "#/$defs/A" } }, {
+    $defs: { A: object({ a: { $ref: "#/$defs/A" }, text: { type: "string" } }) },
+  });
+  const odd = object({
+    yes: true,
+    nothing: null,
+    list: [1],
+    both: { type: ["integer", "null"] },
+    nested: { type: "object", properties: 5, required: 5 },
+    choices: { enum: 5, oneOf: "x", anyOf: [true, 7], title: 5, description: ["x"] },
+    items: { type: "array", items: true },
+  }, { required: 5 });
+  const named = JSON.parse('{"properties": {"__proto__": {"type": "string"}, "constructor": {}}}');
+  for (const schema of [cyclic, endless, odd, named, { properties: 5 }, { $defs: 5 }]) {
+    payloadOf(inputsOf(schema), new FormData());
+  }
+  assert.equal(inputsOf(odd).find(({ key }) => key === "both")?.isNumber, true);
+  assert.deepEqual(inputsOf(named).map(({ key }) => key), ["__proto__", "constructor"]);
+  const depth = (inputs: Input[]): number =>
+    Math.max(0, ...inputs.map((input) => 1 + depth(input.inputs)));
+  assert.equal(depth(inputsOf(endless)), 3);
+});

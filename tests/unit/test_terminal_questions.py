@@ -1,13 +1,16 @@
 """Answers to interrupts that a user types at the terminal."""
 
 import io
+import json
 import sys
 from typing import Any
 
 import pytest
 
+from local.terminal.fields import example_of, fields_of
 from local.terminal.questions import LeftOpen, decide
 from local.terminal.screen import Screen
+from shared.core.json import Json
 
 MAY_EDIT: dict[str, Any] = {"responseSchema": {"properties": {"approved": {}, "arguments": {}}}}
 INPUT_REQUIRED: dict[str, Any] = {
@@ -131,3 +134,38 @@ def test_an_answer_that_does_not_fit_gets_the_reason_and_the_question_again(
 def test_the_end_of_input_leaves_the_interrupt_open(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LeftOpen):
         decided(monkeypatch, "{\n", **MAY_EDIT)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"yes": True, "nothing": None, "list": [1]}},
+        {"properties": 5, "required": 5, "$defs": 5},
+        {"properties": {"a": {"type": ["integer", "null"]}, "b": {"enum": 5, "oneOf": "x"}}},
+        {"properties": {"a": {"$ref": 5}, "b": {"anyOf": [True, 7]}, "c": {"properties": 5}}},
+        {"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"$ref": "#/$defs/A"}}},
+        {
+            "properties": {"a": {"$ref": "#/$defs/A"}},
+            "$defs": {"A": {"properties": {"a": {"$ref": "#/$defs/A"}, "b": {}}}},
+        },
+    ],
+)
+def test_no_schema_breaks_a_question(schema: Json) -> None:
+    fields = fields_of(schema)
+    assert all(len(field.path) <= 3 for field in fields)
+    assert [str(field) for field in fields] or not isinstance(schema["properties"], dict)
+    assert json.loads(example_of(fields)) is not None
+
+
+def test_optional_values_and_references_have_their_types() -> None:
+    schema = {
+        "properties": {
+            "row": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+            "seat": {"$ref": "#/$defs/Seat", "description": "Which one"},
+        },
+        "required": ["seat"],
+        "$defs": {"Seat": {"enum": ["aisle", "window"]}},
+    }
+    row, seat = fields_of(schema)
+    assert str(row) == "row: integer (optional)"
+    assert str(seat) == "seat: aisle or window (Which one)"
