@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +25,24 @@ class Crashes:
                     self._say(f"  error      {child.name}: {sentence} ({child.log.name} has more)")
 
     def _new_lines(self, child: Child) -> Iterator[bytes]:
-        start, size = self._read_bytes[child], _size(child.log)
+        place, size = self._read_bytes[child], _size(child.log)
         # A restarted process begins a new log.
-        start = start if size >= start else 0
-        if size == start:
-            return
-        with child.log.open("rb") as log:
-            log.seek(start)
-            text = log.read()
-        whole, newline, _ = text.rpartition(b"\n")
+        start = place if size >= place else 0
+        whole, newline, _ = _read_from(child.log, start).rpartition(b"\n")
         self._read_bytes[child] = start + len(whole) + len(newline)
         yield from whole.splitlines()
 
 
 def _size(log: Path) -> int:
-    try:
-        return log.stat().st_size
-    except OSError:
-        return 0
+    return log.stat().st_size if log.exists() else 0
+
+
+def _read_from(log: Path, start: int) -> bytes:
+    """The bytes after the first `start`; none if there is no log, as between a stop and the next start."""
+    with suppress(FileNotFoundError), log.open("rb") as opened:
+        opened.seek(start)
+        return opened.read()
+    return b""
 
 
 def _sentence(line: bytes) -> str | None:
