@@ -201,7 +201,8 @@ def _settings_of(folder: Path) -> Iterator[tuple[str, str]]:
             yield from _settings_of((folder / other).resolve())
     for generator in lists.get("configMapGenerator", ()):
         for name in generator.get("envs", ()):
-            for line in (folder / name).read_text().splitlines():
+            lines = map(str.strip, (folder / name).read_text().splitlines())
+            for line in filter(lambda line: line and line[0] != "#", lines):
                 yield line.partition("=")[0].strip(), _shown(folder / name)
 
 

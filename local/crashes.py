@@ -25,9 +25,9 @@ class Crashes:
                     self._say(f"  error      {child.name}: {sentence} ({child.log.name} has more)")
 
     def _new_lines(self, child: Child) -> Iterator[bytes]:
-        place, size = self._read_bytes[child], _size(child.log)
-        # A restarted process begins a new log.
-        start = place if size >= place else 0
+        place = self._read_bytes[child]
+        # A process that restarts after a change begins a new log.
+        start = place if _size(child.log) >= place else 0
         whole, newline, _ = _read_from(child.log, start).rpartition(b"\n")
         self._read_bytes[child] = start + len(whole) + len(newline)
         yield from whole.splitlines()
@@ -50,15 +50,20 @@ def _sentence(line: bytes) -> str | None:
     try:
         entry: dict[str, Any] = json.loads(line)
         is_error = entry["level"] in ("ERROR", "CRITICAL")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not is_error:
         return None
     tool, error, at = (entry.get(name) for name in ("tool", "error", "at"))
     cause = f"{error} at {_shown(at)}" if error and at else error
     words = (entry.get("event"), f"of {tool}" if tool else None, f"by {cause}" if cause else None)
-    return " ".join(map(str, filter(None, words)))
+    return _printable(" ".join(map(str, filter(None, words))))
 
 
-def _shown(at: str) -> str:
-    return at.removeprefix(f"{ROOT}/")
+def _shown(at: Any) -> str:
+    return str(at).removeprefix(f"{ROOT}/")
+
+
+def _printable(text: str) -> str:
+    """Without what would move the terminal's cursor, or cannot be written."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -28,7 +28,7 @@ def add_token_options(command: argparse.ArgumentParser) -> None:
 def add_chat_options(command: argparse.ArgumentParser) -> None:
     """Which agent to talk to, and as whom."""
     command.epilog = (
-        "Exit codes: 0 answered, 1 failed, 3 a question is open, 130 stopped; 2 wrong options."
+        "Exit codes: 0 answered, 1 failed, 2 wrong options, 3 a question is open, 130 stopped."
     )
     command.add_argument(
         "message",

@@ -11,7 +11,7 @@
  * per line, `flag` a checkbox, `value` any other input. `attributes`: those of the HTML element, under names that React
  * accepts, too. `initial`: what the form starts with.
  * @typedef {{ key: string, title: string, description?: string,
- *   kind: "group" | "choice" | "lines" | "flag" | "value", isNumber: boolean, inputs: Input[], choices: Choice[],
+ *   kind: "group" | "choice" | "lines" | "flag" | "value", isNumber: boolean, isRequired: boolean, inputs: Input[], choices: Choice[],
  *   initial?: string | boolean | string[],
  *   attributes: Record<string, string | number | boolean | undefined> & { name: string } }} Input
  */
@@ -19,21 +19,34 @@
 
 /** Groups in groups are shown to this depth. Several questions need one, and a reference to itself has no end. */
 const DEPTH = 3;
+/** More inputs than this are no form; references can make a small schema as large as they like. */
+const INPUTS = 500;
 
 /**
- * The inputs of a form: one for each property of the interrupt's `responseSchema`.
+ * The inputs of a form: one for each property of the interrupt's `responseSchema`. A schema that is none has no inputs.
  * @param {unknown} schema
- * @param {string[]} [path] the keys that lead to this object
- * @param {Schema} [definitions] what `$ref` refers to
  * @returns {Input[]}
  */
-export const inputsOf = (schema, path = [], definitions = {}) => {
-  const own = record(schema);
-  const known = own.$defs ? record(own.$defs) : definitions;
-  const required = list(own.required);
-  return Object.entries(record(own.properties)).map(([key, property]) =>
-    inputOf([...path, key], required.includes(key), resolve(property, known), known)
-  );
+export const inputsOf = (schema) => {
+  const definitions = record(record(schema).$defs);
+  return within(resolve(schema, definitions), [], { definitions, budget: { left: INPUTS } });
+};
+
+/**
+ * @typedef {{ definitions: Schema, budget: { left: number } }} Reading What `$ref` refers to, and how many inputs may follow.
+ * @param {Schema} schema
+ * @param {string[]} path the keys that lead to this object
+ * @param {Reading} reading
+ * @returns {Input[]}
+ */
+const within = (schema, path, reading) => {
+  const definitions = schema.$defs ? record(schema.$defs) : reading.definitions;
+  const required = list(schema.required);
+  return Object.entries(record(schema.properties)).flatMap(([key, property]) => {
+    if (reading.budget.left-- <= 0) return [];
+    const resolved = resolve(property, definitions);
+    return [inputOf([...path, key], required.includes(key), resolved, { ...reading, definitions })];
+  });
 };
 
 /**
@@ -53,21 +66,22 @@ export const payloadOf = (inputs, data) =>
  * @param {string[]} path
  * @param {boolean} isRequired
  * @param {Schema} property
- * @param {Schema} definitions
+ * @param {Reading} reading
  * @returns {Input}
  */
-const inputOf = (path, isRequired, property, definitions) => {
-  const { description, default: initial } = property;
+const inputOf = (path, isRequired, property, reading) => {
+  const { title, description, default: initial = null } = property;
   const key = path[path.length - 1];
   const kind = kindOf(property, path.length);
-  const choices = kind === "choice" ? choicesOf(property, initial === undefined) : [];
+  const choices = kind === "choice" ? choicesOf(property, initial === null) : [];
   return {
     key,
-    title: String(property.title ?? key),
-    description: description && String(description),
+    title: textOf(title ?? key),
+    description: description && textOf(description),
     kind,
-    isNumber: isNumber(property),
-    inputs: kind === "group" ? inputsOf(property, path, definitions) : [],
+    isNumber: isNumber(property.type === "array" ? record(property.items) : property),
+    isRequired,
+    inputs: kind === "group" ? within(property, path, reading) : [],
     choices,
     initial: initialOf(kind, initial),
     attributes: {
@@ -123,8 +137,8 @@ const kindOf = (property, depth) => {
  */
 const optionsOf = ({ type, items, enum: values, oneOf, anyOf }) => {
   if (type === "array") return optionsOf({ ...record(items), type: undefined });
-  const titled = list(oneOf ?? anyOf).filter((one) => "const" in record(one));
-  return values ? list(values) : titled;
+  const titled = list(oneOf ?? anyOf);
+  return values ? list(values) : titled.every((one) => "const" in record(one)) ? titled : [];
 };
 
 /**
@@ -135,7 +149,7 @@ const optionsOf = ({ type, items, enum: values, oneOf, anyOf }) => {
 const choicesOf = (property, mayBeEmpty) => {
   const choices = optionsOf(property).map((option) => {
     const { const: value = option, title } = record(option);
-    return { text: String(value), title: title ?? String(value), value };
+    return { text: textOf(value), title: textOf(title ?? value), value };
   });
   const isOne = property.type !== "array";
   return isOne && mayBeEmpty ? [{ text: "", title: "", value: undefined }, ...choices] : choices;
@@ -147,17 +161,16 @@ const choicesOf = (property, mayBeEmpty) => {
  * @returns {Input["initial"]}
  */
 const initialOf = (kind, initial) => {
-  if (initial === undefined || kind === "flag") return initial === true || undefined;
-  if (kind === "lines") return Array.isArray(initial) ? initial.join("\n") : undefined;
-  return Array.isArray(initial) ? initial.map(String) : String(initial);
+  if (initial === null || kind === "flag") return initial === true || undefined;
+  if (kind === "lines") return list(initial).map(textOf).join("\n");
+  return Array.isArray(initial) ? initial.map(textOf) : textOf(initial);
 };
 
-/** @type {Record<string, string>} */
-const TYPES = { email: "email", uri: "url", date: "date" };
+const TYPES = new Map([["email", "email"], ["uri", "url"], ["date", "date"]]);
 
 /** @param {Schema} property */
 const limitsOf = (property) => ({
-  type: isNumber(property) ? "number" : TYPES[property.format] ?? "text",
+  type: isNumber(property) ? "number" : TYPES.get(property.format) ?? "text",
   step: property.type === "number" ? "any" : undefined,
   min: property.minimum,
   max: property.maximum,
@@ -170,26 +183,34 @@ const limitsOf = (property) => ({
  * @param {FormData} data
  * @returns {unknown}
  */
-const valueOf = ({ kind, isNumber, inputs, choices, attributes: { name, multiple } }, data) => {
-  const texts = data.getAll(name).map(String);
+const valueOf = ({ kind, isNumber, isRequired, inputs, choices, attributes }, data) => {
+  const texts = data.getAll(attributes.name).map(String);
   const [text = ""] = texts;
+  const typed = (/** @type {string} */ entered) => isNumber ? Number(entered) : entered;
+  const several = (/** @type {unknown[]} */ values) =>
+    values.length || isRequired ? values : undefined;
   switch (kind) {
     case "group":
       return payloadOf(inputs, data);
     case "flag":
       return texts.length > 0;
     case "lines":
-      return text.split("\n").map((line) => line.trim()).filter(Boolean);
+      return several(text.split("\n").map((line) => line.trim()).filter(Boolean).map(typed));
     case "choice": {
-      const chosen = choices.filter((choice) => texts.includes(choice.text)).map(({ value }) =>
-        value
-      );
-      return multiple ? chosen : chosen[0];
+      const chosen = choices.filter((choice) => texts.includes(choice.text));
+      const values = chosen.map(({ value }) => value);
+      return attributes.multiple ? several(values) : values[0];
     }
     default:
-      return text === "" ? undefined : isNumber ? Number(text) : text;
+      return text === "" ? undefined : typed(text);
   }
 };
+
+/**
+ * @param {unknown} value
+ * @returns {string} a text as it is, and anything else as JSON
+ */
+const textOf = (value) => typeof value === "string" ? value : JSON.stringify(value) ?? "";
 
 /**
  * @param {unknown} value

@@ -45,9 +45,12 @@ def records_of_app(
 
 
 def since_drop(records: Sequence[Record]) -> Sequence[Record]:
-    """The migrations after the last one that drops schema agent; all if none does."""
+    """The migrations after the last one that drops schema agent, and that one if it makes it again; else all."""
     drops = [place for place, record in enumerate(records) if record.contains(DROPS_SCHEMA)]
-    return records[drops[-1] + 1 :] if drops else records
+    if not drops:
+        return records
+    makes_again = records[drops[-1]].contains(CREATES_SCHEMA)
+    return records[drops[-1] + (0 if makes_again else 1) :]
 
 
 def why_app_is_outdated(found: Mapping[str, Record], texts: Mapping[str, str]) -> str | None:

@@ -31,9 +31,9 @@ export class Questions {
     const { interrupts } = conversation;
     const ids = interrupts.map(({ id }) => id).join(" ");
     if (ids !== this.#ids) {
-      this.#ids = ids;
-      this.#answers.clear();
       this.#cards = new Map(interrupts.map((one) => [one.id, this.#card(one, conversation)]));
+      this.#answers.clear();
+      this.#ids = ids;
     }
     return [...this.#cards.values()];
   }

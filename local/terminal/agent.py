@@ -209,6 +209,8 @@ class Agent:
             # A server that was never there will not come back, as one that restarts does.
             raise NoServer(f"No server answers at {self._origin}: {error.strerror}.") from None
         except ssl.SSLError as error:
+            if self._has_connected:
+                raise
             raise NoServer(f"{self._origin} cannot be used: {_why_tls(error)}.") from None
         self._has_connected = True
         connection.request(method, self._address.path + path, payload, headers)
@@ -234,7 +236,9 @@ def _address(url: str) -> SplitResult:
 def _why_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not valid ({error.verify_message})"
-    return "it does not speak TLS, so write http://"
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return "it does not speak TLS, so write http://"
+    return f"TLS failed ({error.reason or error})"
 
 
 def _problem(body: bytes) -> Event:

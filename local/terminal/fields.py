@@ -6,12 +6,15 @@ It knows what the client's form.js does: MCP's elicitation, objects in objects, 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from shared.core.json import Json
+from shared.core import Json
 
 #: Groups in groups are shown to this depth. Several questions need one, and a reference to itself has no end.
 _DEPTH: Final = 3
+#: More values than this are no form; references can make a small schema as large as they like.
+_FIELDS: Final = 500
 #: Values in the example of an answer, by their type.
 _EXAMPLES: Final[Mapping[str, Any]] = {"integer": 1, "number": 1.5, "boolean": True, "array": []}
 
@@ -40,8 +43,9 @@ class Field(NamedTuple):
 
 
 def fields_of(schema: Any) -> list[Field]:
-    """The values of an answer. Several questions are an object each."""
-    return [*_fields(schema, (), {})]
+    """The values of an answer, at most 500. Several questions are an object each."""
+    root = _resolve(schema, _record(_record(schema).get("$defs")))
+    return [*islice(_fields(root, (), {}), _FIELDS)]
 
 
 def example_of(fields: Sequence[Field]) -> str:

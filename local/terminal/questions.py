@@ -100,17 +100,21 @@ def _read_answer(text: str, schema: Event) -> Event:
         if len(fields := fields_of(schema)) != 1:
             raise
     (field,) = fields
-    value = _read_value(text, field)
-    return reduce(lambda inner, key: {key: inner}, reversed(field.path), value)
+    payloads = [_placed(value, field) for value in _values(text)]
+    return next((each for each in payloads if not fault_in(schema, each)), payloads[0])
 
 
-def _read_value(text: str, field: Field) -> Any:
-    if field.kind == "string":
-        return text
+def _placed(value: Any, field: Field) -> Event:
+    placed: Event = reduce(lambda inner, key: {key: inner}, reversed(field.path), value)
+    return placed
+
+
+def _values(text: str) -> list[Any]:
+    """What the user may mean: the text, or what it is as JSON."""
     try:
-        return json.loads(text)
+        return [text, json.loads(text)]
     except ValueError:
-        return text
+        return [text]
 
 
 def _read_object(text: str) -> Event:

@@ -71,12 +71,12 @@ class Screen:
         """Write a note for people: only on a terminal."""
         if self.is_terminal and not self.as_json:
             self.end_line()
-            sys.stderr.write(f"\033[2m{line}\033[0m\n")
+            sys.stderr.write(f"\033[2m{_printable(line)}\033[0m\n")
 
     def report(self, line: str) -> None:
         """Write a message that scripts show, too."""
         self.end_line()
-        print(line, file=sys.stderr)
+        print(_printable(line), file=sys.stderr)
 
     def event(self, event: Event) -> None:
         if self.as_json:
@@ -86,7 +86,12 @@ class Screen:
         """Read a line from the user. Raises EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C."""
         self.end_line()
         try:
-            return input(prompt).strip()
+            return input(_printable(prompt)).strip()
         except (EOFError, KeyboardInterrupt):
             self._write("\n")
             raise
+
+
+def _printable(text: str) -> str:
+    """Without what could move the cursor: a server's words are shown, too."""
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)

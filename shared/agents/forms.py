@@ -11,18 +11,20 @@ from shared.core import Json, clean_json
 _NOT_SHOWN = "The tool requests something that this agent cannot provide."
 
 
-def question_of(requests: Mapping[str, Json], state: Json) -> Question | Result:
+def question_of(requests: Any, state: Json) -> Question | Result:
     """One form for all questions, MCP requests by key; only forms can be shown (MCP 2026-07-28, elicitation).
+
+    What a server sends that is no form, or no object, is left out.
 
     Raises:
         TypeError: the state, or a schema, is nothing that JSON can hold.
     """
-    requests, state = clean_json(dict(requests)), clean_json(state)
+    requests, state = clean_json(_record(requests)), clean_json(state)
     orjson.dumps([requests, state])
     forms = {
-        key: request.get("params") or {}
+        key: _record(request.get("params"))
         for key, request in requests.items()
-        if request.get("method") == "elicitation/create"
+        if _record(request).get("method") == "elicitation/create"
     }
     if not forms:
         return Result(_NOT_SHOWN, "error")
@@ -39,8 +41,17 @@ def question_of(requests: Mapping[str, Json], state: Json) -> Question | Result:
 
 
 def _schema_of(form: Json) -> Json:
-    schema = form.get("requestedSchema")
-    return schema if isinstance(schema, dict) else {"type": "object"}
+    schema = _record(form.get("requestedSchema"))
+    if schema.get("type", "object") != "object" or not isinstance(
+        schema.get("properties", {}), dict
+    ):
+        return {"type": "object"}
+    return {"type": "object", **schema}
+
+
+def _record(value: Any) -> Json:
+    """A mapping as it is; of anything else, nothing."""
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def contents_of(payload: Any, keys: Collection[str]) -> dict[str, Json]:

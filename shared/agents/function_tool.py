@@ -165,7 +165,7 @@ def tool(function: Function | None = None, /, **options: Any) -> Any:
         new_tool = FunctionTool(**{**defaults, "function": function, **options})
         # Now, when the module is loaded, and not with the first call.
         _ = new_tool.signature
-        if not new_tool.description.strip():
+        if not str(new_tool.description or "").strip():
             raise TypeError(f"Tool {name} needs a docstring, which tells the model what it does.")
         return new_tool
 

@@ -163,14 +163,15 @@ class McpTools:
         try:
             async with asyncio.timeout(self._settings.tool_list_seconds):
                 listed = await self._clients[server.name].list_tools(make_headers(server))
-        except (ServerFailed, TimeoutError) as error:
-            facts = error.facts if isinstance(error, ServerFailed) else {"fault": "timed_out"}
+            # Postgres cannot store what a foreign server may write.
+            tools = clean_json(listed)
+        except (ServerFailed, TimeoutError, RecursionError) as error:
+            facts = _facts_of(error)
             logger.warning("tools.not_listed", extra={"server": server.name, **facts})
             previous_tools = previous.tools if previous else ()
-            self._lists[key] = _ToolList(previous_tools, monotonic(), _FAILED_SECONDS)
+            seconds = min(_FAILED_SECONDS, self._settings.tool_list_fresh_seconds)
+            self._lists[key] = _ToolList(previous_tools, monotonic(), seconds)
             return
-        # Postgres cannot store what a foreign server may write.
-        tools = clean_json(listed)
         self._lists[key] = _ToolList(tools, monotonic(), self._settings.tool_list_fresh_seconds)
         if previous is None or list(previous.tools) != tools:
             with suppress(Unavailable):
@@ -199,6 +200,13 @@ class McpTools:
             refreshing.cancel()
         if self._session is not None:
             await self._session.close()
+
+
+def _facts_of(error: Exception) -> Mapping[str, Any]:
+    """What a log line says of a list that could not be used."""
+    if isinstance(error, ServerFailed):
+        return error.facts
+    return {"fault": "timed_out" if isinstance(error, TimeoutError) else "not_mcp"}
 
 
 class ServerTools:

@@ -169,3 +169,29 @@ def test_optional_values_and_references_have_their_types() -> None:
     row, seat = fields_of(schema)
     assert str(row) == "row: integer (optional)"
     assert str(seat) == "seat: aisle or window (Which one)"
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "value"),
+    [
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "12", "12"),
+        ({"enum": ["1", "2"]}, "1", "1"),
+        ({"type": ["integer", "null"]}, "12", 12),
+        ({"type": "boolean"}, "true", True),
+    ],
+)
+def test_a_value_is_what_the_schema_accepts(
+    monkeypatch: pytest.MonkeyPatch, field: Json, typed: str, value: object
+) -> None:
+    schema = {"type": "object", "properties": {"it": field}}
+    given = decided(monkeypatch, f"{typed}\n", reason="input_required", responseSchema=schema)
+    assert given == ("resolved", {"it": value})
+
+
+def test_a_servers_words_cannot_move_the_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = {"type": "object", "properties": {"a\x1b[2J": {}, "b": {}}}
+    question = {"reason": "input_required", "responseSchema": schema, "message": "\x1b[2Jhi"}
+    decided(monkeypatch, "\n", **question)
+    assert "\x1b[2J" not in "".join(capsys.readouterr())

@@ -26,8 +26,8 @@ export const parseKeys = async (text: string): Promise<KeySet> => {
  * `supabase gen signing-key` writes.
  */
 export const importKey = (jwk: JWK, alg: string, operation: "sign" | "verify") => {
-  const { key_ops = [operation] } = jwk;
-  if (!key_ops.includes(operation)) throw new TypeError(`this key is not to ${operation}`);
+  const operations = jwk.key_ops ?? [operation];
+  if (!operations.includes(operation)) throw new TypeError(`this key may not ${operation}`);
   return importJWK({ ...jwk, key_ops: [operation] }, alg);
 };
 
