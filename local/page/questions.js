@@ -59,9 +59,10 @@ export class Questions {
    */
   #card(interrupt, conversation) {
     const isCall = interrupt.reason === "tool_call";
-    const isOver = isExpired(interrupt);
     const expires = interrupt.expiresAt &&
-      `${isOver ? "Expired" : "Until"} ${new Date(interrupt.expiresAt).toLocaleString()}`;
+      `${isExpired(interrupt) ? "Expired" : "Until"} ${
+        new Date(interrupt.expiresAt).toLocaleString()
+      }`;
     return el(
       "section",
       {
@@ -70,22 +71,19 @@ export class Questions {
         "data-interrupt": interrupt.id,
       },
       el("p", {}, el("strong", {}, interrupt.message ?? "May this continue?")),
-      isOver ? this.#dismissal(interrupt) : this.#form(interrupt, conversation),
+      this.#body(interrupt, conversation),
       expires ? el("p", { class: "note" }, expires) : null,
     );
-  }
-
-  /** @param {Interrupt} interrupt */
-  #dismissal(interrupt) {
-    const skip = () => this.#take(dismiss(interrupt));
-    return el("div", { class: "answers" }, el("button", { onclick: skip }, "Dismiss"));
   }
 
   /**
    * @param {Interrupt} interrupt
    * @param {Conversation} conversation
    */
-  #form(interrupt, conversation) {
+  #body(interrupt, conversation) {
+    if (isExpired(interrupt)) {
+      return el("div", { class: "answers" }, this.#dismissal(interrupt, "Dismiss"));
+    }
     const isCall = interrupt.reason === "tool_call";
     return isCall ? this.#approval(interrupt, conversation) : this.#input(interrupt);
   }
@@ -138,13 +136,21 @@ export class Questions {
       event.preventDefault();
       this.#take(answer(interrupt, payloadOf(inputs, new FormData(event.currentTarget))));
     };
-    const skip = () => this.#take(dismiss(interrupt));
     const buttons = el(
       "div",
       { class: "answers" },
       el("button", {}, "Answer"),
-      el("button", { type: "button", class: "danger", onclick: skip }, "Do not answer"),
+      this.#dismissal(interrupt, "Do not answer"),
     );
     return el("form", { onsubmit: submit }, ...fields(inputs), buttons);
+  }
+
+  /**
+   * @param {Interrupt} interrupt
+   * @param {string} words
+   */
+  #dismissal(interrupt, words) {
+    const onclick = () => this.#take(dismiss(interrupt));
+    return el("button", { type: "button", class: "danger", onclick }, words);
   }
 }
