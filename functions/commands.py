@@ -116,8 +116,10 @@ def _examine(_: argparse.Namespace) -> int:
     # Each line says what log lines would say.
     logging.disable(logging.CRITICAL)
     _show("Tries the variables of this environment. `make dev` has others; --help says more.\n\n")
-    examine = importlib.import_module("shared.doctor").examine
-    return 0 if asyncio.run(examine(settings, _show)) else 1
+    doctor = importlib.import_module("shared.doctor")
+    for sentence in doctor.misspelled(Settings.given_names()).values():
+        _show(f"{'setting':<20} {sentence}\n")
+    return 0 if asyncio.run(doctor.examine(settings, _show)) else 1
 
 
 def _show(text: str) -> None:

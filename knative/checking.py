@@ -1,6 +1,7 @@
 """Checks the settings of an overlay's functions before anything is applied: a wrong one would crash-loop pods."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from shared.core import Json, Settings
 from shared.doctor import misspelled, wrong_settings
 
 _CONFIG_MAP = ("v1", "ConfigMap")
+_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 class Reader(Protocol):
@@ -75,9 +77,10 @@ def check_settings(cluster: Reader, objects: Sequence[Json], folder: Path) -> No
 
 
 def remarks(folder: Path) -> list[str]:
-    """A sentence for each variable in the overlay's files of settings that is no setting but like one."""
+    """A sentence for each name in the overlay's files of settings that is no variable's, or resembles a setting."""
     files = dict(_settings_of(folder))
-    return [f"{sentence} ({files[name]})" for name, sentence in misspelled(files).items()]
+    wrong = {name: f"{name!r} is no variable's name" for name in files if not _NAME.fullmatch(name)}
+    return [f"{why} ({files[name]})" for name, why in {**misspelled(files), **wrong}.items()]
 
 
 def _wrong(service: Json, sources: "Sources") -> Iterator[str]:

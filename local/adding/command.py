@@ -11,7 +11,7 @@ from pathlib import Path
 from functions.registry import InvalidFunctions, listed_functions
 from local.adding.app import App, CannotAdd, checkout, find_app
 from local.adding.plan import Plan, make_plan
-from local.adding.report import NEXT, describe
+from local.adding.report import describe, next_steps
 from local.confirming import is_confirmed
 
 
@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     if plan.is_empty:
         return 0
     if options.dry_run:
-        _show(NEXT)
+        _show(next_steps(app))
         return 0
     count = len(plan.written) + len(plan.removed)
     if not options.yes and not is_confirmed(f"Change these {count} files?"):
@@ -62,9 +62,10 @@ def _run(options: argparse.Namespace) -> int:
         raise CannotAdd(
             "The app changed after the plan was shown, and nothing was written; run the command again."
         )
+    steps = next_steps(app)
     with _named_fault("changed"):
         plan.apply()
-    _show("\nDone.\n" + NEXT)
+    _show("\nDone.\n" + steps)
     return 0
 
 

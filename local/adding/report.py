@@ -7,17 +7,24 @@ from pathlib import Path
 from textwrap import indent
 
 from local.adding.app import App
+from local.adding.manifest import NAME
 from local.adding.plan import OUTSIDE, Plan
 
-#: What is left to do after the files are written.
-NEXT = """
+_NEXT = """
 Next, in the app's folder (docs/deploy.md has the values and the steps between):
 
   supabase migration up                     # the local database, if `supabase start` runs
   supabase db push --remote                 # the linked project's
-  supabase secrets set GATEWAY_SIGNING_KEY=… FASTAPI_ORIGIN_URL=… ALLOWED_ORIGINS=… SWEEP_SECRET=…
-  supabase functions deploy auth-gateway --use-api
+{secrets}  supabase functions deploy auth-gateway --use-api
 """
+_SECRETS = """\
+  supabase secrets set GATEWAY_SIGNING_KEY=… FASTAPI_ORIGIN_URL=… ALLOWED_ORIGINS=… SWEEP_SECRET=…
+"""
+
+
+def next_steps(app: App) -> str:
+    """What is left to do after the files are written. An app that has the gateway already has its secrets, too."""
+    return _NEXT.format(secrets="" if (app.gateway / NAME).exists() else _SECRETS)
 
 
 def describe(plan: Plan, ours: App) -> str:

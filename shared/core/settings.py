@@ -200,6 +200,11 @@ class Settings(
 ):
     """All settings of a process. What needs some of them takes the group that has them."""
 
+    @staticmethod
+    def given_names() -> frozenset[str]:
+        """The names of all variables of the environment, settings or not."""
+        return frozenset(os.environ)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the environment (or the given one).

@@ -29,6 +29,11 @@ _READY_SECONDS = 2.0
 #: How long a stopping process waits for a Postgres that does not answer.
 _CLOSE_SECONDS = 1.0
 _REFUSAL_STATE = "AF001"
+_LACKS_SCHEMA = "select to_regnamespace('agent') is null"
+_NO_SCHEMA = (
+    "The database of SUPABASE_DATABASE_URL has no schema agent: apply the migrations (docs/deploy.md, step 1), or set"
+    " the address of the database that has it."
+)
 
 #: Postgres is away, starting, stopping, full, too slow, or read-only: not the caller's fault, and temporary.
 _UNAVAILABLE = (
@@ -60,6 +65,7 @@ class Database:
         self._may_bypass = settings.allow_bypassrls_login
         self._is_checked = False
         self._ready_until = 0.0
+        self._lacks_schema = False
         self._url = settings.supabase_database_url
         self._connections = settings.database_connections
         self._sessions = Sessions()
@@ -74,13 +80,16 @@ class Database:
         """Check the address and the login. A Postgres that is away is only logged; `is_ready` reports it.
 
         Raises:
-            InvalidSettings: the address cannot be used; Postgres refuses the login; or the login bypasses row-level
-                security, and the settings do not allow that.
+            InvalidSettings: the address cannot be used; Postgres refuses the login; the login bypasses row-level
+                security, and the settings do not allow that; or the database lacks schema `agent`.
         """
         if ignored := self._address.ignored:
             logger.info("database.parameters_ignored", extra={"names": list(ignored)})
-        if not await self.is_ready():
-            logger.warning("database.away")
+        if await self.is_ready():
+            return
+        if self._lacks_schema:
+            raise InvalidSettings(_NO_SCHEMA)
+        logger.warning("database.away")
 
     async def close(self) -> None:
         if not await self._open.settled():
@@ -150,16 +159,20 @@ class Database:
                 raise
 
     async def is_ready(self) -> bool:
-        """Whether Postgres answered in the last two seconds. Its first connection is also that of the first call."""
+        """Whether Postgres answered in the last two seconds, and has schema `agent`.
+
+        Its first connection is also that of the first call.
+        """
         if monotonic() < self._ready_until:
             return True
         try:
             async with self.connection() as connection:
-                await connection.fetchval("select 1")
+                self._lacks_schema = await connection.fetchval(_LACKS_SCHEMA)
         except Unavailable:
             return False
-        self._ready_until = monotonic() + _READY_SECONDS
-        return True
+        if not self._lacks_schema:
+            self._ready_until = monotonic() + _READY_SECONDS
+        return not self._lacks_schema
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:

@@ -4,7 +4,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shared.auth import CallerVerifier, Minter, inline_keys, secret_key, statement_keys
+from shared.auth import (
+    CallerVerifier,
+    Minter,
+    inline_keys,
+    private_key,
+    secret_key,
+    statement_keys,
+)
 from shared.core import InvalidSettings, Settings
 from shared.database import read_address
 from shared.mcp import servers_of
@@ -12,6 +19,9 @@ from shared.models import provider_of
 
 _DATABASE: Final = "SUPABASE_DATABASE_URL"
 _SIGNING_KEY: Final = "INTERNAL_SIGNING_KEY"
+_CALLERS: Final = "INTERNAL_PUBLIC_KEYS"
+#: The kinds of functions that call `tools`.
+_CALLS_TOOLS: Final = ("agent", "runner")
 _SERVES_USERS: Final = (_DATABASE, "SUPABASE_URL", "GATEWAY_PUBLIC_KEYS")
 #: The variables without which a function of each kind does not start; a test compares.
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -64,6 +74,8 @@ def wrong_settings(
     for name in _PARSED.get(kind, (_DATABASE,)):
         if name not in faults and getattr(settings, name.lower()):
             faults |= _fault_of(settings, name, unknown)
+    if kind in _CALLS_TOOLS and not faults.keys() & {_SIGNING_KEY, _CALLERS}:
+        faults |= _stranger(settings)
     return [WrongSetting(name, sentence) for name, sentence in faults.items()]
 
 
@@ -86,6 +98,18 @@ def _missing(kind: str, settings: Settings, present: Collection[str]) -> Iterato
     for name in (*REQUIRED.get(kind, (_DATABASE,)), *((_SIGNING_KEY,) if signs else ())):
         if name not in present and not getattr(settings, name.lower()):
             yield name
+
+
+def _stranger(settings: Settings) -> dict[str, str]:
+    """What is wrong if `tools` would not know this function by its key; nothing if one of the settings is not here."""
+    if not (settings.internal_signing_key and settings.internal_public_keys):
+        return {}
+    _, own = private_key(_SIGNING_KEY, settings.internal_signing_key)
+    known = inline_keys(_CALLERS, settings.internal_public_keys)
+    # `tools` itself names a value without keys.
+    if not known or own in {kid for _, kid in known}:
+        return {}
+    return {_CALLERS: f"{_CALLERS} lacks the public half of {_SIGNING_KEY}, kid {own}."}
 
 
 def _fault_of(settings: Settings, name: str, unknown: Collection[str]) -> dict[str, str]:

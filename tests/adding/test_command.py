@@ -96,6 +96,14 @@ def test_a_second_run_has_nothing_to_do_and_touches_no_file(app: App) -> None:
     assert contents(app.folder) == before
 
 
+def test_an_update_of_the_gateway_keeps_its_secrets(app: App) -> None:
+    assert "supabase secrets set GATEWAY_SIGNING_KEY=" in run(app.folder, "--yes").stdout
+    (app.gateway / "sweep.ts").unlink()
+    update = run(app.folder, "--yes").stdout
+    assert "supabase functions deploy auth-gateway" in update
+    assert "secrets set" not in update
+
+
 def test_an_app_that_changes_during_the_question_is_not_overwritten(app: App) -> None:
     terminal, stdin = pty.openpty()
     command = [sys.executable, "-B", "-m", "functions", "add-to", str(app.folder)]

@@ -13,7 +13,7 @@ from tests.adding.cli import program
 
 #: `supabase db push --remote`, in a console block, in a sentence, or in what `add-to` prints.
 _COMMAND = re.compile(
-    r"(?:^\$ |\b(?:do|&&) |`|^ +)supabase ((?:[a-z]+(?:-[a-z]+)* ?){1,2})(.*)", re.M
+    r"(?:^\$ |(?:\bdo|&&|\|\|) |`|^ +)supabase ((?:[a-z]+(?:-[a-z]+)* ?){1,2})(.*)", re.M
 )
 _SUBCOMMANDS = {"db", "functions", "gen", "migration", "secrets"}
 #: Decisions tell of commands that were rejected.

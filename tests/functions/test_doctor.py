@@ -193,7 +193,8 @@ async def test_a_missing_key_of_the_model_is_named(
     database: TestDatabase, model: ModelServer
 ) -> None:
     settings = settings_for(database, model, openai_api_key="", openai_base_url="")
-    _, found = await doctor(settings)
+    _, found = await doctor(settings, OPENAI_MODLE="x")
+    assert "did you mean OPENAI_MODEL" in found["setting"]
 
     assert found["model"] == "FAILED: set OPENAI_API_KEY; docs/configuration.md says to what."
 

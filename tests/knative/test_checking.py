@@ -10,6 +10,7 @@ import yaml
 from functions.importing import import_app
 from functions.registry import listed_functions
 from knative.__main__ import main
+from local.keys import SigningKey
 from shared.doctor.offline import REQUIRED
 from tests.fixtures.kubernetes import SECRETS, FakeCluster, Run
 from tests.knative.rendering import FOLDER, copied
@@ -121,6 +122,19 @@ def test_a_wrong_secret_is_one_sentence_with_its_key(
     assert sentence in lines[0]
     assert lines[0].endswith(f"({key} of Secret backend-secrets).")
     assert "canary" not in lines[0]
+    assert not cluster.applied
+
+
+def test_a_key_that_tools_would_not_know_is_named(
+    run: Run, cluster: FakeCluster, overlay: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also if the two settings of public keys were pasted the wrong way round."""
+    stranger = SigningKey.generate("stranger")
+    put_secret(cluster, "TRIPS_SIGNING_KEY", stranger.private_text)
+    assert run("deploy", str(overlay)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("trips: INTERNAL_PUBLIC_KEYS lacks the public half of INTERNAL_SIGNING_")
+    assert stranger.jwk["kid"] in line
     assert not cluster.applied
 
 
@@ -246,6 +260,9 @@ def test_a_name_that_is_like_a_settings_gets_a_remark(
     assert "OPENAI_MODLE is no setting; did you mean OPENAI_MODEL" in said
     assert "settings.env)" in said
     assert said.count("is no setting") == 1
+    put(overlay, "export LOG_LEVEL", "DEBUG")
+    run(command, str(overlay))
+    assert "'export LOG_LEVEL' is no variable's name (" in capsys.readouterr().err
 
 
 def test_without_a_cluster_no_secret_counts_as_missing(

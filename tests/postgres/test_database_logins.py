@@ -156,6 +156,16 @@ async def test_a_login_that_bypasses_row_security_is_refused_at_start(
             await _call_once(Database(Settings(supabase_database_url=url)))
 
 
+async def test_a_database_without_the_schema_is_refused_at_start(database: TestDatabase) -> None:
+    async with database.owner() as owner:
+        await owner.execute("drop schema agent cascade")
+    db = Database(Settings(supabase_database_url=database.url))
+    with pytest.raises(InvalidSettings, match="has no schema agent: apply the migrations"):
+        await db.connect()
+    assert not await db.is_ready()
+    await db.close()
+
+
 async def test_a_bypassing_login_that_was_allowed_still_shows_only_the_users_rows(
     database: TestDatabase,
 ) -> None:
