@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EDGE := supabase/functions
 DENO_CONFIG := --config $(EDGE)/auth-gateway/deno.json
+EDGE_CODE := $(EDGE)/auth-gateway $(EDGE)/tests local/front.ts
 PAGE_CONFIG := --config tests/clients/deno.json
 PAGE := clients/js local/page tests/clients
 
@@ -102,17 +103,17 @@ check-long: .venv/installed ## Run the rest: long tests, new examples for proper
 format: .venv/installed ## Format, and fix what can be fixed
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
-	@$(BIN)/deno fmt $(DENO_CONFIG) --quiet $(EDGE)/auth-gateway $(EDGE)/tests local/front.ts
+	@$(BIN)/deno fmt $(DENO_CONFIG) --quiet $(EDGE_CODE)
 	@$(BIN)/deno fmt $(PAGE_CONFIG) --quiet $$(find $(PAGE) -name "*.js" -o -name "*.ts" -o -name "*.css")
 
 format-check: .venv/installed ## Check that all files are formatted
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/deno fmt $(DENO_CONFIG) --check --quiet $(EDGE)/auth-gateway $(EDGE)/tests local/front.ts
+	@$(BIN)/deno fmt $(DENO_CONFIG) --check --quiet $(EDGE_CODE)
 	@$(BIN)/deno fmt $(PAGE_CONFIG) --check --quiet $$(find $(PAGE) -name "*.js" -o -name "*.ts" -o -name "*.css")
 
 lint: .venv/installed ## Lint Python and TypeScript
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/deno lint $(DENO_CONFIG) --quiet $(EDGE)/auth-gateway $(EDGE)/tests local/front.ts
+	@$(BIN)/deno lint $(DENO_CONFIG) --quiet $(EDGE_CODE)
 	@$(BIN)/deno lint $(PAGE_CONFIG) --quiet $(PAGE)
 
 types: .venv/installed ## Check the types of Python and TypeScript, tests included

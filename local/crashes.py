@@ -8,6 +8,7 @@ from typing import Any
 
 from local.children import Child
 from local.environment import ROOT
+from local.printing import printable
 
 
 class Crashes:
@@ -57,13 +58,8 @@ def _sentence(line: bytes) -> str | None:
     tool, error, at = (entry.get(name) for name in ("tool", "error", "at"))
     cause = f"{error} at {_shown(at)}" if error and at else error
     words = (entry.get("event"), f"of {tool}" if tool else None, f"by {cause}" if cause else None)
-    return _printable(" ".join(map(str, filter(None, words))))
+    return printable(" ".join(map(str, filter(None, words))), kept="")
 
 
 def _shown(at: Any) -> str:
     return str(at).removeprefix(f"{ROOT}/")
-
-
-def _printable(text: str) -> str:
-    """Without what would move the terminal's cursor, or cannot be written."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Final
 
+from local.printing import printable
 from local.terminal.agent import Event
 from local.terminal.markdown import MarkdownWriter
 from local.terminal.spinner import Spinner
@@ -71,12 +72,12 @@ class Screen:
         """Write a note for people: only on a terminal."""
         if self.is_terminal and not self.as_json:
             self.end_line()
-            sys.stderr.write(f"\033[2m{_printable(line)}\033[0m\n")
+            sys.stderr.write(f"\033[2m{printable(line)}\033[0m\n")
 
     def report(self, line: str) -> None:
         """Write a message that scripts show, too."""
         self.end_line()
-        print(_printable(line), file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
     def event(self, event: Event) -> None:
         if self.as_json:
@@ -86,12 +87,7 @@ class Screen:
         """Read a line from the user. Raises EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C."""
         self.end_line()
         try:
-            return input(_printable(prompt)).strip()
+            return input(printable(prompt)).strip()
         except (EOFError, KeyboardInterrupt):
             self._write("\n")
             raise
-
-
-def _printable(text: str) -> str:
-    """Without what could move the cursor: a server's words are shown, too."""
-    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)

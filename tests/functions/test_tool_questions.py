@@ -35,6 +35,13 @@ def sure(answer: Json, state: Any) -> Json:
     return {"inputResponses": {"sure": answer}, "requestState": state}
 
 
+async def first_question(person: Person, model: ModelServer) -> list[Json]:
+    """Approve a run's call of `pay`: the frames of run-1, which ends with the tool's first question."""
+    model.will(calls(("a", "pay", '{"euros": 5}')))
+    (approval,) = (await person.run(run_input("pay", run="run-0")))[-1]["outcome"]["interrupts"]
+    return await person.run(resumes(approval, {"approved": True}, run="run-1"))
+
+
 async def test_a_tool_continues_with_its_state_and_the_answers(
     person: Person, database: TestDatabase
 ) -> None:
@@ -70,9 +77,7 @@ async def test_a_run_interrupts_for_a_tools_question_and_continues_with_its_stat
 ) -> None:
     async with serve(database, model, tools_url=f"{odd.base}/mcp") as agent:
         person = await agent.person()
-        model.will(calls(("a", "pay", '{"euros": 5}')))
-        approval = (await person.run(run_input("pay", run="run-0")))[-1]["outcome"]["interrupts"]
-        seen = await person.run(resumes(approval[0], {"approved": True}, run="run-1"))
+        seen = await first_question(person, model)
         for run in ("run-2", "run-3"):
             question = seen[-1]["outcome"]["interrupts"][0]
             assert (question["reason"], question["message"]) == ("input_required", "Pay 5 euros?")
@@ -89,9 +94,7 @@ async def test_an_expired_question_of_a_run_is_not_called_a_refusal(
 ) -> None:
     async with serve(database, model, tools_url=f"{odd.base}/mcp") as agent:
         person = await agent.person()
-        model.will(calls(("a", "pay", '{"euros": 5}')))
-        (approval,) = (await person.run(run_input("pay", run="run-0")))[-1]["outcome"]["interrupts"]
-        seen = await person.run(resumes(approval, {"approved": True}, run="run-1"))
+        seen = await first_question(person, model)
         (question,) = seen[-1]["outcome"]["interrupts"]
         async with database.owner() as owner:
             await owner.execute("update agent.interrupt set expires_at = now() - interval '1 s'")
